@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from typing import Any
 
@@ -10,9 +10,11 @@ import click
 from attrs import asdict, evolve, frozen
 from twisted.internet.task import react
 
+from authotron.cli import remote_checks
 from authotron.cli.composed import composed
 from authotron.cli.options import Command, config_option, json_option, load_config
 from authotron.cli.output import say, say_json
+from authotron.cli.remote_checks import noting_proxies
 from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
@@ -22,7 +24,7 @@ from authotron.model.errors import ConfigError, Rejected, TimedOut, Unavailable
 from authotron.model.naming import flaw, normalize
 from authotron.net import reasons
 from authotron.net.world import World
-from authotron.plugin.interfaces import CheckResult, IDescribesRemote, IReachable, ITokenStore
+from authotron.plugin.interfaces import CheckResult
 from authotron.web.replies import Reply
 
 _TIMEOUT = 10.0
@@ -65,7 +67,9 @@ def doctor(path: Any, username: str | None, *, as_json: bool) -> None:
 
     Checked are key sets, LDAP directories, other remote services and the token store. The keys of a
     key set are listed by name and algorithm. Each server of a directory is checked separately:
-    connection, TLS, bind, search, and with --user the roles of a user and their groups.
+    connection, TLS, bind, search, and with --user the roles of a user and their groups. Services
+    that judge tokens are asked about an invalid one. The token store is asked for a change that
+    changes nothing. The proxies of requests are named.
 
     Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """
@@ -91,7 +95,7 @@ async def _doctor(
             if not as_json:
                 say(subject.title, bold=True)
             results: list[CheckResult] = []
-            async for result in surviving(subject.results, world):
+            async for result in _all_results(subject, world):
                 results.append(result)
                 if not as_json:
                     _print(result)
@@ -116,7 +120,16 @@ def _subjects(
         yield _Subject("augmenter", section.name, section.type, results)
     if gateway.tokens is not None and config.store is not None:
         store = gateway.tokens.store
-        yield _Subject("store", "store", config.store.type, _store_results(store))
+        yield _Subject("store", "store", config.store.type, remote_checks.of_store(store))
+
+
+async def _all_results(subject: _Subject, world: World) -> AsyncIterator[CheckResult]:
+    """Yield the results of a plugin's checks, and last the proxies of its requests."""
+    with noting_proxies() as proxies:
+        async for result in surviving(subject.results, world):
+            yield result
+    for result in proxies.results():
+        yield result
 
 
 def _row(subject: _Subject, results: list[CheckResult]) -> dict[str, Any]:
@@ -169,12 +182,6 @@ def _failure(error: BaseException) -> str:
     return str(known or defect)
 
 
-async def _store_results(store: ITokenStore) -> AsyncIterator[CheckResult]:
-    """Check whether the token store can be opened."""
-    await store.open()
-    yield CheckResult("can be opened", good=True)
-
-
 def _print(result: CheckResult) -> None:
     say("  good  " if result.good else "  bad   ", nl=False, fg=_COLOURS[bool(result.good)])
     say(": ".join(filter(None, (str(result.what), str(result.detail)))))
@@ -183,14 +190,10 @@ def _print(result: CheckResult) -> None:
 async def _results(
     plugin: Any, section: Any, world: World, username: str | None
 ) -> AsyncIterator[CheckResult]:
-    """Run the detailed checks of a plugin, or else check whether its remote is reachable."""
+    """Run the detailed checks of a plugin, or else check what its remote service answers."""
     if hasattr(section, "run_checks"):
-        async for result in section.run_checks(world, username):
-            yield result
-    elif not IReachable.providedBy(plugin):
-        yield CheckResult("the plugin needs no remote service", good=True)
+        results = section.run_checks(world, username)
     else:
-        checking: Awaitable[None] = plugin.check_reachable()
-        await checking
-        detail = plugin.describe_remote() if IDescribesRemote.providedBy(plugin) else ""
-        yield CheckResult("is reachable", good=True, detail=detail)
+        results = remote_checks.of_plugin(plugin, section, world)
+    async for result in results:
+        yield result

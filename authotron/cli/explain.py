@@ -169,7 +169,7 @@ async def _authenticate(
         report.list_not_asked(gateway.authenticator, parsed, realm)
 
 
-_SHOWN = ("auth.", "augmenters.")
+_SHOWN = ("auth.", "augmenters.", "remote.request.proxied")
 """Prefixes of the names of the log events that C{authotron explain} prints."""
 
 

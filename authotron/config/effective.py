@@ -12,13 +12,11 @@ from pydantic import BaseModel, SecretStr
 from authotron.config import problems
 from authotron.config.check import Config
 from authotron.config.origins import Origin
+from authotron.config.section import HIDDEN, SecretUrl
 from authotron.model.errors import Location
 
 _USER = re.compile(r"//[^/@\s]*@")
 """Matches user and password in a URL."""
-
-HIDDEN = "***"
-"""The text that is shown instead of a secret."""
 
 
 @frozen
@@ -88,6 +86,8 @@ def _leaves(value: object, location: Location) -> Iterator[tuple[Location, objec
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, SecretUrl):
+        return str(value)
     if isinstance(value, SecretStr):
         return HIDDEN
     if isinstance(value, Mapping):

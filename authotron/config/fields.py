@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from authotron.model.errors import Location
 
 
 def secret_keys(section: type[BaseModel]) -> Iterator[str]:
     """Yield the keys that hold secrets, and so have twins that end in C{_file} and C{_env}."""
-    return (key for key, of in section.model_fields.items() if "SecretStr" in repr(of.annotation))
+    return (key for key, of in section.model_fields.items() if _holds_secret(of.annotation))
+
+
+def _holds_secret(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, SecretStr):
+        return True
+    return any(map(_holds_secret, getattr(annotation, "__args__", ())))
 
 
 def nested_section(section: type[BaseModel], key: str) -> type[BaseModel] | None:

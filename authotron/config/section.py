@@ -25,7 +25,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from authotron.config import problems
 from authotron.config.fields import secret_keys
-from authotron.config.sources import Sources
+from authotron.config.sources import KEY, Sources, sources_of
 from authotron.model import naming
 from authotron.model.errors import ConfigError, Location
 
@@ -50,22 +50,14 @@ def _realm(text: str) -> str:
 Realm = Annotated[NonEmptyStr, AfterValidator(_realm)]
 """The name of a realm; upper and lower case are kept."""
 
-_KEY = "sources"
-"""The key of the validation context under which a section finds its L{Sources}."""
-
-
-def _sources(info: ValidationInfo) -> Sources:
-    found: Sources = (info.context or {}).get(_KEY) or Sources()
-    return found
-
 
 def _resolve(path: object, info: ValidationInfo) -> object:
     is_path = isinstance(path, str) and path.strip()
-    return _sources(info).resolve_path(str(path)) if is_path else path
+    return sources_of(info).resolve_path(str(path)) if is_path else path
 
 
 def _beside_the_configuration(path: object, info: ValidationInfo) -> object:
-    return _sources(info).folder / path if isinstance(path, str) and path.strip() else path
+    return sources_of(info).folder / path if isinstance(path, str) and path.strip() else path
 
 
 _PATH = WithJsonSchema({"type": "string", "pattern": r"\S"})
@@ -141,6 +133,19 @@ Each key C{x} of this type has two twins: C{x_file} names a file that holds the 
 an environment variable that holds the secret.
 """
 
+HIDDEN = "***"
+"""The text that is shown instead of a secret."""
+
+_LOGIN = re.compile(r"^([^/@\s]*//)?[^/\s]*@")
+"""Matches the beginning of a URL up to the end of user and password."""
+
+
+class SecretUrl(SecretStr):
+    """A URL that may contain a user and a password, which are never printed."""
+
+    def _display(self) -> str:
+        return _LOGIN.sub(rf"\1{HIDDEN}@", self.get_secret_value())
+
 
 class Section(BaseModel):
     """
@@ -161,7 +166,7 @@ class Section(BaseModel):
             for key, value in given.items()
             if value is not None or key not in cls.model_fields or cls._is_required(key)
         }
-        return _with_secrets(cls, present, _sources(info))
+        return _with_secrets(cls, present, sources_of(info))
 
     @classmethod
     def _is_required(cls, key: str) -> bool:
@@ -202,7 +207,7 @@ def read(section: type[S], given: object, at: str = "", sources: Sources | None 
 
     @raise ConfigError: all problems of the section.
     """
-    context = {_KEY: sources or Sources()}
+    context = {KEY: sources or Sources()}
     try:
         return section.model_validate(given, context=context)
     except ValidationError as error:

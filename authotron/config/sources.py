@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import field, frozen
+from pydantic import ValidationInfo
 from pydantic_core import PydanticCustomError
 
 Environ = Mapping[str, str]
@@ -72,6 +73,16 @@ class Sources:
         if not secret.strip():
             raise _unreadable(key, "the environment variable that this key names is empty")
         return without_line_end(secret)
+
+
+KEY = "sources"
+"""The key of the validation context under which a section finds its L{Sources}."""
+
+
+def sources_of(info: ValidationInfo) -> Sources:
+    """Return where a section that is being read finds files and variables."""
+    found: Sources = (info.context or {}).get(KEY) or Sources()
+    return found
 
 
 def without_line_end(secret: str) -> str:

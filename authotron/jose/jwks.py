@@ -218,7 +218,8 @@ def key_set(
     sent = headers or RequestHeaders()
     connections = world.limit_connections(config.connections)
     place = (url, None) if url is not None else (None, issuer)
-    name = (KeySet, place, sent, config.trust(), config.timeout, world.timeout, connections)
+    reached = (config.trust(), config.proxies(), config.timeout, world.timeout, connections)
+    name = (KeySet, place, sent, *reached)
     source: Source = (
         Discovery(web, world.clock, issuer, sent) if url is None else FixedUrl(web, url, sent)
     )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
-from urllib.parse import urlencode, urljoin
+from typing import Any, Literal, Self
+from urllib.parse import urlencode, urljoin, urlsplit
 
 import OpenSSL.SSL
 from attrs import Factory, define, field, frozen
-from pydantic import Field
+from pydantic import Field, ValidationInfo, model_validator
 from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.interfaces import IReactorTime
@@ -21,7 +22,9 @@ from twisted.web.iweb import IBodyProducer
 
 from authotron import __version__
 from authotron.concurrency.racing import Awaited, with_timeout
-from authotron.config.section import Seconds
+from authotron.config.problems import of_key
+from authotron.config.section import Seconds, SecretUrl
+from authotron.config.sources import sources_of
 from authotron.limits.client_turns import ClientTurns
 from authotron.limits.descriptors import LimitConnections
 from authotron.limits.fair_queue import Reputations
@@ -29,10 +32,10 @@ from authotron.limits.slots import Slots
 from authotron.model import strict_json
 from authotron.model.errors import Rejected, TimedOut, Unavailable
 from authotron.model.hosts import is_local
-from authotron.net import http_body, tls
+from authotron.net import http_body, proxies, tls
 from authotron.net.breaker import Breaker, Breakers
 from authotron.net.certificates import Untrusted
-from authotron.net.proxies import ProxyFailed
+from authotron.net.proxies import Proxies, ProxyFailed
 from authotron.net.reasons import describe, reason_of
 from authotron.net.response_heads import MalformedResponse
 from authotron.net.tls import Trust, TrustConfig
@@ -41,6 +44,8 @@ from authotron.net.world import TIMEOUT_SHARE, Agents, World
 
 LIMIT = 1_048_576
 """Maximum number of bytes in a response body, unless the caller sets another limit."""
+
+_URL = re.compile("https?://")
 
 _TOO_SHORT = 0.05
 """
@@ -65,6 +70,44 @@ class RemoteConfig(TrustConfig):
         "further requests wait, and clients take turns",
     )
 
+    proxy: SecretUrl | None = Field(
+        default=None,
+        description="URL of the HTTP proxy for requests to the remote, or `none` to connect "
+        "directly; by default the proxy that the environment names",
+    )
+
+    @model_validator(mode="after")
+    def _check_proxy(self, info: ValidationInfo) -> Self:
+        """Check that the proxy is one that authotron can use, wherever it is configured."""
+        if self.proxy is not None:
+            try:
+                self.proxies()
+            except ValueError as error:
+                raise of_key("proxy", str(error)) from None
+        elif self.remote_urls():
+            found = proxies.unsupported(sources_of(info).environ, self.remote_urls())
+            for variable, why in found:
+                raise of_key(
+                    "proxy", f"is not set, and the variable {variable} {why}, or set proxy: none"
+                )
+        return self
+
+    def proxies(self) -> Proxies | None:
+        """
+        Return the proxies that the section configures, or C{None} for those of the environment.
+
+        @raise ValueError: the configured URL names no HTTP proxy.
+        """
+        if self.proxy is None:
+            return None
+        url = self.proxy.get_secret_value().strip()
+        return Proxies.only(None if url.lower() == "none" else proxies.parse(url))
+
+    def remote_urls(self) -> list[str]:
+        """Return the configured URLs that requests are sent to; an issuer is only a name."""
+        values = [getattr(self, key) for key in type(self).model_fields if key != "issuer"]
+        return [each for each in values if isinstance(each, str) and _URL.match(each)]
+
     def count_connections(self, limit: LimitConnections) -> int:
         """
         Return how many connections to remote services the plugin may open: the function C{limit}
@@ -73,13 +116,23 @@ class RemoteConfig(TrustConfig):
         return limit(self.connections)
 
     def warnings(self) -> tuple[str, ...]:
-        """Return one warning for each URL that sends credentials unencrypted to another machine."""
+        """
+        Return one warning for each URL that sends credentials unencrypted to another machine, and
+        one for a proxy that is not used.
+        """
         values = [(key, getattr(self, key)) for key in type(self).model_fields]
-        return tuple(
+        found = [
             f"{key}: credentials are sent unencrypted; use https"
             for key, value in values
             if isinstance(value, str) and value.startswith("http://") and not is_local(value)
-        )
+        ]
+        if (chosen := self.proxies()) and chosen.http and (urls := self.remote_urls()):
+            hosts = [(urlsplit(url).scheme, urlsplit(url).hostname or "") for url in urls]
+            if not any(chosen.choose(*each) for each in hosts):
+                found.append(
+                    "proxy: not used, as this machine and link-local addresses are reached directly"
+                )
+        return tuple(found)
 
 
 @frozen
@@ -94,6 +147,11 @@ class RemoteResponse:
     status: int
     _body: bytes = field(repr=False)
     _location: str | None = field(default=None, repr=False)
+
+    @property
+    def answered(self) -> str:
+        """The place and the status code, in words."""
+        return f"{self.place} answered {self.status}"
 
     @property
     def is_success(self) -> bool:
@@ -175,6 +233,7 @@ class WebClient:
     _slots: Slots = field(
         default=Factory(lambda self: Slots(32, Reputations(self._clock)), takes_self=True)
     )
+    _proxies: Proxies | None = None
 
     async def get(
         self,
@@ -242,7 +301,7 @@ class WebClient:
     ) -> RemoteResponse:
         place = without_query(url)
         server = "/".join(place.split("/")[:3])
-        breaker = self._breakers.of(server, self._trust)
+        breaker = self._breakers.of(server, (self._trust, self._proxies))
         breaker.check(self._clock)
         seconds = timeout or self._timeout
         left = seconds if self._slots.take() else await self._wait_for_slot(place, seconds)
@@ -320,7 +379,7 @@ class WebClient:
         usual = {"Accept": "application/json", "User-Agent": f"authotron/{__version__}"}
         for name, value in {**usual, **further}.items():
             headers.setRawHeaders(name, [value])
-        agent = http_body.IdentityEncodingAgent(self._agents(self._trust))
+        agent = http_body.IdentityEncodingAgent(self._agents(self._trust, self._proxies))
         try:
             response = await agent.request(method.encode(), url.encode(), headers, body)
             body_read = await http_body.read(response, limit)
@@ -365,7 +424,8 @@ def make(config: RemoteConfig, world: World) -> WebClient:
     longest = world.timeout * TIMEOUT_SHARE
     timeout = min(config.timeout or longest, longest)
     slots = Slots(world.limit_connections(config.connections), Reputations(world.clock))
-    return WebClient(world.clock, world.agents, config.trust(), timeout, world.breakers, slots)
+    trust, proxies = config.trust(), config.proxies()
+    return WebClient(world.clock, world.agents, trust, timeout, world.breakers, slots, proxies)
 
 
 def make_turns(config: RemoteConfig, world: World) -> ClientTurns:

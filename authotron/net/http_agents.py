@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.client import (
     URI,
@@ -27,6 +30,8 @@ from authotron.net.tls import Trust, Verifier
 from authotron.net.tls_gates import wrap_tls
 from authotron.net.world import Connect
 
+_log = Logger()
+
 _IDLE = 4.0
 """
 Seconds for which an unused connection is kept open, which is shorter than servers keep connections
@@ -39,9 +44,8 @@ _KEPT = 16
 
 class Connections:
     """
-    The HTTP agents of a reactor: one for each TLS trust, each with a connection pool of its own.
-
-    Requests go through the HTTP proxies that the World's environment names.
+    The HTTP agents of a reactor: one for each TLS trust and each choice of proxies, each with a
+    connection pool of its own.
     """
 
     def __init__(
@@ -52,36 +56,40 @@ class Connections:
     ) -> None:
         """
         @param connect: a function that creates endpoints, by default one that connects by the
-        reactor.
+            reactor.
+        @param proxies: the HTTP proxies for requests that name no others.
         """
         self._reactor = reactor
         self._connect = connect or connector(reactor)
         self._proxies = proxies or Proxies()
-        self._agents: dict[Trust, IAgent] = {}
+        self._agents: dict[tuple[Trust, Proxies], IAgent] = {}
 
-    def __call__(self, trust: Trust, /) -> IAgent:
-        agent = self._agents.get(trust)
+    def __call__(self, trust: Trust, proxies: Proxies | None = None, /) -> IAgent:
+        chosen = self._proxies if proxies is None else proxies
+        agent = self._agents.get((trust, chosen))
         if agent is None:
-            agent = self._agents[trust] = self._agent(trust)
+            agent = self._agents[trust, chosen] = self._agent(trust, chosen)
         return agent
 
-    def _agent(self, trust: Trust) -> IAgent:
+    def _agent(self, trust: Trust, proxies: Proxies) -> IAgent:
         pool = HTTPConnectionPool(self._reactor)
         pool.maxPersistentPerHost = _KEPT
         pool.cachedConnectionTimeout = _IDLE  # type: ignore[assignment] # any number will do
         pool.retryAutomatically = False  # a library must not repeat a request that may count
         once = HTTPConnectionPool(self._reactor, persistent=False)
-        endpoints = _Endpoints(self._reactor, self._connect, Verifier(trust), self._proxies)
-        return _RepeatingAgent(self._pooled(endpoints, pool), self._pooled(endpoints, once))
+        endpoints = _Endpoints(self._reactor, self._connect, Verifier(trust), proxies)
+        return _RepeatingAgent(
+            self._pooled(endpoints, pool, proxies), self._pooled(endpoints, once, proxies)
+        )
 
-    def _pooled(self, endpoints: _Endpoints, pool: HTTPConnectionPool) -> IAgent:
+    def _pooled(self, endpoints: _Endpoints, pool: HTTPConnectionPool, proxies: Proxies) -> IAgent:
         direct: IAgent = Agent.usingEndpointFactory(self._reactor, endpoints, pool)
-        proxy = self._proxies.http
+        proxy = proxies.http
         if proxy is None:
             return direct
         endpoint = StrictEndpoint(endpoints.to_proxy(proxy), self._reactor)
         forwarding: IAgent = ProxyAgent(endpoint, self._reactor, pool)
-        return _ForwardingAgent(direct, forwarding, self._proxies, proxy)
+        return _ForwardingAgent(direct, forwarding, proxies, proxy)
 
 
 @implementer(IAgent)
@@ -106,6 +114,7 @@ class _ForwardingAgent:
         host = _host(parsed)
         if parsed.scheme != b"http" or self._proxies.choose("http", host) is None:
             return self._direct.request(method, uri, headers, bodyProducer)
+        _log_proxy(uri, self._proxy)
         sent = headers.copy() if headers is not None else Headers()
         if self._proxy.authorization is not None:
             sent.setRawHeaders(b"proxy-authorization", [self._proxy.authorization])
@@ -172,16 +181,27 @@ class _Endpoints:
         if uri.scheme == b"http":
             return StrictEndpoint(self._connect(host, uri.port), self._clock)
         proxy = self._proxies.choose("https", host)
-        endpoint = (
-            self._connect(host, uri.port)
-            if proxy is None
-            else TunnelEndpoint(proxy, self.to_proxy(proxy), host, uri.port)
-        )
+        if proxy is None:
+            endpoint = self._connect(host, uri.port)
+        else:
+            _log_proxy(uri.toBytes(), proxy)
+            endpoint = TunnelEndpoint(proxy, self.to_proxy(proxy), host, uri.port)
         return StrictEndpoint(wrap_tls(self._verifier, endpoint, host, self._clock), self._clock)
 
     def to_proxy(self, proxy: Proxy) -> IStreamClientEndpoint:
         """Return an endpoint that connects to a proxy."""
         return ProxyEndpoint(proxy, self._connect(proxy.host, proxy.port))
+
+
+def _log_proxy(uri: bytes, proxy: Proxy) -> None:
+    """Log the proxy of a request, and of the URL only scheme, host and port."""
+    scheme, _, rest = uri.decode("ascii").partition("://")
+    _log.debug(
+        "requests to {remote} go through the proxy {proxy}",
+        remote=f"{scheme}://{re.split('[/?#]', rest, maxsplit=1)[0]}",
+        proxy=str(proxy),
+        event="remote.request.proxied",
+    )
 
 
 def _host(uri: URI) -> str:

@@ -1,10 +1,10 @@
-"""HTTP proxies that the environment names, for requests to remote services."""
+"""HTTP proxies for requests to remote services: those of the environment, or of one plugin."""
 
 from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -66,6 +66,11 @@ class Proxies:
     https: Proxy | None = None
     excepted: tuple[str, ...] = ()
 
+    @classmethod
+    def only(cls, proxy: Proxy | None) -> Proxies:
+        """Return proxies that use one proxy for all URLs, or none at all."""
+        return cls(proxy, proxy)
+
     def choose(self, scheme: str, host: str) -> Proxy | None:
         """
         Return the proxy for requests to C{host}, or C{None} to connect directly.
@@ -90,6 +95,10 @@ class Proxies:
         return False
 
 
+_ANY = Proxy("", 0)
+"""Stands for a proxy of any kind."""
+
+
 def from_environment(environ: Mapping[str, str]) -> Proxies:
     """
     Read the variables C{http_proxy}, C{https_proxy}, C{all_proxy} and C{no_proxy} as auth-o-tron
@@ -106,23 +115,76 @@ def from_environment(environ: Mapping[str, str]) -> Proxies:
     def value(name: str) -> str:
         return environ.get(name.upper(), environ.get(name, "")).strip()
 
-    others = _parse(value("all_proxy"))
+    others = _usable(value("all_proxy"))
     excepted = (each.strip() for each in value("no_proxy").split(","))
     return Proxies(
-        _parse(value("http_proxy")) or others,
-        _parse(value("https_proxy")) or others,
+        _usable(value("http_proxy")) or others,
+        _usable(value("https_proxy")) or others,
         tuple(each for each in excepted if each),
     )
 
 
-def _parse(text: str) -> Proxy | None:
+def _usable(text: str) -> Proxy | None:
+    try:
+        return parse(text)
+    except ValueError:
+        return None
+
+
+def unsupported(environ: Mapping[str, str], urls: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """
+    Yield the variables that name a proxy which authotron cannot use for one of some URLs, each with
+    the reason.
+    """
+    if "REQUEST_METHOD" in environ:
+        return
+    excepted = from_environment(environ).excepted
+    for scheme, host in {(urlsplit(url).scheme, urlsplit(url).hostname or "") for url in urls}:
+        if Proxies(_ANY, _ANY, excepted).choose(scheme, host) is None:
+            continue
+        for name in (f"{scheme}_proxy", "all_proxy"):
+            variable = name.upper() if name.upper() in environ else name
+            try:
+                if value := environ.get(variable, "").strip():
+                    parse(value)
+                    break
+            except UnsupportedProxy as error:
+                yield variable, str(error)
+                break
+            except ValueError:
+                continue
+
+
+class UnsupportedProxy(ValueError):
+    """A URL names a proxy of a kind that authotron cannot use."""
+
+
+_EXAMPLE = "name an HTTP proxy, as in http://proxy.example.org:3128"
+
+_UNSUPPORTED = {"https": "a proxy that is reached by TLS (https)"} | dict.fromkeys(
+    ("socks", "socks4", "socks4a", "socks5", "socks5h"), "a SOCKS proxy"
+)
+"""The schemes of URLs that name proxies of other kinds, and those kinds."""
+
+
+def parse(text: str) -> Proxy:
+    """
+    Return the HTTP proxy that a URL names; without a scheme, C{http} is meant.
+
+    The errors do not repeat the URL, which may contain a password.
+
+    @raise UnsupportedProxy: the URL names a proxy of another kind.
+    @raise ValueError: the string is not the URL of an HTTP proxy.
+    """
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        return None
+        raise ValueError(f"is not the URL of a proxy; {_EXAMPLE}") from None
+    if kind := _UNSUPPORTED.get(parts.scheme):
+        raise UnsupportedProxy(f"names {kind}, which authotron cannot use; {_EXAMPLE}")
     if parts.scheme != "http" or not host or not text.isascii():
-        return None
+        raise ValueError(f"is not the URL of a proxy; {_EXAMPLE}")
     authorization = None
     if parts.username is not None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"

@@ -19,6 +19,7 @@ from authotron.limits.hash_queue import HashQueue
 from authotron.limits.lru_cache import DEFAULT_BYTES
 from authotron.limits.rejected_passwords import RejectedPasswords
 from authotron.net.breaker import Breakers
+from authotron.net.proxies import Proxies
 from authotron.net.tls import Trust
 
 T = TypeVar("T")
@@ -66,11 +67,15 @@ def forbid_connections(host: str, port: int, /) -> IStreamClientEndpoint:
 class Agents(Protocol):
     """Returns an HTTP agent for each TLS trust; connections are never shared between two trusts."""
 
-    def __call__(self, trust: Trust, /) -> IAgent:
-        """Return the HTTP agent whose connections are verified by this TLS trust."""
+    def __call__(self, trust: Trust, proxies: Proxies | None = None, /) -> IAgent:
+        """
+        Return the HTTP agent whose connections are verified by this TLS trust.
+
+        @param proxies: the HTTP proxies to use, or C{None} for those of the environment.
+        """
 
 
-def forbid_http(_trust: Trust) -> IAgent:
+def forbid_http(_trust: Trust, _proxies: Proxies | None = None, /) -> IAgent:
     """Refuse to send HTTP requests, in a L{World} without a network."""
     raise AssertionError("this World has no network, so it cannot send HTTP requests")
 

@@ -169,6 +169,9 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
         named = (self.cert_uri, self.jwks_file, self.secret)
         return self.issuer is not None and all(each is None for each in named)
 
+    def remote_urls(self) -> list[str]:
+        return [str(self.issuer)] if self._discovers_keys else super().remote_urls()
+
     def request_headers(self) -> RequestHeaders:
         """Return the source of the additional headers in requests to the issuer."""
         return RequestHeaders(self.token_file, self.headers_file)

@@ -17,6 +17,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from authotron.config.section import read
 from authotron.net.http import RemoteConfig, WebClient, make
+from authotron.net.proxies import Proxies
 from authotron.net.tls import Trust
 from authotron.testing.worlds import world
 
@@ -89,6 +90,7 @@ class FakeRemote(Resource):
     @ivar unanswered: the requests that have no complete response yet.
     @ivar abandoned: the number of unanswered requests whose connection the client closed.
     @ivar trusts: the TLS trust of each HTTP agent that a plugin requested.
+    @ivar proxies: the proxies of each HTTP agent that a plugin requested.
     """
 
     isLeaf = True
@@ -100,10 +102,12 @@ class FakeRemote(Resource):
         self.unanswered: list[Request] = []
         self.abandoned = 0
         self.trusts: list[Trust] = []
+        self.proxies: list[Proxies | None] = []
         self.agent = RequestTraversalAgent(self)
 
-    def __call__(self, trust: Trust, /) -> IAgent:
+    def __call__(self, trust: Trust, proxies: Proxies | None = None, /) -> IAgent:
         self.trusts.append(trust)
+        self.proxies.append(proxies)
         agent: IAgent = self.agent
         return agent
 

@@ -128,6 +128,19 @@ class StoreClient:
     async def check_reachable(self) -> None:
         await self._call(self.backend.check_reachable)
 
+    async def check_writable(self) -> None:
+        """
+        Check that the store accepts changes, by a change that leaves the store as it is.
+
+        @raise Unavailable: the store cannot be reached, or accepts no changes.
+        """
+        await self.check_reachable()
+        if not IChecksPepper.providedBy(self.backend):
+            return
+        value = await self._call(self.backend.pepper_check)
+        if value is not None:
+            await self._call(self.backend.set_pepper_check, value, value)
+
     async def add(self, token: Token, most: int | None = None) -> None:
         await self._call(self.backend.add, token, most)
 

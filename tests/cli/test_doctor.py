@@ -9,13 +9,21 @@ from typing import Any
 from twisted.internet import error
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from authotron.cli import doctor
+from authotron.augmenters import http as augmenters_http
+from authotron.cli import doctor, remote_checks
+from authotron.config import section
 from authotron.model.errors import ConfigError, Problem, Rejected, Unavailable
+from authotron.net.world import World
 from authotron.plugin.interfaces import CheckResult, IDescribesRemote, IReachable
+from authotron.providers import introspection
+from authotron.stores import memory
+from authotron.testing import remotes
 from authotron.testing.worlds import world
+from authotron.tokens.bounded_store import StoreClient
 
 SECRET = "s3cret-of-a-plugin"
 
@@ -37,6 +45,117 @@ class Described(Remote):
 
     def describe_remote(self) -> str:
         return "1 key: k1 RS256"
+
+
+class RemoteServiceTests(SynchronousTestCase):
+    """What C{doctor} asks remote services and the token store."""
+
+    def check(self, plugin: object, config: Any, given: World) -> list[CheckResult]:
+        async def collect() -> list[CheckResult]:
+            results = doctor._results(plugin, config, given, None)
+            return [each async for each in doctor.surviving(results, given)]
+
+        return self.successResultOf(Deferred.fromCoroutine(collect()))
+
+    def introspection(self, *answers: remotes.Respond) -> list[CheckResult]:
+        """Check a provider of type C{introspection} whose server gives these answers."""
+        left = [*answers]
+        given = world(agents=remotes.FakeRemote(lambda _: left.pop(0)))
+        url = "https://sso.example/introspect"
+        keys = {"url": url, "client_id": "gate", "client_secret": "s3cret"}
+        config = section.read(
+            introspection.Config,
+            {"type": "introspection", "name": "sso", "realm": "main", **keys},
+        )
+        return self.check(introspection.make(config, given), config, given)
+
+    def test_client_secret_is_tried_W_DOCTOR(self) -> None:
+        """
+        A service that judges tokens is asked about an invalid one, which shows whether it accepts
+        the gateway as its client.
+        """
+        [found] = self.introspection(remotes.Respond({"active": False}))
+        self.assertEqual((found.what, found.good), ("refuses an invalid token", True))
+        [found] = self.introspection(remotes.Respond({}, status=401))
+        self.assertFalse(found.good)
+        self.assertIn("refuses the client 'gate'", found.what)
+        [found] = self.introspection(remotes.Respond({"active": True, "username": "alice"}))
+        self.assertEqual((found.what, found.good), ("accepts an invalid token", False))
+
+    def test_service_of_an_augmenter_is_asked_W_DOCTOR(self) -> None:
+        """A service without a check of its own is asked by GET, and may answer what it likes."""
+        given = world(agents=remotes.FakeRemote(lambda _: remotes.Respond({}, status=405)))
+        url = "https://roles.example/r?k=SECRET"
+        keys = {"type": "http", "name": "it", "realm": "main", "url": url}
+        config = section.read(augmenters_http.Config, keys)
+        [found] = self.check(augmenters_http.make(config, given), config, given)
+        self.assertEqual((found.what, found.good), ("is reachable", True))
+        self.assertEqual(found.detail, "https://roles.example/r answered 405")
+
+    def store(self, backend: memory.MemoryStore) -> list[CheckResult]:
+        rules = section.read(memory.Config, {"type": "memory"})
+        client = StoreClient(backend, rules, world().clock)
+
+        async def collect() -> list[CheckResult]:
+            results = remote_checks.of_store(client)
+            return [each async for each in doctor.surviving(results, world())]
+
+        return self.successResultOf(Deferred.fromCoroutine(collect()))
+
+    def test_store_is_written_W_DOCTOR(self) -> None:
+        """A change is tried at the token store, which leaves the store as it is."""
+        backend = Backend()
+        whats = [each.what for each in self.store(backend)]
+        self.assertEqual(whats, ["can be opened", "accepts changes"])
+        (_, first), (earlier, second) = backend.changes
+        self.assertEqual((first, first), (earlier, second))
+
+    def test_store_that_accepts_no_changes_W_DOCTOR(self) -> None:
+        """A token store that can be read but not changed is bad, with the reason in words."""
+        backend = Backend()
+        self.store(backend)
+        backend.failure = Unavailable("the disk is full")
+        first, second = self.store(backend)
+        self.assertEqual((first.what, first.good), ("can be opened", True))
+        self.assertEqual((second.what, second.good), ("the disk is full", False))
+
+    def test_proxies_are_listed_W_DOCTOR(self) -> None:
+        """The proxies of a plugin's requests stand below its checks, also if a check failed."""
+        log = Logger()
+
+        async def checks() -> AsyncIterator[CheckResult]:
+            fields = {"remote": "https://a.example", "proxy": "b.example:1"}
+            log.debug("", event="remote.request.proxied", **fields)
+            yield CheckResult("is reachable", good=True)
+            raise Unavailable("too late")
+
+        async def collect() -> list[CheckResult]:
+            subject = doctor._Subject("provider", "sso", "jwt", checks())
+            return [each async for each in doctor._all_results(subject, world())]
+
+        found = self.successResultOf(Deferred.fromCoroutine(collect()))
+        self.assertEqual([each.good for each in found], [True, False, True])
+        self.assertEqual(found[-1].what, "goes through a proxy")
+        self.assertEqual(found[-1].detail, "https://a.example by b.example:1")
+
+
+class Backend(memory.MemoryStore):
+    """
+    A token store that may refuse to change its pepper's check value.
+
+    @ivar changes: the earlier and the later check value of each change.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failure: Exception | None = None
+        self.changes: list[tuple[str | None, str]] = []
+
+    async def set_pepper_check(self, value: str, earlier: str | None) -> None:
+        if self.failure is not None:
+            raise self.failure
+        self.changes.append((earlier, value))
+        await super().set_pepper_check(value, earlier)
 
 
 class SurvivalTests(SynchronousTestCase):

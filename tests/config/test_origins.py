@@ -9,6 +9,7 @@ import yaml
 from authotron.config import effective
 from authotron.config.file import load
 from authotron.config.origins import Origins
+from authotron.config.section import HIDDEN
 from authotron.model.errors import ConfigError
 from tests.config.cases import BASE, ConfigCase, laid_over
 
@@ -109,7 +110,7 @@ class ValueTests(OriginsCase):
         ]  # fmt: skip
         found = [*effective.values(self.load(base))]
         self.assertNotIn("CANARY", str(found))
-        self.assertIn(effective.HIDDEN, [each.value for each in found])
+        self.assertIn(HIDDEN, [each.value for each in found])
 
     def test_values_within_each_other(self) -> None:
         """The values can be put together as they stand in a file."""

@@ -1,4 +1,4 @@
-"""Requests to remote services through the HTTP proxies of the environment."""
+"""Requests to remote services through HTTP proxies, of the environment or of one plugin."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.model.errors import Unavailable
+from authotron.cli.remote_checks import noting_proxies
+from authotron.config import section
+from authotron.config.section import SecretUrl
+from authotron.config.sources import Sources
+from authotron.model.errors import ConfigError, Unavailable
+from authotron.net import http as net_http
 from authotron.net.breaker import Breakers
-from authotron.net.http import WebClient
+from authotron.net.http import RemoteConfig, WebClient
 from authotron.net.http_agents import Connections
 from authotron.net.proxies import Proxies, Proxy, from_environment
 from authotron.net.tls import Trust
-from authotron.testing.remotes import start
+from authotron.net.urls import Url
+from authotron.testing.remotes import FakeRemote, Respond, start
+from authotron.testing.worlds import world
 from tests.certificates import Authority, named
 from tests.net.test_response_heads import GOOD
 from tests.net.test_response_heads import Server as PlainServer
@@ -84,6 +91,121 @@ class EnvironmentTests(SynchronousTestCase):
         self.assertNotIn("dTpw", repr(proxy) + str(proxy))
 
 
+def remote(environ: dict[str, str] | None = None, **keys: Any) -> RemoteConfig:
+    """Read the keys of a plugin that speaks HTTP."""
+    return section.read(Asking, keys, sources=Sources(environ=environ or {}))
+
+
+class Asking(RemoteConfig):
+    """The keys of a plugin that sends requests to one URL."""
+
+    url: Url = "https://a.example/p"
+
+
+class KeyTests(SynchronousTestCase):
+    """The key C{proxy} of each plugin that speaks HTTP."""
+
+    def message(self, environ: dict[str, str] | None = None, **keys: Any) -> str:
+        error = self.assertRaises(ConfigError, remote, environ, **keys)
+        return str(error)
+
+    def test_key_comes_before_the_environment_H_PROXY(self) -> None:
+        """A URL is the proxy of all hosts, C{none} connects directly, null is the environment."""
+        for given, chosen in (
+            ("http://u:p@b.example:1", "b.example:1"),
+            ("b.example", "b.example:80"),
+            ("none", "None"),
+            (" None ", "None"),
+        ):
+            with self.subTest(given):
+                found = remote(proxy=given).proxies()
+                assert found is not None
+                self.assertEqual(str(found.choose("https", "a.example")), chosen)
+                self.assertEqual(str(found.choose("http", "a.example")), chosen)
+        self.assertIsNone(remote().proxies())
+        self.assertIsNone(remote(proxy=None).proxies())
+
+    def test_other_kinds_are_mistakes_H_PROXY(self) -> None:
+        """A proxy of another kind is refused by name, and its password is not repeated."""
+        for given, words in (
+            ("socks5://u:CANARY@b:1", "SOCKS proxy"),
+            ("socks5h://u:CANARY@b:1", "SOCKS proxy"),
+            ("socks4a://b:1", "SOCKS proxy"),
+            ("https://u:CANARY@b:1", "by TLS (https)"),
+            ("ftp://u:CANARY@b", "not the URL of a proxy"),
+            ("http://u:CANARY@b:x", "not the URL of a proxy"),
+            ("", "not the URL of a proxy"),
+        ):
+            with self.subTest(given):
+                message = self.message(proxy=given)
+                self.assertIn("proxy: ", message)
+                self.assertIn(words, message)
+                self.assertIn("http://proxy.example.org:3128", message)
+                self.assertNotIn("CANARY", message)
+
+    def test_other_kinds_in_the_environment_are_mistakes_H_PROXY(self) -> None:
+        """A variable with a proxy of another kind is a mistake if a request would go through it."""
+        socks, tls = "socks5://u:CANARY@b:1", "https://b:1"
+        for environ, is_mistake in (
+            ({"https_proxy": socks}, True),
+            ({"HTTPS_PROXY": tls}, True),
+            ({"all_proxy": socks}, True),
+            ({"https_proxy": "http://b:1", "all_proxy": socks}, False),
+            ({"http_proxy": socks}, False),
+            ({"https_proxy": socks, "no_proxy": ".example"}, False),
+            ({"https_proxy": socks, "REQUEST_METHOD": "GET"}, False),
+            ({"https_proxy": "http://b:x"}, False),
+        ):
+            with self.subTest(environ):
+                if is_mistake:
+                    message = self.message(environ)
+                    self.assertIn(f"variable {next(iter(environ))} names a", message)
+                    self.assertIn("proxy: none", message)
+                    self.assertNotIn("CANARY", message)
+                    remote(environ, proxy="none")
+                else:
+                    remote(environ)
+        remote({"https_proxy": socks}, url="https://127.0.0.1/")
+
+    def test_proxy_that_is_not_used_H_PROXY(self) -> None:
+        """A proxy for a service on this machine is not used, and there is a warning."""
+        [warning] = remote(proxy="http://b:1", url="https://localhost/").warnings()
+        self.assertIn("proxy: not used", warning)
+        self.assertEqual(remote(proxy="http://b:1").warnings(), ())
+        self.assertEqual(remote(proxy="none", url="https://localhost/").warnings(), ())
+
+    def test_password_is_not_shown_H_PROXY(self) -> None:
+        """User and password of a proxy are shown as asterisks, with the rest of the URL."""
+        config = remote(proxy="http://user:CANARY@b.example:1")
+        self.assertNotIn("CANARY", repr(config) + str(config))
+        self.assertEqual(str(config.proxy), "http://***@b.example:1")
+        self.assertEqual(str(SecretUrl("user:CANARY@b:1")), "***@b:1")
+        self.assertEqual(str(SecretUrl("http://b:1/x@y")), "http://b:1/x@y")
+
+    def test_twins_H_PROXY(self) -> None:
+        """The URL of a proxy may come from a variable or a file, as other secrets."""
+        environ = {"PROXY": "http://u:p@b.example:1"}
+        found = remote(environ, proxy_env="PROXY").proxies()
+        assert found is not None
+        self.assertEqual(str(found.https), "b.example:1")
+
+    def test_connections_are_apart_H_PROXY(self) -> None:
+        """Plugins with different proxies share neither connections nor circuit breakers."""
+        agents = Connections(Clock(), lambda *_: None)  # type: ignore[arg-type] # as much as is needed
+        other = Proxies.only(PROXY)
+        self.assertIs(agents(Trust()), agents(Trust(), Proxies()))
+        self.assertIsNot(agents(Trust()), agents(Trust(), other))
+        self.assertIs(agents(Trust(), other), agents(Trust(), Proxies.only(PROXY)))
+
+    def test_every_plugin_hands_on_its_proxy_H_PROXY(self) -> None:
+        """The requests of a plugin go through the proxy of its section."""
+        fake = FakeRemote(lambda _: Respond({"keys": []}))
+        for proxy, expected in (("none", Proxies()), ("http://b:1", Proxies.only(Proxy("b", 1)))):
+            web = net_http.make(remote(proxy=proxy), world(agents=fake))
+            start(web.get("https://a.example/p"))
+            self.assertEqual(fake.proxies[-1], expected)
+
+
 class ThroughProxyTests(SynchronousTestCase):
     """Requests that go through a proxy."""
 
@@ -114,6 +236,17 @@ class ThroughProxyTests(SynchronousTestCase):
         self.assertIn(b"\r\nProxy-Authorization: Basic dTpw\r\n", sent)
         self.server.say(GOOD["usual"])
         self.assertEqual(self.successResultOf(asking).json_object(), {})
+
+    def test_proxy_is_named_H_PROXY(self) -> None:
+        """Each request through a proxy is logged with the proxy, without passwords and paths."""
+        with noting_proxies() as log:
+            self.ask("http://a.example:81/p?token=SECRET").addErrback(lambda _: None)
+            self.ask("https://b.example/p?token=SECRET").addErrback(lambda _: None)
+            self.ask("http://direct.example/p").addErrback(lambda _: None)
+        remotes = ("http://a.example:81", "https://b.example")
+        self.assertEqual(log.used, dict.fromkeys(remotes, "proxy.example:3128"))
+        [one, _] = log.results()
+        self.assertEqual(one.detail, "http://a.example:81 by proxy.example:3128")
 
     def test_direct_H_PROXY(self) -> None:
         """A host that C{no_proxy} names is connected to directly, without the proxy's password."""

@@ -1,0 +1,90 @@
+"""Check for C{authotron doctor} what remote services and the token store answer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from attrs import define, field
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from zope.interface import implementer
+
+from authotron.model.errors import Rejected
+from authotron.model.identity import Credential
+from authotron.net import http
+from authotron.net.http import RemoteConfig
+from authotron.net.world import World
+from authotron.plugin.interfaces import CheckResult, IDescribesRemote, IReachable
+from authotron.plugin.remote_provider import RemoteProvider
+from authotron.tokens.bounded_store import StoreClient
+
+INVALID_TOKEN = "authotron-doctor-asks-about-an-invalid-token"  # noqa: S105 - valid nowhere
+"""The token that a remote service is asked about, which every service must refuse."""
+
+
+async def of_plugin(plugin: Any, section: Any, world: World) -> AsyncIterator[CheckResult]:
+    """
+    Check whether the remote service of a plugin can be reached, and whether it accepts the gateway
+    as its client.
+    """
+    if IReachable.providedBy(plugin):
+        await plugin.check_reachable()
+        detail = plugin.describe_remote() if IDescribesRemote.providedBy(plugin) else ""
+        yield CheckResult("is reachable", good=True, detail=detail)
+    if isinstance(plugin, RemoteProvider):
+        yield await _ask_about_invalid_token(plugin)
+    elif isinstance(section, RemoteConfig) and not IReachable.providedBy(plugin):
+        web = http.make(section, world)
+        for url in section.remote_urls():
+            response = await web.get(url)
+            yield CheckResult("is reachable", good=True, detail=response.answered)
+    elif not IReachable.providedBy(plugin):
+        yield CheckResult("the plugin needs no remote service", good=True)
+
+
+async def _ask_about_invalid_token(plugin: RemoteProvider) -> CheckResult:
+    try:
+        await plugin.authenticate(Credential(plugin.scheme, INVALID_TOKEN))
+    except Rejected as reason:
+        return CheckResult("refuses an invalid token", good=True, detail=str(reason))
+    return CheckResult("accepts an invalid token", good=False)
+
+
+async def of_store(store: StoreClient) -> AsyncIterator[CheckResult]:
+    """Check whether the token store can be opened, and whether it accepts changes."""
+    await store.open()
+    yield CheckResult("can be opened", good=True)
+    await store.check_writable()
+    yield CheckResult("accepts changes", good=True)
+
+
+@implementer(ILogObserver)
+@define(eq=False)
+class ProxyLog:
+    """
+    Collects through which proxies requests were sent.
+
+    @ivar used: for each remote service its proxy, without user and password.
+    """
+
+    used: dict[str, str] = field(factory=dict)
+
+    def __call__(self, event: LogEvent) -> None:
+        if event.get("event") == "remote.request.proxied":
+            self.used[event["remote"]] = event["proxy"]
+
+    def results(self) -> Iterator[CheckResult]:
+        for remote, proxy in self.used.items():
+            yield CheckResult("goes through a proxy", good=True, detail=f"{remote} by {proxy}")
+
+
+@contextmanager
+def noting_proxies() -> Iterator[ProxyLog]:
+    """Collect the proxies of the requests within the block."""
+    log = ProxyLog()
+    globalLogPublisher.addObserver(log)
+    try:
+        yield log
+    finally:
+        globalLogPublisher.removeObserver(log)
