@@ -104,7 +104,11 @@ def load_config(path: Path, *, as_json: bool = False) -> Config:
         return file.load(path, os.environ)
 
 
-def serve(path: Path) -> None:
-    """Start the gateway in the foreground, as C{twistd} does."""
-    sys.argv = ["twistd", "--nodaemon", "--pidfile=", "authotron", "--config", str(path)]
+def serve(path: Path, *further: str) -> None:
+    """
+    Start the gateway in the foreground, as C{twistd} does.
+
+    @param further: further options of C{twistd authotron}.
+    """
+    sys.argv = ["twistd", "--nodaemon", "--pidfile=", "authotron", "--config", str(path), *further]
     twistd.run()

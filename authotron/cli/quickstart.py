@@ -52,7 +52,7 @@ def quickstart(folder: Path, *, prepare: bool) -> None:
         _require_free_ports(path)
     _print_instructions(path, folder)
     if not prepare:
-        serve(path)
+        serve(path, "--interactive")
 
 
 def _require_free_ports(path: Path) -> None:

@@ -36,7 +36,10 @@ class Options(usage.Options):
     optParameters = [  # noqa: RUF012 - the shape that twistd wants
         ["config", "c", None, "configuration file (default: AOT_CONFIG_PATH, or ./config.yaml)"]
     ]
-    optFlags = [["check", None, "check the configuration, list its problems, and exit"]]  # noqa: RUF012 - as above
+    optFlags = [  # noqa: RUF012 - as above
+        ["check", None, "check the configuration, list its problems, and exit"],
+        ["interactive", None, "exit with 0 after Ctrl-C, which make(1) reports as a failure else"],
+    ]
     config: Config
 
     def load(self) -> Config:
@@ -86,7 +89,7 @@ def makeService(options: Options, reactor: IGatewayReactor | None = None) -> ISe
         raise _refused(error) from None
     _reload_on_hangup(service, reactor)
     _tell_systemd(service, reactor)
-    _fail_loudly(service, reactor)
+    _exit_with_status(service, reactor, is_interactive=bool(options["interactive"]))
     exempt_from_collection(reactor)
     return service
 
@@ -136,11 +139,14 @@ def _not_notified(failure: Failure) -> None:
     Logger().failure("sending a heartbeat to systemd failed, expecting a restart", failure)
 
 
-def _fail_loudly(service: Gateway, reactor: IReactorCore) -> None:
-    """Exit with the status of the service: twistd exits with 0 after a failure while running."""
+def _exit_with_status(service: Gateway, reactor: IReactorCore, *, is_interactive: bool) -> None:
+    """
+    Exit with the status of the service: twistd exits with 0 after a failure while running, and ends
+    by the signal that stopped the service otherwise.
+    """
 
     def exit_with_status() -> None:
-        if service.status:
+        if service.status or is_interactive:
             sys.stdout.flush()
             os._exit(service.status)
 

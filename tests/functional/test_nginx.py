@@ -62,6 +62,26 @@ class BehindNginxTests(SynchronousTestCase):
         self.assertEqual(answer.status, 401)
         self.assertEqual(answer.header("WWW-Authenticate"), 'Basic realm="here"')
 
+    def test_refusal_is_a_page_for_browsers(self) -> None:
+        """
+        A browser without valid credentials gets a page, another client the JSON of the gateway, and
+        both get one challenge.
+        """
+        browser = "text/html,application/xhtml+xml,*/*;q=0.8"
+        for accept, kind, words in (
+            (browser, "text/html; charset=utf-8", b"<h1>Who are you?</h1>"),
+            ("*/*", "application/json", b'{"error": "Unauthorized access"}'),
+            ("application/json", "application/json", b'{"error": "Unauthorized access"}'),
+        ):
+            for fields in ({}, {"Authorization": wire.basic("alice", "guess")}):
+                with self.subTest(accept, fields=fields):
+                    answer = wire.ask(self.port, "/", {"Accept": accept, **fields})
+                    self.assertEqual(answer.status, 401)
+                    self.assertIn(words, answer.body)
+                    self.assertEqual(answer.header("Content-Type"), kind)
+                    self.assertEqual(answer.header("WWW-Authenticate"), 'Basic realm="here"')
+                    self.assertEqual(answer.header("Cache-Control"), "no-store")
+
     def test_realm_T10(self) -> None:
         """X-Auth-Realm narrows who is asked; it never widens."""
         authorization = wire.basic("alice", "wonder")
