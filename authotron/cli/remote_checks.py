@@ -47,8 +47,8 @@ async def _ask_about_invalid_token(plugin: RemoteProvider) -> CheckResult:
     try:
         await plugin.authenticate(Credential(plugin.scheme, INVALID_TOKEN))
     except Rejected as reason:
-        return CheckResult("refuses an invalid token", good=True, detail=str(reason))
-    return CheckResult("accepts an invalid token", good=False)
+        return CheckResult("the service refuses an invalid token", good=True, detail=str(reason))
+    return CheckResult("the service accepts an invalid token", good=False)
 
 
 async def of_store(store: StoreClient) -> AsyncIterator[CheckResult]:
@@ -76,7 +76,9 @@ class ProxyLog:
 
     def results(self) -> Iterator[CheckResult]:
         for remote, proxy in self.used.items():
-            yield CheckResult("goes through a proxy", good=True, detail=f"{remote} by {proxy}")
+            yield CheckResult(
+                "requests go through a proxy", good=True, detail=f"{remote} by {proxy}"
+            )
 
 
 @contextmanager

@@ -75,12 +75,12 @@ class RemoteServiceTests(SynchronousTestCase):
         the gateway as its client.
         """
         [found] = self.introspection(remotes.Respond({"active": False}))
-        self.assertEqual((found.what, found.good), ("refuses an invalid token", True))
+        self.assertEqual((found.what, found.good), ("the service refuses an invalid token", True))
         [found] = self.introspection(remotes.Respond({}, status=401))
         self.assertFalse(found.good)
         self.assertIn("refuses the client 'gate'", found.what)
         [found] = self.introspection(remotes.Respond({"active": True, "username": "alice"}))
-        self.assertEqual((found.what, found.good), ("accepts an invalid token", False))
+        self.assertEqual((found.what, found.good), ("the service accepts an invalid token", False))
 
     def test_service_of_an_augmenter_is_asked_W_DOCTOR(self) -> None:
         """A service without a check of its own is asked by GET, and may answer what it likes."""
@@ -135,7 +135,7 @@ class RemoteServiceTests(SynchronousTestCase):
 
         found = self.successResultOf(Deferred.fromCoroutine(collect()))
         self.assertEqual([each.good for each in found], [True, False, True])
-        self.assertEqual(found[-1].what, "goes through a proxy")
+        self.assertEqual(found[-1].what, "requests go through a proxy")
         self.assertEqual(found[-1].detail, "https://a.example by b.example:1")
 
 
