@@ -9,7 +9,9 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
+from enum import Enum
+from functools import lru_cache, partial
+from string import Formatter
 from typing import TextIO
 
 from attrs import define, field
@@ -86,6 +88,14 @@ _DROPPED = {
 }
 
 
+class _Kind(Enum):
+    """The kinds of streams that log lines are written to, which differ in how a line begins."""
+
+    TERMINAL = "terminal"
+    JOURNAL = "journal"
+    OTHER = "other"
+
+
 @define(eq=False)
 class _Throttle:
     """Limits similar log events to 10 in 10 seconds, and counts the events that are dropped."""
@@ -124,6 +134,8 @@ class Log:
     _stream: TextIO | None = None
     _throttle: _Throttle = field(factory=_Throttle, init=False)
     _output: Output = field(factory=Output, init=False)
+    _kind: tuple[TextIO, _Kind] | None = field(default=None, init=False)
+    _resource: dict[str, str] = field(factory=dict, init=False)
     writes_debug: bool = field(default=False, init=False)
     writes_info: bool = field(default=True, init=False)
 
@@ -133,6 +145,10 @@ class Log:
     def configure(self, config: LoggingConfig) -> None:
         """Apply the section C{logging} of a configuration."""
         self._config = config
+        self._resource = {
+            "service.name": config.service_name,
+            "service.version": config.service_version,
+        }
         self.writes_debug = _LOWEST[config.level] <= _LOWEST["debug"]
         self.writes_info = _LOWEST[config.level] <= _LOWEST["info"]
 
@@ -169,7 +185,11 @@ class Log:
         return self._output.dropped
 
     def _json(self, event: LogEvent, severity: str, number: int, dropped: int) -> str:
-        attributes = {name: _plain(value) for name, value in event.items() if _is_ours(name)}
+        attributes = {
+            name: _plain(value)
+            for name, value in event.items()
+            if not name.startswith("log_") and name not in _OLDER
+        }
         if "event" in attributes:
             name = attributes["event.name"] = str(attributes.pop("event"))
             attributes["event.domain"] = name.partition(".")[0]
@@ -183,10 +203,7 @@ class Log:
                 "severityNumber": number,
                 "body": _body(event),
                 "timestamp": _timestamp(event),
-                "resource": {
-                    "service.name": self._config.service_name,
-                    "service.version": self._config.service_version,
-                },
+                "resource": self._resource,
                 "attributes": {**attributes, "log.namespace": event.get("log_namespace", "")},
             }
         )
@@ -197,38 +214,43 @@ class Log:
             text += f" ({dropped} events like this were dropped)"
         if (failure := _failure(event)) is not None:
             text += " ".join(["", *_exception(failure).values()])
-        if self._is_journal():
+        kind = self._kind_of_stream()
+        if kind is _Kind.JOURNAL:
             return f"<{_PRIORITIES[number]}>{visible(text)}"
-        colour, end = (_COLOURS[number], "\x1b[0m") if self._is_terminal() else ("", "")
+        colour, end = (_COLOURS[number], "\x1b[0m") if kind is _Kind.TERMINAL else ("", "")
         return f"{_timestamp(event)} {colour}{severity:5}{end} {visible(text)}"
 
-    def _is_terminal(self) -> bool:
+    def _kind_of_stream(self) -> _Kind:
+        """Return what kind of stream the log lines go to, which is looked up once for a stream."""
         stream = self._stream or sys.__stdout__
-        return stream is not None and stream.isatty()
+        if stream is None:
+            return _Kind.OTHER
+        if self._kind is None or self._kind[0] is not stream:
+            self._kind = (stream, _kind(stream))
+        return self._kind[1]
 
-    def _is_journal(self) -> bool:
-        """
-        Whether the log goes to the journal of systemd; each line must then begin with a syslog
-        priority.
-        """
-        stream = self._stream or sys.__stdout__
-        journal = os.environ.get("JOURNAL_STREAM")
-        if not journal or stream is None:
-            return False
+
+def _kind(stream: TextIO) -> _Kind:
+    """
+    Return the kind of a stream.
+
+    The environment variable C{JOURNAL_STREAM} tells which stream systemd sends to its journal, see
+    systemd.exec(5).
+    """
+    if stream.isatty():
+        return _Kind.TERMINAL
+    if journal := os.environ.get("JOURNAL_STREAM"):
         with suppress(OSError, ValueError):  # a stream without a file descriptor is no journal
             found = os.fstat(stream.fileno())
-            return journal == f"{found.st_dev}:{found.st_ino}"
-        return False
+            if journal == f"{found.st_dev}:{found.st_ino}":
+                return _Kind.JOURNAL
+    return _Kind.OTHER
 
 
 def _severity(event: LogEvent) -> tuple[str, int]:
     level = event.get("log_level", LogLevel.info)
     library = str(event.get("log_namespace", "")).partition(".")[0] in _LIBRARIES
     return _SEVERITIES[_LOWER.get(level, level) if library else level]
-
-
-def _is_ours(name: str) -> bool:
-    return not name.startswith("log_") and name not in _OLDER
 
 
 def _plain(value: object) -> object:
@@ -241,6 +263,9 @@ def _body(event: LogEvent) -> str:
     if event.get("isError") and _failure(event) is not None:
         # An event of twisted.python.log contains the message of the exception, which may be secret.
         return str(event.get("why") or "unexpected failure")[:_LONGEST]
+    with suppress(Exception):  # formatEvent tells what is wrong with a format or a value
+        if _names_only(event["log_format"]):
+            return str(event["log_format"]).format_map(event)[:_LONGEST]
     return formatEvent(event)[:_LONGEST]
 
 
@@ -249,8 +274,23 @@ def _failure(event: LogEvent) -> Failure | None:
 
 
 def _timestamp(event: LogEvent) -> str:
-    moment = datetime.fromtimestamp(event["log_time"], UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, thousandths = divmod(int(event["log_time"] * 1000), 1000)
+    return f"{_second(second)}.{thousandths:03}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    """Return the date and time of a second since the epoch, which many log lines share."""
+    return datetime.fromtimestamp(second, UTC).isoformat().replace("+00:00", "")
+
+
+@lru_cache(maxsize=1024)
+def _names_only(text: str) -> bool:
+    """
+    Return whether each field of a format is a name, so that C{str.format_map} formats a log event
+    as Twisted does, but four times faster.
+    """
+    return all(name is None or name.isidentifier() for _, name, _, _ in Formatter().parse(text))
 
 
 def _exception(failure: Failure) -> dict[str, str]:

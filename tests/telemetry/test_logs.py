@@ -191,6 +191,38 @@ class LevelTests(LogCase):
         self.assertEqual(len(self.lines()), 25)
 
 
+class FormatTests(LogCase):
+    """Messages whose format is more than names."""
+
+    def test_formats_of_every_kind(self) -> None:
+        """Names, attributes, calls, conversions and doubled braces are formatted as by Twisted."""
+        log = self.log()
+        error = OSError(2, "missing")
+        text = "{error.errno} {call()} {given!r} {{x}} {n:03}"
+        self.write(log, text, error=error, call=lambda: "called", given="a", n=7)
+        self.write(log, "{given!r} {{x}} {n:03}", given="a", n=7)
+        first, second = self.lines()
+        self.assertTrue(first.endswith("authotron.test: 2 called 'a' {x} 007"), first)
+        self.assertTrue(second.endswith("authotron.test: 'a' {x} 007"), second)
+
+    def test_missing_value(self) -> None:
+        """A format that names a missing value is still written, with what is wrong about it."""
+        self.write(self.log(), "the port {port}")
+        [line] = self.lines()
+        self.assertIn("Unable to format event", line)
+        self.assertIn("port", line)
+
+    def test_times_within_a_second(self) -> None:
+        """Each line has the date and time of its own event, in milliseconds."""
+        log = self.log()
+        for moment in (1.25, 1.75, 86400.001953125):
+            self.write(log, log_time=moment)
+        self.assertEqual(
+            [line.split()[0] for line in self.lines()],
+            ["1970-01-01T00:00:01.250Z", "1970-01-01T00:00:01.750Z", "1970-01-02T00:00:00.001Z"],
+        )
+
+
 class SystemTests(LogCase):
     """The journal of systemd, and missing file descriptors."""
 
