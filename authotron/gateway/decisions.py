@@ -173,7 +173,9 @@ class DecisionCache(Generic[R]):
     _epoch: int = field(default=0, init=False)
     _changes: int = field(default=0, init=False)
     _changed: dict[str, int] = field(factory=dict, init=False)
-    _secret: bytes = field(factory=lambda: urandom(32), init=False, repr=False)
+    _hash: blake2b = field(
+        factory=lambda: blake2b(key=urandom(32), digest_size=16), init=False, repr=False
+    )
     _good: LruCache[_CachedDecision[R]] = field(init=False, repr=False)
     _bad: LruCache[_CachedDecision[R]] = field(init=False, repr=False)
     _suppression: Suppression = field(init=False, repr=False)
@@ -214,12 +216,22 @@ class DecisionCache(Generic[R]):
             the address. The function C{client} is called before C{decide} returns, and only if no
             decision is cached.
         """
-        key = self._key(presented)
+        key = self.key(presented)
         now = self._clock.seconds()
         cached = self._good.get(key) or self._bad.get(key)
         if cached is not None and now < cached.again:
             return cached.decision
         return self._look_up(key, presented, cached, client)
+
+    def repeat(self, key: bytes, now: float) -> Decision[R] | None:
+        """
+        Return the decision that is cached under a key, or C{None} if no such decision is cached.
+
+        @param key: the L{key} of what a client presented.
+        @param now: the current time, in seconds since the epoch.
+        """
+        cached = self._good.get(key) or self._bad.get(key)
+        return cached.decision if cached is not None and now < cached.again else None
 
     def invalidate(self, tokens: Iterable[str] | None = None) -> None:
         """
@@ -250,7 +262,7 @@ class DecisionCache(Generic[R]):
         """Return the bytes that the cached decisions take, approximately."""
         return self._good.size + self._bad.size
 
-    def _key(self, presented: Presented) -> bytes:
+    def key(self, presented: Presented) -> bytes:
         """
         Return the keyed hash over all that a client presented.
 
@@ -264,7 +276,9 @@ class DecisionCache(Generic[R]):
             authorization or b"",
             realm or b"",
         )
-        return blake2b(text, key=self._secret, digest_size=16).digest()
+        hashed = self._hash.copy()
+        hashed.update(text)
+        return hashed.digest()
 
     def _look_up(
         self,
@@ -289,7 +303,7 @@ class DecisionCache(Generic[R]):
             return self._fixed[BAD_HEADER]
         canonical = credentials.canonical(presented, found)
         if canonical is not presented:
-            name, key = key, self._key(canonical)
+            name, key = key, self.key(canonical)
             cached = self._good.get(key) or self._bad.get(key)
             if cached is not None and self._clock.seconds() < cached.again:
                 if name != key:

@@ -56,6 +56,13 @@ class Tally:
         self.durations.buckets[bisect_left(BOUNDS, seconds)] += 1
         self.durations.nanoseconds += int(seconds * 1e9)
 
+    def take(self, other: Tally) -> None:
+        """Add what another tally has counted."""
+        self.number += other.number
+        mine, others = self.durations, other.durations
+        mine.buckets = [a + b for a, b in zip(mine.buckets, others.buckets, strict=True)]
+        mine.nanoseconds += others.nanoseconds
+
 
 @define(eq=False)
 class Histogram:

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 
 from authotron import __version__
 from authotron.telemetry import process_usage
-from authotron.telemetry.counters import BOUNDS, Counts, Histogram
+from authotron.telemetry.counters import BOUNDS, Counts, Durations, Histogram, Tally
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """HTTP methods that metrics show as a label; all other methods are shown as C{other}."""
@@ -135,6 +135,7 @@ class Metrics(Collector):
         self._blocking = self._counts["authotron_blocking_callbacks"].values
         self._reloads = self._counts["authotron_reloads"].values
         self._workers_lost = self._counts["authotron_workers_lost"].values
+        self._sent: dict[tuple[str, str, str, str, int], Tally] = {}
         self._gauges: dict[str, tuple[str, Callable[[], float]]] = {}
         self._registry = CollectorRegistry()
         for collector in (PlatformCollector, GCCollector):
@@ -183,11 +184,38 @@ class Metrics(Collector):
         A realm without a configured provider, which an imported API token may have, is counted as
         C{unknown}.
         """
+        self._request(result, realm).add(seconds)
+
+    def _request(self, result: str, realm: str) -> Tally:
         tally = self._requests.get((result, realm))
         if tally is None:
             known = self._realms is None or realm in self._realms
             tally = self._requests[result, realm if known else "unknown"]
+        return tally
+
+    def decision_sent(
+        self, result: str, realm: str, route: str, method: str, status: int, seconds: float
+    ) -> None:
+        """
+        Count a request that was answered on the fast path, both as a request whose credentials were
+        verified and as an HTTP request.
+
+        One number is counted for each request; C{_settle} adds the numbers to both metrics.
+        """
+        labels = result, realm, route, method, status
+        tally = self._sent.get(labels)
+        if tally is None:
+            tally = self._sent[labels] = Tally(Durations())
+            # Reading a missing tally creates it, so that metrics are shown in order of first use.
+            self._request(result, realm), self._http[route, method, str(status)]
         tally.add(seconds)
+
+    def _settle(self) -> None:
+        """Add the requests that were answered on the fast path to the metrics that show them."""
+        for (result, realm, route, method, status), tally in self._sent.items():
+            self._request(result, realm).take(tally)
+            self._http[route, method, str(status)].take(tally)
+        self._sent.clear()
 
     def provider_answered(self, provider: Part, result: str, seconds: float) -> None:
         """Count an answer of a provider: C{success}, C{error}, C{timeout} or C{abandoned}."""
@@ -260,6 +288,7 @@ class Metrics(Collector):
 
     def counted(self) -> Counted:
         """Return all metrics of this process as a value that another process can add to its own."""
+        self._settle()
         return {
             "counts": {
                 name: [[labels, tally.number] for labels, tally in each.values.items()]
@@ -294,6 +323,7 @@ class Metrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics, when C{prometheus_client} calls this method at each scrape."""
+        self._settle()
         yield from map(_counter_family, self._counts.values())
         yield from map(_histogram_family, self._histograms.values())
         for name, (about, value) in self._gauges.items():

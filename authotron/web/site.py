@@ -283,8 +283,28 @@ class Site(server.Site):
         """
         if self._metrics:
             self._metrics.request_answered(route, method, status, seconds)
-        if self._access == "none" or (self._access == "failures" and status < _FAILURES):
-            return
+        if self.logs(status):
+            self.log_answered(method, route, status, seconds, outcome, sender, request_id)
+
+    def logs(self, status: int) -> bool:
+        """Return whether the access log includes requests that are answered with C{status}."""
+        return self._access == "all" or (self._access == "failures" and status >= _FAILURES)
+
+    def log_answered(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        outcome: Outcome | None,
+        sender: Sender,
+        request_id: bytes | None,
+    ) -> None:
+        """
+        Write an answered request to the access log.
+
+        @param sender: the sender of the request, whose address is looked up here.
+        """
         authentication = outcome.authentication if outcome else None
         identity = authentication.identity if authentication else None
         tried = "" if identity or not self._logs_tried_names else _tried_name(sender)

@@ -670,7 +670,7 @@ class MemoryTests(VerdictsCase):
         values = (None, b"", b"-", b"0:", b"1:a", b"a", b"a-", b"aa", b"-1:a")
         width = len(Presented._fields)
         pairs = [Presented(*each) for each in product(values, repeat=width)]
-        self.assertEqual(len({self.decisions._key(each) for each in pairs}), len(values) ** width)
+        self.assertEqual(len({self.decisions.key(each) for each in pairs}), len(values) ** width)
 
     def test_again_T83b(self) -> None:
         """Another spelling lengthens nothing."""

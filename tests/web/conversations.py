@@ -87,6 +87,12 @@ class Replaced:
         self.decisions = self
         self.decide = decide
 
+    def key(self, presented: Any) -> Any:
+        return self.gateway.decisions.key(presented)
+
+    def repeat(self, *_: Any) -> None:
+        """Repeat no decision, so that the test sees every question."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.gateway, name)
 

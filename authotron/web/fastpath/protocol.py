@@ -37,7 +37,8 @@ from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
 from authotron.web.fastpath.context import HeadContext
-from authotron.web.fastpath.request import Head
+from authotron.web.fastpath.repeats import Repeats, without_request_id
+from authotron.web.fastpath.request import Head, Shape
 from authotron.web.fastpath.response import ReplyEncoder
 from authotron.web.replies import Reply, denied
 from authotron.web.site import Site
@@ -71,6 +72,7 @@ class FastPath(Protocol, TimeoutMixin):
         self._ignored = 0
         self._closing = False
         self._is_draining = False
+        self._answered = 0.0
         self._socket: socket | None = None
         self.callLater = factory.site.reactor.callLater
 
@@ -99,8 +101,13 @@ class FastPath(Protocol, TimeoutMixin):
         Close an idle connection, or abort a connection that the client does
         not close in time.
         """
+        remaining = self._answered + (self._factory.site.timeOut or 0)
+        remaining -= self._factory.clock.seconds()
         if self._closing:
             self.transport.abortConnection()
+        elif remaining > 0 and not self._is_draining:
+            # To wait again costs less than to move the timeout with each reply.
+            self.setTimeout(remaining)
         else:
             self._close()
 
@@ -152,11 +159,28 @@ class FastPath(Protocol, TimeoutMixin):
     # --- one request after the other ---
 
     def _advance(self) -> None:
+        """Answer a request whose head was parsed before, and parse any other request head."""
+        factory = self._factory
+        began = factory.clock.seconds()
+        rest, request_id = without_request_id(self._bytes)
+        repeated = factory.repeats.find(rest)
+        if repeated is not None and len(self._bytes) <= factory.longest:
+            decision = factory.serving.gateway.decisions.repeat(repeated.key, began)
+            if decision is not None:
+                if self._counted:
+                    self._count(0)
+                self._decided(decision, repeated.shape, request_id, began)
+                return
+        self._parse(rest, request_id, began)
+
+    def _parse(self, rest: bytes, request_id: bytes | None, began: float) -> None:
         head = request.simple(self._bytes, self._factory.longest)
         if head is not None:
             if self._counted:
                 self._count(0)
-            self._decide(head)
+            decisions = self._factory.serving.gateway.decisions
+            self._factory.repeats.remember(rest, request_id, head, decisions.key)
+            self._decide(head, began)
         elif not request.may_become_simple(self._bytes, self._factory.longest):
             self._hand_over()
         elif not self._count(len(self._bytes)):
@@ -165,14 +189,13 @@ class FastPath(Protocol, TimeoutMixin):
         # While the head is incomplete, the timeout is not restarted, so that a client that sends
         # slowly cannot extend it.
 
-    def _decide(self, head: Head) -> None:
+    def _decide(self, head: Head, began: float) -> None:
         factory = self._factory
-        began = factory.clock.seconds()
         decision = factory.serving.gateway.decisions.decide(head.presented, self._client)
         if isinstance(decision, Decision):
-            self._decided(decision, head, began)
+            self._decided(decision, head.shape, head.request_id, began)
         else:
-            factory.site.meter(head.route).note(factory.clock.seconds() - began)
+            factory.site.meter(head.shape.route).note(factory.clock.seconds() - began)
             self._wait(head, began, decision)
 
     def _client(self) -> Client:
@@ -189,21 +212,27 @@ class FastPath(Protocol, TimeoutMixin):
             self.setTimeout(timeout)
             self._count(0)
             later, self._bytes = self._bytes, head_bytes
-            self._decided(decision, head, began, waited=True)
-            if head.has_body or not self._closing:
+            self._decided(decision, head.shape, head.request_id, began, waited=True)
+            if head.shape.has_body or not self._closing:
                 self.transport.resumeProducing()
             if not self._closing:
                 self.dataReceived(later)
 
         metrics = self._factory.serving.metrics
-        metrics.request_started(head.method)
-        decision.addBoth(_then_call(metrics.request_ended, head.method))
+        metrics.request_started(head.shape.method)
+        decision.addBoth(_then_call(metrics.request_ended, head.shape.method))
         self._pending = decision.addCallback(decided)
         self._pending.addErrback(lambda failure: failure.trap(CancelledError) and None)
         self._pending.addErrback(self._broken)
 
     def _decided(
-        self, decision: Decision[Reply], head: Head, began: float, *, waited: bool = False
+        self,
+        decision: Decision[Reply],
+        shape: Shape,
+        request_id: bytes | None,
+        began: float,
+        *,
+        waited: bool = False,
     ) -> None:
         factory, outcome, reply = self._factory, decision.outcome, decision.reply
         found = outcome.authentication
@@ -218,23 +247,25 @@ class FastPath(Protocol, TimeoutMixin):
                 reply = denied(ruling)
         self._bytes = b""
         if self._closing or self._is_draining:
-            head = head._replace(persistent=False)
-        self._send(factory.encoder.encode(head, reply))
-        seconds = factory.clock.seconds() - began
-        factory.serving.metrics.request_authenticated(outcome.result, outcome.realm, seconds)
-        factory.site.answered(
-            head.method, head.route, reply.status, seconds, outcome, self._context, head.request_id
+            shape = shape._replace(persistent=False)
+        self._answered = now = factory.clock.seconds()
+        self._send(factory.encoder.encode(shape, reply, now))
+        seconds, status, method, route = now - began, reply.status, shape.method, shape.route
+        factory.serving.metrics.decision_sent(
+            outcome.result, outcome.realm, route, method, status, seconds
         )
+        if factory.site.logs(status):
+            factory.site.log_answered(
+                method, route, status, seconds, outcome, self._context, request_id
+            )
         # If the request waited for a decision, its callbacks were measured one by one, and the time
         # since the request began is not the time for which the reactor was blocked.
         if seconds > LONGEST and not waited:
-            factory.site.meter(head.route).note(seconds)
-        if head.has_body:
+            factory.site.meter(route).note(seconds)
+        if shape.has_body:
             self._close_with_body()
-        elif not head.persistent:
+        elif not shape.persistent:
             self._close()
-        else:
-            self.resetTimeout()
 
     def _send(self, reply: bytes) -> None:
         """
@@ -341,7 +372,8 @@ class FastPathFactory(Factory):
         self.serving = serving
         self.clock = clock
         self.longest = min(request.LONGEST, site.limit)
-        self.encoder = ReplyEncoder(clock)
+        self.encoder = ReplyEncoder()
+        self.repeats = Repeats(self.longest)
         self._open = OpenConnections()
         self._connection_limit = ConnectionLimit(
             clock, serving.metrics, most, (self._open, site.open)

@@ -33,11 +33,11 @@ _MOST_FIELDS = 100
 _PATHS = (b"/authenticate", b"/auth", b"/_auth")
 
 
-class Head(NamedTuple):
+class Shape(NamedTuple):
     """
-    The parts of a request head on which the reply depends. Never log an object of this class,
-    because it contains credentials.
+    The parts of a request head that decide how a reply is written and counted.
 
+    @ivar persistent: whether the connection stays open after the reply.
     @ivar has_body: whether the headers announce a request body, which is ignored.
     """
 
@@ -45,9 +45,18 @@ class Head(NamedTuple):
     route: str
     version: bytes
     persistent: bool
+    has_body: bool = False
+
+
+class Head(NamedTuple):
+    """
+    The parts of a request head on which the reply depends. Never log an object of this class,
+    because it contains credentials.
+    """
+
+    shape: Shape
     presented: Presented
     request_id: bytes | None
-    has_body: bool = False
 
 
 _new = tuple.__new__
@@ -112,8 +121,8 @@ def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head |
     if has_body is None:
         return None
     presented = _new(Presented, (get(b"authorization"), get(b"x-auth-realm")))
-    request_id, lasts = get(b"x-request-id"), persistent and not has_body
-    return _new(Head, (method, route, version, lasts, presented, request_id, has_body))
+    shape = _new(Shape, (method, route, version, persistent and not has_body, has_body))
+    return _new(Head, (shape, presented, get(b"x-request-id")))
 
 
 def _announces_body(found: Mapping[bytes, bytes], version: bytes) -> bool | None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from attrs import define, field
-from twisted.internet.interfaces import IReactorTime
 from twisted.web.http import datetimeToString
 
-from authotron.web.fastpath.request import Head
+from authotron.web.fastpath.request import Shape
 from authotron.web.replies import Reply
 
 
@@ -19,20 +18,23 @@ from authotron.web.replies import Reply
 class ReplyEncoder:
     """Converts replies to the bytes of HTTP responses, with the current date."""
 
-    _clock: IReactorTime
     _second: int = -1
     _openings: dict[tuple[bytes, int, bool], bytes] = field(factory=dict)
 
-    def encode(self, head: Head, reply: Reply) -> bytes:
-        """Return the bytes of the HTTP response to the request with C{head}."""
-        second = int(self._clock.seconds())
+    def encode(self, shape: Shape, reply: Reply, now: float) -> bytes:
+        """
+        Return the bytes of the HTTP response to a request.
+
+        @param now: the current time, in seconds since the epoch.
+        """
+        second = int(now)
         if second != self._second:
             self._second, self._openings = second, {}
-        kind = head.version, reply.status, head.persistent
+        kind = shape.version, reply.status, shape.persistent
         opening = self._openings.get(kind)
         if opening is None:
             opening = self._openings[kind] = self._opening(*kind)
-        if reply.length and head.method == "HEAD":
+        if reply.length and shape.method == "HEAD":
             return opening + reply.fields
         return opening + reply.wire
 

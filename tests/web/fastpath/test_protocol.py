@@ -22,6 +22,7 @@ from authotron.model.request import Presented, RequestContext
 from authotron.tokens import service
 from authotron.web.channel import LAST_CALL, Channel
 from authotron.web.connections import connection_limit, metrics_connection_limit
+from authotron.web.fastpath import repeats
 from authotron.web.fastpath.request import simple
 from tests.web.conversations import ALICE, InMemoryGateway, Replaced, Wire, answered
 from tests.web.streams import BEARERS, GOOD, LIMITED, STREAMS, streams
@@ -48,7 +49,9 @@ class Minter:
 class Way:
     """One way into a gateway, with or without the front, and all that it leaves behind."""
 
-    def __init__(self, *, fronted: bool, ttl: int = 60, trusted: bool = True) -> None:
+    def __init__(
+        self, *, fronted: bool, ttl: int = 60, trusted: bool = True, is_noted: bool = True
+    ) -> None:
         over = {
             "auth": {"cache": {"ttl": ttl}},
             "logging": {"access": "all"},
@@ -64,6 +67,9 @@ class Way:
             assert answer.json()["token"] == token.text
         self.asked: list[Any] = []
         self.events: list[Any] = []
+        self.site = self.gateway.entrance if fronted else self.gateway.public
+        if not is_noted:
+            return
         decide = decisions.decide
 
         def noted(presented: Presented, client: Any) -> Any:
@@ -71,7 +77,6 @@ class Way:
             return decide(presented, client)
 
         self.gateway.serving.gateway = Replaced(self.gateway.serving.gateway, noted)  # type: ignore[assignment] # stands in for it
-        self.site = self.gateway.entrance if fronted else self.gateway.public
 
     def send(self, *chunks: bytes) -> tuple[bytes, bool]:
         """What came back but for date and order of headers, and whether the connection ends."""
@@ -126,6 +131,19 @@ class DifferentialTests(SynchronousTestCase):
     def test_any_stream(self, streams: list[list[bytes]], ttl: int, *, trusted: bool) -> None:
         """For all bytes, in all pieces, both ways give the same answers, metrics and events."""
         self.agree(*streams, ttl=ttl, trusted=trusted)
+
+    @settings(max_examples=STREAMS, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(
+        streams=some.lists(streams(), min_size=1, max_size=2),
+        ttl=some.sampled_from([0, 60]),
+        trusted=some.booleans(),
+    )
+    def test_any_stream_repeated(
+        self, streams: list[list[bytes]], ttl: int, *, trusted: bool
+    ) -> None:
+        """Both ways agree as well about heads that were parsed before and are recognised again."""
+        with patch.object(repeats, "_REMEMBERED_OF", 1):
+            self.agree(*streams * 2, *reversed(streams), ttl=ttl, trusted=trusted, is_noted=False)
 
     def test_limited_tokens(self) -> None:
         """The fast path itself answers requests with limited tokens, as the site answers them."""
