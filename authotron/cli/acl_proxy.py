@@ -53,7 +53,9 @@ def configuration(environ: Mapping[str, str], secret: str, pepper: str) -> dict[
     @raise ConfigError: PEPPER is missing or has several lines, or a variable is not a whole number.
     """
     if not environ.get("PEPPER"):
-        raise ConfigError([Problem("PEPPER", "is not set; without it no token can be verified")])
+        raise ConfigError(
+            [Problem("PEPPER", "is not set; no token can be verified without PEPPER")]
+        )
     found: dict[str, Any] = {
         "version": "2.0.0",
         "server": {"host": "0.0.0.0", "port": 8000},  # noqa: S104 - as the acl-proxy
@@ -92,7 +94,7 @@ def remarks(environ: Mapping[str, str]) -> Iterator[str]:
         yield "REDIS_TLS_SKIP_VERIFY: certificates are always verified, see store.tls_ca_file"
     for name in ("RATE_LIMIT_MAX", "RATE_LIMIT_WINDOW_SEC"):
         if environ.get(name):
-            yield f"{name}: authotron has no such limit; nginx has limit_req"
+            yield f"{name}: authotron does not limit the rate of requests; nginx can (limit_req)"
     if environ.get("ADMIN_USER"):
         yield (
             "ADMIN_USER manages tokens by the HTTP API /tokens, in realm administrators; there is "

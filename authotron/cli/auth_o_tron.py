@@ -28,12 +28,12 @@ def _widening(given: Mapping[str, Any]) -> Iterator[str]:
         if any(isinstance(each, str) and _is_search(each) for each in filters):
             yield (
                 f"augmenters[{place}]: WIDENS ACCESS: a filter in parentheses gave no roles in "
-                "auth-o-tron, and gives roles here; compare with authotron doctor --user NAME"
+                "auth-o-tron, and gives roles in authotron; try authotron doctor --user NAME"
             )
         if not augmenter.get("bind_dn"):
             yield (
                 f"augmenters[{place}]: WIDENS ACCESS: without bind_dn every lookup failed in "
-                "auth-o-tron; here the search is anonymous, and may give roles"
+                "auth-o-tron; in authotron the search is anonymous, and may give roles"
             )
 
 
@@ -47,7 +47,7 @@ def _tokens(given: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(store, Mapping) or store.get("enabled") is False:
         return
     yield (
-        "store: API tokens are stored as hashes; copy the old ones with: authotron tokens import "
+        "store: API tokens are stored as hashes; copy auth-o-tron's with: authotron tokens import "
         "auth-o-tron (first with --dry-run), and set store.imported: true"
     )
     yield "store: only the owner of an API token, or an administrator, can revoke it"
@@ -58,7 +58,7 @@ def _jwt(jwt: object) -> Iterator[str]:
     if not isinstance(jwt, Mapping):
         return
     if jwt.get("aud"):
-        yield "jwt.aud: has no effect there, nor here without jwt.emit_aud: true"
+        yield "jwt.aud: had no effect in auth-o-tron, and has none in authotron without emit_aud"
     if jwt.get("secret"):
         yield "jwt.secret: may stand in a file of its own (jwt.secret_file)"
     yield "jwt: minted JWTs have the claim jti"
@@ -81,7 +81,7 @@ def _providers(providers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 def _always(given: Mapping[str, Any]) -> Iterator[str]:
     logging = given.get("logging")
     if isinstance(logging, Mapping) and "service_name" in logging:
-        yield "logging: names of events and fields are those of auth-o-tron"
+        yield "logging: events and fields have the same names as in auth-o-tron"
     yield "an outage of a provider is answered with 503 and Retry-After, not with 401"
     yield "a 200 of /authenticate has no body; a decision is cached for up to 60 s (auth.cache.ttl)"
     yield "docs/differences.md lists every difference"

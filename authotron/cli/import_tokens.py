@@ -47,10 +47,10 @@ def import_() -> None:
     """
     Copy tokens of another service.
 
-    The store of the other service is only read. Imported tokens are accepted if the configuration
-    has `store.imported: true`. Tokens that were imported before are not changed, so a second run
-    copies only new ones. A token that never expires gets the lifetime `tokens.max_ttl`. Exit status
-    1 if some tokens were skipped.
+    The tokens stay in the store of the other service, which is only read. Imported tokens are
+    accepted if the configuration has `store.imported: true`. Tokens that were imported before are
+    not changed, so a second run copies only new ones. A token that never expires gets the lifetime
+    `tokens.max_ttl`. Exit status 1 if some tokens were skipped.
     """
 
 

@@ -34,7 +34,7 @@ from authotron.net.world import World
 _MODULES = {
     name: name for name in ("config", "doctor", "explain", "jwt", "migrate", "quickstart", "tokens")
 } | {"token": "jwt"}
-"""Commands that are defined in other modules of this package, and those modules."""
+"""The modules of the commands that are not defined in this module, by the names of the commands."""
 
 _GROUPS = {
     "Run": ("run", "quickstart"),

@@ -44,15 +44,15 @@ def of_auth_o_tron(file: Path) -> None:
     """
     Say what changes for the configuration FILE of an auth-o-tron.
 
-    The file works unchanged, with the environment variables of auth-o-tron. The output is remarks,
-    and for a file of version 1.0.0 also the configuration in version 2.0.0, which contains the
-    secrets of the file.
+    The file works unchanged, with the environment variables of auth-o-tron. The output consists of
+    remarks and, for a file of version 1.0.0, of the configuration in version 2.0.0, which contains
+    the secrets of the file.
 
     Exit status 78 if authotron cannot use the file; all problems are printed.
     """
     found = load_config(file)
     given = yaml_file.parse(file, may_be_empty=True).given
-    say("# This file works unchanged; what changes:")
+    say("# This file works unchanged; authotron differs from auth-o-tron in these points:")
     for remark in (*auth_o_tron.remarks(given), *found.warnings):
         say(f"# - {remark}")
     if given.get("version") == "1.0.0":

@@ -78,7 +78,7 @@ def _require_free_ports(path: Path) -> None:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether the system would let a process listen at a port; other errors are reported later."""
+    """Whether no process listens at a port; errors other than a taken port are reported later."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

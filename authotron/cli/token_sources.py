@@ -34,8 +34,7 @@ _OF_TOKENS = ("token_string", "user_id", "scopes")
 _NAMES = ("realm", "username", "user_id")
 _OF_USERS = (*_NAMES, "id", "roles", "attributes", "scopes")
 """
-Keys of auth-o-tron's documents; a token is skipped if one of these keys has two different values
-for it.
+Keys of auth-o-tron's documents that must have only one value for a token; other tokens are skipped.
 """
 
 _DEEPEST = 4
@@ -77,7 +76,7 @@ SourceToken = ImportableToken | SkippedToken
 @frozen
 class OwnerRule:
     """
-    The owner of imported tokens that have no owner, as those of an acl-proxy.
+    The rule that gives an owner to imported tokens without an owner, such as those of an acl-proxy.
 
     @ivar username: a user name in which C{{email}} and C{{comment}} are replaced by these fields of
         the imported token, and C{{hash}} by the first characters of its hash.
@@ -261,7 +260,7 @@ async def _auth_o_tron_token(
 
 
 def _reason_to_skip(document: Mapping[str, Any], token: str) -> str | None:
-    """Return a reason not to copy a token, other than a bad owner, or C{None}."""
+    """Return why a token must not be copied, or C{None}; the owner of the token is not checked."""
     if token.startswith("hs256:"):
         return "the token is an API token of authotron"
     if not imported.may_be(token):

@@ -17,7 +17,7 @@ Maximum width of a column, in characters; a longer value moves the rest of its l
 
 
 def table(tokens: Sequence[Token], now: float) -> Iterator[str]:
-    """Yield a line of headings and one line for each API token; none for no tokens."""
+    """Yield a line of headings and one line for each API token, or no line without API tokens."""
     if not tokens:
         return
     rows = [HEADER, *(_cells(token, now) for token in tokens)]

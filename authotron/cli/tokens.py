@@ -127,9 +127,14 @@ def create(
     ),
 )
 @config_option
-@click.option("--realm", type=text, help="Only tokens of this realm.")
-@click.option("--username", type=text, help="Only tokens of this user.")
-@click.option("--expires-within", "within", type=text, help="Only tokens that expire by then.")
+@click.option("--realm", type=text, help="List only tokens of this realm.")
+@click.option("--username", type=text, help="List only tokens of this user.")
+@click.option(
+    "--expires-within",
+    "within",
+    type=text,
+    help="List only tokens that expire within this duration.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, one token on each line.")
 def list_(
     path: Path, realm: str | None, username: str | None, within: str | None, *, as_json: bool
@@ -259,7 +264,7 @@ def revoke(
     Revoke API tokens and the tokens created with them.
 
     The tokens are named by their IDs, or by --realm and --username together: all tokens of that
-    user. The other tokens are revoked even if an ID is unknown; then the exit status is 1.
+    user. If an ID is unknown, the other tokens are revoked nevertheless, and the exit status is 1.
     """
     if (realm is None) != (username is None):
         raise click.UsageError("--realm and --username go together")
@@ -355,9 +360,7 @@ _OPTIONS = {
     "hosts": "--host",
     "networks": "--network",
 }
-"""
-The option of C{tokens create} for each key in the body of C{POST /tokens} that has another name.
-"""
+"""Options of C{tokens create}, by the key in the body of C{POST /tokens}, if the names differ."""
 
 
 def _request(given: Mapping[str, Any]) -> TokenRequest:

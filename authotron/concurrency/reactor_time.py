@@ -37,7 +37,7 @@ class Meter:
         return self._clock.seconds()
 
     def stop(self, began: float | None) -> None:
-        """Stop a measurement; C{began} is what L{start} returned."""
+        """Stop the measurement that began with the call of L{start} that returned C{began}."""
         if began is not None:
             Meter._is_timing = False
             self.note(self._clock.seconds() - began)

@@ -180,7 +180,7 @@ def _pepper_warnings(store: StoreConfig | None, file: File) -> list[str]:
 
 
 def _shared_port(given: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield a problem if both ports are the same, whatever else is wrong with their sections."""
+    """Yield a problem if both ports are the same, even if their sections have other problems."""
     sections = (given.get(name, {}) for name in ("server", "metrics"))
     server, metrics = (each if isinstance(each, dict) else {} for each in sections)
     port = server.get("port")
@@ -192,7 +192,7 @@ def _shared_port(given: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_sharing(store: StoreConfig | None, file: File) -> None:
     """
-    Require a store that several worker processes can share, if there are several.
+    If several worker processes are configured, require a store that they can share.
 
     @raise ConfigError: each worker process would have a token store of its own, in memory.
     """

@@ -49,7 +49,7 @@ _STRAY_QUOTES = (
 
 _CUT_BLANKS = "blanks or line ends around the value are not part of the secret, as in auth-o-tron"
 _KEPT_BLANKS = (
-    "blanks or line ends around it are part of the value, as in auth-o-tron, because the value "
+    "blanks or line ends around the value are part of it, as in auth-o-tron, because the value "
     "has commas, brackets or quotes"
 )
 
@@ -161,12 +161,12 @@ class Overlay:
             yield f"{shown}: {warning}"
 
     def _why_ignored(self, steps: tuple[str, ...], text: str) -> str:
-        """Return why a variable does not set its key; empty if it does."""
+        """Return why a variable is ignored, or an empty string if it is not."""
         is_older = self.given.get("version") == "1.0.0"
         if not text.strip() and steps not in _MAY_BE_EMPTY:
             return "empty, so ignored"
         if steps == ("bind_address",) and not is_older:
-            return "ignored, as it belongs to version 1.0.0"
+            return "ignored, as only configurations of version 1.0.0 have this key"
         if steps[0] == "server" and is_older:
             return "ignored, as the configuration has version 1.0.0; set AOT_BIND_ADDRESS instead"
         return ""
@@ -211,7 +211,7 @@ class Overlay:
     def _lay_over(
         self, mapping: dict[str, Any], steps: tuple[str, ...], value: object, name: str
     ) -> None:
-        """Set a key of the configuration; a mapping is merged over the mapping that is there."""
+        """Set a key of the configuration; a mapping is merged over the mapping in the file."""
         key = steps[-1]
         if isinstance(value, dict) and (value or isinstance(mapping.get(key), dict)):
             there = mapping.get(key)
@@ -227,9 +227,8 @@ def sorted_by_key(environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str
     """
     Return pairs of a configuration key and the environment variable that sets it.
 
-    The pair of C{version} comes first, because other keys depend on the version, and the pair of a
-    whole section before the pairs of its keys. Of names that differ only in case, the name in
-    capitals comes last.
+    The key C{version} comes first, because other keys depend on it. A section comes before its
+    keys. If the names of several variables differ only in case, the name in capitals comes last.
     """
     found = []
     for name in environ:

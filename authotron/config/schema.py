@@ -24,10 +24,13 @@ EXTENSION = "x-"
 """The prefix of ignored top-level keys, whose values may hold anchors for other keys."""
 
 SHORTEST = 16
-"""Minimum bytes of C{jwt.secret}, unless C{allow_weak_secret} is set."""
+"""Minimum length of C{jwt.secret}, in bytes, unless C{allow_weak_secret} is set."""
 
 RECOMMENDED = 32
-"""Bytes of C{jwt.secret} below which there is a warning (RFC 7518 section 3.2)."""
+"""
+Recommended length of C{jwt.secret}, in bytes (RFC 7518 section 3.2); a shorter one causes a
+warning.
+"""
 
 PLACEHOLDERS = frozenset(
     {
@@ -109,11 +112,13 @@ class JwtConfig(Section):
         if self.secret and len(self.secret.get_secret_value().encode()) < RECOMMENDED:
             found.append(f"jwt.secret: shorter than {RECOMMENDED} bytes (RFC 7518 section 3.2)")
         if self.aud is not None and not self.emit_aud:
-            found.append("jwt.aud: not minted; set jwt.emit_aud once all backends expect it")
+            found.append(
+                "jwt.aud: not put into JWTs; set jwt.emit_aud once all backends expect aud"
+            )
         return tuple(found)
 
 
-_BETTER = "try `authotron generate-secret`, or accept it for now by jwt.allow_weak_secret: true"
+_BETTER = "use `authotron generate-secret`, or accept a weak secret by jwt.allow_weak_secret: true"
 
 
 def _check_secret(secret: str | None, config: JwtConfig) -> None:

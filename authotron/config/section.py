@@ -103,12 +103,12 @@ _DURATION = {
 
 def _in_range(seconds: float) -> float:
     """
-    Return a duration, if it is within the bounds that all durations have.
+    Return a duration, if it is not negative and at most L{LONGEST}.
 
     This function checks the bounds, because pydantic constraints on the type of durations would
     override narrower constraints on a single key.
     """
-    if not seconds >= 0:  # this comparison also rejects NaN
+    if not seconds >= 0:  # True for NaN, too, which C{seconds < 0} would accept.
         raise PydanticCustomError("greater_than_equal", "too small", {"ge": 0})
     if seconds > LONGEST:
         raise PydanticCustomError("less_than_equal", "too large", {"le": LONGEST})
@@ -222,8 +222,8 @@ def _all_errors(
     Return the errors of a section, including those of its validators that run only if all keys are
     valid.
 
-    If some keys are invalid, these validators run on the section without the invalid keys; an error
-    that mentions an invalid key is then ignored, as the absence of the key may have caused it.
+    If a key is invalid, the section is validated again without the key, and errors that mention the
+    key are ignored.
     """
     found = error.errors(include_url=False, include_input=False)
     fitting = _without(given, [_location(each) for each in found])

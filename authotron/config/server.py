@@ -92,7 +92,8 @@ def every_address(
     """
     Return the address that stands for every address of this machine.
 
-    C{::} accepts IPv4, too, unless the machine has no IPv6 address or keeps both apart.
+    A socket at C{::} accepts IPv4, too, unless the machine has no IPv6 address or keeps IPv6
+    sockets for IPv6 alone.
     """
     try:
         is_shared = bool(interfaces.read_text()) and not is_ipv6_only()

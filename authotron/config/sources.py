@@ -29,7 +29,7 @@ class Sources:
 
     def resolve_path(self, path: str) -> Path:
         """
-        Return the path of the file that a path in the configuration means.
+        Return the path of a file that the configuration names by a relative or an absolute path.
 
         A relative path is looked for in the credentials folder of systemd first, then in the folder
         of the configuration file. systemd loads a folder as credentials named C{folder_file}

@@ -20,11 +20,11 @@ least this number of letters.
 
 _TAIL = 5
 """
-Maximum number of letters that may follow a known key in a misspelling of it, in a section with
-secrets.
+In a section with secrets, a word counts as a misspelling of a known key only if at most this number
+of letters follow the key.
 
-In a section with secrets, C{audience} counts as a misspelling of C{aud}, but C{expelliarmus} does
-not count as one of C{exp}, because it may be a secret.
+In a section with secrets, C{audience} counts as a misspelling of C{aud}, but C{expelliarmus} may be
+a secret and does not count as a misspelling of C{exp}.
 """
 
 _SYNONYMS = {
@@ -42,8 +42,8 @@ def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> boo
     """
     Return whether a word is so similar to a known key that it cannot be a secret.
 
-    @param secrets: the known keys that hold secrets; if the colon is forgotten, the secret follows
-        such a key in the same word.
+    @param secrets: the known keys that hold secrets; if an operator forgets the colon, key and
+        secret are one word.
     """
     if not re.fullmatch(r"[A-Za-z][A-Za-z_-]*", word):
         return False

@@ -3,7 +3,7 @@ Remove the UNIX sockets and pid files that a killed process left behind.
 
 Twisted removes a lock or a pid file only if no process has the number in the file. In a container
 each new gateway has the process number 1 again, so Twisted would never remove the files of its
-predecessor. Whether a socket is in use is found out by connecting to it.
+predecessor. Therefore this module connects to a socket to find out whether a process uses it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def remove_stale_socket(endpoint: str) -> None:
     lock = path.with_name(f"{path.name}.lock")
     removed = [each for each in (path, lock) if _is_leftover(each)]
     for each in removed:
-        with suppress(OSError):  # If the file stays, listening fails with the reason.
+        with suppress(OSError):  # If removing fails, listening fails, too, and says why.
             each.unlink()
     if removed:
         _log.info(

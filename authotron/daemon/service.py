@@ -47,12 +47,15 @@ from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Reply
 
 EX_CONFIG = 78
-"""Exit status of a configuration that cannot be used (sysexits.h). systemd does not restart it."""
+"""
+Exit status if the configuration cannot be used (sysexits.h); systemd then does not restart the
+service.
+"""
 
 
 class GatewayService(MultiService):
     """
-    The gateway in this process.
+    The Twisted service that runs the gateway in this process.
 
     @ivar status: the exit status of the process.
     @ivar served: fires when the gateway accepts connections, which is as soon as the reactor runs.
@@ -190,7 +193,7 @@ class GatewayService(MultiService):
                     event="startup.server.failed",
                 )
                 raise SystemExit(1) from None
-        for listener in self.listeners:  # Nothing is logged if one of them fails to listen.
+        for listener in self.listeners:  # Ports are logged only if all of them could be opened.
             listener.log_listening()
         self._store.start()
 

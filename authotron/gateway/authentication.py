@@ -63,9 +63,9 @@ class Authenticator:
     Each authentication contains the name of the provider that accepted the credential, and the
     identity as it was before augmenters added to it.
 
-    @ivar own: the provider that authenticates API tokens, in the realms of their owners;
-        C{providers} does not contain it. The provider C{own} is also asked about a bearer token
-        that does not look like an API token, if C{own} may know the token.
+    @ivar own: the provider that authenticates API tokens, in the realms of their owners, and is not
+        contained in C{providers}. The provider C{own} is also asked about a bearer token that does
+        not look like an API token, if C{own} may know the token.
     @ivar _is_unknown: whether a credential that no provider accepts or rejects may still be an API
         token, because the gateway has not reached the token store since it started.
     @ivar identity_check: checks each identity that a provider or augmenter returns.

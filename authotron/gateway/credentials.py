@@ -12,7 +12,7 @@ from authotron.model.request import Presented
 from authotron.plugin.interfaces import IProvider
 
 MOST = 3
-"""The most credentials that one C{Authorization} header may contain."""
+"""Maximum number of credentials in one C{Authorization} header."""
 
 _ALIASES = {"plain": "basic"}
 _PRINTABLE = re.compile(r"[\t -~]*")
@@ -35,7 +35,7 @@ def are_presented(presented: Presented) -> bool:
 
 def parse(presented: Presented, client: Client = None) -> tuple[Credential, ...]:
     """
-    Return the credentials that a client presents: one for each scheme, in their order.
+    Return the credentials that a client presents: one for each scheme, in the order of the header.
 
     The header C{Authorization} consists of parts, which are separated by commas; each part is one
     credential. A duplicate part is dropped; of several parts of one scheme the last counts

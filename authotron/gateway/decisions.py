@@ -58,8 +58,8 @@ R_co = TypeVar("R_co", covariant=True)
 
 _MAX_CHANGED = 1_000
 """
-Maximum number of changed API tokens whose ids are remembered. Beyond this number all ids are
-forgotten, and the results of all lookups under way are not cached.
+Maximum number of changed API tokens whose ids are remembered. If more than 1,000 API tokens change,
+all ids are forgotten, and no result of a lookup under way is cached.
 """
 
 _DECISION_BYTES = ENTRY + 150
@@ -70,8 +70,7 @@ reply.
 
 _SCHEMES = frozenset({"basic", "bearer"})
 """
-The schemes that the log names when a credential is refused; other schemes may be made up by
-clients.
+The schemes that the log names when a credential is refused; clients may make up other schemes.
 """
 
 _UNKNOWN_TOKEN = ""
@@ -125,7 +124,7 @@ class _CachedDecision(Entry, Generic[R]):
         subject: Hashable = None,
         tags: tuple[str, ...] = (),
     ) -> None:
-        # C{super().__init__} is not called, because each cache miss would pay for the call.
+        # C{super().__init__} is not called, because the call would slow down each cache miss.
         self.key = key
         self.size = size
         self.subject = subject
@@ -150,7 +149,7 @@ def _unknown() -> None:
 @define(eq=False)
 class DecisionCache(Generic[R]):
     """
-    Returns cached decisions at once; authenticates, once for each key, if there is none.
+    Returns a cached decision at once, or else authenticates the client, once for each key.
 
     Authentications and minted JWTs are cached under keyed hashes of what the client presented: all
     spellings of the same credentials and realm are one entry. Each user may fill only a share of
@@ -513,7 +512,10 @@ def _whole(moment: float | None) -> int | None:
 
 
 def _tokens(restriction: Restriction) -> tuple[str, ...]:
-    """Return the ids of the API tokens that a decision depends on: the used one and ancestors."""
+    """
+    Return the ids of the API tokens that a decision depends on: the used token and
+    its ancestors.
+    """
     # A restriction that a plugin defines may lack the attribute C{lineage}.
     lineage: tuple[str, ...] = getattr(restriction, "lineage", ())
     return lineage or (_UNKNOWN_TOKEN,)

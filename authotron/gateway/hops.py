@@ -51,8 +51,9 @@ def forwarded(lines: Sequence[str]) -> Iterator[Hop]:
     """
     Yield the hops of C{Forwarded} (RFC 7239), the nearest first; several lines are one list.
 
-    The list is read from its end, where trusted proxies add their elements. A client can write
-    anything before, such as a quoted string without an end. A malformed element ends the reading.
+    The list is read from its end, because trusted proxies append elements to a list that the client
+    may have begun with anything, such as a quoted string without an end. Elements in front of a
+    malformed element are not read.
     """
     left = ",".join(lines)
     end = comma = len(left)

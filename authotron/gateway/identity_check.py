@@ -40,8 +40,9 @@ class IdentityCheck:
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        # An identity within these two limits stays within the configured limits even if augmenters
-        # add as much again. A string of n characters contains at most n/2 names and their commas.
+        # An identity that is within C{_max_names} and C{_max_values} stays within the configured
+        # limits, even if augmenters add as much again. A string of n characters has at most n/2
+        # names with commas.
         limits = self._limits
         counts = (limits.max_roles, limits.max_attributes, limits.max_scopes)
         self._max_names = min(MAX_NAME, limits.max_bytes // 4, *counts)
@@ -51,9 +52,9 @@ class IdentityCheck:
         """
         Check an identity, and return it with its names normalized.
 
-        If the identity is plain, as nearly all identities are, the same object is returned, or else
-        a copy with normalized names. Roles, scopes and attributes with bad names are left out, with
-        a warning. Control characters are removed from the values of attributes.
+        If no name has to be normalized, as in nearly all identities, the same object is returned,
+        or else a copy with normalized names. Roles, scopes and attributes with bad names are left
+        out, with a warning. Control characters are removed from the values of attributes.
 
         @param provider: the name of the provider that returned the identity, for messages.
 
@@ -101,10 +102,9 @@ class IdentityCheck:
 
     def are_plain(self, additions: Sequence[Addition]) -> bool:
         """
-        Return whether a plain identity stays plain and small enough with more roles and attributes.
+        Return whether a checked identity with the additions of augmenters needs no second check.
 
-        If this method returns true, the identity with the additions need not be checked again. The
-        method remembers the last addition that it found plain, because an augmenter with fixed
+        The method remembers the last addition that needed no check, because an augmenter with fixed
         lists returns the same object for many users.
         """
         if len(additions) != 1:
@@ -262,7 +262,7 @@ def _clean_attributes(attributes: Mapping[str, str], left_out: list[str]) -> dic
     """
     Return attributes without control characters, in names and in values.
 
-    An attribute whose name had to be changed does not replace another one.
+    An attribute whose name had to be changed does not replace an attribute of the same name.
     """
     good, changed = {}, {}
     for name, value in attributes.items():

@@ -67,7 +67,7 @@ class Roles:
                 self.is_readable = False
 
     def read_member(self, value: object) -> None:
-        """Add the roles in the member C{roles} of an object; any other member has none."""
+        """Add the roles in the member C{roles} of an object; other members are ignored."""
         if isinstance(value, dict):
             self.read(value.get("roles"))
         elif value is not None:
@@ -147,7 +147,10 @@ class RoleClaims:
         return tuple(roles.names), routes
 
     def _keycloak_roles(self, claims: Claims) -> tuple[str, ...]:
-        """Return Keycloak's roles: those of the realm, entitlements, then those of each client."""
+        """
+        Return the roles in Keycloak's claims C{realm_access}, C{entitlements} and
+        C{resource_access}.
+        """
         roles = Roles()
         for name, read in (
             ("realm_access", roles.read_member),

@@ -210,9 +210,9 @@ def effective_expiry(claimed: float | None, now: float, leeway: float) -> float 
     """
     Return the time at which a credential expires, if clocks may differ by C{leeway} seconds.
 
-    Before the claimed expiry, in whole seconds, the claimed expiry is returned. For C{leeway}
-    seconds after the claimed expiry the end of the leeway is returned, so that a JWT minted in this
-    time is valid until the leeway ends.
+    The claimed expiry is returned if it lies in the future, in whole seconds. For C{leeway} seconds
+    after the claimed expiry the end of the leeway is returned, so that a JWT minted in this time is
+    valid until the leeway ends.
 
     @param claimed: the expiry that the credential claims, in seconds since the epoch.
 

@@ -47,7 +47,8 @@ class ClaimsConfig(Section):
         default=None, description="the `iss` that a JWT must have, exactly"
     )
     audience: NonEmptyStr | NonEmptyStrs | None = Field(
-        default=None, description="one of these must be in `aud`; `aud` is not checked if not set"
+        default=None,
+        description="accepted audiences, one of which must be in `aud`; not checked if not set",
     )
     audience_claim: NonEmptyStr = Field(
         default="aud",

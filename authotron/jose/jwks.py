@@ -212,8 +212,8 @@ def key_set(
 
     A reload keeps the key set with its cached keys, unless its URL or the way to reach it changed.
     Without the cached keys, all JWTs of an issuer that is unreachable after a reload would be
-    refused. A kept key set is refreshed when it is next used, so that removed keys are not used for
-    long.
+    refused. After a reload a key set is refreshed when it is next used, so that removed keys are
+    not used for long.
     """
     sent = headers or RequestHeaders()
     connections = world.limit_connections(config.connections)

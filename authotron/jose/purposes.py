@@ -19,7 +19,7 @@ _LOOSELY_SAYING = ("type", "tokenName", "purpose")
 """
 Claims in which Flask-JWT-Extended, ForgeRock and Curity name the purpose of a token.
 
-Other identity providers use claims of the same names otherwise, so only the values in
+Other identity providers use claims of the same names for other things, so only the values in
 C{_LOOSE_PURPOSES} count.
 """
 
@@ -58,8 +58,8 @@ def other_purpose(header: Claims, claims: Claims) -> str | None:
     Describe the purpose of a JWT, or return C{None} if it may be an access token.
 
     The header C{typ} names the kind of a JWT (RFC 8725 section 3.11), so every value that does not
-    mean an access token counts as another purpose. In claims, which servers use less uniformly,
-    only known purposes count.
+    mean an access token counts as another purpose. A claim counts as another purpose only if its
+    value is known, because servers use claims less uniformly than the header.
     """
     typ = header.get("typ")
     if typ is not None and not (

@@ -273,17 +273,16 @@ class _Share(Generic[J]):
         job = share.take()
         if share.size:
             share.reputation = self._reputations.of(key)
-            self._shares[key] = share  # The last share of the dict is served last.
+            self._shares[key] = share  # Inserted at the end, as the first share has the next turn.
         return job
 
     def shed(self) -> J:
         """
         Remove the job that is to be refused, and return it.
 
-        The refused job is the newest job of the client (or of the user name, in the share of one
-        client) that has the most jobs; if several have equally many jobs, of the one with the worst
-        reputation. If clients that failed lately have more than half of all jobs, one of their jobs
-        is refused.
+        The refused job is the newest job in the largest share; if several shares are equally large,
+        the worst reputation decides. If clients that failed lately have more than half of all jobs,
+        the refused job is one of theirs.
         """
         self.size -= 1
         if not self._shares:

@@ -56,7 +56,7 @@ class RetryConfig(Section):
         ge=10,
         le=LONGEST,
         description="seconds for which a user name and a password that the remote has refused "
-        "together are refused here, without asking the remote again",
+        "together are refused by the gateway, without asking the remote again",
     )
 
 
@@ -108,7 +108,7 @@ class RejectedPasswords:
     # --- one pair ---
 
     def hashed(self, provider: str, user: str, password: str) -> tuple[bytes, bytes]:
-        """Return the keyed hash of provider and user, and that of provider, user and password."""
+        """Return two keyed hashes: of provider and user, and of provider, user and password."""
         name = f"{len(provider)}:{provider}{user}".encode("utf-8", "surrogatepass")
         user_key = blake2b(name, key=self._key, digest_size=_SIZE).digest()
         secret = user_key + password.encode("utf-8", "surrogatepass")
@@ -208,9 +208,9 @@ class PasswordGuard:
         If clients send equal user names and passwords at the same time, the remote gets them once.
         The guard does not remember failures that come from an outage of the remote.
 
-        @param status: whether the password was sent; if so, its answer is awaited for up to
-            L{GRACE} seconds after the client has disconnected, so that a client that reconnects
-            does not cause the password to be sent again.
+        @param status: knows whether the password was sent. The answer to a sent password is awaited
+            for up to L{GRACE} seconds after the client has disconnected, so that a client that
+            reconnects does not cause the password to be sent again.
 
         @raise Rejected: the remote rejects the pair, or has rejected it before.
         """

@@ -139,8 +139,8 @@ _SIGNED = re.compile(r"[+-]?0*([0-9]+)")
 
 def whole_number(text: str) -> float | None:
     """
-    Parse whole seconds since the epoch, or return C{None} for another string,
-    or beyond 15 digits.
+    Parse whole seconds since the epoch; return C{None} for a string that is not a number or has
+    more than 15 digits.
     """
     if len(text) <= _MOST_DIGITS and text.isascii() and text.isdigit():
         return float(text)

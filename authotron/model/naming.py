@@ -69,7 +69,7 @@ def flaw(text: str, longest: int = MAX_NAME, *, tab: bool = False) -> str | None
 
     Proxies trim header values, and drop or refuse control characters, and people do not see
     characters that are not printable. Two names that differ only in blanks or invisible characters
-    would therefore be taken for the same name.
+    would look the same.
 
     @param tab: whether tabs are allowed inside of the name.
     """

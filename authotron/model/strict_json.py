@@ -95,7 +95,7 @@ def _check_pairs(found: object) -> None:
     Reject half of a surrogate pair, which only an escape sequence can produce, as UTF-8 cannot
     encode it.
     """
-    json.dumps(found, ensure_ascii=False).encode("utf-8")  # may raise a ValueError
+    json.dumps(found, ensure_ascii=False).encode("utf-8")  # raises ValueError
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

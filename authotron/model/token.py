@@ -57,9 +57,9 @@ class PlainToken:
     """
     An API token in plain text, as its owner holds it.
 
-    L{PlainToken}, L{Grant} and L{Token} are values that never change. These classes are not frozen,
-    because their objects are made for each request whose decision is not cached, and creating an
-    object of a frozen class takes three times as long.
+    L{PlainToken}, L{Grant} and L{Token} never change, but are not frozen, because objects are made
+    for each request whose decision is not cached, and creating a frozen object takes three times as
+    long.
     """
 
     id: str

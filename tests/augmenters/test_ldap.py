@@ -253,7 +253,10 @@ class LookUpTests(LdapCase):
         self.assertEqual(found, ("/org/example/Team/Readers",))
 
     def test_broken_piece(self) -> None:
-        """A filter that is no piece of a DN fails the lookup, and is told when the file is read."""
+        """
+        A filter that is not a part of a DN fails the lookup, and is reported when
+        the file is read.
+        """
         given = {"filters": ["OU=TeamA", "nonsense"]}
         self.failureResultOf(self.ask(self.made(**given)), Unavailable)
         [warning] = config(**given).warnings()

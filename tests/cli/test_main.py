@@ -144,7 +144,7 @@ class BareTests(CommandCase):
         self.patch(sys.modules[main.callback.__module__], "serve", self.served.append)
 
     def test_runs_the_file_of_the_variable(self) -> None:
-        """With C{AOT_CONFIG_PATH} the gateway runs, also if the file is missing, which is told."""
+        """With C{AOT_CONFIG_PATH} the command starts the gateway, and reports a missing file."""
         result = CliRunner().invoke(main, [], env={"AOT_CONFIG_PATH": "/etc/x.yaml"})
         self.assertEqual((result.exit_code, self.served), (0, [Path("/etc/x.yaml")]))
 

@@ -30,7 +30,7 @@ BASIC = Credential("basic", "x")
 @implementer(IProvider)
 @define(eq=False)
 class Oracle:
-    """A provider that answers when it is told to."""
+    """A provider that answers when the test decides."""
 
     name: str
     realm: str = "here"
@@ -194,12 +194,18 @@ class ProvidersTests(AuthorityCase):
                     self.failureResultOf(d, Rejected)
 
     def test_unknown_realm_T10(self) -> None:
-        """A realm nobody has is a refusal; it never widens the choice."""
+        """
+        If no provider has the requested realm, the credential is refused, and no
+        provider is asked.
+        """
         d = self.ask([Oracle("one").yes()], realm="nowhere")
         self.failureResultOf(d, Rejected)
 
     def test_local_first(self) -> None:
-        """Who judges locally is asked before remotes, who then need not hear of the credential."""
+        """
+        Local providers are asked first; if one accepts the credential, no remote
+        provider is asked.
+        """
         remote, local = Oracle("remote"), Oracle("local", local=True).yes()
         self.assertEqual(self.named(self.ask([remote, local])), "local")
         self.assertEqual(remote.asked, 0)
@@ -218,14 +224,20 @@ class ProvidersTests(AuthorityCase):
         self.assertEqual(self.named(d), "late")
 
     def test_own(self) -> None:
-        """What somebody owns is judged by nobody else, even if the owner is down."""
+        """
+        A credential that one provider owns is shown to no other, even if the owner
+        is unavailable.
+        """
         owner = Oracle("owner", shape=Affinity.OWN).no(Unavailable())
         other = Oracle("other").yes()
         self.failureResultOf(self.ask([other, owner]), Unavailable)
         self.assertEqual(other.asked, 0)
 
     def test_own_elsewhere_T10(self) -> None:
-        """Not even where the owner is of another realm than the wanted one."""
+        """
+        A credential is shown to its owner alone, even if the owner is not of the
+        requested realm.
+        """
         owner, other = Oracle("owner", realm="there", shape=Affinity.OWN), Oracle("other").yes()
         self.failureResultOf(self.ask([other, owner], realm="here"), Rejected)
 
@@ -236,7 +248,7 @@ class ProvidersTests(AuthorityCase):
         self.assertEqual(foreign.asked, 0)
 
     def test_never_without_judge(self) -> None:
-        """When nobody could know it, all are asked."""
+        """If no provider could know the credential, all providers are asked."""
         foreign = Oracle("foreign", shape=Affinity.FOREIGN).yes()
         self.assertEqual(self.named(self.ask([foreign])), "foreign")
 
@@ -260,12 +272,12 @@ class OutageTests(AuthorityCase):
     """An outage is not a wrong password."""
 
     def test_refused_T70(self) -> None:
-        """When all refuse, it is a refusal."""
+        """If all providers refuse the credential, the result is a refusal."""
         d = self.ask([Oracle("one").no(), Oracle("two").no()])
         self.failureResultOf(d, Rejected)
 
     def test_all_out_T70(self) -> None:
-        """When nobody could judge, nobody was refused."""
+        """If all providers are unavailable, the result is an outage and not a refusal."""
         d = self.ask([Oracle("one").no(Unavailable()), Oracle("two").no(Unavailable())])
         self.failureResultOf(d, Unavailable)
 
@@ -285,7 +297,10 @@ class OutageTests(AuthorityCase):
         self.failureResultOf(self.ask([local, remote]), Unavailable)
 
     def test_unavailable_for_one_credential_T101(self) -> None:
-        """If of two credentials one is refused and one cannot be judged, it is an outage."""
+        """
+        If one of two credentials is refused and one cannot be verified, the result
+        is an outage.
+        """
         bearer, basic = Oracle("bearer").no(), Oracle("basic", scheme="basic").no(Unavailable())
         for credentials in (TOKEN, BASIC), (BASIC, TOKEN):
             with self.subTest(credentials):
@@ -315,12 +330,15 @@ class OutageTests(AuthorityCase):
         self.assertIn(b'result="timeout"} 1.0', self.metrics.text()[0])
 
     def test_broken_T60(self) -> None:
-        """A defect of a provider is an outage, and told loudly."""
+        """A defect of a provider counts as an outage, and is logged as an error."""
         self.failureResultOf(self.ask([Oracle("one").no(KeyError("defect"))]), Unavailable)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
     def test_odd_T60(self) -> None:
-        """One that does not keep to the interface is no verdict, and takes nobody with it."""
+        """
+        A provider that violates the interface counts as failed; the other providers
+        are asked.
+        """
         for gives in (Rejected("early"), ValueError("defect"), None, "alice"):
             with self.subTest(repr(gives)):
                 d = self.ask([Odd("odd", gives=gives), Oracle("good").yes()])
@@ -388,7 +406,7 @@ class OutageTests(AuthorityCase):
         self.assertIn(b'result="timeout"} 1.0', self.metrics.text()[0])
 
     def test_client_left(self) -> None:
-        """When the client goes away nobody was refused, and nothing goes on."""
+        """If the client disconnects, the providers are cancelled, and no refusal is reported."""
         oracle = Oracle("one")
         d = self.ask([oracle])
         d.cancel()
@@ -446,7 +464,10 @@ class AugmentersTests(AuthorityCase):
         self.flushLoggedErrors(KeyError)
 
     def test_defect(self) -> None:
-        """So is one with a defect, which is told loudly."""
+        """
+        If an augmenter has a defect, the result is not cached, and the defect is logged as an
+        error.
+        """
         self.assertEqual(self.augmented(Giver("bad", KeyError("defect"))).fresh_until, 0)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
@@ -492,7 +513,7 @@ class AugmentersTests(AuthorityCase):
             self.assertIn(f"augmenter_duration_seconds_sum{{{labels}}} {took}", text)
 
     def test_required_T60(self) -> None:
-        """While a required one fails, nobody passes."""
+        """While a required augmenter fails, no client is authenticated."""
         d = self.ask(
             [Oracle("alice").yes()], augmenters=[Giver("bad", Unavailable(), required=True)]
         )

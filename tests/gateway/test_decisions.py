@@ -37,7 +37,7 @@ def alice(**over: Any) -> Authentication:
 
 
 class Oracle:
-    """Plays the authority: keeps the questions, and answers when it is told to."""
+    """Plays the authenticator: keeps the questions, and answers when the test decides."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
@@ -196,16 +196,22 @@ class ClientTests(VerdictsCase):
         self.assertEqual(seen, list(parse(Presented(b"Basic a, Bearer b"))))
 
     def test_known_while_judged_T84d(self) -> None:
-        """All work for a verdict knows the client, before and after a wait, and no other work."""
+        """
+        All work for a decision knows the client, before and after a wait; other
+        work does not.
+        """
         self.assert_known_while_judged()
 
     def test_known_on_the_fast_way_T84d(self) -> None:
-        """So it does where the verdict is timed as work that no other route has."""
+        """
+        Work for a decision on the fast path, which has a meter of its own, knows
+        the client, too.
+        """
         self.decisions = self.make(meter=Meter("front", self.clock, lambda _: None))
         self.assert_known_while_judged()
 
     def test_next_client_T84d(self) -> None:
-        """One verdict after another is judged for its own client."""
+        """Each of several decisions in a row is made for its own client."""
         seen: list[Client] = []
 
         async def identify(_found: Any, _realm: str | None) -> Authentication:
@@ -239,17 +245,20 @@ class ClientTests(VerdictsCase):
         self.assertIsNone(CLIENT.get())
 
     def test_remembered_T84d(self) -> None:
-        """If a verdict is remembered the client is not looked for, nor if there is no header."""
+        """
+        The address of the client is not looked up if a decision is cached or the
+        header is missing.
+        """
         for header in (b"Bearer a", b"Bearer a", None, b""):
             self.decisions.decide(Presented(header), self.client)
         self.assertEqual(self.asked, 1)
 
 
 class RememberedTests(VerdictsCase):
-    """Good verdicts."""
+    """Decisions that accept a credential."""
 
     def test_once(self) -> None:
-        """A verdict is repeated without asking or minting again."""
+        """A cached decision is repeated without asking a provider or minting again."""
         self.assertEqual(self.token(), self.token())
         self.assertEqual(len(self.oracle.asked), 1)
 
@@ -369,7 +378,7 @@ class RefusedTests(VerdictsCase):
         self.assertEqual(len(self.oracle.asked), 2)
 
     def test_flood_T43(self) -> None:
-        """A flood of refusals is bounded and pushes no good verdict out."""
+        """The cache of refusals is bounded, and refusals evict no accepted credential."""
         self.decide(b"Bearer good")
         self.oracle.answer = Rejected()
         for number in range(1000):
@@ -497,7 +506,10 @@ class FlightTests(VerdictsCase):
         self.assertNoResult(later)
 
     def test_at_once(self) -> None:
-        """Where nobody need be waited for there is no Deferred, and nothing is left behind."""
+        """
+        A decision that need not wait is returned without a Deferred, and leaves
+        nothing behind.
+        """
         for answer in (ALICE, Rejected(), Unavailable()):
             self.oracle.answer = answer
             self.assertIsInstance(self.decisions.decide(Presented(b"Bearer a")), Decision)
@@ -516,10 +528,10 @@ class FlightTests(VerdictsCase):
 
 
 class LeavingTests(VerdictsCase):
-    """Who leaves because of what another was told."""
+    """A caller that leaves while the result is given to another caller."""
 
     def test_leaves(self) -> None:
-        """It is no longer told, and nobody else suffers."""
+        """A caller that has left gets no result; the other callers get theirs."""
         self.oracle.answer = None
         first, second, third = (self.decisions.decide(Presented(b"Bearer a")) for _ in range(3))
         assert isinstance(first, Deferred)
@@ -640,7 +652,7 @@ class MemoryTests(VerdictsCase):
         self.assertEqual((self.decisions.remembered(), len(self.oracle.asked)), (1, 1))
 
     def test_spellings_in_flight_T83b(self) -> None:
-        """All spellings of credentials that are being judged are one question."""
+        """All spellings of credentials that are being verified share one lookup."""
         self.oracle.answer = None
         first, second = (
             self.decisions.decide(Presented(each)) for each in (b"Bearer a", b"bearer  a")

@@ -142,14 +142,17 @@ class KeySetTests(SynchronousTestCase):
         self.failureResultOf(self.keys_named("idp"), Unavailable)
 
     def test_no_keys_yet_T44(self) -> None:
-        """Without keys a JWT is not judged, and the next one tries to fetch them again at once."""
+        """
+        Without keys a JWT cannot be verified, and the next JWT fetches the keys
+        again at once.
+        """
         self.play = Respond({}, 500)
         self.failureResultOf(self.keys_named("idp"), Unavailable)
         self.play = Respond(key_set(IDP))
         self.successResultOf(self.keys_named("idp"))
 
     def test_search_fails_T44(self) -> None:
-        """If fetching fails, a JWT with an unknown key is not judged."""
+        """If fetching fails, a JWT with an unknown key is neither accepted nor refused."""
         self.successResultOf(self.keys_named("idp"))
         self.play = Respond({}, 500)
         self.failureResultOf(self.keys_named("next"), Unavailable)
@@ -168,7 +171,10 @@ class KeySetTests(SynchronousTestCase):
         self.assertEqual(self.fetches(), 2)
 
     def test_search_failed_D1(self) -> None:
-        """Until a failed fetch is repeated, JWTs with an unknown key are not judged."""
+        """
+        Until a failed fetch is repeated, JWTs with an unknown key are neither
+        accepted nor refused.
+        """
         self.successResultOf(self.keys_named("idp"))
         self.play = Respond({}, 500)
         for _ in range(3):

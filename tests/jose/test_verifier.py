@@ -175,7 +175,7 @@ class VerifierTests(SynchronousTestCase):
         self.refused(IDP.sign(x="x" * 5_000_000))
 
     def test_unreachable(self) -> None:
-        """If the keys cannot be fetched, a JWT is not judged."""
+        """If the keys cannot be fetched, a JWT is neither accepted nor refused."""
         keys = KeySet(
             clock_at(NOW), FixedUrl(web_client(FakeRemote(lambda _: Respond({}, 500))), CERTS)
         )

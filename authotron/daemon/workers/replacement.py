@@ -17,15 +17,15 @@ class Replacement:
     Replaces all workers of a pool.
 
     The new workers start one after the other, so that the serving workers keep enough processors.
-    When all new workers accept connections the old ones drain. If anything fails, the new workers
-    drain, and the old workers go on with their configuration.
+    As soon as all new workers accept connections, the old workers drain. If anything fails, the new
+    workers drain, and the old workers go on with their configuration.
     """
 
     _pool: WorkerPool
 
     async def replace(self, config: Config) -> None:
         """
-        Replace all workers by workers with this configuration.
+        Replace all workers by workers with a new configuration.
 
         @raise PeerError: a new worker did not start to serve, or ended before all others served.
         @raise OSError: the system cannot start another process.

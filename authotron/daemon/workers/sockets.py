@@ -21,7 +21,7 @@ from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
 from authotron.daemon import leftovers, systemd
 
 PAUSE = 0.001
-"""Seconds in which only other processes accept connections, after this one has accepted some."""
+"""Pause of a process after it has accepted connections, in seconds, so that others accept some."""
 
 _MOST = 64
 """Connections that a process accepts at most before it pauses."""
@@ -84,9 +84,9 @@ class FairAccept:
     """
     Accepts few connections at a time, so that they spread evenly over all processes.
 
-    Without this class, Twisted accepts all connections that wait at a socket. If many clients
+    Without C{FairAccept}, Twisted accepts all connections that wait at a socket. If many clients
     connect at once, the process that wakes up first would get nearly all their connections. With
-    this class, a process accepts one connection and then pauses for L{PAUSE} seconds. As long as
+    C{FairAccept}, a process accepts one connection and then pauses for L{PAUSE} seconds. As long as
     more connections wait, the process doubles the number that it accepts before each pause.
     """
 
@@ -102,7 +102,7 @@ class FairAccept:
         """Accept waiting connections; if more wait, pause, and accept twice as many next time."""
         self._port.numberAccepts = self._most
         self._accept()
-        # Twisted has raised numberAccepts if it accepted that many connections.
+        # Twisted raises numberAccepts if it has accepted the allowed number of connections.
         if self._port.numberAccepts <= self._most:
             self._most = 1
             return

@@ -99,9 +99,9 @@ def environment(
     """
     Return the environment of a worker: that of the supervisor without systemd's variables.
 
-    @param has_served: whether the service has served requests before. A worker of such a service
-        does not end the service if the configuration forbids to use the token store, but serves
-        without it.
+    @param has_served: whether the service has served requests before. If the configuration forbids
+        to use the token store, the worker of a service that has served requests serves without the
+        store, instead of ending the service.
     """
     inherited = {
         name: value for name, value in environ.items() if name not in _SUPERVISOR_VARIABLES
@@ -115,8 +115,8 @@ class SealedConfig:
     """
     A configuration, and a sealed file in memory that holds it for workers, secrets included.
 
-    The file does not contain the warnings, which the supervisor has logged. Its seals prevent a
-    worker from changing the configuration that the next worker reads.
+    The sealed file does not contain the warnings about the configuration, as the supervisor has
+    logged them. The seals prevent a worker from changing what the next worker reads.
     """
 
     config: Config

@@ -126,7 +126,7 @@ class Supervisor(Service):
         """
         Listen at an endpoint.
 
-        @raise SystemExit: the system refuses to listen there.
+        @raise SystemExit: the system refuses to listen at the endpoint.
         """
         try:
             return listen()
@@ -161,7 +161,7 @@ class Supervisor(Service):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why the configuration that was read last is not in use, or not all of it."""
+        """Why the configuration that was read last is not in use, or is used only in part."""
         return self._refused + self.pool.problems
 
     def reload(self) -> Deferred[None]:
@@ -209,7 +209,7 @@ class Supervisor(Service):
     # --- the metrics port ---
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
-        """Return the metrics of all workers, for a scraper that accepts these types."""
+        """Return the metrics of all workers in one of the media types that a scraper accepts."""
         return (await self.pool.metrics.total()).text(accept)
 
     async def readiness(self) -> Mapping[str, Any]:

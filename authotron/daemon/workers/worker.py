@@ -91,7 +91,7 @@ class Worker(Service):
     ) -> None:
         """
         @param write: sends bytes to the supervisor.
-        @param has_served: whether the service was up before this worker.
+        @param has_served: whether the service has served requests before this worker started.
 
         @raise ConfigError: the configuration cannot be used any more; perhaps a file is missing.
         """
@@ -228,7 +228,7 @@ def main() -> None:
 
 def _run(pipes: _SupervisorPipes, descriptors: Descriptors, reactor: IGatewayReactor) -> None:
     worker = pipes.worker
-    connect: Any = stdio.StandardIO  # the type hints of StandardIO are those for Windows
+    connect: Any = stdio.StandardIO  # The type hints of StandardIO hold only for Windows.
     connect(pipes, stdin=descriptors.input, stdout=descriptors.output, reactor=reactor)
     worker.startService()
 

@@ -55,7 +55,7 @@ class Process:
 
     @ivar answers: the answers by the word of the question; other questions stay open.
     @ivar given: the contents of the questions and notifications.
-    @ivar told: the answers that it received.
+    @ivar told: the answers that the worker received.
     """
 
     child: Any
@@ -472,7 +472,10 @@ class ReloadTests(SupervisorCase):
         self.successResultOf(second)
 
     def test_new_workers_know_that_the_service_was_up_T49(self) -> None:
-        """New workers are told that the service was up: an unusable store does not end them."""
+        """
+        New workers learn that the service was up, so that an unusable store does
+        not end them.
+        """
         self.supervisor.reload()
         self.assertIn("AUTHOTRON_HAS_SERVED", self.reactor.processes[-1].environ)
 
