@@ -97,8 +97,8 @@ def remarks(environ: Mapping[str, str]) -> Iterator[str]:
             yield f"{name}: authotron does not limit the rate of requests; nginx can (limit_req)"
     if environ.get("ADMIN_USER"):
         yield (
-            "ADMIN_USER manages tokens by the HTTP API /tokens, in realm administrators; there is "
-            "no web page"
+            "ADMIN_USER manages tokens by the HTTP API /tokens, in realm administrators; authotron "
+            "has no web page"
         )
 
 

@@ -20,7 +20,7 @@ def remarks(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _widening(given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the changes by which users get more than before."""
+    """Yield the changes by which users get more roles than before."""
     for place, augmenter in enumerate(_mappings(given, "augmenters")):
         if augmenter.get("type") != "ldap":
             continue
@@ -47,7 +47,7 @@ def _tokens(given: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(store, Mapping) or store.get("enabled") is False:
         return
     yield (
-        "store: API tokens are stored as hashes; copy auth-o-tron's with: authotron tokens import "
+        "store: API tokens are stored as hashes; copy the tokens with: authotron tokens import "
         "auth-o-tron (first with --dry-run), and set store.imported: true"
     )
     yield "store: only the owner of an API token, or an administrator, can revoke it"

@@ -79,8 +79,8 @@ def of_acl_proxy(
     Copy the tokens in the Redis of an acl-proxy.
 
     The variables of the acl-proxy (REDIS_HOST, REDIS_PORT, ...) name the Redis. An acl-proxy stores
-    only hashes. The copied hashes are verified with the PEPPER of the acl-proxy, which must be the
-    value of `store.acl_proxy_pepper` in the configuration.
+    only the hashes of tokens. The copied hashes are verified with the PEPPER of the acl-proxy,
+    which must be the value of `store.acl_proxy_pepper` in the configuration.
     """
     with exit_on_config_error():
         section = read(redis.Config, acl_proxy.store(os.environ), "REDIS_*")

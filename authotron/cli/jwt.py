@@ -44,7 +44,10 @@ def decode(path: Path, source: Any) -> None:
 
 @click.group(hidden=True)
 def token() -> None:
-    """Print a note that `authotron token decode` is now `authotron jwt decode`, and run that."""
+    """
+    Print that `authotron token decode` is now `authotron jwt decode`, and run the
+    new command.
+    """
     say("`authotron token decode` is now called `authotron jwt decode`", fg="yellow", err=True)
 
 

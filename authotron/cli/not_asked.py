@@ -44,7 +44,7 @@ def _reason(
         return "the credential is an API token, which only the token store knows"
     mine = _affinity(provider, credential)
     if mine is None:
-        return "the provider failed to judge the shape of the token"
+        return "the provider failed to examine the shape of the token"
     rivals = [
         each
         for each in authenticator.providers

@@ -41,8 +41,8 @@ def quickstart(folder: Path, *, prepare: bool) -> None:
     """
     Start a gateway to try it out.
 
-    A configuration with example users, their roles and new secrets are created in a folder. Files
-    that exist are kept, so that you can change them and start again. Ctrl-C stops the gateway.
+    The command creates a folder with a configuration, example users and new secrets. Files that
+    exist are kept, so that you can change them and start again. Ctrl-C stops the gateway.
     """
     try:
         path = _prepare(folder)

@@ -74,9 +74,9 @@ def new_pepper(path: Path) -> None:
     """
     Give up all API tokens that were hashed with a lost pepper.
 
-    From now on the token store accepts the pepper in the configuration, or, if none is configured,
-    a new pepper that the store generates. API tokens that were hashed with another pepper are
-    rejected, until their owners create new ones.
+    After this command the token store accepts the pepper in the configuration, or, if none is
+    configured, a new pepper that the store generates. API tokens that were hashed with another
+    pepper are rejected, until their owners create new ones.
     """
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:

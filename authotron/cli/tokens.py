@@ -39,8 +39,8 @@ def tokens() -> None:
     """
     Create, list, rotate and revoke API tokens.
 
-    The commands work with the configured store, without the gateway. Running gateways see a change
-    within `tokens.recheck` seconds. Exit status 1 if a command fails.
+    The commands work with the configured store, without the gateway. Running gateways notice
+    changes of API tokens within `tokens.recheck` seconds. Exit status 1 if a command fails.
     """
 
 

@@ -37,7 +37,11 @@ class Meter:
         return self._clock.seconds()
 
     def stop(self, began: float | None) -> None:
-        """Stop the measurement that began with the call of L{start} that returned C{began}."""
+        """
+        Stop a measurement.
+
+        @param began: the result of L{start}.
+        """
         if began is not None:
             Meter._is_timing = False
             self.note(self._clock.seconds() - began)

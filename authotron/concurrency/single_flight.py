@@ -126,7 +126,9 @@ class SingleFlight(Generic[T]):
             flight.fail(failure)
         elif not failure.check(Rejected, Unavailable):
             self._log.failure(
-                "work that no caller waits for failed", failure, event="cache.flight.failed"
+                "shared work failed, and no caller waits for it",
+                failure,
+                event="cache.flight.failed",
             )
 
     def _remove(self, flight: Flight[T]) -> None:

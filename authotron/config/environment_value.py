@@ -123,7 +123,7 @@ class _Parser:
         while not self._accept("}"):
             key = unquoted(self._match(r"[^=:,\[\]{}]*"))
             if not (self._accept("=") or self._accept(":")) or key in found:
-                raise ValueError("missing = or :, or a duplicate key")
+                raise ValueError("a key has no value, or is a duplicate")
             found[key] = self._item()
             if not self._accept(","):
                 self._expect("}")

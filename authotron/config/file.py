@@ -59,7 +59,8 @@ def _parse(path: Path, environ: Mapping[str, str]) -> yaml_file.Parsed:
     """
     is_enough = any(steps == ("version",) for steps, _ in sorted_by_key(environ))
     if is_enough and not path.exists():
-        return yaml_file.Parsed({}, None, (f"{path}: missing; only variables are used",))
+        warning = f"{path}: the file is missing, so only environment variables are used"
+        return yaml_file.Parsed({}, None, (warning,))
     return yaml_file.parse(path, may_be_empty=is_enough)
 
 

@@ -186,7 +186,7 @@ class TokensConfig(Section):
 
     ttl: WholeSeconds = Field(
         default=90 * _DAY,
-        description="lifetime of an API token that is created without one, in seconds",
+        description="lifetime in seconds of an API token for which no lifetime is requested",
     )
     max_ttl: WholeSeconds = Field(
         default=366 * _DAY, description="maximum lifetime of an API token, in seconds"
@@ -216,7 +216,7 @@ class TokensConfig(Section):
 
 
 class IdentityConfig(Section):
-    """The largest identity that is accepted. A request whose identity is larger gets a 403."""
+    """Limits of an identity. A request gets a 403 if its identity exceeds a limit."""
 
     max_roles: int = Field(default=5_000, ge=1, description="maximum roles of one identity")
     max_attributes: int = Field(

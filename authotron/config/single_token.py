@@ -59,7 +59,7 @@ def configuration(environ: Mapping[str, str], folder: Path) -> Config:
     token = environ.get(_TOKEN, "")
     entries, warnings = [], []
     if problem := static_token.flaw(token, shortest):
-        warnings.append(f"the token in {_TOKEN} {problem}, so every bearer token is rejected")
+        warnings.append(f"{_TOKEN} is unusable, as it {problem}; every bearer token is rejected")
     else:
         entries.append(
             static_token.Entry.model_construct(token=SecretStr(token), username="service")

@@ -29,7 +29,7 @@ def remove_stale_socket(endpoint: str) -> None:
     """
     Remove the UNIX socket of an endpoint string, and its lock, if nothing listens at it.
 
-    Other kinds of files are not removed, and errors of removal are ignored.
+    Only sockets and locks are removed, and errors while removing them are ignored.
     """
     path = socket_path(endpoint)
     if path is None or not _is_stale(path):

@@ -151,7 +151,7 @@ def endpoints(reactor: IGatewayReactor, which: str = MAIN) -> Sequence[Endpoint]
     """
     Return the sockets that systemd has passed: those named C{metrics}, or all others.
 
-    @raise ConfigError: systemd has passed no such socket.
+    @raise ConfigError: systemd has not passed a socket for this port.
     """
     ours = [
         each for each in sockets(reactor) if (each == _named_metrics(reactor)) == (which == METRICS)

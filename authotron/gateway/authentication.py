@@ -412,7 +412,7 @@ def _is_in_realm(part: IProvider | Identity, realm: str) -> bool:
 
 def _combine(reasons: Sequence[BaseException | None]) -> Exception:
     """
-    Combine the reasons of all providers: a refusal only if every one of them has refused.
+    Combine the errors of all providers: the result is a refusal only if every provider has refused.
 
     If a provider did not answer, the result is an outage, as that provider might have accepted.
     """

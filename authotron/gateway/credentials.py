@@ -22,8 +22,7 @@ _COMMON = {len(each): each for each in (b"Basic ", b"Bearer ")}
 
 _UNCOMMON = b"\n"
 """
-A line end, with which no C{Authorization} header can begin; compared with a header if C{_COMMON}
-has no entry for a length.
+A byte with which no C{Authorization} header begins, for lengths that C{_COMMON} does not contain.
 """
 
 

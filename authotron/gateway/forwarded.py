@@ -40,7 +40,7 @@ class Forwarding:
     )
 
     def is_proxy(self, peer: str | None) -> bool:
-        """Whether a peer, of which C{None} stands for a UNIX socket, is a trusted proxy."""
+        """Whether a peer is a trusted proxy, where C{None} stands for a peer at a UNIX socket."""
         return (self._peers.get(peer) or self._judge_peer(peer))[1]
 
     def facts(self, peer: str | None, header: Fields) -> RequestFacts:

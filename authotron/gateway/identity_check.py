@@ -31,7 +31,10 @@ _REMOVED = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE00
 
 @define(eq=False)
 class IdentityCheck:
-    """Normalizes identities; rejects those with bad names (see L{flaw}) and those too large."""
+    """
+    Normalizes identities, and rejects an identity that is too large or has a bad name (see
+    L{flaw}).
+    """
 
     _limits: IdentityConfig = field(factory=IdentityConfig)
     _max_names: int = field(init=False)

@@ -194,8 +194,9 @@ def _refuse_distributed(claims: Claims, paths: Sequence[str]) -> None:
     """
     Refuse a JWT that only refers to its roles (OpenID Connect Core, section 5.6.2).
 
-    Microsoft Entra issues such JWTs to users with many groups. The gateway does not fetch roles
-    from another server, so the user would seem to have no roles.
+    Microsoft Entra issues JWTs that only refer to the roles to users with many groups. The gateway
+    does not fetch roles from other servers, and must not treat a user who has roles as a user
+    without roles.
 
     @raise Rejected: a role claim is a distributed claim.
     """

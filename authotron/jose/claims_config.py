@@ -69,8 +69,8 @@ class ClaimsConfig(Section):
     )
     roles_claims: NonEmptyStrs | None = Field(
         default=None,
-        description="paths of the claims with roles, such as `realm_access.roles`; those of "
-        "Keycloak and `entitlements` if not set",
+        description="paths of the claims with roles, such as `realm_access.roles`; if not "
+        "set, the claims of Keycloak and `entitlements`",
     )
     attributes: Attributes = Field(
         default_factory=Attributes, description="which claims become attributes"

@@ -1,4 +1,4 @@
-"""The key set of an issuer: cached, refreshed in the background, searched for unknown keys."""
+"""The key set of an issuer, which is cached, refreshed, and fetched again for unknown keys."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ class KeySet:
         if not (found := _named_or_unnamed(keys, kid, algorithm)) and keys is before:
             found = _named_or_unnamed(await self.search(), kid, algorithm)
         if not found:
-            raise Rejected(f"signed with a key that the issuer does not publish: {shown(kid)}")
+            message = "the JWT is signed with a key that the issuer does not publish"
+            raise Rejected(f"{message}: {shown(kid)}")
         return found
 
     async def only_key(self, algorithm: str) -> Sequence[Key]:

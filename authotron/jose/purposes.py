@@ -58,8 +58,8 @@ def other_purpose(header: Claims, claims: Claims) -> str | None:
     Describe the purpose of a JWT, or return C{None} if it may be an access token.
 
     The header C{typ} names the kind of a JWT (RFC 8725 section 3.11), so every value that does not
-    mean an access token counts as another purpose. A claim counts as another purpose only if its
-    value is known, because servers use claims less uniformly than the header.
+    mean an access token counts as another purpose. A claim counts only if it names a known purpose,
+    because servers use claims less uniformly than the header.
     """
     typ = header.get("typ")
     if typ is not None and not (

@@ -49,7 +49,7 @@ class Verifier:
         _check_members(header)
         algorithm = str(header.get("alg"))
         if algorithm not in self.algorithms:
-            raise Rejected("signed with an algorithm that is not accepted")
+            raise Rejected("the JWT is signed with an algorithm that is not accepted")
         kid = header.get("kid")
         keys = await self._keys_for(algorithm, kid)
         if not _is_signed_with_one_of(keys, token, algorithm):

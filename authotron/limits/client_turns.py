@@ -1,4 +1,4 @@
-"""Clients take turns at the remote service that judges their credentials."""
+"""Clients take turns at the remote service that verifies their credentials."""
 
 from __future__ import annotations
 

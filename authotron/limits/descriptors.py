@@ -39,7 +39,10 @@ def count_connections(
 
 
 def connection_limiter(sections: Iterable[Any]) -> LimitConnections:
-    """Build a limit that scales all sections down if they ask for over 1/8 of all open files."""
+    """
+    Build a limit that reduces the connections of all sections if they exceed 1/8 of
+    the file limit.
+    """
     files, wanted = file_limit(), count_connections(sections)
     possible = wanted if files is None else files // _SHARE_OF_REMOTES
     if wanted <= possible:

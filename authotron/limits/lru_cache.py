@@ -20,8 +20,7 @@ _LEAST_SHARE = 16
 
 ENTRY, NAME = 500, 200
 """
-Number of bytes that a cache entry takes up in addition to its value, and number of bytes for each
-further name of an entry.
+Estimated bytes of memory for a cache entry without its value, and for each further name of it.
 """
 
 _MAX_NAMES = 4

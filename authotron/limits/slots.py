@@ -78,7 +78,7 @@ class Slots:
         waiter.granted = granted = Deferred[None](lambda _: self._waiting.remove(waiter))
         self._waiting.add(waiter)
         if len(self._waiting) > self.most * _WAITING:
-            full = f"{self.most} requests are under way, and too many wait"
+            full = f"{self.most} requests to the remote are under way, and too many wait"
             self._waiting.shed().granted.errback(Unavailable(full))
         await granted
 

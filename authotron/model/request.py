@@ -15,8 +15,7 @@ class Presented(NamedTuple):
     Never log an object of this class, because it contains the credential in plain text.
 
     @ivar authorization: the value of the first header C{Authorization}.
-    @ivar realm: the value of the first header C{X-Auth-Realm}: only providers of this realm are
-        asked.
+    @ivar realm: the value of the first header C{X-Auth-Realm}, the realm whose providers are asked.
     """
 
     authorization: bytes | None = None

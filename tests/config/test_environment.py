@@ -283,7 +283,7 @@ class EnvironmentTests(ConfigCase):
         missing = self.folder / "missing.yaml"
         found = load(missing, environ)
         self.assertEqual(found.file.jwt.iss, "env")
-        self.assertIn("missing; only variables are used", str(found.warnings))
+        self.assertIn("so only environment variables are used", str(found.warnings))
         older = {"AOT_VERSION": "1.0.0", "AOT_BIND_ADDRESS": "127.0.0.1:8081"}
         found = load(missing, {**environ, **older, "AOT_SERVER": "{port=1}"})
         self.assertEqual((found.file.server.host, found.file.server.port), ("127.0.0.1", 8081))

@@ -19,7 +19,7 @@ MAX_MISSED = 5
 """Heartbeats in a row that a worker may miss before it is killed."""
 
 MAX_MISSED_AT_START = 30
-"""Heartbeats that a starting worker may miss, before its first one, until it is killed."""
+"""Heartbeats that a worker may miss while it starts, before it is killed."""
 
 
 @define(eq=False)
@@ -51,7 +51,7 @@ class Heartbeats:
         return self._loop.start(HEARTBEAT, now=False)
 
     def stop(self) -> None:
-        """Stop checking heartbeats, if this was started."""
+        """Stop checking heartbeats, if the checks were started."""
         if self._loop.running:
             self._loop.stop()
 

@@ -69,7 +69,8 @@ class Descriptors:
 
     def as_child_fds(self, sockets: Sequence[int], config: int) -> dict[int, int | str]:
         """
-        Assign descriptors of the supervisor to those of the worker, for C{spawnProcess}.
+        Map the descriptors of the worker to those of the supervisor, in the form of
+        C{spawnProcess}.
 
         @param sockets: the listening sockets of the supervisor.
         @param config: the descriptor by which the supervisor holds the sealed file of the
