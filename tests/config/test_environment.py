@@ -299,7 +299,7 @@ class EnvironmentTests(ConfigCase):
             (f'"{secret}"\n', secret, ""),
             (f"  {secret}", secret, "not part of the secret"),
             (f"{secret}\n\n", secret, "not part of the secret"),
-            (f"{secret},\n", f"{secret},\n", "part of the value"),
+            (f"{secret},\n", f"{secret},\n", "are part of it"),
         ):
             found = self.load(BASE, AOT_JWT__SECRET=text)
             assert found.file.jwt.secret is not None
