@@ -33,7 +33,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _OF_TOKENS = ("token_string", "user_id", "scopes")
 _NAMES = ("realm", "username", "user_id")
 _OF_USERS = (*_NAMES, "id", "roles", "attributes", "scopes")
-"""Keys of auth-o-tron's documents. A token for which one of the keys has two values is skipped."""
+"""Keys of auth-o-tron's documents for which a token must not have two values, or it is skipped."""
 
 _DEEPEST = 4
 """Maximum depth of nested C{user} mappings that are read from a document."""

@@ -40,7 +40,7 @@ class Meter:
         """
         Stop a measurement.
 
-        @param began: the result of L{start}.
+        @param began: what L{start} returned when the measurement began.
         """
         if began is not None:
             Meter._is_timing = False

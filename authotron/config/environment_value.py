@@ -13,8 +13,8 @@ _WHOLE = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _HALF = re.compile(r"'|(?:true|false)\S")
 """
-Matches the beginning of a text that auth-o-tron reads only in part: up to a single quote, C{true}
-or C{false}, ignoring the rest.
+Matches the beginning of a text of which auth-o-tron reads only the first part: a single quote,
+C{true} or C{false}, whatever follows.
 """
 
 _MOST_DIGITS = 20

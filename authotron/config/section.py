@@ -253,7 +253,10 @@ def _location(error: ErrorDetails) -> Location:
 
 
 def _untwinned(location: Location) -> Location:
-    """Return a location without the ending that makes the last key a twin of a secret."""
+    """
+    Return a location without the ending C{_file} or C{_env} of a last key that
+    names a secret.
+    """
     *above, last = location or ("",)
     return (*above, re.sub("_(file|env)$", "", last) if isinstance(last, str) else last)
 

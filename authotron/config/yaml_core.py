@@ -323,7 +323,7 @@ class Values:
                     problem=_TOO_MUCH if size else _CIRCLE, problem_mark=node.start_mark
                 )
             return self._made[id(node)], size
-        self._sizes[id(node)] = 0  # Size 0 marks an unfinished node; an alias to it is a circle.
+        self._sizes[id(node)] = 0  # Size 0 marks an unfinished node, to which no alias may refer.
         value, size = self._new_value(node)
         self._made[id(node)], self._sizes[id(node)] = value, size
         return value, size

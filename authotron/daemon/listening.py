@@ -97,13 +97,13 @@ def why_not_listening(error: Exception, description: str, port: str) -> str:
         host = error.interface or "all addresses"
         where = f"port {error.port} of {host}"
     if reason is Reason.ADDRESS_TAKEN:
-        advice = f"stop the process that listens there, or set {_KEYS[port]} to another port"
+        advice = f"stop the process that uses the port, or set {_KEYS[port]} to another port"
     elif reason is Reason.NOT_ALLOWED:
-        advice = "ports below 1024 need CAP_NET_BIND_SERVICE, sockets a writable folder"
+        advice = "ports below 1024 need CAP_NET_BIND_SERVICE, UNIX sockets a writable folder"
     elif reason is Reason.NO_SUCH_ADDRESS:
         advice = f"set {port}.host to an address of this machine"
     else:
-        advice = f"see {port}.host, {port}.port and {port}.listen"
+        advice = f"check the keys {port}.host, {port}.port and {port}.listen"
     return f"cannot listen at {where}: {reason or describe(error)}; {advice}"
 
 

@@ -152,10 +152,10 @@ class DecisionCache(Generic[R]):
     Returns a cached decision at once, or else authenticates the client, once for each key.
 
     Authentications and minted JWTs are cached under keyed hashes of what the client presented: all
-    spellings of the same credentials and realm are one entry. Each user may fill only a share of
-    the cache. Refusals have a cache of their own, so that many wrong passwords do not displace
-    accepted credentials. Not cached are decisions about several credentials at once, decisions to
-    which an augmenter should have contributed but failed, and outages.
+    spellings of the same credentials and realm are one entry. The decisions about one user may take
+    up only a tenth of the cache. Refusals have a cache of their own, so that many wrong passwords
+    do not displace accepted credentials. Not cached are decisions about several credentials at
+    once, decisions to which an augmenter should have contributed but failed, and outages.
     """
 
     _clock: IReactorTime
@@ -501,7 +501,7 @@ class DecisionCache(Generic[R]):
 
 
 def _start_for(sender: Client, work: Awaited[Decision[R]]) -> Started[Decision[R]]:
-    """Start work in a context of its own, in which the client that asks is known."""
+    """Start work in a context of its own, in which L{CLIENT} is the client of the request."""
     CLIENT.set(sender)
     return start(work)
 

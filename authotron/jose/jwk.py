@@ -19,7 +19,7 @@ ALGORITHMS = (
     "Ed25519",
 )  # fmt: skip
 """
-Signature algorithms that a published key can verify.
+Signature algorithms that published keys may have.
 
 HS256 and the like are missing, as a shared secret is never published.
 """
@@ -107,7 +107,7 @@ def with_other_names(algorithms: Sequence[str]) -> Sequence[str]:
 
 
 def fitting(keys: KeysByName, algorithm: str) -> list[Key]:
-    """List the keys of a key set, with or without C{kid}, that can verify an algorithm."""
+    """List the keys of a key set, with or without C{kid}, that fit a signature algorithm."""
     return [key for same in keys.values() for key in same if algorithm in key.algorithms]
 
 
@@ -150,7 +150,7 @@ def _key(jwk: dict[str, Any]) -> Key | None:
 
 def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
     """
-    Return the public key in a JSON Web Key, and all algorithms that such a key can verify.
+    Return the public key in a JSON Web Key, and the signature algorithms that fit its type.
 
     @raise UnsafeKey: the private part of the key is published as well, or the key is too weak.
     @raise ValueError: the key is malformed, or of an unsupported kind; the libraries raise other

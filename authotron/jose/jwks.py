@@ -60,7 +60,7 @@ class KeySet:
 
     async def keys_named(self, kid: str, algorithm: str) -> Sequence[Key]:
         """
-        Return the keys with a C{kid}, or the only key without C{kid} that can verify the algorithm.
+        Return the keys with a C{kid}, or else the only key without C{kid} that fits the algorithm.
 
         @raise Rejected: the issuer does not publish a key with this C{kid}.
         @raise Unavailable: the key set cannot be fetched.
@@ -76,9 +76,9 @@ class KeySet:
 
     async def only_key(self, algorithm: str) -> Sequence[Key]:
         """
-        Return the only key of the set that can verify an algorithm, for a JWT that names no key.
+        Return the only key of the set that fits an algorithm, for a JWT that names no key.
 
-        @raise Rejected: no key, or more than one key, can verify the algorithm.
+        @raise Rejected: no key, or more than one key, fits the algorithm.
         @raise Unavailable: the key set cannot be fetched.
         """
         before = self._keys

@@ -60,9 +60,8 @@ class Asker:
     Keyed hashes of a client, and of the client with a user name or token.
 
     @ivar client: C{None} if the address of the client is not known.
-    @ivar path: the keys of the nested L{_Share} objects of the queue that hold the client's jobs:
-        first that of the client, unless its user name counts as a client of its own, and then that
-        of its user name or token.
+    @ivar path: the place of the client in a L{FairQueue}: the hash of the client and then C{pair},
+        or only C{pair} if the user name counts as a client of its own.
     """
 
     client: bytes | None
@@ -95,8 +94,7 @@ class Reputations:
 
     def asker(self, client: str | None, name: str) -> Asker:
         """
-        Hash a client and its user name or token, and find the L{_Share} objects of the queue that
-        hold its jobs.
+        Return the keyed hashes of a client and its user name or token, and its place in the queue.
 
         @param name: the user name, or the token, that the client presents.
         """
@@ -228,12 +226,11 @@ class _Share(Generic[J]):
     """
     The waiting jobs of all clients, of one client, or of one user name.
 
-    Shares are nested: the share of all clients contains the shares of clients, and the share of a
-    client contains the shares of its user names.
+    The L{_Share} of all clients contains a L{_Share} for each client, which contains a L{_Share}
+    for each of its user names.
 
-    @ivar reputation: the reputation of the client when its share was last put at the end of the
-        queue.
-    @ivar newest: the number of the newest job in the share.
+    @ivar reputation: the reputation of the client when a job of the client was last added or taken.
+    @ivar newest: the number of the job that was added last.
     """
 
     _reputations: Reputations
@@ -261,8 +258,8 @@ class _Share(Generic[J]):
         """
         Remove the next job, and return it.
 
-        The shares of clients, and those of the user names of one client, take turns; every second
-        turn goes to the share with the best reputation.
+        Clients take turns, and the user names of one client do, too. Every second turn goes to the
+        client or user name with the best reputation.
         """
         self.size -= 1
         if not self._shares:
@@ -273,16 +270,16 @@ class _Share(Generic[J]):
         job = share.take()
         if share.size:
             share.reputation = self._reputations.of(key)
-            self._shares[key] = share  # Inserted at the end, as the first share has the next turn.
+            self._shares[key] = share  # The client goes to the end of the queue.
         return job
 
     def shed(self) -> J:
         """
         Remove the job that is to be refused, and return it.
 
-        The refused job is the newest job in the largest share; if several shares are equally large,
-        the worst reputation decides. If clients that failed lately have more than half of all jobs,
-        the refused job is one of theirs.
+        The refused job is the newest job of the client or user name with most jobs; of several with
+        equally many jobs, of the one with the worst reputation. If clients that failed lately have
+        more than half of all jobs, one of their jobs is refused.
         """
         self.size -= 1
         if not self._shares:

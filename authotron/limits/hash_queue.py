@@ -86,7 +86,7 @@ class HashQueue:
         """
         Call C{verify} in a thread when it is the client's turn; the Deferred fires with the result.
 
-        The Deferred fails with L{Unavailable} if the client asks for more than its share. If the
+        The Deferred fails with L{Unavailable} if too many jobs wait and this job is refused. If the
         Deferred is cancelled, a job that waits is removed; a job that has started keeps its thread.
 
         @param client: the address of the client, if it is known.

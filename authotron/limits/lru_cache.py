@@ -1,4 +1,4 @@
-"""An LRU cache with a budget of bytes, of which one subject may take a tenth."""
+"""An LRU cache with a budget of bytes, of which the entries of one user may take a tenth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DEFAULT_BYTES = 4 * 2**20
 
 
 _SHARE = 10
-"""Divisor of the budgets of a cache: one subject may take up a tenth of each budget."""
+"""One subject, such as a user, may take up a tenth of the bytes and of the entries of a cache."""
 
 _LEAST_SHARE = 16
 """Minimum number of entries that each subject may have, even in the smallest cache."""
@@ -35,8 +35,8 @@ class Entry:
 
     @ivar size: the number of bytes that the entry takes up; the constructor gets the bytes of the
         value alone.
-    @ivar subject: the subject to whose share the entry belongs, or C{None} if the entry counts for
-        no share.
+    @ivar subject: the user or other subject that the entry belongs to, or C{None}; the entries of
+        one subject may take up a tenth of the cache.
     @ivar tags: tags of the cache entry; all entries with a tag can be dropped at once.
     @ivar names: further names, beside its key, under which the cache entry is found.
     """

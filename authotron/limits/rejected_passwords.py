@@ -191,7 +191,7 @@ class PasswordGuard:
     """
     Keeps one provider from sending a rejected password to its remote again.
 
-    The guard does not stop guesses: each wrong password is sent once.
+    L{PasswordGuard} does not stop guesses: each wrong password is sent once.
     """
 
     _pairs: RejectedPasswords = field(repr=False)
@@ -206,7 +206,7 @@ class PasswordGuard:
         Verify a user and password by C{ask}, unless the remote has rejected them before.
 
         If clients send equal user names and passwords at the same time, the remote gets them once.
-        The guard does not remember failures that come from an outage of the remote.
+        If the remote is unavailable, the password does not count as rejected.
 
         @param status: knows whether the password was sent. The answer to a sent password is awaited
             for up to L{GRACE} seconds after the client has disconnected, so that a client that

@@ -195,12 +195,12 @@ class ClientTests(VerdictsCase):
         self.assertEqual([each.client for each in seen], ["192.0.2.7"] * 2)
         self.assertEqual(seen, list(parse(Presented(b"Basic a, Bearer b"))))
 
-    def test_known_while_judged_T84d(self) -> None:
+    def test_known_while_verified_T84d(self) -> None:
         """
         All work for a decision knows the client, before and after a wait; other
         work does not.
         """
-        self.assert_known_while_judged()
+        self.assert_known_while_verified()
 
     def test_known_on_the_fast_way_T84d(self) -> None:
         """
@@ -208,7 +208,7 @@ class ClientTests(VerdictsCase):
         the client, too.
         """
         self.decisions = self.make(meter=Meter("front", self.clock, lambda _: None))
-        self.assert_known_while_judged()
+        self.assert_known_while_verified()
 
     def test_next_client_T84d(self) -> None:
         """Each of several decisions in a row is made for its own client."""
@@ -225,7 +225,7 @@ class ClientTests(VerdictsCase):
             self.decisions.decide(Presented(b"Bearer %d" % place), partial(str, client))
         self.assertEqual(seen, clients)
 
-    def assert_known_while_judged(self) -> None:
+    def assert_known_while_verified(self) -> None:
         seen: list[Client] = []
         turns: list[Deferred[None]] = [Deferred(), Deferred()]
 
