@@ -42,8 +42,8 @@ class Gateway(Generic[R]):
 
 Invalidate = Callable[[Sequence[str] | None], Awaitable[None]]
 """
-Discards the cached decisions that depend on API tokens with the given ids, or all cached decisions
-if no ids are given.
+Discards the cached decisions that depend on API tokens with the given ids; instead of ids, C{None}
+stands for all cached decisions.
 """
 
 
