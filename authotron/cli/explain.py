@@ -91,7 +91,7 @@ def explain(
     Exit status 0 if the credential is accepted, 1 if not, 78 if the configuration is invalid.
     """
     if username is not None and source is not None:
-        raise click.UsageError("--user and SOURCE exclude each other")
+        raise click.UsageError("give either --user or SOURCE, not both")
     config = load_config(path, as_json=as_json)
     if username is None:
         given = (source or sys.stdin).read()
@@ -245,10 +245,10 @@ class Report:
     def say_size(self, size: int, limit: int) -> None:
         """Print the size of the JWT, and whether it exceeds C{jwt.warn_bytes}."""
         self._size = size
-        self.say(
-            f"  JWT of {size} bytes"
-            + f" (warning: more than jwt.warn_bytes, {limit})" * (size > limit)
-        )
+        if size > limit:
+            self.say(f"  the JWT has {size} bytes, more than jwt.warn_bytes ({limit})")
+        else:
+            self.say(f"  the JWT has {size} bytes")
 
     def end(self, reason: Exception) -> None:
         """End the report with an error instead of claims."""

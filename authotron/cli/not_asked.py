@@ -61,7 +61,7 @@ def _reason(
             return why.format(" and ".join(others))
     if mine is Affinity.FOREIGN:
         return "the token is not of the issuer, prefix or shape that the provider accepts"
-    return "another provider accepted the credential before"
+    return "another provider has accepted the credential already"
 
 
 def _affinity(judge: IJudge, credential: Credential) -> Affinity | None:

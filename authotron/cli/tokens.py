@@ -267,9 +267,9 @@ def revoke(
     user. If an ID is unknown, the other tokens are revoked nevertheless, and the exit status is 1.
     """
     if (realm is None) != (username is None):
-        raise click.UsageError("--realm and --username go together")
+        raise click.UsageError("give --realm and --username together, or neither of them")
     if bool(ids) == (realm is not None):
-        raise click.UsageError("name either IDs, or --realm and --username")
+        raise click.UsageError("give either IDs, or --realm and --username")
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         wanted = list(ids)

@@ -41,7 +41,7 @@ class SingleThread:
 
     def __call__(self, work: Callable[[], T], /) -> Deferred[T]:
         if self._work.qsize() >= MOST_WAITING:
-            return fail(Unavailable("too much work waits for the thread"))
+            return fail(Unavailable("the queue of calls for the thread is full"))
         if self._thread is None:
             self._thread = Thread(target=self._run, name="authotron-own", daemon=True)
             self._thread.start()

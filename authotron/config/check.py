@@ -197,4 +197,5 @@ def _check_sharing(store: StoreConfig | None, file: File) -> None:
     @raise ConfigError: each worker process would have a token store of its own, in memory.
     """
     if store is not None and store.type == "memory" and file.server.processes > 1:
-        raise ConfigError([Problem("store.type", "several workers cannot share memory")])
+        message = "several workers cannot share a store in memory"
+        raise ConfigError([Problem("store.type", message)])

@@ -44,7 +44,7 @@ class PluginConfig(Section):
     name: NonEmptyStr = Field(
         description="the name, unique among providers or augmenters; used in logs and metrics"
     )
-    realm: Realm = Field(description="the realm of the users, an authentication boundary")
+    realm: Realm = Field(description="the realm that the users of the plugin belong to")
 
 
 class AugmenterConfig(PluginConfig):

@@ -343,7 +343,7 @@ class File(Section):
         default_factory=TokensConfig, description="lifetimes and limits of API tokens"
     )
     services: tuple[Service, ...] = Field(
-        default=(), strict=False, description="accepted for compatibility, and ignored"
+        default=(), strict=False, description="accepted as in auth-o-tron, and ignored"
     )
     logging: LoggingConfig = Field(
         default_factory=LoggingConfig, description="what is logged, and in which format"

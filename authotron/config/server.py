@@ -194,7 +194,7 @@ class Server(Section):
         for text in self.listen if self.processes > 1 else ():
             if text != SYSTEMD and not text.startswith(_SOCKETS):
                 kind = text.partition(":")[0]
-                raise of_key("listen", f"several workers cannot share {kind}:")
+                raise of_key("listen", f"several workers cannot share an endpoint of type {kind}")
         return self
 
     @property

@@ -33,7 +33,7 @@ def of_given(given: Mapping[str, Any]) -> Iterator[str]:
             "milliseconds"
         )
     elif isinstance(timeout, int) and timeout > MOST_MILLISECONDS:
-        yield f"auth.timeout_in_ms: shortened to {MOST_MILLISECONDS}, one hour"
+        yield f"auth.timeout_in_ms: shortened to {MOST_MILLISECONDS}, which is one hour"
 
 
 def of_plugins(

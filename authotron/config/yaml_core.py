@@ -228,7 +228,7 @@ def _scalar(node: Node) -> object:
     return _READ[kind](text)
 
 
-_UNKNOWN_TAG = "unknown tag; quote what begins with !"
+_UNKNOWN_TAG = "unknown tag; put values that begin with ! in quotes"
 
 
 def _whole(text: str) -> int:

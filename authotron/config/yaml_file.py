@@ -91,5 +91,5 @@ def _message(error: yaml.MarkedYAMLError) -> str:
         return str(error.problem)
     problem = (error.problem or "is not YAML").replace("\n", " ")
     named = r"\b(alias|anchor|tag|handle) '.*"
-    problem = re.sub(named, r"\1; quote what begins with *, & or !", problem)
+    problem = re.sub(named, r"\1; put values that begin with *, & or ! in quotes", problem)
     return re.sub(r"'(?!<)[^']{5,}'", "another", problem)

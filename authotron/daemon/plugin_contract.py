@@ -126,7 +126,7 @@ def _attribute_flaws(interface: InterfaceClass, plugin: object) -> Iterator[str]
             wanted = " or ".join(_readable(each) for each in types)
             yield f"{name} is {_readable(type(value))}, must be {wanted}"
         elif name == "scheme" and str(value) != str(value).lower():
-            yield "scheme must be in lower case"
+            yield "the attribute scheme must be in lower case"
 
 
 def _readable(type_: type) -> str:

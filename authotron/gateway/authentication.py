@@ -394,7 +394,8 @@ def _as_failure(outcome: object) -> Failure:
     """Return the failure of a plugin; a result of the wrong type becomes a C{TypeError}."""
     if isinstance(outcome, Failure):
         return outcome
-    return Failure(TypeError(f"returned a result of the wrong type: {type(outcome).__name__}"))
+    wrong = type(outcome).__name__
+    return Failure(TypeError(f"the plugin returned a result of the wrong type: {wrong}"))
 
 
 def _classify(failure: Failure) -> tuple[str, str]:

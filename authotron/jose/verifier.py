@@ -41,7 +41,7 @@ class Verifier:
         """
         parts = token.split(".", 3)
         if len(parts) != 3 or len(token) > unverified.LONGEST:  # noqa: PLR2004 - RFC 7515 section 7.1
-            raise Rejected("not a signed JSON Web Token")
+            raise Rejected("the credential is not a signed JSON Web Token")
         if seen is not None and seen.readable:
             header, claims = seen.header, seen.claims
         else:

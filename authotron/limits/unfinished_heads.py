@@ -43,8 +43,8 @@ class UnfinishedHeads:
         @param peer: the address of the peer, or C{None} for a UNIX socket.
         @param before: the number of bytes that were counted for this request head so far; 0 for a
             new head.
-        @param after: the number of bytes of the request head that are counted from now on; 0 if the
-            head has ended, or its connection is closed.
+        @param after: the new number of bytes of the request head; 0 if the head has ended, or its
+            connection is closed.
 
         @return: whether the budget has room for the bytes; if not, nothing has changed.
         """

@@ -56,7 +56,7 @@ def loads(content: bytes, longest: int = LONGEST, most: int = MOST) -> Any:
     except StopIteration:
         raise ValueError("no JSON value found") from None
     except RecursionError:
-        raise ValueError("the document is too deep") from None
+        raise ValueError("the document is nested too deeply") from None
     if end != len(text) and _behind_blanks(text, end) != len(text):
         raise ValueError("the document has data after its end")
     if brackets > DEEPEST:
@@ -78,7 +78,7 @@ def _check_depth(found: object) -> None:
         level = [inner for each in level for inner in _inner(each)]
         if not level:
             return
-    raise ValueError("the document is too deep")
+    raise ValueError("the document is nested too deeply")
 
 
 def _inner(value: object) -> list[object]:

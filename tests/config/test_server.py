@@ -34,7 +34,7 @@ class WorkersTests(ConfigCase):
     def test_workers_cannot_share_a_store_in_memory(self) -> None:
         """Several workers cannot share a store in memory."""
         problem = self.problem(server={"workers": 2}, store={"type": "memory"})
-        self.assertEqual(problem, "store.type: several workers cannot share memory")
+        self.assertEqual(problem, "store.type: several workers cannot share a store in memory")
         self.laid(server={"workers": 1}, store={"type": "memory"})
 
     def test_workers_share_sockets_only(self) -> None:
@@ -43,7 +43,7 @@ class WorkersTests(ConfigCase):
         listen = ["tcp:80", "tcp6:80", "unix:/x", "systemd"]
         self.laid(server={**server, "listen": listen})
         problem = self.problem(server={**server, "listen": ["ssl:443:privateKey=x"]})
-        self.assertIn("several workers cannot share ssl", problem)
+        self.assertIn("several workers cannot share an endpoint of type ssl", problem)
 
 
 class EveryAddressTests(ConfigCase):
