@@ -187,7 +187,7 @@ class NotAskedTests(SynchronousTestCase):
         authenticator = self.authenticator()
         [provider] = authenticator.providers
         reason = why_not_asked(provider, authenticator, [Credential("basic", "YTpi")], None)
-        self.assertIn("another provider accepted", reason)
+        self.assertIn("another provider has accepted", reason)
 
     def test_asked_providers_are_not_listed(self) -> None:
         """A provider that was asked is not listed as not asked."""
