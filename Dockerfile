@@ -18,14 +18,19 @@ RUN pip install --no-cache-dir --no-deps --no-build-isolation ./client . \
 
 FROM python:3.11-slim-bookworm
 COPY --from=build /opt/authotron /opt/authotron
+# The command, the working directory and ./config.yaml of the image of auth-o-tron lead to those of this image.
+WORKDIR /app
+RUN mkdir /etc/authotron \
+ && ln -s /etc/authotron/authotron.yaml config.yaml \
+ && ln -s /opt/authotron/bin/authotron authotron
 ENV PATH=/opt/authotron/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     AOT_CONFIG_PATH=/etc/authotron/authotron.yaml
 # A number, so that Kubernetes can see that it is not root.
 USER 10001:10001
-WORKDIR /
 EXPOSE 8080 9090
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s \
-    CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8080/health', timeout=2)"]
+    CMD ["python", "-c", "import os; from urllib.request import urlopen; \
+urlopen(f'http://127.0.0.1:{os.environ.get(\"AOT_SERVER__PORT\") or 8080}/health', timeout=2)"]
 ENTRYPOINT ["authotron"]
 CMD ["run"]

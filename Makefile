@@ -11,7 +11,7 @@ CHECKED := authotron tests twisted bench website setup.py client debian/bundled 
 SAMPLE := examples/authotron-robots
 SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run demo check lint types unit process servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb schema threats docs recording pictures lock clean
+.PHONY: help run demo check lint types unit process servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb test-image schema threats docs recording pictures lock clean
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -95,6 +95,10 @@ test-package: $(VENV)/tools deb tested-deb  ## look at the package as a file
 
 test-deb: $(VENV)/tools deb tested-deb  ## live with the package in a container (root, some 15 min)
 	$(BIN)/python -m tests.deb dist/authotron_*.deb
+
+test-image: $(VENV)/tools  ## build the container image and run it (root, one to three minutes)
+	tests/image/packages
+	$(BIN)/python -m tests.image
 
 schema: $(VENV)/installed  ## write etc/authotron.schema.json anew
 	$(BIN)/authotron schema > etc/authotron.schema.json

@@ -1,0 +1,1 @@
+"""Builds the container image from its Dockerfile, and runs it."""
