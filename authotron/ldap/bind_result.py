@@ -40,7 +40,7 @@ _ABOUT_ACCOUNT = re.compile("account|inactive|inactivated|locked|expired", re.IG
 """
 Words in the message of C{unwillingToPerform} that mean that the user's account is refused.
 
-A result C{unwillingToPerform} without one of these words counts as an outage of the server.
+A result C{unwillingToPerform} whose message has no such word counts as an outage of the server.
 """
 
 _POLICY_ERRORS: Mapping[int | None, str | None] = {

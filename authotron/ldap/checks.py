@@ -188,5 +188,5 @@ async def _explain_no_groups(connection: Connection, lookup: Lookup, entry: Entr
         return [f"the entry has no {attribute}"]
     if others:
         return [f"the entry has no {attribute}, but other entries have"]
-    advice = "set group_attribute, or search: filter: (member={dn})"
+    advice = "set group_attribute, or let filter: (member={dn}) search the groups"
     return [f"no entry below {lookup.user_base} has {attribute}: {advice}"]

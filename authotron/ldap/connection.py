@@ -144,7 +144,7 @@ class Connection(LdapProtocol):
         """
         Return a copy of the entry with all values of an attribute.
 
-        The remaining values are requested if the server returned only the first range of them.
+        If the server returned only the first range of the values, the further ranges are requested.
 
         @raise Unavailable: the server does not return all values.
         """

@@ -186,7 +186,7 @@ def _extent(content: bytes | bytearray, at: int) -> tuple[int | None, int]:
     """
     Return where the content of the BER element at an offset begins and ends.
 
-    The returned beginning is C{None} if the header of the BER element is incomplete.
+    If the tag and length of the BER element are incomplete, C{None} is returned as the beginning.
     """
     if len(content) < at + 2:
         return None, 0

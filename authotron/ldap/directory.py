@@ -217,8 +217,8 @@ class Directory:
         """
         Run C{work}, and keep the connection for the next search if C{keep} is true.
 
-        The connection is aborted after an error or a cancellation, since the server may still
-        answer the earlier request.
+        The connection is aborted if C{work} fails or is cancelled, since the server may still
+        answer a request of C{work}.
         """
         is_clean = False
         try:

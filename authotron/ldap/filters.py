@@ -134,7 +134,9 @@ class Node:
 @frozen
 class Combination(Node):
     """
-    A conjunction or disjunction of filters; an empty one is always true or false (RFC 4526).
+    A conjunction or disjunction of filters.
+
+    An empty conjunction is always true, and an empty disjunction is always false (RFC 4526).
 
     @ivar sign: C{&} if all filters must match, C{|} if at least one must match.
     """
@@ -303,9 +305,9 @@ class FilterTemplate:
         """
         Return whether a value in an entry equals the user name, including the case of letters.
 
-        Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). The values of all
-        attributes are compared, since a directory may return an attribute under another name than
-        requested: the name of a subtype, a name with options, or an OID.
+        Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). The user name is
+        compared with the values of all attributes, since a directory may return an attribute under
+        another name than requested: the name of a subtype, a name with options, or an OID.
         """
         values = tuple(value for name in entry.attributes for value in entry.strings(name))
         comparisons = (each for each in self.node.comparisons() if each.uses_username())

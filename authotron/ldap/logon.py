@@ -6,7 +6,8 @@ the user's DN: after the bind as the user, authotron searches the user's entry.
 
 Active Directory may bind another account than the one that the search finds: it binds
 C{alice@example.org} as any account with this C{userPrincipalName}, and only if there is none as the
-account C{alice}. So authotron checks that the entry belongs to the account that was bound.
+account C{alice}. Therefore authotron checks that the entry that the search finds belongs to the
+account that was bound.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def strip_domain(written: str, domains: Iterable[str]) -> str:
     r"""
     Return a user name without its domain, if the domain is one of C{domains}.
 
-    C{EXAMPLE\alice}, C{alice@example.org} and C{alice} are thus the same user.
+    For example, C{EXAMPLE\alice} and C{alice@example.org} both become C{alice}.
     """
     known = {each.casefold() for each in domains}
     domain, _, name = written.rpartition("\\")
@@ -105,7 +106,7 @@ class LogonName:
 
         A server binds C{alice@example.org} as the account C{alice} of the domain only if no account
         has the C{userPrincipalName} C{alice@example.org}. A search below a base cannot show that no
-        account has it, so only the C{userPrincipalName} makes an entry certain.
+        account has this C{userPrincipalName}, so only an entry that has it is certain.
         """
         if self.is_principal:
             return _has(entry, PRINCIPAL, self.bind_name(name))

@@ -216,7 +216,7 @@ class Lookup:
             if self._remarks.users == _USERS_WITHOUT:
                 self._log.warn(
                     "none of the first {users} users has the LDAP attribute {attribute}, so they "
-                    "have no roles; set group_attribute, or search: filter: (member={{dn}})",
+                    "have no roles; set group_attribute, or search by filter: (member={{dn}})",
                     users=_USERS_WITHOUT,
                     attribute=self.group_attribute,
                     event="ldap.group.attribute",
@@ -380,7 +380,10 @@ class Lookup:
     async def _search_parents(
         self, connection: Connection, search: GroupSearch, user: TemplateUser, dns: Sequence[str]
     ) -> list[str]:
-        """Search the groups that contain one of the given groups, many of them in one request."""
+        """
+        Return the DNs of the groups that contain at least one of the given groups; each search is
+        for the groups that contain any of many groups.
+        """
         parents: list[str] = []
         for begin in range(0, len(dns), _CONCURRENT_READS):
             some = dns[begin : begin + _CONCURRENT_READS]

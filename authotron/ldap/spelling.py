@@ -21,7 +21,8 @@ def names_user_in_rdn(dn: str, username: str, attributes: Iterable[str]) -> bool
     letters.
 
     Of the first RDN only C{uid} and the attributes in C{attributes} are compared with the user
-    name. Other attributes, such as a display name in C{cn}, may equal the name of another user.
+    name. The value of another attribute in the first RDN, such as a display name in C{cn}, may
+    equal the name of another user.
     """
     try:
         rdns = parse_dn(dn)
@@ -39,8 +40,9 @@ def spells_user_alike(dn: str, other: str, username: str) -> bool:
     Return whether two DNs of one entry spell the user name alike, including the case of letters, in
     the same RDNs.
 
-    Attribute types are not compared, since a directory knows an attribute by several names:
-    C{uid}, C{userid} and C{0.9.2342.19200300.100.1.1} are the same attribute.
+    Only the values in the DNs are compared, not the attribute types, since a directory knows an
+    attribute by several names: C{uid}, C{userid} and C{0.9.2342.19200300.100.1.1} are the same
+    attribute.
     """
     try:
         rdns, others = parse_dn(dn), parse_dn(other)

@@ -93,7 +93,7 @@ class BytesProducer:
 
 
 class RepeatableBytes(BytesProducer):
-    """The body of a request that has the same effect if the request is sent twice."""
+    """The body of a request that may be sent twice, because a repetition has no further effect."""
 
 
 @implementer(IAgent)

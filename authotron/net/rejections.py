@@ -22,11 +22,14 @@ _OTHERS = {
     68: "a certificate is signed with a digest that is too weak, such as SHA-1",
     79: "the certificate is signed by a certificate that is not an authority",
 }
-"""Error messages for other verification errors of OpenSSL, see openssl-verification-options(1)."""
+"""
+Error messages for the numbers of verification errors of OpenSSL that have no member of L{Reason},
+see openssl-verification-options(1).
+"""
 
 _NOT_YET_VALID, _EXPIRED, _SELF_SIGNED, _SELF_SIGNED_ROOT = 9, 10, 18, 19
 _UNKNOWN_ISSUER = (2, 7, 20, 21, 27)
-"""Verification errors of OpenSSL that have a reason of their own."""
+"""Numbers of the verification errors of OpenSSL for which L{Reason} has a member."""
 
 
 def describe_rejection(

@@ -32,8 +32,8 @@ class SentinelEndpoint:
     An endpoint that connects to the Redis server that the Sentinels name as the primary at that
     time.
 
-    The Redis Sentinels are asked one after the other; the next time the one that answered is asked
-    first.
+    The Redis Sentinels are asked one after the other, beginning with the Sentinel that answered
+    last time.
 
     @ivar _connect: creates the endpoints of Sentinels and of Redis servers.
     @ivar _sentinels: host and port of each Redis Sentinel.

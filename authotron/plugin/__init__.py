@@ -3,8 +3,8 @@ The names from which providers, augmenters and token stores of other packages ar
 
 A plugin in another package imports names only from L{authotron.plugin}, as in C{from
 authotron.plugin import World}, and from L{authotron.testing}. C{API_VERSION} is the version of this
-interface for plugins, and docs/extending.md says what changes the version. The modules of authotron
-beside C{plugin} and C{testing} may change with every release.
+interface for plugins, and docs/extending.md says what changes the version. All modules of authotron
+except C{plugin} and C{testing} may change with every release.
 """
 
 from __future__ import annotations

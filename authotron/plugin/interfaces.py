@@ -40,7 +40,7 @@ class IJudge(Interface):
         "the authentication scheme that the provider supports, in lower case, such as bearer"
     )
     local: bool = Attribute(
-        "whether the provider can answer without a remote service now; it is then asked first"
+        "whether the provider can now answer without a remote service, and is thus asked first"
     )
 
     def affinity(credential: Credential) -> Affinity:
@@ -290,8 +290,8 @@ class CheckResult:
     """
     The result of one check of the command C{authotron doctor}.
 
-    The C{Config} of a plugin with checks of its own has a method C{run_checks(world, username)},
-    which returns these results.
+    A plugin with checks of its own has a class C{Config} with a method C{run_checks(world,
+    username)}, which returns the results of the checks.
     """
 
     what: str

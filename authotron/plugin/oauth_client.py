@@ -39,7 +39,7 @@ class OAuthClient:
     def __attrs_post_init__(self) -> None:
         sent = {method: self._basic(method) for method in self._methods}
         known = dict.fromkeys(sent.values())
-        if len(known) < len(sent):  # equal headers: another method would get the same answer
+        if len(known) < len(sent):  # two methods that send equal headers would get equal answers
             self._methods = self._methods[:1]
 
     async def post(

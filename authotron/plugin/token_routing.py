@@ -69,9 +69,9 @@ def names_issuer(credential: Credential) -> bool:
 
 def why_strange(credential: Credential, providers: Sequence[object]) -> str:
     """
-    Return why none of these providers is asked about a JWT that names its issuer.
+    Return why none of the given providers is asked about a JWT that names its issuer.
 
-    The message names the issuer of the JWT, which is not verified, and the configured issuers.
+    The returned text names the issuer in the unverified JWT, and the configured issuers.
     """
     seen = unverified.parse_once(credential)
     issuer = None if seen is None else seen.issuer

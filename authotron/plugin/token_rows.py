@@ -26,7 +26,7 @@ REVOKED_FOR = 30 * 86_400.0
 IMPORTED_REVOKED_FOR = 10 * 366 * 86_400.0
 """
 Seconds for which a store keeps the record that an imported API token was revoked, so that the token
-is not imported again while the other service still exists.
+is not imported again from the service that issued it.
 """
 
 

@@ -70,7 +70,8 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
     )
     user_filter: NonEmptyStr | None = Field(
         default=None,
-        description="the search for a user; if not set, persons by `user_attribute`",
+        description="LDAP filter that finds a user by {username}; default: the person whose "
+        "`user_attribute` equals the user name",
     )
     user_dn: NonEmptyStr | None = Field(
         default=None,
@@ -307,7 +308,7 @@ class LdapProvider:
         same = [each for each in known if each == written] or [
             each for each in known if fold_value(each) == fold_value(written)
         ]
-        # The values of an LDAP attribute have no order, so the first of several is as good as any.
+        # The values of an LDAP attribute have no order, so the first of several must not be chosen.
         if len(known) > 1 and len(same) != 1:
             raise Rejected(
                 f"the entry has several {self._user_attribute}, and not exactly one of them "

@@ -170,8 +170,8 @@ class Plain:
         against.
 
         A keyed hash of the unknown user name selects the listed user, so that an unknown user name
-        always leads to the same hashes. If it did not, and the hashes of users differed in kind or
-        number, an attacker could recognise unknown user names by the varying time of the answers.
+        always leads to the same hashes. With hashes of different kinds or numbers, a random choice
+        would let the time of the answers vary, and so reveal that a user name is unknown.
         """
         raw = username.encode("utf-8", "surrogatepass")
         number = int.from_bytes(blake2b(raw, key=self._secret, digest_size=8).digest(), "big")

@@ -85,8 +85,8 @@ async def all_documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:
     """
     Yield all documents of a MongoDB collection.
 
-    The documents are read by one cursor. A query for documents with an id above the last id would
-    return only ids of the same BSON type as the last id.
+    The documents are read by one cursor, because a query for ids above the last id would return
+    only ids of the same BSON type as the last id.
 
     @raise Unavailable: MongoDB does not answer.
     """

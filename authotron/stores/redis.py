@@ -296,7 +296,7 @@ class RedisStore:
             await self._connected().ask_all([("DEL", note), ("ZREM", self._revocations, id_)])
 
     async def _read(self, ids: Sequence[str]) -> list[Token]:
-        """Return the API tokens with these ids, without those that do not exist."""
+        """Return the API tokens with the given ids, and nothing for an id without an API token."""
         asked = [("HMGET", self._key(id_), *COLUMNS) for id_ in ids]
         answers = await self._connected().ask_all(asked)
         rows = (_row(answer) for answer in answers if answer[0] is not None)

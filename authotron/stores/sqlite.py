@@ -192,7 +192,7 @@ class SqliteStore:
             assert self._database is not None
             [is_used] = self._database.execute("SELECT EXISTS (SELECT 1 FROM tokens)").fetchone()
             if is_used and not replace:
-                raise Unavailable(f"{self._path} has API tokens; --replace gives them up")
+                raise Unavailable(f"{self._path} has API tokens, which only --replace overwrites")
             source.backup(self._database)
         self._prepare(self._database)
 

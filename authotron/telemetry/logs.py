@@ -240,7 +240,7 @@ def _kind(stream: TextIO) -> _Kind:
     if stream.isatty():
         return _Kind.TERMINAL
     if journal := os.environ.get("JOURNAL_STREAM"):
-        with suppress(OSError, ValueError):  # a stream without a file descriptor is no journal
+        with suppress(OSError, ValueError):  # fileno() fails if the stream has no file descriptor
             found = os.fstat(stream.fileno())
             if journal == f"{found.st_dev}:{found.st_ino}":
                 return _Kind.JOURNAL

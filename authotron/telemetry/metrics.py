@@ -305,8 +305,8 @@ class Metrics(Collector):
         """
         Add the metrics of another process to those of this process.
 
-        @param ended: whether the other process has ended; the counters and histograms of an ended
-            process are added, but not its gauges.
+        @param ended: whether the process that sent the metrics has ended; the counters and
+            histograms of an ended process are added, but not its gauges.
         """
         for name, counts in counted["counts"].items():
             mine = self._counts[name]

@@ -76,7 +76,7 @@ class Output:
         """
         descriptor = stream.fileno()
         if descriptor not in self._kinds:
-            stream.flush()  # text printed before the first log line must come before this line
+            stream.flush()  # text that was printed earlier must come before the first log line
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISREG(mode):
                 self._kinds[descriptor] = os.write

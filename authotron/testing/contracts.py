@@ -1,7 +1,7 @@
 """
 Contract tests, which every provider, augmenter and token store must pass.
 
-A contract is a class to inherit from in the test case of a plugin, which overrides a method that
+The test case of a plugin inherits from the class of a contract, and overrides the method that
 builds the plugin.
 """
 
@@ -66,8 +66,8 @@ class ProviderContract:
 
     def bad(self) -> Credential:
         """
-        Return a credential with the authentication scheme of the provider that the provider
-        rejects.
+        Return a credential that has the authentication scheme of the provider, and that the
+        provider rejects.
         """
         return Credential("bearer", "bad-token")
 

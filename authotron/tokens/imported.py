@@ -2,10 +2,10 @@
 API tokens that another service issued, and that were imported into the token store.
 
 The format of imported tokens cannot be recognized, so any opaque bearer token may be an imported
-token. Like other API tokens, imported tokens are stored as keyed hashes. The keyed hash is made of
-the name of the other service, and of the value that this service had stored, which is the token or
-a hash of the token. Because the name of the service is hashed too, a value that one service had
-stored is never accepted as a token of another service.
+token. Of an imported token, as of every API token, a keyed hash is stored. The hash of an imported
+token is computed from the name of the service that issued the token, and from what the service had
+stored: the token or a hash of the token. Because the name of the service is hashed too, a value
+that one service had stored is never accepted as a token of another service.
 """
 
 from __future__ import annotations

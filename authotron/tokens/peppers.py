@@ -64,7 +64,7 @@ class Peppers:
         return found
 
     def made(self, stored: str) -> bool:
-        """Whether a stored hash was made with one of these peppers."""
+        """Whether a stored hash of an API token was made with one of the known peppers."""
         return any(stored.startswith(f"{_ALGORITHM}{_name(key)}:") for key in self._keys)
 
     def is_hash(self, stored: str) -> bool:

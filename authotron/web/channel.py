@@ -70,7 +70,8 @@ class Channel(HTTPChannel):
     """
 
     transport: Any  # A TCP, UNIX or TLS transport; no interface has all methods that are used here.
-    maxHeaders = totalHeadersSize = 1 << 30  # above _MAX_FIELDS and limit, which apply instead
+    # The limits of Twisted never apply, because C{_MAX_FIELDS} and C{limit} are lower.
+    maxHeaders = totalHeadersSize = 1 << 30
     limit = 64 * 1024
     turns: float = inf
     unused_since = 0.0
@@ -129,8 +130,8 @@ class Channel(HTTPChannel):
         Parse one request head after the other, and leave request bodies to Twisted.
 
         At the end of a request body Twisted calls C{dataReceived} with the bytes after the body,
-        while Twisted is still processing the body. C{dataReceived} then passes these bytes back to
-        Twisted, which stores them until it has processed the request body.
+        while Twisted is still processing the body; C{dataReceived} then passes the bytes back to
+        Twisted, which stores them until it has processed the body.
         """
         if self._ignored is not None:
             self._ignore(len(data))

@@ -32,8 +32,8 @@ body may have together.
 _COST = 8
 """
 Number of bytes that each chunk counts as, in addition to its extensions, towards the limit of bytes
-in chunk extensions and trailers. A body can so have at most 1024 chunks, which is enough for the
-largest body; more and smaller chunks would cost processor time.
+in chunk extensions and trailers. Because each chunk counts, a body can have at most 1024 chunks,
+which is enough for the largest body; more and smaller chunks would cost processor time.
 """
 
 _BWS = rb"[ \t]*"

@@ -73,11 +73,11 @@ class Request(server.Request):
         super().process()
 
     def gotLength(self, length: int | None) -> None:
-        # Twisted would write a large body to a temporary file. The gateway rejects a large body
-        # instead, so memory is enough.
+        # C{BytesIO} replaces the temporary file to which Twisted would write a large body, because
+        # the gateway rejects a large body.
         self.content = BytesIO()
         if length is not None and length > LARGEST_BODY:
-            # If Expect were left, Twisted would answer 100 Continue and so ask for the body.
+            # Because of a header Expect, Twisted would ask for the rejected body (100 Continue).
             self.requestHeaders.removeHeader(b"Expect")
             self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
