@@ -58,9 +58,9 @@ class DoctorTests(SynchronousTestCase):
         names = [f"cn=group-with-a-long-name-{number:03},{BASE}" for number in range(150)]
         self.good.entries.update(person("bob", *names))
         found = self.findings(config(), "bob")
-        told = [each.detail for each in found if "150 roles" in each.detail]
-        self.assertEqual(len(told), 1)
-        self.assertIn("150 roles: 5800 bytes in a JWT (see jwt.warn_bytes)", told[0])
+        details = [each.detail for each in found if "150 roles" in each.detail]
+        self.assertEqual(len(details), 1)
+        self.assertIn("150 roles: 5800 bytes in a JWT (see jwt.warn_bytes)", details[0])
 
     def test_unknown_user_W_DOCTOR(self) -> None:
         """A user without an entry is a failed check, and so is another spelling of a user name."""

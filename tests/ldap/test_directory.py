@@ -353,8 +353,8 @@ class VerifyTests(DirectoryCase):
         self.clock.advance(LIMITS.answer)
         self.assertEqual(self.one.open, [])
 
-    def test_next_server_if_a_bind_is_not_judged_R_FAIL(self) -> None:
-        """If a server cannot judge the bind of a user, the next server judges the password."""
+    def test_next_server_if_a_bind_has_no_result_R_FAIL(self) -> None:
+        """If a server neither accepts nor rejects the bind of a user, the next server is asked."""
         for code in (1, 3, 10, 11, 51, 52, 53, 80):
             self.directory = self.made()
             self.one.refusals[ALICE[0]] = (code, "the server is read-only")
@@ -362,7 +362,7 @@ class VerifyTests(DirectoryCase):
             self.failureResultOf(self.verify(ALICE[0], "guess"), Rejected)
 
     def test_one_account_pauses_no_server_R_FAIL(self) -> None:
-        """A server that does not judge one account stays in use for others, unless it is busy."""
+        """A server that fails to bind one account stays in use for others, unless it is busy."""
         for code, used in ((53, 1), (80, 1), (51, 0), (52, 0)):
             self.directory = self.made()
             self.one.refusals[ALICE[0]] = (code, "")

@@ -193,8 +193,8 @@ class FilterParserTests(SynchronousTestCase):
             ("(cn=x))", "character 7"),
         ):
             with self.subTest(text):
-                told = str(self.assertRaises(InvalidFilter, parse_filter, text))
-                self.assertTrue(told.endswith(f" at {where}"), told)
+                message = str(self.assertRaises(InvalidFilter, parse_filter, text))
+                self.assertTrue(message.endswith(f" at {where}"), message)
 
     def test_escaped_bytes_T97(self) -> None:
         """Escaped bytes need not be UTF-8; unescaped text must be."""

@@ -88,8 +88,9 @@ class FilterTests(SynchronousTestCase):
             with self.subTest(text):
                 found = filled(text, "x")
                 named = (found.type, found.matchingRule, found.dnAttributes)
-                told = [each.value if each is not None else None for each in named]
-                self.assertEqual((told[0], told[1], bool(told[2])), (attribute, rule, of_dn))
+                named_values = [each.value if each is not None else None for each in named]
+                name, matching_rule, has_dn = named_values
+                self.assertEqual((name, matching_rule, bool(has_dn)), (attribute, rule, of_dn))
                 self.assertEqual(found.matchValue.value, b"Dino")
 
     def test_empty_sets_T97(self) -> None:

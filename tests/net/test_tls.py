@@ -266,7 +266,7 @@ class SecuredTests(HandshakeCase):
         unknown = "certificate of an unknown issuer: signed by 'Another CA'"
         below = Authority(name="below")
         old = AUTHORITY.issued(Shape(common_name="below", authority=True, end=EXPIRED), below.key)
-        for issued, told in (
+        for issued, expected in (
             (
                 AUTHORITY.issued(named("localhost", end=EXPIRED)),
                 "certificate expired: of 'localhost', on 2020-01-02; renew it on the server",
@@ -294,13 +294,13 @@ class SecuredTests(HandshakeCase):
                 ),
             ),
         ):
-            with self.subTest(told):
+            with self.subTest(expected):
                 self.setUp()
                 self.verifier = Verifier(TRUST, "my_ca")
-                self.assertEqual(self.refused(Server(issued)), told)
+                self.assertEqual(self.refused(Server(issued)), expected)
         self.verifier = Verifier(Trust(AUTHORITY.pem() + old.certificate_pem()))
-        told = self.refused(Server(below.issued(named("localhost"))))
-        self.assertIn("certificate expired: of the authority 'below'", told)
+        reason = self.refused(Server(below.issued(named("localhost"))))
+        self.assertIn("certificate expired: of the authority 'below'", reason)
 
     def test_malformed_W_TLS(self) -> None:
         """A certificate that cannot be read is rejected with the reason alone."""
@@ -313,8 +313,8 @@ class SecuredTests(HandshakeCase):
             "unusable certificate: the key of the certificate is too weak",
         )
         evil = AUTHORITY.issued(named("localhost", common_name="a\x1b\n" + "b" * 60, end=EXPIRED))
-        told = describe_rejection(10, lambda: evil.certificate, 0, "ca_file")
-        self.assertIn("of 'a??bbb", told)
+        reason = describe_rejection(10, lambda: evil.certificate, 0, "ca_file")
+        self.assertIn("of 'a??bbb", reason)
 
     def test_self_signed_authority(self) -> None:
         """A self-signed certificate is trusted if it is the configured authority."""

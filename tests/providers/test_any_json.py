@@ -1,4 +1,4 @@
-"""Whatever JSON a token or a remote holds, a provider accepts it, rejects it, or cannot judge."""
+"""Whatever JSON a token or a remote holds, a provider accepts it, rejects it, or is unavailable."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class AnyJsonTests(SynchronousTestCase):
 
     @few
     @given(objects(CLAIMED), objects(CLAIMED))
-    def test_granted_T94(self, told: dict[str, Any], claims: dict[str, Any]) -> None:
+    def test_granted_T94(self, answer: dict[str, Any], claims: dict[str, Any]) -> None:
         """Any member of a response that is good otherwise causes no defect."""
 
         def play(question: ReceivedRequest) -> Action:
@@ -178,7 +178,9 @@ class AnyJsonTests(SynchronousTestCase):
                 return Respond(key_set(IDP))
             access = IDP.sign({**CLAIMS, **claims})
             good = {"active": True, "scope": "offline_access", "access_token": access}
-            return Respond(json.dumps({**good, "username": "tess", "uid": "tess", **told}).encode())
+            return Respond(
+                json.dumps({**good, "username": "tess", "uid": "tess", **answer}).encode()
+            )
 
         for provider in every(FakeRemote(play)):
             self.judge(provider, "opaque")

@@ -50,7 +50,7 @@ class EcmwfApiTests(SynchronousTestCase):
         found: Authentication = self.successResultOf(deferred)
         return found
 
-    def no_verdict(self, play: Action, error: type[Exception] = Unavailable) -> None:
+    def assert_outage(self, play: Action, error: type[Exception] = Unavailable) -> None:
         self.play = play
         deferred = start(self.judge.authenticate(Credential("bearer", "SECRET")))
         self.assertNotIn("SECRET", self.failureResultOf(deferred, error).getErrorMessage())
@@ -76,29 +76,29 @@ class EcmwfApiTests(SynchronousTestCase):
         self.ask()
         self.assertEqual(len(self.remote.requests), 2)
 
-    def test_nobody_T68(self) -> None:
+    def test_no_user_name_T68(self) -> None:
         """A response without user name is an outage."""
         uids: list[Any] = [None, "", 7, ["a"], {}]
         for uid in uids:
-            self.no_verdict(Respond({"uid": uid}))
-        self.no_verdict(Respond({}))
+            self.assert_outage(Respond({"uid": uid}))
+        self.assert_outage(Respond({}))
 
     def test_nonsense_T68(self) -> None:
         """A response that is not a JSON object is an outage, and so is no response."""
         for content in (b"", b"<html>", b"[1]", b"null"):
-            self.no_verdict(Respond(content))
-        self.no_verdict(Respond(b"", 204))
+            self.assert_outage(Respond(content))
+        self.assert_outage(Respond(b"", 204))
 
     def test_outage_T70(self) -> None:
         """Only the statuses 400, 401, 403 and 404 reject a token."""
         for status in (302, 408, 429, 500, 502, 503):
-            self.no_verdict(Respond(TESS, status))
+            self.assert_outage(Respond(TESS, status))
         for status in (400, 401, 403, 404):
-            self.no_verdict(Respond(TESS, status), Rejected)
+            self.assert_outage(Respond(TESS, status), Rejected)
 
     def test_not_remembered_T44(self) -> None:
         """After an outage the remote is asked again at once."""
-        self.no_verdict(Respond({}, 500))
+        self.assert_outage(Respond({}, 500))
         self.play = Respond({**TESS, "email": 5})
         self.assertEqual(self.ask("SECRET").identity.attributes, {})
 

@@ -46,11 +46,11 @@ class HttpContractTests(ProviderContract, SynchronousTestCase):
 class HttpTests(SynchronousTestCase):
     """Rules of the http provider."""
 
-    def ask(self, told: Any, status: int = 200, **given: Any) -> Any:
-        self.remote = FakeRemote(lambda _: Respond(told, status))
+    def ask(self, answer: Any, status: int = 200, **given: Any) -> Any:
+        self.remote = FakeRemote(lambda _: Respond(answer, status))
         return start(provider(self.remote, **given).authenticate(Credential("bearer", "good")))
 
-    def test_told(self) -> None:
+    def test_response(self) -> None:
         """All members of a response are used."""
         found = self.successResultOf(self.ask({**TESS, "more": 1}))
         self.assertEqual(
@@ -155,12 +155,12 @@ class HttpTests(SynchronousTestCase):
 
     def test_exp_H_CLAIM(self) -> None:
         """C{exp} limits the credential as C{expires} does; the earlier one counts."""
-        for told, expires in (
+        for answer, expires in (
             ({"exp": NOW + 60}, NOW + 60),
             ({"exp": NOW + 60, "expires": NOW + 30}, NOW + 30),
             ({"exp": None, "expires": None}, None),
         ):
-            found = self.successResultOf(self.ask({"username": "tess", **told}))
+            found = self.successResultOf(self.ask({"username": "tess", **answer}))
             self.assertEqual(found.expires, expires)
         self.failureResultOf(self.ask({**TESS, "exp": NOW - 60}), Rejected)
 

@@ -47,9 +47,9 @@ class IntrospectionContractTests(ProviderContract, SynchronousTestCase):
 class IntrospectionTests(SynchronousTestCase):
     """Rules of the introspection provider."""
 
-    def ask(self, told: Any, status: int = 200, token: str = "good", **given: Any) -> Any:
+    def ask(self, answer: Any, status: int = 200, token: str = "good", **given: Any) -> Any:
         self.server = OAuthServer()
-        self.server.instead[INTROSPECT] = Respond(told, status)
+        self.server.instead[INTROSPECT] = Respond(answer, status)
         judge = provider(self.server, clock_at(NOW), **given)
         return start(judge.authenticate(Credential("bearer", token)))
 
@@ -62,8 +62,8 @@ class IntrospectionTests(SynchronousTestCase):
     def test_until_T41(self) -> None:
         """An accepted token is remembered for a minute, and never beyond its expiry."""
         for end, until in ((None, NOW + 60), (NOW + 300, NOW + 60), (NOW + 3, NOW + 3)):
-            told = TESS if end is None else {**TESS, "exp": end}
-            found = self.successResultOf(self.ask(told))
+            answer = TESS if end is None else {**TESS, "exp": end}
+            found = self.successResultOf(self.ask(answer))
             self.assertEqual((found.fresh_until, found.expires), (until, end))
 
     def test_within_leeway_S_LEEWAY(self) -> None:
@@ -167,8 +167,8 @@ class IntrospectionTests(SynchronousTestCase):
 
     def test_no_answer_H_EMPTY(self) -> None:
         """A response without C{active} is no introspection response, so it is an outage."""
-        for told in ({}, {"sub": "u-1"}, {"error": "invalid_request"}):
-            self.failureResultOf(self.ask(told), Unavailable)
+        for answer in ({}, {"sub": "u-1"}, {"error": "invalid_request"}):
+            self.failureResultOf(self.ask(answer), Unavailable)
 
     def test_shapes_H_CLAIM(self) -> None:
         """Scopes and roles of another shape are read or left out, as those of a JWT."""

@@ -247,9 +247,9 @@ class JwtTests(SynchronousTestCase):
 
 
 class RefreshTests(SynchronousTestCase):
-    """Who waits for a refresh of keys."""
+    """Which requests wait until keys are fetched again."""
 
-    def test_nobody_waits_H_KEYS(self) -> None:
+    def test_known_key_never_waits_H_KEYS(self) -> None:
         """While an issuer drops packets, JWTs with a known key are verified at once, for a day."""
         for given in ({"cert_uri": CERTS}, {"issuer": ISSUER}):
             clock = clock_at(NOW)
@@ -390,8 +390,8 @@ class KeyFileTests(SynchronousTestCase):
         ):
             described = Respond({"issuer": ISSUER, "jwks_uri": url})
             self.remote = FakeRemote(
-                lambda asked, told=described: (  # type: ignore[misc] # bound to this round
-                    told if "well-known" in asked.address else Respond(key_set(IDP))
+                lambda asked, answer=described: (  # type: ignore[misc] # bound to this round
+                    answer if "well-known" in asked.address else Respond(key_set(IDP))
                 )
             )
             judge = self.made(issuer=ISSUER, token_file=path)

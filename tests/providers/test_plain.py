@@ -173,7 +173,7 @@ class PlainTests(SynchronousTestCase):
             self.refused(judge, basic("nobody", "x"))
             self.assertEqual(len(verified), count)
 
-    def test_somebody_elses_hash(self) -> None:
+    def test_password_of_another_user(self) -> None:
         """An unknown user with the password of another user is rejected."""
         judge = provider({"username": "alice", "password_hash": cheap_hash("x")})
         self.assertEqual(self.ask(judge, basic("alice", "x")).username, "alice")

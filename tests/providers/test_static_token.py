@@ -86,9 +86,9 @@ class StaticTokenTests(SynchronousTestCase):
             "canary\u2603" * 8,
             "aot_" + "x" * 40,
         ):
-            told = self.problem(token=token)
-            self.assertTrue(told.startswith("tokens[0].token: "), told)
-            self.assertNotIn("canary", told)
+            message = self.problem(token=token)
+            self.assertTrue(message.startswith("tokens[0].token: "), message)
+            self.assertNotIn("canary", message)
         self.assertIn("missing", self.problem(token=...))
 
     def test_odd_credentials(self) -> None:

@@ -111,7 +111,7 @@ class WordsTests(SynchronousTestCase):
             self.assertNotIn("canary", said)
 
     def test_kinds_M_SAY(self) -> None:
-        """What another server could do, and what another user could do, are told apart."""
+        """A server that is not the primary and a user without rights are distinct errors."""
         kinds = {
             code: type(mongo_errors.of_answer(OperationFailure("", code))) for code in (91, 13)
         }

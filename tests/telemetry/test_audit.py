@@ -69,7 +69,7 @@ class AuditCase(TokenCase):
         globalLogPublisher.addObserver(note)
         self.addCleanup(globalLogPublisher.removeObserver, note)
 
-    def told(self, name: str) -> list[dict[str, Any]]:
+    def logged(self, name: str) -> list[dict[str, Any]]:
         """Return the JSON attributes of all events of one name."""
         return [each["attributes"] for each in self.written() if self.is_named(each, name)]
 
@@ -93,7 +93,7 @@ class HttpTests(AuditCase):
         made = self.new(roles=["reader"], hosts=["*.a.org"], networks=["10.0.0.0/8"], ttl=60)
         child = self.send("POST /tokens", {"name": "x"}, f"Bearer {made['token']}", **SAID).json()
         simple = self.gateway.ask("GET /token", Authorization=ALICE).json()["token"]
-        first, second, third = self.told("tokens.created")
+        first, second, third = self.logged("tokens.created")
         expected = {
             "id": made["id"],
             "parent": None,
@@ -122,13 +122,13 @@ class HttpTests(AuditCase):
         self.send(f"PATCH /tokens/{made['id']}", {"name": "n"}, ROOT)
         self.send(f"PATCH /tokens/{made['id']}", {"ttl": 60, "comment": "c"})
         self.send(f"PATCH /tokens/{made['id']}", {})
-        told = self.told("tokens.changed")
-        self.assertEqual([each["id"] for each in told], [made["id"], made["id"], child["id"]])
+        logged = self.logged("tokens.changed")
+        self.assertEqual([each["id"] for each in logged], [made["id"], made["id"], child["id"]])
         self.assertEqual(
-            [each["changed"] for each in told], ["name", "comment, expires", "expires"]
+            [each["changed"] for each in logged], ["name", "comment, expires", "expires"]
         )
-        self.assertEqual([each["by_username"] for each in told], ["root", "alice", "alice"])
-        self.assertEqual([each["expires"] for each in told], [NOW + 600, NOW + 60, NOW + 60])
+        self.assertEqual([each["by_username"] for each in logged], ["root", "alice", "alice"])
+        self.assertEqual([each["expires"] for each in logged], [NOW + 600, NOW + 60, NOW + 60])
 
     def test_revoked_token_is_logged_S_AUDIT(self) -> None:
         """Every route logs each revoked token, with the token that the request named."""
@@ -140,11 +140,11 @@ class HttpTests(AuditCase):
                 self.gateway.ask(line.format(**made), Authorization=ROOT)
             else:
                 self.send("POST /tokens/revoke", {"token": made["token"]}, "")
-            told = self.told("tokens.revoked")
-            self.assertEqual([each["id"] for each in told], [made["id"], child["id"]])
-            self.assertEqual({each["root"] for each in told}, {made["id"]})
-            self.assertEqual({each["by_username"] for each in told}, {"root" if line else ""})
-            self.assertEqual({each["client"] for each in told}, {"192.0.2.7"})
+            logged = self.logged("tokens.revoked")
+            self.assertEqual([each["id"] for each in logged], [made["id"], child["id"]])
+            self.assertEqual({each["root"] for each in logged}, {made["id"]})
+            self.assertEqual({each["by_username"] for each in logged}, {"root" if line else ""})
+            self.assertEqual({each["client"] for each in logged}, {"192.0.2.7"})
 
     def test_refused_request_is_not_logged_S_AUDIT(self) -> None:
         """A request that is refused, or changes nothing, is not logged."""
@@ -166,12 +166,12 @@ class HttpTests(AuditCase):
             self.gateway.clock.advance(6)
             for each in (made, child):
                 self.assertEqual(self.whoami(each["token"]).status, 401)
-        told = self.told("tokens.used_after_revocation")
-        self.assertEqual([each["id"] for each in told], [made["id"], child["id"]])
-        self.assertEqual({each["username"] for each in told}, {"alice"})
+        logged = self.logged("tokens.used_after_revocation")
+        self.assertEqual([each["id"] for each in logged], [made["id"], child["id"]])
+        self.assertEqual({each["username"] for each in logged}, {"alice"})
         self.gateway.clock.advance(60)
         self.send("POST /tokens/revoke", {"token": made["token"]}, "")
-        self.assertEqual(len(self.told("tokens.used_after_revocation")), 3)
+        self.assertEqual(len(self.logged("tokens.used_after_revocation")), 3)
 
     def test_use_after_revocation_names_the_client_S_AUDIT(self) -> None:
         """Use of a revoked token is logged with the client's address, by every route."""
@@ -184,8 +184,8 @@ class HttpTests(AuditCase):
                 self.gateway.ask(line, Authorization=bearer, X_Forwarded_For=address)
             else:
                 self.send("POST /tokens/revoke", {"token": made["token"]}, "", **SAID)
-            [told] = self.told("tokens.used_after_revocation")
-            self.assertEqual((told["id"], told["client"]), (made["id"], "10.1.2.3"))
+            [logged] = self.logged("tokens.used_after_revocation")
+            self.assertEqual((logged["id"], logged["client"]), (made["id"], "10.1.2.3"))
 
     def test_omitted_attributes_are_logged_S_AUDIT(self) -> None:
         """Attributes of the owner that are not stored, to limit the size of a token, are logged."""
@@ -193,8 +193,10 @@ class HttpTests(AuditCase):
         making = self.tokens.make(owner, TokenRequest(), can_look_up=False)
         _, token = self.successResultOf(Deferred.fromCoroutine(making))
         self.assertEqual(dict(token.owner.attributes), {"short": "y"})
-        [told] = self.told("tokens.left_out")
-        self.assertEqual((told["id"], told["count"], told["example"]), (token.id, 1, "'long'"))
+        [logged] = self.logged("tokens.left_out")
+        self.assertEqual(
+            (logged["id"], logged["count"], logged["example"]), (token.id, 1, "'long'")
+        )
 
     def test_change_is_logged_if_the_client_disconnects_S_AUDIT(self) -> None:
         """A change after the client disconnects is logged and invalidates decisions."""
@@ -243,10 +245,10 @@ class HttpTests(AuditCase):
         for line in ("POST /tokens", f"PATCH {path}", f"DELETE {path}"):
             self.leave(line, {} if line.startswith("POST") else {"name": "n"})
             self.gateway.clock.advance(4)
-        told = self.told("tokens.unconfirmed")
-        self.assertEqual([each["what"] for each in told], ["created", "changed", "revoked"])
-        self.assertEqual([each["id"] for each in told[1:]], [made["id"]] * 2)
-        self.assertEqual({each["by_username"] for each in told}, {"alice"})
+        logged = self.logged("tokens.unconfirmed")
+        self.assertEqual([each["what"] for each in logged], ["created", "changed", "revoked"])
+        self.assertEqual([each["id"] for each in logged[1:]], [made["id"]] * 2)
+        self.assertEqual({each["by_username"] for each in logged}, {"alice"})
         self.assertEqual(len(self.events), 3)
 
     def test_forged_token_is_not_logged_as_revoked_S_AUDIT(self) -> None:
@@ -255,7 +257,7 @@ class HttpTests(AuditCase):
         self.gateway.ask(f"DELETE /tokens/{made['id']}", Authorization=ALICE)
         text = made["token"][:17] + "0" * 43
         self.whoami(text + checksum(text))
-        self.assertEqual(self.told("tokens.used_after_revocation"), [])
+        self.assertEqual(self.logged("tokens.used_after_revocation"), [])
 
     def test_events_contain_no_secrets_S_AUDIT(self) -> None:
         """No event contains a token, a hash, or a control character that ends its line."""
@@ -285,8 +287,10 @@ class OtherTests(AuditCase):
         _, token = self.done(making)
         self.done(self.tokens.end(token.id, by))
         for name in ("tokens.created", "tokens.revoked"):
-            [told] = self.told(name)
-            self.assertEqual((told["credential"], told["by_username"]), ("terminal", by.username))
+            [logged] = self.logged(name)
+            self.assertEqual(
+                (logged["credential"], logged["by_username"]), ("terminal", by.username)
+            )
 
     def test_imported_token_is_logged_S_AUDIT(self) -> None:
         """An imported token is logged once, with its owner and its limits."""
@@ -294,8 +298,8 @@ class OtherTests(AuditCase):
         copying = imported.of_auth_o_tron("a-token-of-another-service")
         for _ in range(2):
             self.done(self.tokens.imported.copy(copying, source))
-        [told] = self.told("tokens.imported")
-        self.assertEqual((told["realm"], told["hosts"]), ("m", "['a.org']"))
+        [logged] = self.logged("tokens.imported")
+        self.assertEqual((logged["realm"], logged["hosts"]), ("m", "['a.org']"))
         stream = io.StringIO()
         logs.Log(schema.LoggingConfig(), stream)(self.events[0])
         self.assertEqual(stream.getvalue().count("\n"), 1)

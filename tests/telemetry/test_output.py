@@ -59,9 +59,9 @@ class PipeTests(OutputCase):
         self.assertGreaterEqual(whole, len(lines) - 1)
         self.write("again")
         self.write("and again")
-        told = self.read()
-        self.assertIn(f"{dropped} log lines were dropped", "\n".join(told))
-        self.assertTrue(told[-2].endswith("x: again") and told[-1].endswith("x: and again"))
+        lines = self.read()
+        self.assertIn(f"{dropped} log lines were dropped", "\n".join(lines))
+        self.assertTrue(lines[-2].endswith("x: again") and lines[-1].endswith("x: and again"))
         self.assertEqual(self.log.dropped, dropped)
 
     def test_cut_line_is_completed_W_OUT(self) -> None:

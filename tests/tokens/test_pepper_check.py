@@ -60,7 +60,7 @@ class OpenTests(SynchronousTestCase):
         return evolve(make_token(), hashed=Peppers([pepper.encode()]).hash("x"))
 
     def assertRefused(self, client: StoreClient, *words: str) -> None:
-        """Check that a store is not opened, why, and that no token is judged by it."""
+        """Check that the store is not opened, for this reason, and verifies no token."""
         error = self.result(client.open())
         self.assertIsInstance(error, ConfigError)
         for word in ("store.pepper: ", *words):

@@ -49,7 +49,7 @@ class Remote:
 
     async def authenticate(self, credential: Credential) -> Authentication:
         self.asked.append(credential.value)
-        return Authentication(Identity(self.realm, "somebody"))
+        return Authentication(Identity(self.realm, "another"))
 
 
 @implementer(IProvider, IUserLookup)
@@ -203,7 +203,7 @@ class AloneTests(JudgeCase):
     def test_others_T40(self) -> None:
         """Other tokens are not shown to the store; a requested realm is that of the owner."""
         judge = self.judge(Remote())
-        self.assertEqual(self.identify(judge, "AOT_x").identity.username, "somebody")
+        self.assertEqual(self.identify(judge, "AOT_x").identity.username, "another")
         text = self.token_of("remote").value
         self.assertEqual(self.identify(judge, text, "HERE").identity.username, "alice")
         self.assertIsInstance(self.identify(judge, text, "unknown"), Rejected)
@@ -247,7 +247,7 @@ class UnreachedTests(JudgeCase):
         return type(self.successResultOf(deferred.addErrback(lambda failure: failure.value)))
 
     def test_store_never_reached_H_STORE(self) -> None:
-        """An opaque bearer token that no provider judges is an outage until the store was open."""
+        """An opaque bearer token that no provider knows is an outage until the store was open."""
         self.open()
         self.assertEqual(self.outcome("0d0bdf0e-6f3c-4a0c"), Unavailable)
         self.assertEqual(self.outcome("x", Directory()), Authentication)

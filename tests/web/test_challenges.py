@@ -89,7 +89,7 @@ class ScopeTests(SynchronousTestCase):
         plain = Replies("Bearer").authenticate(outcome, None)
         self.assertEqual((plain.status, dict(plain.headers)[b"WWW-Authenticate"]), (401, b"Bearer"))
         challenge = 'Bearer realm="x", error="insufficient_scope"'
-        told = Replies("Bearer", error_challenges={INSUFFICIENT_SCOPE: challenge})
-        reply = told.authenticate(outcome, None)
+        replies = Replies("Bearer", error_challenges={INSUFFICIENT_SCOPE: challenge})
+        reply = replies.authenticate(outcome, None)
         self.assertEqual(reply.status, 403)
         self.assertEqual(dict(reply.headers)[b"WWW-Authenticate"], challenge.encode())

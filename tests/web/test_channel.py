@@ -141,7 +141,7 @@ class PiecesTests(Connected):
 class LimitsTests(Connected):
     """A head that exceeds a limit is refused before it has ended."""
 
-    def told_after(self, data: bytes) -> tuple[int, list[int]]:
+    def refusals_after(self, data: bytes) -> tuple[int, list[int]]:
         channel, wire = self.gateway.connect()
         for at in range(len(data)):
             channel.dataReceived(data[at : at + 1])
@@ -151,7 +151,7 @@ class LimitsTests(Connected):
 
     def test_at_once_T75(self) -> None:
         """The first byte beyond a limit is refused at once, and a malformed line when it ends."""
-        for data, told in (
+        for data, expected in (
             (b"GET /" + b"a" * 66_000, (65_537, [414])),
             (b"\r\nGET /" + b"a" * 66_000, (65_539, [414])),
             (HEALTH + b"X: " + b"y" * 66_000, (65_537, [431])),
@@ -163,13 +163,13 @@ class LimitsTests(Connected):
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (16, [400])),
         ):
             with self.subTest(repr(data[:40])):
-                self.assertEqual(self.told_after(data), told)
+                self.assertEqual(self.refusals_after(data), expected)
 
     def test_small_at_once_T75(self) -> None:
         """If heads are limited to less than a request line, so is the request line."""
         self.gateway = InMemoryGateway({"server": {"max_header_bytes": 1024}})
-        self.assertEqual(self.told_after(b"GET /" + b"a" * 2000), (1025, [414]))
-        self.assertEqual(self.told_after(HEALTH + b"X: " + b"y" * 2000), (1025, [431]))
+        self.assertEqual(self.refusals_after(b"GET /" + b"a" * 2000), (1025, [414]))
+        self.assertEqual(self.refusals_after(HEALTH + b"X: " + b"y" * 2000), (1025, [431]))
 
     def test_edges_T75(self) -> None:
         """A head that just keeps to each limit is accepted, also in pieces."""
@@ -198,8 +198,8 @@ class LimitsTests(Connected):
     def test_many_fields_T84a(self) -> None:
         """A head has 4096 fields at most, because each costs processor time."""
         self.gateway = InMemoryGateway({"server": {"max_header_bytes": 2**20}})
-        for number, told in ((4095, [200]), (4096, [431])):  # beside the host
-            self.assertEqual(statuses(self.send(HEALTH + b"X:\r\n" * number + b"\r\n")), told)
+        for number, expected in ((4095, [200]), (4096, [431])):  # beside the host
+            self.assertEqual(statuses(self.send(HEALTH + b"X:\r\n" * number + b"\r\n")), expected)
 
     def test_large_body_T75(self) -> None:
         """A chunked body that is too large is refused, even if its end was received already."""

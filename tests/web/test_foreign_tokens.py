@@ -89,8 +89,8 @@ class ClaimShapeTests(GatewayCase):
             with capturedLogs() as logged:
                 answer = self.authenticate(signed(aud=["other"]), **given)
             self.assertEqual(answer.status, 401)
-            told = " ".join(formatEvent(each) or "" for each in logged)
-            self.assertIn(text, told)
+            messages = " ".join(formatEvent(each) or "" for each in logged)
+            self.assertIn(text, messages)
 
 
 class ExpiryTests(GatewayCase):

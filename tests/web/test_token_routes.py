@@ -648,10 +648,10 @@ class RevokeTests(TokenCase):
 
     def test_elsewhere_by_id_T83d(self) -> None:
         """The other workers receive the id of the changed API token."""
-        told: list[object] = []
+        invalidated: list[object] = []
 
         async def invalidate_others(tokens: object) -> None:
-            told.append(tokens)
+            invalidated.append(tokens)
 
         self.patch(self.gateway.serving.peers, "invalidate_others", invalidate_others)
         made, surrendered = self.new(), self.new()
@@ -659,7 +659,7 @@ class RevokeTests(TokenCase):
         self.send(f"PATCH /tokens/{made['id']}", {"ttl": "1h"})
         self.send(f"DELETE /tokens/aot_{made['id']}", {})
         self.send("POST /tokens/revoke", {"token": surrendered["token"]}, "")
-        self.assertEqual(told, [[made["id"]], [made["id"]], [surrendered["id"]]])
+        self.assertEqual(invalidated, [[made["id"]], [made["id"]], [surrendered["id"]]])
 
     def test_leak_of_an_id_T51(self) -> None:
         """An id, or a token with a wrong secret, is not enough to revoke a leaked API token."""

@@ -457,7 +457,7 @@ class Unreachable:
 class OutageTests(UntrustedCase):
     """The reply during an outage."""
 
-    def test_told_nothing_T64(self) -> None:
+    def test_outage_reveals_nothing_T64(self) -> None:
         """A 503 is JSON and names neither the provider nor the reason."""
         self.gateway.serving.gateway.authenticator.providers = [Unreachable()]
         for answer in self.answers(f"Authorization: {ALICE}"):

@@ -262,7 +262,7 @@ class FastTests(SynchronousTestCase):
         self.assertEqual(self.gateway.handed_over(), 0)
 
     def test_back_to_the_front(self) -> None:
-        """A connection that asked for more than verdicts is closed after a few requests."""
+        """A connection that left the fast path is closed after a few requests."""
         channel, wire = self.gateway.connect(self.gateway.entrance)
         channel.dataReceived(head(line=b"GET /health HTTP/1.1"))
         while not wire.disconnecting:
@@ -273,7 +273,7 @@ class FastTests(SynchronousTestCase):
         self.assertEqual(self.gateway.handed_over(), 1)
 
     def test_not_shown(self) -> None:
-        """The representation of a verdict shows nothing; that of a head is never logged."""
+        """The representation of a decision contains no JWT."""
         decision: Any = self.gateway.serving.gateway.decisions.decide(Presented(GOOD))
         token = dict(decision.reply.headers)[b"Authorization"].decode()
         self.assertTrue(token)
@@ -455,10 +455,10 @@ class LimitTests(SynchronousTestCase):
         self.assertTrue(wire.disconnecting)
 
     def test_full_T75(self) -> None:
-        """Who comes when the house is full gets a 503, until somebody leaves; told once a while."""
+        """A connection above the limit is answered with 503; the log warns once a minute."""
         gateway = InMemoryGateway({"server": {"max_connections": 2}})
-        told: list[LogEvent] = []
-        note: Any = told.append
+        logged: list[LogEvent] = []
+        note: Any = logged.append
         globalLogPublisher.addObserver(note)
         self.addCleanup(globalLogPublisher.removeObserver, note)
         (first, _), _ = self.opened(gateway, 2)
@@ -468,7 +468,7 @@ class LimitTests(SynchronousTestCase):
             self.assertTrue(wire.disconnecting)
         gateway.clock.advance(61)
         self.opened(gateway, 1)
-        events = [event for event in told if event.get("event") == "routes.connections.full"]
+        events = [event for event in logged if event.get("event") == "routes.connections.full"]
         self.assertEqual([event["most"] for event in events], [2, 2])
         self.assertIn("authotron_connections_refused_total 6.0", gateway.metrics.text()[0].decode())
         first.connectionLost(Failure(ConnectionDone()))
