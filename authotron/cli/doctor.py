@@ -68,8 +68,9 @@ def doctor(path: Any, username: str | None, *, as_json: bool) -> None:
     Checked are key sets, LDAP directories, other remote services and the token store. The keys of a
     key set are listed by name and algorithm. Each server of a directory is checked separately:
     connection, TLS, bind, search, and with --user the roles of a user and their groups. Services
-    that judge tokens are asked about an invalid one. The token store is asked for a change that
-    changes nothing. The proxies of requests are named.
+    that verify tokens are asked about an invalid token. The token store gets a change without
+    effect, to check that it accepts changes. The HTTP proxies through which requests are sent are
+    printed.
 
     Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """
@@ -124,7 +125,7 @@ def _subjects(
 
 
 async def _all_results(subject: _Subject, world: World) -> AsyncIterator[CheckResult]:
-    """Yield the results of a plugin's checks, and last the proxies of its requests."""
+    """Yield the results of a plugin's checks, and then the HTTP proxies of its requests."""
     with noting_proxies() as proxies:
         async for result in surviving(subject.results, world):
             yield result

@@ -63,7 +63,7 @@ async def of_store(store: StoreClient) -> AsyncIterator[CheckResult]:
 @define(eq=False)
 class ProxyLog:
     """
-    Collects through which proxies requests were sent.
+    Collects the HTTP proxies through which requests were sent.
 
     @ivar used: for each remote service its proxy, without user and password.
     """

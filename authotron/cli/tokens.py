@@ -360,7 +360,7 @@ _OPTIONS = {
     "hosts": "--host",
     "networks": "--network",
 }
-"""Options of C{tokens create}, by the key in the body of C{POST /tokens}, if the names differ."""
+"""Keys in the body of C{POST /tokens} for which the option of C{tokens create} has another name."""
 
 
 def _request(given: Mapping[str, Any]) -> TokenRequest:

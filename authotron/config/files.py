@@ -87,7 +87,7 @@ class _PathWalk:
             elif stat.S_ISDIR(found.st_mode):
                 at = here
                 self._enter(at)
-            # A file ends the walk, as a path cannot continue below a file.
+            # A file is always the end of the path.
 
     def _enter(self, folder: Path) -> None:
         found = folder.stat()

@@ -38,7 +38,7 @@ class Options(usage.Options):
     ]
     optFlags = [  # noqa: RUF012 - as above
         ["check", None, "check the configuration, list its problems, and exit"],
-        ["interactive", None, "exit with 0 after Ctrl-C, which make(1) reports as a failure else"],
+        ["interactive", None, "exit with 0 after Ctrl-C, so that make(1) reports no failure"],
     ]
     config: Config
 
@@ -141,8 +141,8 @@ def _not_notified(failure: Failure) -> None:
 
 def _exit_with_status(service: Gateway, reactor: IReactorCore, *, is_interactive: bool) -> None:
     """
-    Exit with the status of the service: twistd exits with 0 after a failure while running, and ends
-    by the signal that stopped the service otherwise.
+    Exit with the status of the service; twistd itself exits with 0 after a failure while running,
+    or ends by the signal that stopped the service.
     """
 
     def exit_with_status() -> None:

@@ -108,7 +108,7 @@ def missing_checks(config: ClaimsConfig, cert_uri: str | None) -> Iterator[str]:
     """
     if config.issuer is None:
         known = cert_uri is not None and cert_uri.endswith(_KEYCLOAK)
-        issuer = str(cert_uri).removesuffix(_KEYCLOAK) if known else "... (the iss of your JWTs)"
+        issuer = str(cert_uri).removesuffix(_KEYCLOAK) if known else "the iss of your JWTs"
         yield (
             "issuer: not set, so JWTs of any issuer are accepted if a key verifies them; add "
             f"`issuer: {issuer}`"

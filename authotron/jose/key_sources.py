@@ -19,7 +19,7 @@ _MAX_BYTES = 1_048_576
 """Maximum size of a key set or a discovery document, in bytes."""
 
 _ACCEPT = "application/jwk-set+json, application/json;q=0.9, */*;q=0.1"
-"""The media type of key sets (RFC 7517 section 8.5.1), and what servers send instead."""
+"""The media type of key sets (RFC 7517 section 8.5.1), and other types that servers send."""
 
 _TIMEOUT = 10.0
 """Timeout of a request for a key set or a discovery document, in seconds."""

@@ -234,8 +234,8 @@ class WorkerPool:
         """
         Discard cached decisions in all workers but the sender, as API tokens were changed.
 
-        A worker that ends in the meantime does not have to confirm that it discarded decisions, as
-        it answers no further request.
+        A worker that ends does not have to confirm that it discarded decisions, as it answers no
+        further request.
 
         @param tokens: the ids of the changed API tokens, or C{None} to discard all decisions.
 
