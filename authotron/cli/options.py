@@ -25,7 +25,7 @@ config_option: Callable[[Any], Any] = click.option(
     "--config",
     "-c",
     "path",
-    # file.load explains better than click why a file cannot be read
+    # Click does not check whether the file is readable, as the message of file.load says more.
     type=click.Path(path_type=Path, readable=False),
     default=lambda: file.path_of(os.environ),
     show_default="AOT_CONFIG_PATH, or ./config.yaml",

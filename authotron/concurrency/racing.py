@@ -299,7 +299,9 @@ class _Race(Generic[T]):
 
     def _succeeded(self, result: T, position: int) -> None:
         self._successes[position] = result
-        if not self._starting:  # earlier entrants may still succeed in this reactor turn
+        if (
+            not self._starting
+        ):  # An earlier entrant may still succeed in this reactor turn, and then wins.
             self._clock.callLater(0, self._settle)
 
     def _failed(self, failure: Failure, position: int) -> None:

@@ -126,7 +126,7 @@ def _of_metrics(server: Server, metrics: Operations) -> Iterator[str]:
 
 
 def _of_sockets(server: Server, metrics: Operations) -> Iterator[str]:
-    """Warn of UNIX sockets without a mode, and of too few or too many trusted proxies."""
+    """Warn of UNIX sockets without a mode, and of missing or too wide C{trusted_proxies}."""
     second = metrics.listen if metrics.enabled else ()
     for where, listen in (("server", server.listen), ("metrics", second)):
         for place, text in enumerate(listen):

@@ -268,7 +268,7 @@ class DecisionCache(Generic[R]):
         The lengths of all values are hashed as well, so that no two clients share a key; a missing
         value differs from an empty one.
         """
-        authorization, realm = presented  # A loop over the values would take three times as long.
+        authorization, realm = presented  # One expression is three times as fast as a loop.
         text = b"%d %d %b%b" % (
             -1 if authorization is None else len(authorization),
             -1 if realm is None else len(realm),

@@ -27,7 +27,7 @@ _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 """All pairs of base62 digits, by their value, so that one division yields two digits."""
 _ID = re.compile(r"[0-9A-Za-z]{12}")
 _FORM = re.compile(PATTERN)
-_SECRET_DIGITS = 43  # enough for 256 bits, as 62 ** 43 is just above 2 ** 256
+_SECRET_DIGITS = 43  # 43 digits hold 256 bits, as 62 ** 43 is just above 2 ** 256.
 _CHECK_DIGITS = 6
 _SECONDS_DIGITS = 6
 _CHANCE_DIGITS = 6

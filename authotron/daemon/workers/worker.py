@@ -239,7 +239,7 @@ def _run(pipes: _SupervisorPipes, descriptors: Descriptors, reactor: IGatewayRea
         await pipes.closed
 
     def ignore_signals() -> None:
-        # the supervisor acts on SIGINT and SIGHUP, not each worker
+        # Workers ignore SIGINT and SIGHUP, on which the supervisor acts.
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
 
