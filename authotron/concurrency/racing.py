@@ -299,9 +299,8 @@ class _Race(Generic[T]):
 
     def _succeeded(self, result: T, position: int) -> None:
         self._successes[position] = result
-        if (
-            not self._starting
-        ):  # An earlier entrant may still succeed in this reactor turn, and then wins.
+        # An earlier entrant may still succeed in this reactor turn, and then wins.
+        if not self._starting:
             self._clock.callLater(0, self._settle)
 
     def _failed(self, failure: Failure, position: int) -> None:

@@ -85,8 +85,8 @@ class Slots:
     def release(self) -> None:
         """Release a slot, and give it to the caller whose turn it is."""
         self._taken -= 1
-        # an earlier call still runs the loop below, and grants this slot, too, so that many
-        # releases do not recurse
+        # If an earlier call of this method still grants slots, it also grants the released slot, so
+        # that calls are not nested.
         if self._granting:
             return
         self._granting = True
