@@ -178,7 +178,7 @@ class AuthOTronTests(ImportCase):
             token = {"token_string": f"token-called-{id_!r}"}
             await database["tokens"].insert_one({"_id": id_, "token": token, "user_id": "1"})
         done = await deferToThread(self.import_, "auth-o-tron", "--from", self.file, "--dry-run")
-        self.assertIn(f"{len(ids)} would be copied", done.stdout, done.stderr)
+        self.assertIn(f"{len(ids)} tokens would be copied", done.stdout, done.stderr)
 
     def test_no_source(self) -> None:
         """A file without such a store is no source."""
