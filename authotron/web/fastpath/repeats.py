@@ -64,10 +64,12 @@ class Repeated(NamedTuple):
     What is remembered of a request head.
 
     @ivar key: the key of the L{DecisionCache} for what the client presented.
+    @ivar digest: the keyed hash of the head without its request id.
     """
 
     shape: Shape
     key: bytes
+    digest: bytes
 
 
 class Repeats:
@@ -83,7 +85,8 @@ class Repeats:
         """@param longest: maximum number of bytes of a request head on the fast path."""
         self._longest = min(longest, _LONGEST)
         self._hash = blake2b(key=urandom(32), digest_size=16)
-        self._known: dict[bytes, Repeated] = {}
+        # Python's own hash is found fast, but two heads may share one: the digest tells them apart.
+        self._known: dict[int, Repeated] = {}
         self._parsed = 0
 
     def find(self, rest: bytes) -> Repeated | None:
@@ -94,9 +97,8 @@ class Repeats:
         """
         if len(rest) > self._longest or rest.count(b"\n") > _MOST_LINES:
             return None
-        hashed = self._hash.copy()
-        hashed.update(rest)
-        return self._known.get(hashed.digest())
+        known = self._known.get(hash(rest))
+        return known if known is not None and known.digest == self._digest(rest) else None
 
     def remember(
         self, rest: bytes, request_id: bytes | None, head: Head, key: Callable[[Presented], bytes]
@@ -120,6 +122,9 @@ class Repeats:
             return
         if len(self._known) >= _MOST:
             self._known.clear()
+        self._known[hash(rest)] = Repeated(head.shape, key(head.presented), self._digest(rest))
+
+    def _digest(self, rest: bytes) -> bytes:
         hashed = self._hash.copy()
         hashed.update(rest)
-        self._known[hashed.digest()] = Repeated(head.shape, key(head.presented))
+        return hashed.digest()

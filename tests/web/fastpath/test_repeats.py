@@ -141,7 +141,16 @@ class RepeatsTests(SynchronousTestCase):
         rest = b"GET /auth HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer canary\r\n\r\n"
         known.remember(rest, None, parsed(rest), lambda _: b"hash")
         self.assertNotIn("canary", repr(known._known))
-        self.assertNotEqual(list(known._known), list(self.repeats._known))
+        [mine], [other] = known._known.values(), self.repeats._known.values()
+        self.assertNotEqual(mine.digest, other.digest)
+
+    def test_heads_with_one_hash(self) -> None:
+        """Two heads that share Python's hash are told apart by their digests."""
+        first, second = (b"GET /auth HTTP/1.1\r\nHost: %b\r\n\r\n" % each for each in (b"a", b"b"))
+        self.remember(first)
+        self.repeats._known[hash(second)] = self.repeats._known[hash(first)]
+        self.assertIsNotNone(self.repeats.find(first))
+        self.assertIsNone(self.repeats.find(second))
 
     def test_number_is_bounded(self) -> None:
         """However many heads arrive, only so many are remembered."""
