@@ -43,7 +43,6 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.model.identity import Credential
-from authotron.model.request import Presented
 from authotron.telemetry import logs
 from authotron.web.replies import Reply
 
@@ -148,7 +147,7 @@ async def _open_store(gateway: Gateway[Reply], *, as_json: bool) -> None:
 
 
 def _parse(header: str, report: Report) -> Sequence[Credential]:
-    parsed = credentials.parse(Presented(header.encode()))
+    parsed = credentials.parse(header)
     report.credentials = [
         {"scheme": credential.scheme, "length": len(credential.value)} for credential in parsed
     ]

@@ -26,13 +26,13 @@ A byte with which no C{Authorization} header begins, used if C{_COMMON} has no e
 """
 
 
-def are_presented(presented: Presented) -> bool:
-    """Return whether there is a header with credentials; a non-ASCII header does not count."""
+def header_text(presented: Presented) -> str:
+    """Return the header C{Authorization} without blanks; a non-ASCII header counts as missing."""
     header = presented.authorization
-    return header is not None and header.isascii() and bool(header.strip(b" \t"))
+    return header.decode("ascii").strip(" \t") if header is not None and header.isascii() else ""
 
 
-def parse(presented: Presented, client: Client = None) -> tuple[Credential, ...]:
+def parse(text: str, client: Client = None) -> tuple[Credential, ...]:
     """
     Return the credentials that a client presents: one for each scheme, in the order of the header.
 
@@ -44,7 +44,6 @@ def parse(presented: Presented, client: Client = None) -> tuple[Credential, ...]
 
     @raise BadCredentials: a part is not a scheme and a value, or there are too many parts.
     """
-    text = (presented.authorization or b"").decode("latin-1").strip(" \t")
     if not ((text.isascii() and text.isprintable()) or _PRINTABLE.fullmatch(text)):
         raise BadCredentials("the header has a character that is not printable ASCII")
     if "," not in text:  # Nearly every Authorization header has only one credential.

@@ -292,11 +292,12 @@ class DecisionCache(Generic[R]):
 
         @param cached: a cached decision that must not be repeated any more.
         """
-        if not credentials.are_presented(presented):
+        text = credentials.header_text(presented)
+        if not text:
             return self._fixed[NO_HEADER]
         sender = client()
         try:
-            found = credentials.parse(presented, sender)
+            found = credentials.parse(text, sender)
         except BadCredentials as bad:
             self._log_malformed(bad)
             return self._fixed[BAD_HEADER]

@@ -26,7 +26,6 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.model.identity import Credential
-from authotron.model.request import Presented
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.issuers import IDP
 from authotron.testing.worlds import world
@@ -139,7 +138,7 @@ class NotAskedTests(SynchronousTestCase):
     def reasons(
         self, authenticator: Authenticator, header: str, realm: str | None = None
     ) -> dict[str, str]:
-        parsed = credentials.parse(Presented(header.encode()))
+        parsed = credentials.parse(header)
         report = explain.Report(prints=False)
         report.list_not_asked(authenticator, parsed, realm)
         return {row["name"]: row["reason"] for row in report.as_json()["providers"]}

@@ -12,7 +12,6 @@ from authotron.gateway import credentials
 from authotron.gateway.credentials import MOST, challenge
 from authotron.model.errors import BadCredentials, Rejected
 from authotron.model.identity import Credential
-from authotron.model.request import Presented
 from authotron.plugin.interfaces import IProvider
 from authotron.providers import plain
 from authotron.testing.worlds import world
@@ -21,7 +20,7 @@ from tests.providers.test_plain import basic
 
 def parse(text: str) -> tuple[Credential, ...]:
     """Return the credentials of an C{Authorization} header."""
-    return credentials.parse(Presented(text.encode("utf-8", "surrogatepass")))
+    return credentials.parse(text)
 
 
 tokens = some.text(

@@ -193,7 +193,7 @@ class ClientTests(VerdictsCase):
         self.patch(self.oracle, "identify", identify)
         self.decisions.decide(Presented(b"Basic a, Bearer b"), self.client)
         self.assertEqual([each.client for each in seen], ["192.0.2.7"] * 2)
-        self.assertEqual(seen, list(parse(Presented(b"Basic a, Bearer b"))))
+        self.assertEqual(seen, list(parse("Basic a, Bearer b")))
 
     def test_known_while_verified_T84d(self) -> None:
         """

@@ -165,38 +165,38 @@ class FastPath(Protocol, TimeoutMixin):
         rest, request_id = without_request_id(self._bytes)
         repeated = factory.repeats.find(rest)
         if repeated is not None and len(self._bytes) <= factory.longest:
-            decision = factory.serving.gateway.decisions.repeat(repeated.key, began)
-            if decision is not None:
+            cached = factory.serving.gateway.decisions.repeat(repeated.key, began)
+            if cached is not None:
                 if self._counted:
                     self._count(0)
-                self._decided(decision, repeated.shape, request_id, began)
+                self._decided(cached, repeated.shape, request_id, began)
                 return
-        self._parse(rest, request_id, began)
-
-    def _parse(self, rest: bytes, request_id: bytes | None, began: float) -> None:
-        head = request.simple(self._bytes, self._factory.longest)
-        if head is not None:
-            if self._counted:
-                self._count(0)
-            decisions = self._factory.serving.gateway.decisions
-            self._factory.repeats.remember(rest, request_id, head, decisions.key)
-            self._decide(head, began)
-        elif not request.may_become_simple(self._bytes, self._factory.longest):
-            self._hand_over()
-        elif not self._count(len(self._bytes)):
-            # The L{Site} has the same budget for unfinished heads, and answers 503.
-            self._hand_over()
-        # While the head is incomplete, the timeout is not restarted, so that a client that sends
-        # slowly cannot extend it.
-
-    def _decide(self, head: Head, began: float) -> None:
-        factory = self._factory
-        decision = factory.serving.gateway.decisions.decide(head.presented, self._client)
+        head = request.simple(self._bytes, factory.longest)
+        if head is None:
+            self._wait_for_head()
+            return
+        if self._counted:
+            self._count(0)
+        decisions = factory.serving.gateway.decisions
+        factory.repeats.remember(rest, request_id, head, decisions.key)
+        decision = decisions.decide(head.presented, self._client)
         if isinstance(decision, Decision):
             self._decided(decision, head.shape, head.request_id, began)
         else:
             factory.site.meter(head.shape.route).note(factory.clock.seconds() - began)
             self._wait(head, began, decision)
+
+    def _wait_for_head(self) -> None:
+        """
+        Wait for the rest of a simple head, or hand over a connection whose head is not simple.
+
+        The timeout is not restarted, so that a client that sends slowly cannot extend it.
+        """
+        if not request.may_become_simple(self._bytes, self._factory.longest):
+            self._hand_over()
+        elif not self._count(len(self._bytes)):
+            # The L{Site} has the same budget for unfinished heads, and answers 503.
+            self._hand_over()
 
     def _client(self) -> Client:
         """Return a function that finds the address of the client that sent the current request."""

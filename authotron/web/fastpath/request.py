@@ -63,7 +63,9 @@ _new = tuple.__new__
 """Converts a tuple to a named tuple, 0.2 us faster than a call of the class of the named tuple."""
 
 _REQUESTS = {
-    b"%b %b %b" % (method, path, version): (method.decode(), path.decode(), version)
+    b"%b %b %b" % (method, path, version): Shape(
+        method.decode(), path.decode(), version, persistent=version == b"HTTP/1.1"
+    )
     for method in (b"GET", b"HEAD")
     for path in _PATHS
     for version in (b"HTTP/1.0", b"HTTP/1.1")
@@ -102,26 +104,24 @@ def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head |
     @param whole: whether C{head} is complete, so that a header C{Host} can be required.
     """
     line, _, rest = head.partition(b"\r\n")
-    request = _REQUESTS.get(line)
-    if request is None or len(head) > longest or rest.count(b"\n") > _MOST_FIELDS:
+    shape = _REQUESTS.get(line)
+    if shape is None or len(head) > longest or rest.count(b"\n") > _MOST_FIELDS:
         return None
     found = _meaning(rest) if _FIELDS(rest) else None
     if found is None:
         return None
     get = found.get
-    method, route, version = request
-    persistent = version == b"HTTP/1.1"
-    if whole and persistent and b"host" not in found:
+    if whole and shape.persistent and b"host" not in found:
         return None  # The L{Site} answers 400, because Host is missing (RFC 9112 section 3.2).
-    if b"connection" in found:
-        persistent = persistent and found[b"connection"].lower() != b"close"
-    has_body: bool | None = False
+    if b"connection" in found and found[b"connection"].lower() == b"close":
+        shape = shape._replace(persistent=False)
     if b"content-length" in found or b"transfer-encoding" in found:
-        has_body = _announces_body(found, version)
-    if has_body is None:
-        return None
+        has_body = _announces_body(found, shape.version)
+        if has_body is None:
+            return None
+        if has_body:
+            shape = shape._replace(persistent=False, has_body=True)
     presented = _new(Presented, (get(b"authorization"), get(b"x-auth-realm")))
-    shape = _new(Shape, (method, route, version, persistent and not has_body, has_body))
     return _new(Head, (shape, presented, get(b"x-request-id")))
 
 
