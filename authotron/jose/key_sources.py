@@ -123,11 +123,21 @@ async def _get(
     @raise Unavailable: there was no response, or a redirect leads elsewhere.
     """
     headers = {**usual, **secret}
-    response = await web.get(url, limit=_MAX_BYTES, timeout=_TIMEOUT, headers=headers)
+    response = await _get_once(web, url, headers)
     for _ in range(_MOST_REDIRECTS):
         target = response.redirect_target(url)
         if target is None:
             break
         url = target
-        response = await web.get(url, limit=_MAX_BYTES, timeout=_TIMEOUT, headers=usual)
+        response = await _get_once(web, url, usual)
     return response
+
+
+async def _get_once(web: WebClient, url: str, headers: Mapping[str, str]) -> RemoteResponse:
+    """
+    Send a GET request on a connection of its own: requests for keys are rare, and some issuers
+    close connections right after each response.
+    """
+    return await web.get(
+        url, limit=_MAX_BYTES, timeout=_TIMEOUT, headers=headers, new_connection=True
+    )

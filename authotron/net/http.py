@@ -47,6 +47,9 @@ LIMIT = 1_048_576
 
 _URL = re.compile("https?://")
 
+_CLOSE = {"Connection": "close"}
+"""The header by which a request asks L{Agents} for a connection of its own."""
+
 _TOO_SHORT = 0.05
 """
 A request that has waited for a slot is not sent if less than this share of
@@ -242,6 +245,8 @@ class WebClient:
         limit: int = LIMIT,
         timeout: float | None = None,  # noqa: ASYNC109 - it bounds what is shared by many
         headers: Mapping[str, str] | None = None,
+        *,
+        new_connection: bool = False,
     ) -> RemoteResponse:
         """
         Send a GET request.
@@ -249,11 +254,14 @@ class WebClient:
         @param query: the query of the URL, which is encoded here, and never logged.
         @param limit: maximum number of bytes in the body of the response.
         @param headers: headers to send in addition to, or in place of, the usual ones.
+        @param new_connection: whether to connect for this request alone. A server that closes
+            connections without an announcement cannot harm such a request.
 
         @raise Unavailable: there was no response in time, or its body is too large.
         """
         sent = request_url(url, query or {})
-        return await self._ask("GET", sent, limit, timeout, headers or {}, None)
+        further = {**(headers or {}), **(_CLOSE if new_connection else {})}
+        return await self._ask("GET", sent, limit, timeout, further, None)
 
     async def post(
         self,
@@ -264,6 +272,7 @@ class WebClient:
         basic: tuple[str, str] | None = None,
         bearer: str | None = None,
         repeatable: bool = False,
+        new_connection: bool = False,
     ) -> RemoteResponse:
         """
         Send a POST request with a form, or with C{content} as JSON.
@@ -273,6 +282,7 @@ class WebClient:
         @param repeatable: whether the request has the same effect if the remote service receives
             the request twice. A repeatable request is sent once more if a kept connection was
             closed before the first byte of the response.
+        @param new_connection: whether to connect for this request alone; see L{get}.
 
         @raise Unavailable: there was no response in time, or its body is too large. After an error
             the remote service may still have received the request, so do not repeat a request that
@@ -287,6 +297,8 @@ class WebClient:
         authorization = _authorization(basic, bearer)
         if authorization is not None:
             headers["Authorization"] = authorization
+        if new_connection:
+            headers.update(_CLOSE)
         kind = http_body.RepeatableBytes if repeatable else http_body.BytesProducer
         return await self._ask("POST", request_url(url), LIMIT, None, headers, kind(body))
 

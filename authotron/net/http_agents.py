@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
@@ -40,6 +40,15 @@ open, so that no request is sent to a connection that the server has closed.
 
 _KEPT = 16
 """Maximum number of unused connections that are kept open for each host."""
+
+_DISTRUSTED = 60.0
+"""
+Seconds for which each request to a server has a connection of its own after the server closed a
+kept connection instead of answering.
+"""
+
+_SERVERS = 1000
+"""Maximum number of servers that are known to close kept connections."""
 
 
 class Connections:
@@ -78,9 +87,8 @@ class Connections:
         pool.retryAutomatically = False  # a library must not repeat a request that may count
         once = HTTPConnectionPool(self._reactor, persistent=False)
         endpoints = _Endpoints(self._reactor, self._connect, Verifier(trust), proxies)
-        return _RepeatingAgent(
-            self._pooled(endpoints, pool, proxies), self._pooled(endpoints, once, proxies)
-        )
+        kept, new = (self._pooled(endpoints, each, proxies) for each in (pool, once))
+        return _RepeatingAgent(self._reactor, kept, new)
 
     def _pooled(self, endpoints: _Endpoints, pool: HTTPConnectionPool, proxies: Proxies) -> IAgent:
         direct: IAgent = Agent.usingEndpointFactory(self._reactor, endpoints, pool)
@@ -125,16 +133,20 @@ class _ForwardingAgent:
 @define(eq=False)
 class _RepeatingAgent:
     """
-    An HTTP agent that sends a request once more, on a new connection, if a kept connection that was
-    unused for a second or more was closed before the first byte of the response.
+    An HTTP agent that sends a request once more, on a new connection, if the server closed a kept
+    connection before reading the request.
 
     The server may close a connection at any time while the connection is unused (RFC 9112 section
     9.3.1). A request that may have an effect is not repeated: only GET, HEAD and requests whose
-    body is L{RepeatableBytes} are.
+    body is L{RepeatableBytes} are. After a kept connection was lost, further requests to the
+    server have connections of their own for a minute, and so has each request with the header
+    C{Connection: close}.
     """
 
+    _clock: IReactorTime
     _kept: IAgent
     _new: IAgent
+    _distrusted: dict[bytes, float] = field(factory=dict, init=False)
 
     def request(
         self,
@@ -144,25 +156,50 @@ class _RepeatingAgent:
         bodyProducer: IBodyProducer | None = None,  # noqa: N803 - as in the interface
     ) -> Deferred[IResponse]:
         """Implement L{IAgent.request}."""
+        server = _server(uri)
+        if headers is not None and headers.getRawHeaders(b"connection") == [b"close"]:
+            headers = headers.copy()
+            headers.removeHeader(b"connection")
+            return self._new.request(method, uri, headers, bodyProducer)
+        if self._clock.seconds() < self._distrusted.get(server, 0.0):
+            return self._new.request(method, uri, headers, bodyProducer)
 
         def repeat(failure: Failure) -> Deferred[IResponse] | Failure:
-            if not _is_kept_connection_lost(failure):
+            lost = _lost_connection(failure)
+            if lost is None:
+                return failure
+            self._distrust(server)
+            if not (lost.is_unread and _may_be_repeated(method, bodyProducer)):
                 return failure
             return self._new.request(method, uri, headers, bodyProducer)
 
         responding = self._kept.request(method, uri, headers, bodyProducer)
-        is_read = method in (b"GET", b"HEAD") and bodyProducer is None
-        if is_read or isinstance(bodyProducer, RepeatableBytes):
-            responding.addErrback(repeat)
+        responding.addErrback(repeat)
         return responding
 
+    def _distrust(self, server: bytes) -> None:
+        if len(self._distrusted) >= _SERVERS:
+            self._distrusted.clear()
+        self._distrusted[server] = self._clock.seconds() + _DISTRUSTED
 
-def _is_kept_connection_lost(failure: Failure) -> bool:
+
+def _may_be_repeated(method: bytes, body: IBodyProducer | None) -> bool:
+    is_read = method in (b"GET", b"HEAD") and body is None
+    return is_read or isinstance(body, RepeatableBytes)
+
+
+def _server(uri: bytes) -> bytes:
+    return b"/".join(uri.split(b"/", 3)[:3])
+
+
+def _lost_connection(failure: Failure) -> KeptConnectionLost | None:
+    """Return the loss of a kept connection that a failed request met, unless it was cancelled."""
     if not isinstance(failure.value, ResponseFailed | RequestTransmissionFailed):
-        return False
+        return None
     reasons = [each.value for each in failure.value.reasons]
-    is_cancelled = any(isinstance(each, CancelledError) for each in reasons)
-    return not is_cancelled and any(isinstance(each, KeptConnectionLost) for each in reasons)
+    if any(isinstance(each, CancelledError) for each in reasons):
+        return None
+    return next((each for each in reasons if isinstance(each, KeptConnectionLost)), None)
 
 
 @implementer(IAgentEndpointFactory)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IProtocol,
     IProtocolFactory,
@@ -53,9 +53,17 @@ unused. A server that closes a connection right after a request has failed to an
 
 class KeptConnectionLost(ConnectionLost):
     """
-    A connection that was kept open, and unused for a second or more, was lost before the first
-    byte of the response to its next request.
+    A connection that was kept open was lost before the first byte of the response to its next
+    request.
+
+    @ivar is_unread: whether the server had closed the connection before it read the request: the
+        connection was unused for a second or more, or the server reset the connection, as systems
+        do for data that no program reads.
     """
+
+    def __init__(self, *, is_unread: bool) -> None:
+        super().__init__()
+        self.is_unread = is_unread
 
 
 def check(head: bytes) -> bytes:
@@ -152,7 +160,7 @@ class _Check(ProtocolWrapper):
         self._interim = 0
         self._clock = factory.clock
         self._unused_since: float | None = None
-        self._was_unused = False
+        self._is_kept = self._was_unused = False
         self._fault: Failure | None = None
 
     def write(self, data: bytes) -> None:
@@ -168,6 +176,7 @@ class _Check(ProtocolWrapper):
         if not self._expects:
             self._expects = True
             since = self._unused_since
+            self._is_kept = since is not None
             self._was_unused = since is not None and self._clock.seconds() - since >= _UNUSED
 
     def dataReceived(self, data: bytes) -> None:
@@ -187,8 +196,9 @@ class _Check(ProtocolWrapper):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         is_unanswered = self._expects and not (self._head or self._interim or self._fault)
-        if is_unanswered and self._was_unused:
-            reason = Failure(KeptConnectionLost())
+        if is_unanswered and self._is_kept and reason.check(ConnectionDone, ConnectionLost):
+            is_unread = self._was_unused or reason.check(ConnectionDone) is None
+            reason = Failure(KeptConnectionLost(is_unread=is_unread))
         super().connectionLost(self._fault or reason)
 
     def _read(self, known: int) -> None:

@@ -49,7 +49,8 @@ class OAuthClient:
         Send a form to the OAuth server; if the server answers 401, send client id and secret by the
         next method.
 
-        @param repeatable: whether the form may be sent twice; see L{WebClient.post}.
+        @param repeatable: whether the form may be sent twice; see L{WebClient.post}. Another form
+            has a connection of its own, which a server does not close before it reads the form.
 
         @raise Unavailable: there was no response in time, or its body is too large.
         """
@@ -88,7 +89,9 @@ class OAuthClient:
         if method == "post" and "client_id" not in form:
             form = {**form, "client_id": self._id, "client_secret": self._secret}
         basic = self._basic(method)
-        return await self._web.post(url, form=form, basic=basic, repeatable=repeatable)
+        return await self._web.post(
+            url, form=form, basic=basic, repeatable=repeatable, new_connection=not repeatable
+        )
 
     def _basic(self, method: Method) -> tuple[str, str] | None:
         if method == "post":

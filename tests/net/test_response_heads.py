@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -215,8 +215,8 @@ class ResponseTests(SynchronousTestCase):
             self.assertEqual(self.answer(*pieces).json_object(), {})
             self.assertEqual(self.answer(GOOD["usual"]).json_object(), {})
 
-    def lose_connection(self) -> None:
-        self.server.client.connectionLost(Failure(ConnectionDone()))
+    def lose_connection(self, reason: type[Exception] = ConnectionDone) -> None:
+        self.server.client.connectionLost(Failure(reason()))
 
     def test_server_that_closes_H_10(self) -> None:
         """A connection that the server closes after its response is not used again."""
@@ -256,6 +256,47 @@ class ResponseTests(SynchronousTestCase):
         self.lose_connection()
         self.failureResultOf(asking, Unavailable)
         self.assertEqual(self.server.connections, 1)
+
+    def test_reset_after_a_request_H_10(self) -> None:
+        """A server that resets a connection has not read the request, which is sent once more."""
+        self.answer(GOOD["usual"])
+        asking = self.ask()
+        self.lose_connection(ConnectionLost)
+        self.server.say(GOOD["usual"])
+        self.assertEqual(self.successResultOf(asking).json_object(), {})
+        self.assertEqual(self.server.connections, 2)
+
+    def test_server_that_closed_a_kept_connection_H_10(self) -> None:
+        """
+        For a minute after a server closed a kept connection, each request to the server has a
+        connection of its own.
+        """
+        self.answer(GOOD["usual"])
+        asking = self.ask()
+        self.lose_connection()
+        self.failureResultOf(asking, Unavailable)
+        for _ in range(3):
+            self.answer(GOOD["usual"])
+        self.assertEqual(self.server.connections, 4)
+        self.clock.advance(60)
+        for _ in range(3):
+            self.answer(GOOD["usual"])
+        self.assertEqual(self.server.connections, 5)
+
+    def test_connection_of_its_own_H_10(self) -> None:
+        """A request can ask for a new connection, which no other request uses."""
+        self.answer(GOOD["usual"])
+        kept = self.server.client
+        asking = start(self.web.get("http://a.example/", new_connection=True))
+        sent = self.server.wire.value().lower()
+        self.assertEqual(sent.count(b"connection: close"), 1)
+        self.server.say(GOOD["usual"])
+        self.assertEqual(self.successResultOf(asking).json_object(), {})
+        self.assertEqual(self.server.connections, 2)
+        asking = start(self.web.get("http://a.example/"))
+        kept.dataReceived(GOOD["usual"])
+        self.assertEqual(self.successResultOf(asking).json_object(), {})
+        self.assertEqual(self.server.connections, 2)
 
     def test_closed_while_unused_H_10(self) -> None:
         """A GET on a kept connection that the server closed is sent once more, on a new one."""
