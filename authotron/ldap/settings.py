@@ -37,6 +37,7 @@ from authotron.limits.client_turns import ClientTurns
 from authotron.limits.descriptors import LimitConnections
 from authotron.model.hosts import is_local
 from authotron.net.tls import TrustConfig, Verifier
+from authotron.net.urls import has_host, with_ascii_host
 from authotron.net.world import TIMEOUT_SHARE, World
 
 _PORTS = {"ldap": 389, "ldaps": 636}
@@ -47,13 +48,17 @@ def _as_list(value: object) -> object:
 
 
 def _check_address(text: str) -> str:
-    """Return the URI if it is the address of an LDAP server, without a user name."""
+    """
+    Return the URI, with its host in ASCII, if it is the address of an LDAP server, without a user
+    name.
+    """
     try:
+        text = with_ascii_host(text)
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
         parts = None
-    good = parts is not None and parts.scheme in _PORTS and parts.hostname and port != 0
+    good = parts is not None and parts.scheme in _PORTS and has_host(parts) and port != 0
     if parts is None or not (good and text.isascii() and text.isprintable()):
         # The message must not repeat a text that may contain a password.
         is_address = "://" in text and "@" not in text

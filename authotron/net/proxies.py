@@ -20,6 +20,7 @@ from zope.interface import implementer
 from authotron.model.errors import Unavailable
 from authotron.net.certificates import literal_address
 from authotron.net.reasons import describe
+from authotron.net.urls import has_host, with_ascii_host
 
 _DEFAULT_PORT = 80
 """The port of a proxy whose URL names no port."""
@@ -177,13 +178,14 @@ def parse(text: str) -> Proxy:
     @raise ValueError: the string is not the URL of an HTTP proxy.
     """
     try:
-        parts = urlsplit(text if "://" in text else f"http://{text}")
+        text = with_ascii_host(text if "://" in text else f"http://{text}")
+        parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError:
         raise ValueError(f"is not the URL of a proxy; {_EXAMPLE}") from None
     if kind := _UNSUPPORTED.get(parts.scheme):
         raise UnsupportedProxy(f"names {kind}, which authotron cannot use; {_EXAMPLE}")
-    if parts.scheme != "http" or not host or not text.isascii():
+    if parts.scheme != "http" or not host or not has_host(parts) or not text.isascii():
         raise ValueError(f"is not the URL of a proxy; {_EXAMPLE}")
     authorization = None
     if parts.username is not None:

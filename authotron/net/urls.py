@@ -11,6 +11,7 @@ from ipaddress import IPv6Address
 from typing import Annotated
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
+import idna
 from pydantic import AfterValidator
 
 _CONTROLS = "".join(map(chr, range(0x21)))
@@ -32,13 +33,15 @@ def check_url(text: str) -> str:
     """
     Return an http or https URL as requests use it, if it contains nothing that must not be logged.
 
-    As in auth-o-tron, blanks and line ends around the URL and its fragment are removed, and
-    characters of the path and the query that a request cannot contain are encoded.
+    As in auth-o-tron, blanks and line ends around the URL and its fragment are removed, characters
+    of the path and the query that a request cannot contain are encoded, and a host name beyond
+    ASCII is written in ASCII.
 
     @raise ValueError: the string is not an http or https URL, or contains a user or a password.
     """
     text = _LINE_ENDS.sub("", text.strip(_CONTROLS)).partition("#")[0]
     try:
+        text = with_ascii_host(text)
         parts = urlsplit(text)
         good = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
     except ValueError:
@@ -49,15 +52,30 @@ def check_url(text: str) -> str:
         raise ValueError("must not hold a user or a password")
     if " " in parts.netloc:
         raise ValueError("is not a URL that begins with http:// or https://")
-    if not _is_host(parts):
+    if not has_host(parts):
         raise ValueError("names a host that is neither a host name nor an IP address")
     return _UNSENDABLE.sub(lambda found: quote(found[0], safe=""), text)
 
 
-def _is_host(parts: SplitResult) -> bool:
-    """Whether the host of a URL is an IPv6 address in brackets, or a name that can be looked up."""
+def with_ascii_host(url: str) -> str:
+    """
+    Return a URL with its host name in ASCII, as it is looked up and stands in certificates (RFC
+    5891, UTS #46).
+
+    @raise ValueError: the URL is malformed, or the host name is not allowed in IDNA.
+    """
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2].partition(":")[0]
+    if host.isascii():
+        return url
+    named = idna.encode(host, uts46=True).decode()
+    return url.replace(host, named, 1)
+
+
+def has_host(parts: SplitResult) -> bool:
+    """Return whether a URL has an IPv6 address in brackets, or a name that can be looked up."""
     host = parts.hostname or ""
-    if parts.netloc.startswith("["):
+    if parts.netloc.rpartition("@")[2].startswith("["):
         try:
             return IPv6Address(host).scope_id is None
         except ValueError:

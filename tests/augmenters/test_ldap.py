@@ -466,6 +466,17 @@ class ConfigTests(SynchronousTestCase):
     def problem(self, **over: Any) -> str:
         return str(self.assertRaises(ConfigError, config, **over))
 
+    def test_hosts_H_IDNA(self) -> None:
+        """A host is looked up in ASCII, or is a mistake if it cannot be looked up."""
+        made = config(uri="ldaps://verzeichnis.Müller.example:1636")
+        self.assertEqual(made.uri, ("ldaps://verzeichnis.xn--mller-kva.example:1636",))
+        for host in ("a..b", "a" * 64, "\u2665.example", "[::1%25lo]", "a%62"):
+            with self.subTest(host):
+                self.assertIn("is not the address", self.problem(uri=f"ldap://{host}:389"))
+        for host in ("my_host", "ab--cd.example", "a.example.", "[::1]"):
+            with self.subTest(host):
+                self.assertEqual(config(uri=f"ldap://{host}").uri, (f"ldap://{host}",))
+
     def test_mistakes(self) -> None:
         """Every mistake is reported with its path."""
         for over, words in (

@@ -18,7 +18,7 @@ from authotron.ldap.connection import Connection
 from authotron.ldap.directory import Directory
 from authotron.ldap.servers import Limits, Security, Server
 from authotron.model.errors import TimedOut, Unavailable
-from authotron.net import http
+from authotron.net import http, proxies
 from authotron.net.certificates import literal_address
 from authotron.net.endpoints import connector
 from authotron.net.http import RemoteConfig
@@ -130,6 +130,8 @@ class RemoteTests(EndpointCase):
             ("http://a.example?x=1", "a.example"),
             ("http://a!b/", "a!b"),
             ("HTTP://A.example/", "a.example"),
+            ("https://anmeldung.Müller.example:8/ü", "anmeldung.xn--mller-kva.example"),
+            ("http://faß。example/", "xn--fa-hia.example"),
         ):
             with self.subTest(url):
                 self.resolver.names.clear()
@@ -138,6 +140,13 @@ class RemoteTests(EndpointCase):
                 self.assertEqual(self.resolver.names, [host])
                 asked.addErrback(lambda _: None)
                 asked.cancel()
+
+    def test_hosts_that_cannot_be_looked_up_H_IDNA(self) -> None:
+        """A URL whose host cannot be looked up is a mistake."""
+        for host in ("a..b", "ü_.example", "\u2665.example", "ü" * 64, "a" * 64, "[::1%25lo]"):
+            with self.subTest(host):
+                self.assertRaises(ValueError, check_url, f"https://{host}/x")
+                self.assertRaises(ValueError, proxies.parse, f"http://u:p@{host}:3128")
 
     def test_no_connection_in_time_T69(self) -> None:
         """A remote that drops packets is an outage, and its circuit opens."""

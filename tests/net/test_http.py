@@ -455,7 +455,7 @@ class ConfigTests(SynchronousTestCase):
             "http://\x1b",
             "",
             " ",
-            "http://é",
+            "http://\u2665",
             "http://[::1",
             "http://[fe80::1%eth0]/",
             "http://[1.2.3.4]/",
