@@ -9,9 +9,11 @@ COMPILE = $(BIN)/pip-compile --quiet --upgrade --generate-hashes --allow-unsafe 
 RECENT = @$(PYTHON) -c "import sys; sys.version_info >= (3, 11) or sys.exit('Python 3.11 or later is needed: make PYTHON=...')"
 CHECKED := authotron tests twisted bench website setup.py client debian/bundled examples
 SAMPLE := examples/authotron-robots
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.hypothesis
 SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
 .PHONY: help run demo check lint types unit process servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb test-image schema threats docs recording pictures lock clean
+.PHONY: unit-1 unit-2 properties
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,8 +26,7 @@ demo: $(VENV)/installed  ## a gateway behind nginx with a backend, on free ports
 
 check: lint types unit  ## what a change must pass before anything else (under 30 s)
 
-test: export AUTHOTRON_STREAMS = 1000
-test: check process docs test-plugin servers functional  ## everything
+test: check properties process docs test-plugin servers functional  ## everything
 
 fuzz: export AUTHOTRON_STREAMS = 30000
 fuzz: $(VENV)/tools  ## the front against the site alone, for a quarter of an hour
@@ -39,8 +40,15 @@ lint: $(VENV)/tools
 types: $(VENV)/tools
 	$(BIN)/mypy authotron tests $(SAMPLE)/src
 
-unit: $(VENV)/tools
-	$(BIN)/python -m twisted.trial --jobs=2 --temp-directory=$(VENV)/trial-unit $(shell tests/units)
+unit:  ## the tests that open no socket and start no process, in two halves at once (10 s on two idle cores)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync unit-1 unit-2
+
+unit-1 unit-2: unit-%: $(VENV)/tools
+	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-unit-$* $(shell tests/units $* 2)
+
+properties: export AUTHOTRON_STREAMS = 1000
+properties: $(VENV)/tools  ## the unit tests that draw random examples, with many of them
+	$(BIN)/python -m twisted.trial --jobs=2 --temp-directory=$(VENV)/trial-properties $(shell tests/properties)
 
 process: $(VENV)/tools  ## the commands as processes of their own
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-process tests.process

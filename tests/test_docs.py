@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ RIVALS = {"secret_file": "secret", "listen": "port", "bind_address": "server"}
 """Keys that cannot stand beside another one, which the base has."""
 
 
+@cache
 def prose(page: Path) -> str:
     """A page without its blocks of code, in which brackets mean something else."""
     return re.sub(
@@ -40,6 +42,7 @@ def links(page: Path) -> Iterator[str]:
             yield target
 
 
+@cache
 def anchors(page: Path) -> set[str]:
     """The names of its headings."""
     headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
@@ -51,7 +54,7 @@ def configurations() -> Iterator[tuple[str, dict[str, Any]]]:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for found in re.finditer(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
-            content = yaml.safe_load(found[1])
+            content = yaml.load(found[1], yaml.CSafeLoader)
             if isinstance(content, dict) and not text[: found.start()].rstrip().endswith(MARK):
                 yield f"{page.name}:{text.count(chr(10), 0, found.start()) + 1}", content
 

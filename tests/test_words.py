@@ -17,7 +17,10 @@ class WordsTests(SynchronousTestCase):
 
     def test_sentences_name_who_acts(self) -> None:
         """No module of the package contains one of the avoided words."""
-        for path in sorted(PACKAGE.rglob("*.py")):
-            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-                with self.subTest(f"{path.relative_to(PACKAGE)}:{number}"):
-                    self.assertNotRegex(line, AVOIDED)
+        found = [
+            f"{path.relative_to(PACKAGE)}:{number}: {line.strip()}"
+            for path in sorted(PACKAGE.rglob("*.py"))
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            if AVOIDED.search(line)
+        ]
+        self.assertEqual(found, [])

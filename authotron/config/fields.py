@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
@@ -10,9 +11,11 @@ from pydantic import BaseModel, SecretStr
 from authotron.model.errors import Location
 
 
-def secret_keys(section: type[BaseModel]) -> Iterator[str]:
-    """Yield the keys that hold secrets, and so have twins that end in C{_file} and C{_env}."""
-    return (key for key, of in section.model_fields.items() if _holds_secret(of.annotation))
+@cache
+def secret_keys(section: type[BaseModel]) -> tuple[str, ...]:
+    """Return the keys that hold secrets, and so have twins that end in C{_file} and C{_env}."""
+    fields = section.model_fields.items()
+    return tuple(key for key, of in fields if _holds_secret(of.annotation))
 
 
 def _holds_secret(annotation: Any) -> bool:

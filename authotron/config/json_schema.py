@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Union
 
 from pydantic import BaseModel, create_model
@@ -30,6 +31,7 @@ def json_schema() -> dict[str, Any]:
     }
 
 
+@cache
 def known_keys() -> frozenset[str]:
     """Return every key that is valid anywhere in a configuration file."""
     found: set[str] = set()

@@ -604,7 +604,7 @@ class ForgetTests(VerdictsCase):
         self.oracle.answer = None
         waiting = self.decisions.decide(Presented(b"Bearer a"))
         assert isinstance(waiting, Deferred)
-        for number in range(5_000):
+        for number in range(2_000):
             self.decisions.invalidate([f"id{number}"])
         self.assertLess(len(self.decisions._changed), 2_000)
         self.oracle.pending[0].callback(granted("id0"))
@@ -718,7 +718,7 @@ class MemoryTests(VerdictsCase):
         for number in range(50):
             self.decide(b"Bearer bob-%d" % number)
         self.oracle.answer = ALICE
-        for number in range(5_000):
+        for number in range(2_000):
             self.decide(b"Bearer alice-%d" % number)
         asked = len(self.oracle.asked)
         for number in range(50):

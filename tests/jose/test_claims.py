@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -111,7 +111,6 @@ class TimeTests(ClaimsTestCase):
             self.assertEqual(authentication(exp=exp).expires, exp)
         self.assertEqual(identity(exp=NOW + 300).attributes["exp"], str(NOW + 300))
 
-    @settings(deadline=None)
     @given(some.floats(0, 2_000), some.floats(0, 2_000), some.floats(0, 600))
     def test_any_moment_S_LEEWAY(self, said: float, now: float, leeway: float) -> None:
         """The effective expiry is after now, and between the claimed one and that with leeway."""
@@ -566,7 +565,6 @@ class PersonTests(ClaimsTestCase):
                 known = identity({"roles_claims": [path]}, **claims)
                 self.assertEqual(known.roles, found, f"{path} {value}")
 
-    @settings(deadline=None)
     @given(
         some.dictionaries(
             some.sampled_from(
@@ -592,7 +590,6 @@ class PersonTests(ClaimsTestCase):
         for each in (*known.roles, *known.scopes["sso"], *known.attributes.values()):
             self.assertIsInstance(each, str)
 
-    @settings(deadline=None)
     @given(some.sampled_from(("exp", "nbf", "iat", "aud", "iss", "cnf", "sub")), ANY_JSON)
     def test_any_condition_H_CLAIM(self, name: str, value: Any) -> None:
         """A condition of any shape refuses a JWT or is well-formed; it never raises an error."""

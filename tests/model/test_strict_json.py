@@ -6,7 +6,7 @@ import json
 from codecs import BOM_UTF8
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -24,7 +24,6 @@ VALUES = st.recursive(
 class AcceptedTests(SynchronousTestCase):
     """JSON that is accepted."""
 
-    @settings(deadline=None)
     @given(VALUES, st.booleans(), st.sampled_from((None, 2)))
     def test_any(self, value: Any, ascii_only: bool, indent: int | None) -> None:  # noqa: FBT001 - hypothesis gives it
         """Valid JSON is parsed as the standard library parses it."""
@@ -117,7 +116,6 @@ class RefusedTests(SynchronousTestCase):
         self.refused(b"", b" ", b"{", b"[1,]", b"{'a': 1}", b'{"a": 1,}', b'["\x00"]', b'["\n"]')
         self.refused(b"/**/{}", b"nul", b"True", b'"\\x"', b'"\\u12"', b"\xff")
 
-    @settings(deadline=None)
     @given(st.binary())
     def test_anything(self, content: bytes) -> None:
         """Any bytes are parsed or an error; what is parsed can be encoded in UTF-8."""
@@ -127,7 +125,6 @@ class RefusedTests(SynchronousTestCase):
             return
         json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
 
-    @settings(deadline=None)
     @given(st.text(st.sampled_from('{}[]",:\\ud8dcE0123456789.-+ \n')))
     def test_anything_like_json(self, content: str) -> None:
         """Any string that looks like JSON is parsed or an error."""

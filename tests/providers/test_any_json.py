@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from hypothesis import given, settings
@@ -22,6 +23,7 @@ from authotron.telemetry.metrics import Metrics
 from authotron.testing.issuers import CLAIMS, IDP, forged_jwt, key_set
 from authotron.testing.remotes import Action, FakeRemote, ReceivedRequest, Respond, Script
 from authotron.testing.worlds import NOW, as_deferred, clock_at, world
+from tests import EXAMPLES
 from tests.providers import (
     test_ecmwf_api,
     test_ecmwf_token_generator,
@@ -84,7 +86,7 @@ def objects(names: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(st.sampled_from(names), VALUES, max_size=4)
 
 
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=EXAMPLES // 4)
 """Settings for examples that cause many requests each."""
 
 ANSWERS = st.binary(max_size=20) | (VALUES | objects(CLAIMED)).map(
@@ -93,21 +95,25 @@ ANSWERS = st.binary(max_size=20) | (VALUES | objects(CLAIMED)).map(
 """Bodies of remotes: mostly JSON, which may hold C{Infinity}."""
 
 
+EVERY: tuple[Callable[[FakeRemote], IProvider], ...] = (
+    test_jwt.provider,
+    partial(test_jwt.provider, issuer=CLAIMS["iss"], secret="s" * 64),
+    partial(test_jwt.provider, accepts="any", typ="at+jwt", audience="us"),
+    test_introspection.provider,
+    partial(test_introspection.provider, accepts={"issuer": "x"}, typ="x"),
+    test_openid_offline.provider,
+    partial(test_openid_offline.provider, check="exchange", issuer="x"),
+    test_ecmwf_token_generator.provider,
+    lambda remote: ecmwf_api.make(test_ecmwf_api.config(), world(agents=remote)),
+    test_efas_api.provider,
+    test_http.provider,
+)
+"""Make one provider of each type that parses tokens or responses."""
+
+
 def every(remote: FakeRemote) -> list[IProvider]:
-    """One provider of each type that parses tokens or responses."""
-    return [
-        test_jwt.provider(remote),
-        test_jwt.provider(remote, issuer=CLAIMS["iss"], secret="s" * 64),
-        test_jwt.provider(remote, accepts="any", typ="at+jwt", audience="us"),
-        test_introspection.provider(remote),
-        test_introspection.provider(remote, accepts={"issuer": "x"}, typ="x"),
-        test_openid_offline.provider(remote),
-        test_openid_offline.provider(remote, check="exchange", issuer="x"),
-        test_ecmwf_token_generator.provider(remote),
-        ecmwf_api.make(test_ecmwf_api.config(), world(agents=remote)),
-        test_efas_api.provider(remote),
-        test_http.provider(remote),
-    ]
+    """Make one provider of each type, all of which ask one remote."""
+    return [make(remote) for make in EVERY]
 
 
 def in_turn(*plays: Action) -> Script:
@@ -156,17 +162,18 @@ class AnyJsonTests(SynchronousTestCase):
         """A signed token with any claims is accepted or refused, and never a defect."""
         signed = {name: value for name, value in header.items() if name in {"typ", "cty", "x5c"}}
         token = IDP.sign({**CLAIMS, **claims}, signed)
-        for provider in every(FakeRemote(lambda _: Respond(key_set(IDP))))[:3]:
-            self.judge(provider, token)
+        remote = FakeRemote(lambda _: Respond(key_set(IDP)))
+        for make in EVERY[:3]:
+            self.judge(make(remote), token)
 
     @few
     @given(ANSWERS, ANSWERS, st.sampled_from((200, 201, 400, 401, 403, 404, 500)))
     def test_answers_T94(self, first: bytes, second: bytes, status: int) -> None:
         """Any first or second response of a remote causes no defect."""
         for token in ("opaque", IDP.sign(), test_openid_offline.offline()):
-            for place in range(len(every(FakeRemote({})))):
+            for make in EVERY:
                 remote = FakeRemote(in_turn(Respond(first, status), Respond(second)))
-                self.judge(every(remote)[place], token)
+                self.judge(make(remote), token)
 
     @few
     @given(objects(CLAIMED), objects(CLAIMED))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from hypothesis import strategies as some
 
 from authotron.model.token import PlainToken, checksum
@@ -26,8 +24,6 @@ LIMITED: tuple[tuple[PlainToken, dict[str, list[str]]], ...] = (
 
 BEARERS = [b"Bearer " + token.text.encode() for token, _ in LIMITED]
 """Values of C{Authorization} that present the limited tokens."""
-STREAMS = int(os.environ.get("AUTHOTRON_STREAMS", "250"))
-"""How many streams of requests go both ways; `make test` and `make fuzz` send more."""
 
 LINES = some.sampled_from(
     [

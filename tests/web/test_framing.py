@@ -7,8 +7,9 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.web.framing import Chunks, MalformedRequest
+from tests import STREAMS
 from tests.web.conversations import ALICE, Answer, InMemoryGateway, answered
-from tests.web.streams import CHUNKED_BODIES, STREAMS
+from tests.web.streams import CHUNKED_BODIES
 
 GOOD = f"Authorization: {ALICE}".encode()
 NEXT = b"GET /authenticate HTTP/1.1\r\nHost: gate\r\n" + GOOD + b"\r\n\r\n"
@@ -331,7 +332,7 @@ class ChunkTests(Letter):
         self.refused(request(CHUNKED, b"Content-Length: 5", body=b"0\r\n\r\n" + inner))
         self.refused(request(CHUNKED, b"Transfer-Encoding: identity", body=b"0\r\n\r\n" + inner))
 
-    @settings(max_examples=STREAMS, deadline=None)
+    @settings(max_examples=STREAMS)
     @given(CHUNKED_BODIES, some.lists(some.integers(0, 300)))
     def test_pieces_T98(self, body: bytes, places: list[int]) -> None:
         """A body in pieces ends, and is refused, exactly as in one piece."""

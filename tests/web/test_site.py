@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as some
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
@@ -136,7 +136,6 @@ class OddTests(SynchronousTestCase):
             with self.subTest(repr(data)):
                 self.assertEqual(self.gateway.say(data)[0].status, 400)
 
-    @settings(max_examples=200, deadline=None)
     @given(some.binary(max_size=300))
     def test_anything_T21(self, value: bytes) -> None:
         """Whatever C{Authorization} contains, the answer is a 400 or a 401."""

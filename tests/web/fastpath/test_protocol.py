@@ -24,8 +24,9 @@ from authotron.web.channel import LAST_CALL, Channel
 from authotron.web.connections import connection_limit, metrics_connection_limit
 from authotron.web.fastpath import repeats
 from authotron.web.fastpath.request import simple
+from tests import STREAMS
 from tests.web.conversations import ALICE, InMemoryGateway, Replaced, Wire, answered
-from tests.web.streams import BEARERS, GOOD, LIMITED, STREAMS, streams
+from tests.web.streams import BEARERS, GOOD, LIMITED, streams
 
 
 def head(*fields: bytes, line: bytes = b"GET /authenticate HTTP/1.1") -> bytes:
@@ -122,7 +123,7 @@ class DifferentialTests(SynchronousTestCase):
         self.assertEqual(front.counted(), alone.counted())
         return front
 
-    @settings(max_examples=STREAMS, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=STREAMS, suppress_health_check=list(HealthCheck))
     @given(
         streams=some.lists(streams(), min_size=1, max_size=2),
         ttl=some.sampled_from([0, 60]),
