@@ -133,7 +133,7 @@ class DifferentialTests(SynchronousTestCase):
         """For all bytes, in all pieces, both ways give the same answers, metrics and events."""
         self.agree(*streams, ttl=ttl, trusted=trusted)
 
-    @settings(max_examples=STREAMS, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=STREAMS, suppress_health_check=list(HealthCheck))
     @given(
         streams=some.lists(streams(), min_size=1, max_size=2),
         ttl=some.sampled_from([0, 60]),

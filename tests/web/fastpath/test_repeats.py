@@ -12,8 +12,9 @@ from authotron.model.request import Presented
 from authotron.web.fastpath import repeats
 from authotron.web.fastpath.repeats import Repeats, without_request_id
 from authotron.web.fastpath.request import LONGEST, Head, Shape, simple
+from tests import STREAMS
 from tests.web.conversations import ALICE, InMemoryGateway, answered, basic
-from tests.web.streams import FIELDS, LINES, STREAMS
+from tests.web.streams import FIELDS, LINES
 
 REQUEST_IDS = some.sampled_from(
     [
@@ -74,7 +75,7 @@ class RepeatsTests(SynchronousTestCase):
         rest, request_id = without_request_id(head)
         self.repeats.remember(rest, request_id, parsed(head), key)
 
-    @settings(max_examples=STREAMS, deadline=None)
+    @settings(max_examples=STREAMS)
     @given(data=some.data(), longest=some.sampled_from([LONGEST, 300]))
     def test_equal_to_parsing(self, data: some.DataObject, longest: int) -> None:
         """A head that is recognised again means exactly what parsing it again would find."""
