@@ -38,9 +38,8 @@ Active Directory accepts a bind by a name that is not a DN; other servers answer
 
 _ABOUT_ACCOUNT = re.compile("account|inactive|inactivated|locked|expired", re.IGNORECASE)
 """
-Words in the message of C{unwillingToPerform} that mean that the user's account is refused.
-
-A result C{unwillingToPerform} whose message has no such word counts as an outage of the server.
+Words in the message of C{unwillingToPerform} that mean that the user's account is refused; without
+one of the words, C{unwillingToPerform} counts as an outage of the server.
 """
 
 _POLICY_ERRORS: Mapping[int | None, str | None] = {

@@ -132,8 +132,7 @@ def _substrings(text: str, at: int, *, may_split: bool) -> tuple[tuple[ValueTemp
     _check_braces(text, at, value)
     in_dn = _RDN_IN_VALUE.search(value) is not None
     if in_dn and "*" in value and PLACEHOLDER.search(value):
-        why = "an asterisk in a DN with a placeholder, which is not allowed"
-        _refuse(text, at + value.index("*"), why)
+        _refuse(text, at + value.index("*"), "an asterisk in a DN with a placeholder")
     try:
         return tuple(_value_template(each, in_dn=in_dn) for each in value.split("*")), end
     except UnicodeEncodeError:

@@ -6,7 +6,7 @@ the user's DN: after the bind as the user, authotron searches the user's entry.
 
 Active Directory may bind another account than the one that the search finds: it binds
 C{alice@example.org} as any account with this C{userPrincipalName}, and only if there is none as the
-account C{alice}. Therefore authotron checks that the entry that the search finds belongs to the
+account C{alice}. authotron therefore checks that the entry that the search finds belongs to the
 account that was bound.
 """
 

@@ -81,7 +81,7 @@ class RemoteConfig(TrustConfig):
 
     @model_validator(mode="after")
     def _check_proxy(self, info: ValidationInfo) -> Self:
-        """Check that the proxy is one that authotron can use, wherever it is configured."""
+        """Check that authotron can use the proxy of this section, or else of the environment."""
         if self.proxy is not None:
             try:
                 self.proxies()
@@ -107,7 +107,7 @@ class RemoteConfig(TrustConfig):
         return Proxies.only(None if url.lower() == "none" else proxies.parse(url))
 
     def remote_urls(self) -> list[str]:
-        """Return the configured URLs that requests are sent to; an issuer is only a name."""
+        """Return the URLs in the section, except C{issuer}, which is a name and no address."""
         values = [getattr(self, key) for key in type(self).model_fields if key != "issuer"]
         return [each for each in values if isinstance(each, str) and _URL.match(each)]
 
@@ -153,7 +153,7 @@ class RemoteResponse:
 
     @property
     def answered(self) -> str:
-        """The place and the status code, in words."""
+        """The URL of the request and the status code, for error messages."""
         return f"{self.place} answered {self.status}"
 
     @property

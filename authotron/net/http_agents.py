@@ -66,7 +66,7 @@ class Connections:
         """
         @param connect: a function that creates endpoints, by default one that connects by the
             reactor.
-        @param proxies: the HTTP proxies for requests that name no others.
+        @param proxies: the HTTP proxies of an agent for which a plugin has not chosen proxies.
         """
         self._reactor = reactor
         self._connect = connect or connector(reactor)

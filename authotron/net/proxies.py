@@ -69,7 +69,7 @@ class Proxies:
 
     @classmethod
     def only(cls, proxy: Proxy | None) -> Proxies:
-        """Return proxies that use one proxy for all URLs, or none at all."""
+        """Use one proxy for all URLs, or connect to all URLs directly if C{proxy} is C{None}."""
         return cls(proxy, proxy)
 
     def choose(self, scheme: str, host: str) -> Proxy | None:
@@ -97,7 +97,7 @@ class Proxies:
 
 
 _ANY = Proxy("", 0)
-"""Stands for a proxy of any kind."""
+"""A placeholder for a proxy of any kind, to find out whether a URL is requested by a proxy."""
 
 
 def from_environment(environ: Mapping[str, str]) -> Proxies:
@@ -134,8 +134,8 @@ def _usable(text: str) -> Proxy | None:
 
 def unsupported(environ: Mapping[str, str], urls: Iterable[str]) -> Iterator[tuple[str, str]]:
     """
-    Yield the variables that name a proxy which authotron cannot use for one of some URLs, each with
-    the reason.
+    Yield each environment variable that names a proxy for a URL in C{urls}, but a proxy of a kind
+    that authotron cannot use, with the reason.
     """
     if "REQUEST_METHOD" in environ:
         return
@@ -165,7 +165,7 @@ _EXAMPLE = "name an HTTP proxy, as in http://proxy.example.org:3128"
 _UNSUPPORTED = {"https": "a proxy that is reached by TLS (https)"} | dict.fromkeys(
     ("socks", "socks4", "socks4a", "socks5", "socks5h"), "a SOCKS proxy"
 )
-"""The schemes of URLs that name proxies of other kinds, and those kinds."""
+"""The kinds of proxies that authotron cannot use, by the scheme of the proxy's URL."""
 
 
 def parse(text: str) -> Proxy:
@@ -174,7 +174,7 @@ def parse(text: str) -> Proxy:
 
     The errors do not repeat the URL, which may contain a password.
 
-    @raise UnsupportedProxy: the URL names a proxy of another kind.
+    @raise UnsupportedProxy: the URL names a proxy that is not an HTTP proxy.
     @raise ValueError: the string is not the URL of an HTTP proxy.
     """
     try:

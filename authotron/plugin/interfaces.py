@@ -108,7 +108,7 @@ class IAugmenter(Interface):
     type: str = Attribute("the value of the configuration key C{type}, such as ldap")
     realm: str = Attribute("the realm whose identities are augmented, case-sensitive")
     runs_last: bool = Attribute(
-        "whether the augmenter runs after the others, and sees what they added"
+        "whether the augmenter runs after the augmenters without runs_last, and sees their roles"
     )
     required: bool = Attribute("whether a failure of the augmenter is answered by a 503")
     timeout: float | None = Attribute(

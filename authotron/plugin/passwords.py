@@ -142,8 +142,8 @@ class PasswordVerifier:
     Verifies passwords against hashes in threads, in the order of L{HashQueue}.
 
     A successful verification is cached for a minute, under a keyed hash over user name, password
-    and the user's hashes. Because of this key the cache does not reveal passwords, and the cached
-    verifications of a user have no effect any more once a hash of the user changes.
+    and the user's hashes. Because the keys of the cache are keyed hashes, the cache does not reveal
+    passwords. If a hash of a user changes, the user's cached verifications are not found any more.
     """
 
     _world: World

@@ -299,8 +299,8 @@ class LdapProvider:
         Return the user name as the LDAP directory spells it, so that a user has only one name.
 
         If the entry of the user contains several names, the name that equals what the user entered
-        is returned, or else the only name that differs from what the user entered just in case,
-        width and blanks.
+        is returned, or else the name that differs from what the user entered only in upper and
+        lower case, width and blanks, provided that there is exactly one such name.
 
         @raise Rejected: the entry has no name, or several names none of which can be chosen.
         """

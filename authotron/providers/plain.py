@@ -170,7 +170,7 @@ class Plain:
         against.
 
         A keyed hash of the unknown user name selects the listed user, so that an unknown user name
-        always leads to the same hashes. With hashes of different kinds or numbers, a random choice
+        always leads to the same hashes. A random choice among hashes that differ in kind or number
         would let the time of the answers vary, and so reveal that a user name is unknown.
         """
         raw = username.encode("utf-8", "surrogatepass")

@@ -185,7 +185,7 @@ class MongoConnections:
 
     async def call(self, operation: Callable[[], Awaitable[T]]) -> T:
         """
-        Run an operation of MongoDB; repeat it if the server is not the primary any more.
+        Run an operation of MongoDB, and run it again if the server is not the primary any more.
 
         @raise Unavailable: the database cannot be reached, or refuses the operation.
         """

@@ -263,7 +263,7 @@ def _body(event: LogEvent) -> str:
     if event.get("isError") and _failure(event) is not None:
         # An event of twisted.python.log contains the message of the exception, which may be secret.
         return str(event.get("why") or "unexpected failure")[:_LONGEST]
-    with suppress(Exception):  # formatEvent tells what is wrong with a format or a value
+    with suppress(Exception):  # for a wrong format or value, formatEvent describes the mistake
         if _names_only(event["log_format"]):
             return str(event["log_format"]).format_map(event)[:_LONGEST]
     return formatEvent(event)[:_LONGEST]
@@ -280,7 +280,7 @@ def _timestamp(event: LogEvent) -> str:
 
 @lru_cache(maxsize=2)
 def _second(second: int) -> str:
-    """Return the date and time of a second since the epoch, which many log lines share."""
+    """Return the date and time of a second since the epoch, cached for log lines that follow."""
     return datetime.fromtimestamp(second, UTC).isoformat().replace("+00:00", "")
 
 

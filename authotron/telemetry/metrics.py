@@ -200,7 +200,7 @@ class Metrics(Collector):
         Count a request that was answered on the fast path, both as a request whose credentials were
         verified and as an HTTP request.
 
-        One number is counted for each request; C{_settle} adds the numbers to both metrics.
+        Each request is counted once here, and C{_settle} later adds the counts to both metrics.
         """
         labels = result, realm, route, method, status
         tally = self._sent.get(labels)

@@ -14,8 +14,8 @@ class OAuthServer(FakeRemote):
     An OAuth 2.0 server for tests, with token introspection (RFC 7662), exchange of tokens, and a
     key set.
 
-    Each endpoint accepts a form or a JSON object, since real OAuth servers differ. The client id
-    and client secret in a request are not verified; a test can check them in C{requests}.
+    Each endpoint accepts forms and JSON objects, since real OAuth servers differ. The client id and
+    client secret in a request are not verified; a test can check them in C{requests}.
 
     @ivar tokens: the introspection response for each active token.
     @ivar access_token: the access token that the server returns for every exchange.

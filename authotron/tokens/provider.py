@@ -29,9 +29,9 @@ class TokenProvider:
     Verifies bearer tokens that are API tokens, and authenticates their owners, who may be of any
     realm.
 
-    The class implements L{IJudge} and not L{IProvider}, because an L{IProvider} has only one realm.
-    The format of imported API tokens cannot be recognized, so other providers may be asked about
-    such a token, too.
+    L{TokenProvider} implements L{IJudge} and not L{IProvider}, because an L{IProvider} has only one
+    realm. The format of imported API tokens cannot be recognized, so other providers may be asked
+    about an imported token, too.
     """
 
     _tokens: TokenService | None

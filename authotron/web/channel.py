@@ -130,8 +130,8 @@ class Channel(HTTPChannel):
         Parse one request head after the other, and leave request bodies to Twisted.
 
         At the end of a request body Twisted calls C{dataReceived} with the bytes after the body,
-        while Twisted is still processing the body; C{dataReceived} then passes the bytes back to
-        Twisted, which stores them until it has processed the body.
+        while Twisted is still processing the body, and stores the bytes that C{dataReceived} then
+        passes back.
         """
         if self._ignored is not None:
             self._ignore(len(data))

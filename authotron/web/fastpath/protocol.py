@@ -106,7 +106,7 @@ class FastPath(Protocol, TimeoutMixin):
         if self._closing:
             self.transport.abortConnection()
         elif remaining > 0 and not self._is_draining:
-            # To wait again costs less than to move the timeout with each reply.
+            # The timeout is extended only when it ends, which costs less than with each reply.
             self.setTimeout(remaining)
         else:
             self._close()

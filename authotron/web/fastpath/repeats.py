@@ -2,7 +2,8 @@
 Recognise request heads that were parsed before, without parsing them again.
 
 Proxies send the same head again and again for one client: nothing differs but the value of
-C{X-Request-ID}. A hash of the other lines and two lookups take a third of the time of parsing.
+C{X-Request-ID}. To hash a head without C{X-Request-ID}, and to look up two values, takes a third of
+the time of parsing.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ _LONGEST = 4_000
 
 _MOST_LINES = 10
 """
-Maximum number of lines of a remembered head. A longer head usually contains the URI of the client,
-so it differs in each request, and a lookup would be in vain.
+Maximum number of lines of a remembered head. A head with more lines usually contains the URI that
+the client requests, and so differs from every earlier head.
 """
 
 _MOST = 10_000
 """
-Maximum number of remembered heads, each of which takes about 350 bytes. When the memory is full it
-is emptied, because the heads in use are soon remembered again.
+Maximum number of remembered heads, each of which takes about 350 bytes. At the maximum all heads
+are forgotten, since heads in use are soon remembered again.
 """
 
 _REMEMBERED_OF = 8
 """
-One of so many parsed heads is remembered, so that heads that do not come again cost little time. A
-head that comes often is soon the one.
+Only one of this number of parsed heads is remembered, so that heads that are sent only once cost
+little time; a head that is sent often is soon remembered.
 """
 
 _REQUEST_ID = b"\r\nX-Request-ID: "
@@ -45,23 +46,23 @@ def without_request_id(head: bytes) -> tuple[bytes, bytes | None]:
     """
     Return a request head without its line C{X-Request-ID}, and the value of this line.
 
-    If the line is spelled in another way, or contains a byte that a header may not contain, the
-    head is returned as it is, and no value. If the line follows the empty line that ends the head,
-    the bytes that are returned are not the head of any simple request: something follows the empty
-    line.
+    If the name of the header is spelled in another way, or the value contains a byte that a header
+    may not contain, the head is returned unchanged, with C{None}. If C{X-Request-ID} stands after
+    the empty line that ends the head, the returned bytes are no simple request either, because
+    bytes still follow the empty line.
     """
     before, found, after = head.partition(_REQUEST_ID)
     if not found:
         return head, None
     value, _, after = after.partition(b"\r\n")
-    if not after or not _VALUE(value):  # Without a further line the head is incomplete.
+    if not after or not _VALUE(value):  # If no line follows X-Request-ID, the head is incomplete.
         return head, None
     return b"%b\r\n%b" % (before, after), value.strip(b" \t")
 
 
 class Repeated(NamedTuple):
     """
-    What is remembered of a request head.
+    The shape of a remembered request head, and the key of the decision about its client.
 
     @ivar key: the key of the L{DecisionCache} for what the client presented.
     @ivar digest: the keyed hash of the head without its request id.
@@ -76,7 +77,7 @@ class Repeats:
     """
     Remembers the shapes of simple request heads, and the keys of the decisions about them.
 
-    A head always has the same meaning, so what is remembered never becomes wrong; the decision
+    Equal heads always have equal shapes and keys, so the memory never becomes wrong; the decision
     itself is looked up for each request. The heads are remembered as keyed hashes, so that no
     credential is kept.
     """
@@ -91,9 +92,9 @@ class Repeats:
 
     def find(self, rest: bytes) -> Repeated | None:
         """
-        Return what is remembered of a request head, or C{None}.
+        Return the shape and the key of a remembered request head, or C{None} for any other head.
 
-        @param rest: the head L{without_request_id}.
+        @param rest: the request head as L{without_request_id} returns it.
         """
         if len(rest) > self._longest or rest.count(b"\n") > _MOST_LINES:
             return None
@@ -104,12 +105,12 @@ class Repeats:
         self, rest: bytes, request_id: bytes | None, head: Head, key: Callable[[Presented], bytes]
     ) -> None:
         """
-        Remember one of several simple heads.
+        Remember a simple request head, if it is one of the few that L{_REMEMBERED_OF} selects.
 
         A head with a request body is not remembered, nor is a head whose request id stands in a
         line that L{without_request_id} did not remove.
 
-        @param rest: the head L{without_request_id}.
+        @param rest: the request head as L{without_request_id} returns it.
         @param request_id: the request id that was removed from the head.
         @param key: a function that returns the key of the decision about what a client presented.
         """
