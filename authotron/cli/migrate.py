@@ -56,7 +56,7 @@ def of_auth_o_tron(file: Path) -> None:
     for remark in (*auth_o_tron.remarks(given), *found.warnings):
         say(f"# - {remark}")
     if given.get("version") == "1.0.0":
-        newer, _ = as_version_2(given)
+        newer, _, _ = as_version_2(given)
         say("# The same configuration in version 2.0.0:")
         say_as_it_is(_yaml(newer), nl=False)
 

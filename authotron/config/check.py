@@ -62,11 +62,10 @@ def check(
     )
     with _collect(problems):
         store = _store(given.get("store"), sources)
-    if file is not None:
-        with _collect(problems):
-            of_pepper = _pepper_warnings(store, file)
-        with _collect(problems):
-            _check_sharing(store, file)
+    with _collect(problems):
+        of_pepper = _pepper_warnings(store, given)
+    with _collect(problems):
+        _check_sharing(store, file, given)
     secrets = [*_secrets(file, providers, augmenters, store)]
     problems += [Problem(at, _UNFILLED) for at, text in secrets if placeholders.is_unfilled(text)]
     problems += _shared_port(given)
@@ -118,32 +117,22 @@ def _secrets(
 def _plugins(given: object, kind: str, sources: Sources, problems: list[Problem]) -> list[Any]:
     """Read the sections of all providers or augmenters, each by the C{Config} of its plugin."""
     found = []
-    for at, value in _mappings(given, kind):
+    for place, value in enumerate(given if isinstance(given, list) else []):
+        at = f"{kind}[{place}]"
         with _collect(problems):
+            if not isinstance(value, dict):
+                raise ConfigError([Problem(at, "must be a mapping")])
+            problems += _reserved_name(value, at)
             module = plugins.load(kind, value.get("type"), at)
             found.append(section.read(module.Config, value, at, sources))
-    problems += [*_not_mappings(given, kind), *_reserved_names(given, kind)]
     return found
 
 
-def _mappings(given: object, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    for place, value in enumerate(given if isinstance(given, list) else []):
-        if isinstance(value, dict):
-            yield f"{kind}[{place}]", value
-
-
-def _not_mappings(given: object, kind: str) -> Iterator[Problem]:
-    for place, value in enumerate(given if isinstance(given, list) else []):
-        if not isinstance(value, dict):
-            yield Problem(f"{kind}[{place}]", "must be a mapping")
-
-
-def _reserved_names(given: object, kind: str) -> Iterator[Problem]:
-    """Yield a problem for each plugin whose name begins with a reserved prefix."""
-    for at, value in _mappings(given, kind):
-        name = value.get("name")
-        if isinstance(name, str) and name.startswith(IMPORTED):
-            yield Problem(f"{at}.name", f"must not begin with {IMPORTED}")
+def _reserved_name(value: Mapping[str, Any], at: str) -> Iterator[Problem]:
+    """Yield a problem for the name of a plugin that begins with a reserved prefix."""
+    name = value.get("name")
+    if isinstance(name, str) and name.startswith(IMPORTED):
+        yield Problem(f"{at}.name", f"must not begin with {IMPORTED}")
 
 
 def _store(given: object, sources: Sources) -> StoreConfig | None:
@@ -161,7 +150,7 @@ def _store(given: object, sources: Sources) -> StoreConfig | None:
     return store if store.type != "none" else None
 
 
-def _pepper_warnings(store: StoreConfig | None, file: File) -> list[str]:
+def _pepper_warnings(store: StoreConfig | None, given: Mapping[str, Any]) -> list[str]:
     """
     Warn if the pepper of the store is derived from C{jwt.secret}.
 
@@ -169,7 +158,8 @@ def _pepper_warnings(store: StoreConfig | None, file: File) -> list[str]:
     """
     if store is None or store.makes_pepper or store.peppers():
         return []
-    if file.jwt.secret is None:
+    jwt = _section(given, "jwt")
+    if all(jwt.get(key) is None for key in ("secret", "secret_file", "secret_env")):
         missing = "is missing; a pepper can be derived from jwt.secret only if that is set"
         raise ConfigError([Problem("store.pepper", missing)])
     derived = (
@@ -179,10 +169,15 @@ def _pepper_warnings(store: StoreConfig | None, file: File) -> list[str]:
     return [derived]
 
 
+def _section(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """Return a section of the file, or an empty one if the section is missing or invalid."""
+    found = given.get(key)
+    return found if isinstance(found, Mapping) else {}
+
+
 def _shared_port(given: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield a problem if both ports are the same, even if their sections have other problems."""
-    sections = (given.get(name, {}) for name in ("server", "metrics"))
-    server, metrics = (each if isinstance(each, dict) else {} for each in sections)
+    server, metrics = _section(given, "server"), _section(given, "metrics")
     port = server.get("port")
     is_open = metrics.get("enabled") is not False and not metrics.get("listen")
     if is_open and type(port) is int and port == metrics.get("port", METRICS_PORT):
@@ -190,12 +185,13 @@ def _shared_port(given: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(f"{one}.port", f"is {port}, the same port as {other}.port; choose another")
 
 
-def _check_sharing(store: StoreConfig | None, file: File) -> None:
+def _check_sharing(store: StoreConfig | None, file: File | None, given: Mapping[str, Any]) -> None:
     """
     If several worker processes are configured, require a store that they can share.
 
     @raise ConfigError: each worker process would have a token store of its own, in memory.
     """
-    if store is not None and store.type == "memory" and file.server.processes > 1:
-        message = "several workers cannot share a store in memory"
-        raise ConfigError([Problem("store.type", message)])
+    workers = _section(given, "server").get("workers") if file is None else file.server.processes
+    several = isinstance(workers, int) and workers > 1
+    if store is not None and store.type == "memory" and several:
+        raise ConfigError([Problem("store.type", "several workers cannot share a store in memory")])

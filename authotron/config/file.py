@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import evolve
 
@@ -14,6 +15,7 @@ from authotron.config.environment import Overlay, sorted_by_key
 from authotron.config.origins import Origins
 from authotron.config.sources import Sources
 from authotron.config.version_1 import as_version_2
+from authotron.model.errors import ConfigError, Problem
 
 _DEFAULT = "config.yaml"
 
@@ -41,12 +43,39 @@ def load(path: Path, environ: Mapping[str, str]) -> Config:
     sources = Sources(path.parent, {**os.environ, **environ})
     is_older = given.get("version") == "1.0.0"
     origins = Origins(sources, str(path), parsed.root, given, overlay.variables, is_older)
-    with origins.locating():
-        given, from_version = as_version_2(given)
+    given, from_version, problems = as_version_2(given)
     origins = evolve(origins, given=given)
     warnings = [*parsed.warnings, *from_version, *from_environ, *_readable_by_others(path)]
-    with origins.locating():
-        return evolve(check.check(given, sources, warnings), origins=origins)
+    try:
+        with origins.locating():
+            found = _check(given, sources, warnings, problems)
+    except ConfigError as error:
+        raise ConfigError([*parsed.problems, *error.problems]) from None
+    if parsed.problems:
+        raise ConfigError(parsed.problems)
+    return evolve(found, origins=origins)
+
+
+def _check(
+    given: Mapping[str, Any],
+    sources: Sources,
+    warnings: Sequence[str],
+    problems: Sequence[Problem],
+) -> Config:
+    """
+    Check a mapping of version 2.0.0.
+
+    @param problems: the problems that were found before.
+
+    @raise ConfigError: all problems of the configuration.
+    """
+    try:
+        found = check.check(given, sources, warnings)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    return found
 
 
 def _parse(path: Path, environ: Mapping[str, str]) -> yaml_file.Parsed:

@@ -129,6 +129,9 @@ class Origins:
         if problem.origin:
             return problem
         location = problem.location or self._location(problem.path)
+        secret = self.of(location) if location else Origin()
+        if secret.secret_file or secret.secret_variable:
+            return evolve(problem, origin=str(secret))
         for each in (location, *_twins(location)):
             if variable := self._variable(each):
                 how = _WRITE.get(problem.kind) if " " not in variable else None

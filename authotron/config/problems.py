@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from attrs import evolve
 from pydantic import BaseModel
@@ -30,6 +31,9 @@ _MESSAGES = {
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
     "path_type": "must be the path of a file",
+    "is_instance_of": "must be the path of a file",
+    "too_short": "must have at least {min_length}",
+    "too_long": "must have at most {max_length}",
     "string_pattern_mismatch": "must not be empty",
     "literal_error": "must be one of {expected}",
     "greater_than": "must be more than {gt:g}",
@@ -37,6 +41,52 @@ _MESSAGES = {
     "less_than_equal": "must be at most {le:g}",
 }
 """For each type of error in pydantic the message that operators read."""
+
+
+def describe_all(
+    section: type[BaseModel], given: object, at: str, errors: Iterable[ErrorDetails]
+) -> list[Problem]:
+    """
+    Describe errors of pydantic; of a value that fits none of several types there is one problem.
+
+    @param section: the section that was validated.
+    @param given: the mapping in the file that was validated.
+    @param at: the path of the section in the file.
+    """
+    found: dict[Location, Problem] = {}
+    depths: dict[Location, int] = {}
+    for error in errors:
+        location, union = _without_types(given, error["loc"])
+        problem = describe(section, given, at, {**error, "loc": location})
+        if union is None:
+            found[(*location, problem.message)] = problem
+            continue
+        if len(location) > depths.get(union, 0):  # this type fits better than the earlier ones
+            found = {key: each for key, each in found.items() if key[: len(union)] != union}
+            depths[union] = len(location)
+        if len(location) == depths[union]:
+            first = found.get(location)
+            message = f"{first.message}, or {problem.message}" if first else problem.message
+            found[location] = evolve(problem, message=message)
+    return [*found.values()]
+
+
+def _without_types(given: object, location: Location) -> tuple[Location, Location | None]:
+    """
+    Return a location without the names of types, and the location of the value that may have
+    several types, if there is one.
+
+    Pydantic adds the name of each type to the locations of its errors.
+    """
+    steps: list[int | str] = []
+    union: Location | None = None
+    for step in location:
+        there = _value_at(given, tuple(steps))
+        if isinstance(step, str) and steps and not isinstance(there, dict):
+            union = union or tuple(steps)
+        else:
+            steps.append(step)
+    return tuple(steps), union
 
 
 def describe(section: type[BaseModel], given: object, at: str, error: ErrorDetails) -> Problem:
@@ -60,6 +110,28 @@ def describe(section: type[BaseModel], given: object, at: str, error: ErrorDetai
 def of_key(key: str, why: str) -> PydanticCustomError:
     """Return the error that a validator of a whole section raises for one key of the section."""
     return PydanticCustomError(OF_KEY, "{why}", {"key": key, "why": why})
+
+
+class Problems(ValueError):
+    """
+    Several problems that one validator has found.
+
+    @ivar found: the key of each problem, empty for the whole section, and its message.
+    """
+
+    def __init__(self, found: Iterable[tuple[str, str]]) -> None:
+        self.found = [*found]
+        super().__init__("; ".join(f"{key}: {why}" if key else why for key, why in self.found))
+
+
+def require_none(found: Iterable[tuple[str, str]]) -> None:
+    """
+    End a validator that has found problems, each a key, or an empty string, and a message.
+
+    @raise Problems: there is a problem.
+    """
+    if problems := [*found]:
+        raise Problems(problems)
 
 
 def _steps(at: str) -> Location:
@@ -123,5 +195,8 @@ def _number(mapping: object, key: object) -> int:
 
 def _message(error: ErrorDetails) -> str:
     if error["type"] in _MESSAGES:
-        return _MESSAGES[error["type"]].format(**error.get("ctx", {}))
+        context = error.get("ctx", {})
+        if error["type"] == "literal_error" and " or " not in context["expected"]:
+            return f"must be {context['expected']}"
+        return _MESSAGES[error["type"]].format(**context)
     return error["msg"].removeprefix("Value error, ")

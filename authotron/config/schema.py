@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from authotron import __version__
-from authotron.config.problems import of_key
+from authotron.config.problems import of_key, require_none
 from authotron.config.section import (
     FilePath,
     FilePaths,
@@ -19,6 +19,7 @@ from authotron.config.section import (
     WholeSeconds,
 )
 from authotron.config.server import Operations, Server
+from authotron.config.sources import unreadable
 
 EXTENSION = "x-"
 """The prefix of ignored top-level keys, whose values may hold anchors for other keys."""
@@ -104,6 +105,13 @@ class JwtConfig(Section):
             _check_secret(self.secret.get_secret_value() if self.secret else None, self)
         elif self.key_file is None:
             raise of_key("key_file", f"is missing; alg {self.alg} needs it")
+        return self
+
+    @model_validator(mode="after")
+    def _check_key_files(self) -> JwtConfig:
+        named = [("key_file", self.key_file)] if self.alg != "HS256" else []
+        named += [("previous_key_files", path) for path in self.previous_key_files]
+        require_none((key, why) for key, path in named if path and (why := unreadable(path)))
         return self
 
     def warnings(self) -> tuple[str, ...]:

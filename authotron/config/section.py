@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -21,13 +21,13 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
-from authotron.config import problems
+from authotron.config import all_errors, problems
 from authotron.config.fields import secret_keys
 from authotron.config.sources import KEY, Sources, sources_of
 from authotron.model import naming
-from authotron.model.errors import ConfigError, Location
+from authotron.model.errors import ConfigError
 
 NonEmptyStr = Annotated[str, StringConstraints(pattern=r"\S")]
 """A string with at least one character that is not blank."""
@@ -211,73 +211,8 @@ def read(section: type[S], given: object, at: str = "", sources: Sources | None 
     try:
         return section.model_validate(given, context=context)
     except ValidationError as error:
-        found = _all_errors(section, given, error, context)
-        raise ConfigError(problems.describe(section, given, at, each) for each in found) from None
-
-
-def _all_errors(
-    section: type[Section], given: object, error: ValidationError, context: dict[str, Sources]
-) -> list[ErrorDetails]:
-    """
-    Return the errors of a section, including those of its validators that run only if all keys are
-    valid.
-
-    If a key is invalid, the section is validated again without the key, and errors that mention the
-    key are ignored.
-    """
-    found = error.errors(include_url=False, include_input=False)
-    fitting = _without(given, [_location(each) for each in found])
-    try:
-        section.model_validate(fitting, context=context)
-    except ValidationError as second:
-        known = [_untwinned(_location(each)) for each in found]
-        left_out = {str(location[-1]) for location in known if location}
-        for each in second.errors(include_url=False, include_input=False):
-            location = _untwinned(_location(each))
-            is_known = any(_begins(loc, location) for loc in known)
-            if not is_known and left_out.isdisjoint(_WORD.findall(each["msg"])):
-                found.append(each)
-    return found
-
-
-_WORD = re.compile(r"\w+")
-
-
-def _location(error: ErrorDetails) -> Location:
-    """
-    Return the location of an error; if the validator of a whole section names a key, include the
-    key.
-    """
-    is_of_key = error["type"] == problems.OF_KEY
-    return (*error["loc"], str(error.get("ctx", {}).get("key"))) if is_of_key else error["loc"]
-
-
-def _untwinned(location: Location) -> Location:
-    """
-    Return a location without the ending C{_file} or C{_env} of a last key that
-    names a secret.
-    """
-    *above, last = location or ("",)
-    return (*above, re.sub("_(file|env)$", "", last) if isinstance(last, str) else last)
-
-
-def _begins(loc: Location, other: Location) -> bool:
-    return loc[: len(other)] == other or other[: len(loc)] == loc
-
-
-def _without(given: object, locations: Sequence[Location]) -> object:
-    """Return a copy of the given value of a section, without the keys at C{locations}."""
-    if isinstance(given, list):
-        below = [[loc[1:] for loc in locations if loc[:1] == (n,)] for n in range(len(given))]
-        return [_without(each, inside) for each, inside in zip(given, below, strict=True)]
-    if not isinstance(given, dict):
-        return given
-    kept = {}
-    for key, value in given.items():
-        inside = [location[1:] for location in locations if location[:1] == (key,)]
-        if () not in inside:
-            kept[key] = _without(value, inside)
-    return kept
+        found = all_errors.find_all(section, given, error, context)
+        raise ConfigError(problems.describe_all(section, given, at, found)) from None
 
 
 def secrets_in(section: Section, at: str = "") -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -71,8 +72,16 @@ def _endpoint(text: str) -> str:
             "is not an endpoint that Twisted knows, such as unix:/run/a.sock"
         ) from None
     except (LookupError, OSError):
-        return text  # The string is valid, but names a file or a socket that does not exist now.
+        pass  # The string is valid, but names a file or a socket that does not exist now.
+    kind, _, rest = text.partition(":")
+    port = re.search(r"(?:^|:port=)([0-9]+)(?=:|$)", rest)
+    if kind in _WITH_PORT and port is not None and int(port[1]) > _HIGHEST_PORT:
+        raise ValueError(f"names a port above {_HIGHEST_PORT}")
     return text
+
+
+_WITH_PORT = ("tcp", "tcp6", "ssl", "tls")
+_HIGHEST_PORT = 65_535
 
 
 EndpointsOrSystemd = Annotated[

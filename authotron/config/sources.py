@@ -85,6 +85,16 @@ def sources_of(info: ValidationInfo) -> Sources:
     return found
 
 
+def unreadable(path: Path) -> str | None:
+    """Return why a file cannot be read, or C{None} if the file can be read."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)
+    except OSError as error:
+        return f"cannot read {path}: {error.strerror}"
+    return None
+
+
 def without_line_end(secret: str) -> str:
     """Remove one line end, which editors and shells append to a secret."""
     return secret.removesuffix("\n").removesuffix("\r")

@@ -34,8 +34,41 @@ _SYNONYMS = {
     "bind_password": "ldap_password",
     "bindpw": "ldap_password",
     "group_filter": "filter",
+    "active_directory": "ldap",
+    "ad": "ldap",
+    "freeipa": "ldap",
+    "auth0": "jwt",
+    "azure": "jwt",
+    "bearer": "jwt",
+    "cognito": "jwt",
+    "dex": "jwt",
+    "entra": "jwt",
+    "github": "jwt",
+    "google": "jwt",
+    "keycloak": "jwt",
+    "oidc": "jwt",
+    "okta": "jwt",
+    "openid": "jwt",
+    "openid_connect": "jwt",
+    "zitadel": "jwt",
+    "oauth": "introspection",
+    "oauth2": "introspection",
+    "basic": "plain",
+    "file": "plain",
+    "htpasswd": "plain",
+    "users": "plain",
+    "rest": "http",
+    "webhook": "http",
+    "api_key": "static-token",
+    "static": "static-token",
+    "mongodb": "mongo",
+    "sqlite3": "sqlite",
+    "valkey": "redis",
 }
-"""Names that other programs use for keys of directories, and authotron's names for these keys."""
+"""
+Names that other programs use for keys of directories and for types of plugins, and authotron's
+names for these keys and types.
+"""
 
 
 def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> bool:
@@ -45,11 +78,11 @@ def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> boo
     @param secrets: the known keys that hold secrets; if an operator forgets the colon, key and
         secret are one word.
     """
-    if not re.fullmatch(r"[A-Za-z][A-Za-z_-]*", word):
-        return False
     lower, words, hidden = word.lower(), [*known], {*secrets}
     if _SYNONYMS.get(lower.replace("-", "_")) in words:
         return True
+    if not re.fullmatch(r"[A-Za-z][A-Za-z_-]*", word):
+        return False
     begun = [each for each in words if len(each) >= _SHORT and lower.startswith(each)]
     if hidden:
         begun = [each for each in begun if len(word) <= len(each) + _TAIL or each in hidden]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from authotron.model.errors import ConfigError, Problem
+from authotron.model.errors import Problem
 
 _METRICS_PORT = 9090
 
@@ -13,28 +13,34 @@ _MOST_DIGITS = 20
 """Maximum characters of a port in C{bind_address}, leading zeros included."""
 
 
-def as_version_2(given: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """
-    Return a configuration in version 2.0.0, and warnings about what version 1.0.0 cannot say.
+_ANY_PORT = 8080
+"""Stands for the port of an address that cannot be read, so that further problems are found."""
 
-    @raise ConfigError: the version is unknown, or a key does not belong to this version.
+
+def as_version_2(given: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[Problem]]:
+    """
+    Return a configuration in version 2.0.0, warnings about what version 1.0.0 cannot say, and
+    problems: an unknown version, or keys that do not belong to this version.
     """
     version = given.get("version")
     if version == "2.0.0":
-        return given, []
+        return given, [], []
     if version != "1.0.0":
-        raise ConfigError([Problem("version", _version_problem(version))])
+        return {**given, "version": "2.0.0"}, [], [Problem("version", _version_problem(version))]
+    problems: list[Problem] = []
     newer = {key: value for key, value in given.items() if key != "bind_address"}
     newer["version"] = "2.0.0"
     warnings = ["version: 1.0.0 is the older format; consider version 2.0.0"]
     if newer.pop("metrics", None) is not None:
         warnings.append(f"metrics: ignored in version 1.0.0; metrics are on port {_METRICS_PORT}")
-    if "server" in newer:
-        raise ConfigError(
-            [Problem("server", "belongs to version 2.0.0; version 1.0.0 has bind_address")]
-        )
-    newer["server"] = _server(given.get("bind_address"))
-    return newer, warnings
+    if newer.pop("server", None) is not None:
+        why = "belongs to version 2.0.0; version 1.0.0 has bind_address"
+        problems.append(Problem("server", why))
+    server = _server(given.get("bind_address"))
+    if isinstance(server, str):
+        problems.append(Problem("bind_address", server))
+    newer["server"] = {"port": _ANY_PORT} if isinstance(server, str) else server
+    return newer, warnings, problems
 
 
 def _version_problem(version: object) -> str:
@@ -45,12 +51,15 @@ def _version_problem(version: object) -> str:
     return "is unknown; known versions are 1.0.0 and 2.0.0"
 
 
-def _server(bind_address: object) -> dict[str, Any]:
-    """Return the section C{server} for C{HOST:PORT}; an IPv6 address may be in brackets."""
+def _server(bind_address: object) -> dict[str, Any] | str:
+    """
+    Return the section C{server} for C{HOST:PORT}, or why there is none; an IPv6 address may be in
+    brackets.
+    """
     if bind_address is None:
-        raise ConfigError([Problem("bind_address", "is missing")])
+        return "is missing"
     host, _, port = str(bind_address).rpartition(":")
     is_port = re.fullmatch(r"\+?[0-9]+", port, re.ASCII) and len(port) <= _MOST_DIGITS
     if not (isinstance(bind_address, str) and host and is_port):
-        raise ConfigError([Problem("bind_address", "must be host:port, such as 0.0.0.0:8080")])
+        return "must be host:port, such as 0.0.0.0:8080"
     return {"host": host.lstrip("[").rstrip("]"), "port": int(port)}

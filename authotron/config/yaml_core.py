@@ -296,10 +296,12 @@ class Values:
     @ivar named: a function that returns the part of an error message that names a key; an empty
         string if the key may be a secret.
     @ivar merges: the merge keys (C{<<}) that were found in the document.
+    @ivar duplicates: an error for each duplicate key, of which the first value is used.
     """
 
     named: Callable[[str], str]
     merges: list[Node] = field(factory=list, init=False)
+    duplicates: list[YamlError] = field(factory=list, init=False)
     _sizes: dict[int, int] = field(factory=dict, init=False)
     _made: dict[int, object] = field(factory=dict, init=False)
     _repeated: int = field(default=0, init=False)
@@ -308,8 +310,8 @@ class Values:
         """
         Return the value of a node: a mapping, a list or a scalar.
 
-        @raise YamlError: duplicate keys, keys that are not scalars, unknown tags, or aliases that
-            repeat too much or refer to themselves.
+        @raise YamlError: keys that are not scalars, unknown tags, or aliases that repeat too much
+            or refer to themselves.
         """
         return self._value(node)[0]
 
@@ -352,7 +354,8 @@ class Values:
             name = _key(key)
             if name in lines:
                 problem = f"duplicate key{self.named(name)} (first defined on line {lines[name]})"
-                raise YamlError(problem=problem, problem_mark=key.start_mark)
+                self.duplicates.append(YamlError(problem=problem, problem_mark=key.start_mark))
+                continue
             lines[name] = key.start_mark.line + 1
             own[name], of_value = self._value(value)
             size += of_value

@@ -24,11 +24,13 @@ class Parsed:
 
     @ivar root: the YAML node of the whole file, in which the line of each value can be found.
     @ivar warnings: what an operator should look at.
+    @ivar problems: duplicate keys, whose first values are in C{given}.
     """
 
     given: dict[str, Any]
     root: yaml_core.Node | None = None
     warnings: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 def parse(path: Path, *, may_be_empty: bool = False) -> Parsed:
@@ -55,8 +57,7 @@ def parse(path: Path, *, may_be_empty: bool = False) -> Parsed:
     except UnicodeDecodeError:
         raise ConfigError([Problem(str(path), "is not UTF-8")]) from None
     except yaml.MarkedYAMLError as error:
-        problem = Problem(_location(path, error.problem_mark), _message(error))
-        raise ConfigError([problem]) from None
+        raise ConfigError([_problem(path, error)]) from None
     except (yaml.YAMLError, RecursionError, ValueError, TypeError, LookupError, AttributeError):
         raise ConfigError([Problem(str(path), "is not YAML")]) from None
     if given is None and may_be_empty:
@@ -65,7 +66,8 @@ def parse(path: Path, *, may_be_empty: bool = False) -> Parsed:
         raise ConfigError([Problem(str(path), "is empty; it needs at least version, server, jwt")])
     if not isinstance(given, dict):
         raise ConfigError([Problem(str(path), "must be a mapping, not a list or a string")])
-    return Parsed(given, root, tuple(_merge_warnings(path, values.merges)))
+    duplicates = (_problem(path, error) for error in values.duplicates)
+    return Parsed(given, root, tuple(_merge_warnings(path, values.merges)), tuple(duplicates))
 
 
 def _merge_warnings(path: Path, merges: Sequence[yaml_core.Node]) -> Iterator[str]:
@@ -79,6 +81,10 @@ def _merge_warnings(path: Path, merges: Sequence[yaml_core.Node]) -> Iterator[st
 def _named(key: object) -> str:
     """Return how a message names a key: only a known key is quoted, as another may be a secret."""
     return f" {key!r}" if key in json_schema.known_keys() else ""
+
+
+def _problem(path: Path, error: yaml.MarkedYAMLError) -> Problem:
+    return Problem(_location(path, error.problem_mark), _message(error))
 
 
 def _location(path: Path, mark: yaml.Mark | None) -> str:

@@ -14,7 +14,7 @@ from zope.interface.interface import InterfaceClass
 from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
 from authotron.config.check import Config
-from authotron.config.schema import File
+from authotron.config.schema import File, JwtConfig
 from authotron.daemon import plugin_contract
 from authotron.gateway import credentials, decisions, outcomes
 from authotron.gateway.authentication import Authenticator
@@ -22,6 +22,7 @@ from authotron.gateway.forwarded import Forwarding
 from authotron.gateway.gateway import Gateway
 from authotron.gateway.identity_check import IdentityCheck
 from authotron.jose import minter
+from authotron.jose.minter import Minter
 from authotron.limits.descriptors import connection_limiter
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import UNIX
@@ -62,10 +63,8 @@ def compose(
     augmenters: list[IAugmenter] = [
         *_built(IAugmenter, "augmenters", config.augmenters, worlds, problems)
     ]
-    if problems:
-        with config.origins.locating():
-            raise ConfigError(problems)
-    signer = minter.make(file.jwt, world.clock)
+    with config.origins.locating():
+        signer = _minter(file.jwt, world, problems)
     tokens = _tokens(config, world, store)
     owners = Owners(providers, world.clock, file.tokens.users, world.memory)
     own = TokenProvider(tokens, owners, world.clock)
@@ -158,6 +157,21 @@ def _build_plugin(interface: InterfaceClass, kind: str, at: str, config: Any, wo
         reason = f"building plugin {config.type!r} failed: {type(defect).__name__}"
         raise ConfigError([Problem(at, reason)]) from None
     return plugin
+
+
+def _minter(config: JwtConfig, world: World, problems: Sequence[Problem]) -> Minter:
+    """
+    Build the minter, unless there are problems.
+
+    @raise ConfigError: there are problems; those of the keys are added.
+    """
+    try:
+        built = minter.make(config, world.clock)
+    except ConfigError as error:
+        raise ConfigError([*problems, *error.problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    return built
 
 
 def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenService | None:

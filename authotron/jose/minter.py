@@ -26,7 +26,7 @@ from authotron.jose.keys import (
     thumbprint,
 )
 from authotron.model.authentication import Authentication
-from authotron.model.errors import Rejected
+from authotron.model.errors import ConfigError, Problem, Rejected
 from authotron.model.identity import Identity
 
 _ID_BYTES, _ID_LETTERS = 12, 16
@@ -195,12 +195,23 @@ def make(config: JwtConfig, clock: IReactorTime) -> Minter:
     """
     private: PrivateKey | None = None
     public: dict[str, PublicKey] = {}
+    problems: list[Problem] = []
     if config.alg != "HS256" and config.key_file is not None:
-        private = private_key(config.alg, config.key_file, "jwt.key_file")
-        public[config.kid or thumbprint(private.public_key())] = private.public_key()
+        try:
+            private = private_key(config.alg, config.key_file, "jwt.key_file")
+        except ConfigError as error:
+            problems += error.problems
+        else:
+            public[config.kid or thumbprint(private.public_key())] = private.public_key()
     for place, path in enumerate(config.previous_key_files):
-        key = public_key(path, f"jwt.previous_key_files[{place}]")
-        public[thumbprint(key)] = key
+        try:
+            key = public_key(path, f"jwt.previous_key_files[{place}]")
+        except ConfigError as error:
+            problems += error.problems
+        else:
+            public[thumbprint(key)] = key
+    if problems:
+        raise ConfigError(problems)
     audience = list(config.aud) if isinstance(config.aud, tuple) else config.aud
     secret = config.secret.get_secret_value() if config.secret else ""
     return Minter(

@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from authotron.config.problems import require_none
 from authotron.config.section import (
     NonEmptyStr,
     Seconds,
@@ -145,16 +146,19 @@ class Connectivity(TrustConfig):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Connectivity:
+        require_none(("", why) for why in self._contradictions())
+        return self
+
+    def _contradictions(self) -> Iterator[str]:
         if self.tls in ("none", "starttls") and any(u.startswith("ldaps:") for u in self.uri):
-            raise ValueError(f"tls: {self.tls} contradicts ldaps://")
+            yield f"tls: {self.tls} contradicts ldaps://"
         if self.bind_dn and self.ldap_password is None:
-            raise ValueError("bind_dn needs ldap_password")
-        if self.bind_dn and not self._password():
-            raise ValueError(
+            yield "bind_dn needs ldap_password"
+        elif self.bind_dn and not self._password():
+            yield (
                 "ldap_password is empty; servers treat this as an anonymous bind: for anonymous "
                 'searches, write bind_dn: ""'
             )
-        return self
 
     def _password(self) -> str:
         return "" if self.ldap_password is None else self.ldap_password.get_secret_value()

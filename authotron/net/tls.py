@@ -6,6 +6,7 @@ server.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -25,7 +26,9 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron.config.problems import require_none
 from authotron.config.section import FilePath, Section
+from authotron.config.sources import unreadable
 from authotron.net.certificates import Untrusted, check, literal_address
 from authotron.net.rejections import describe_rejection
 
@@ -63,9 +66,8 @@ class TrustConfig(Section):
 
     @model_validator(mode="after")
     def _usable_files(self) -> Self:
-        if (self.client_certificate_file is None) != (self.client_key_file is None):
-            raise ValueError("set both client_certificate_file and client_key_file, or neither")
-        self.trust()
+        keys = ("ca_file", "client_certificate_file", "client_key_file")
+        require_none(_problems_of_files(self, *keys))
         return self
 
     def trust(self) -> Trust:
@@ -96,13 +98,12 @@ class DatabaseTlsConfig(Section):
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
-        if (self.tls_certificate_file is None) != (self.tls_key_file is None):
-            raise ValueError("set both tls_certificate_file and tls_key_file, or neither")
-        if not self.tls:
-            for key in ("tls_ca_file", "tls_certificate_file"):
-                if getattr(self, key) is not None:
-                    raise ValueError(f"{key} has no effect without tls: true")
-        self.verifier()
+        keys = ("tls_ca_file", "tls_certificate_file", "tls_key_file")
+        if self.tls:
+            require_none(_problems_of_files(self, *keys))
+        else:
+            given = [key for key in keys if getattr(self, key) is not None]
+            require_none((key, "has no effect without tls: true") for key in given)
         return self
 
     def verifier(self) -> Verifier | None:
@@ -116,6 +117,28 @@ class DatabaseTlsConfig(Section):
             return None
         trust = load(self.tls_ca_file, self.tls_certificate_file, self.tls_key_file)
         return Verifier(trust, "tls_ca_file")
+
+
+def _problems_of_files(
+    config: Section, ca: str, certificate: str, key: str
+) -> Iterator[tuple[str, str]]:
+    """
+    Yield the problems of the files that three keys of a section name.
+
+    @param ca: the key that names trusted certificates.
+    @param certificate: the key that names a client certificate.
+    @param key: the key that names the key of the client certificate.
+    """
+    files: dict[str, Path | None] = {each: getattr(config, each) for each in (ca, certificate, key)}
+    missing = {each: why for each, path in files.items() if path and (why := unreadable(path))}
+    yield from missing.items()
+    if (files[certificate] is None) != (files[key] is None):
+        yield "", f"set both {certificate} and {key}, or neither"
+    elif not missing:
+        try:
+            load(*files.values())
+        except ValueError as error:
+            yield "", str(error)
 
 
 def load(ca: Path | None, certificate: Path | None, key: Path | None) -> Trust:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, Self
 
 from attrs import define, field
@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from authotron.config.plugins import PluginConfig
+from authotron.config.problems import require_none
 from authotron.config.section import FilePath, NonEmptyStrs, Secret
 from authotron.jose import (
     jwk,
@@ -126,43 +127,53 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
 
     @model_validator(mode="after")
     def _check_keys(self) -> Self:
-        self._check_key_files()
+        require_none((*self._problems_of_sources(), *self._problems_of_algorithms()))
+        return self
+
+    @model_validator(mode="after")
+    def _check_key_files(self) -> Self:
+        require_none(self._problems_of_files())
+        return self
+
+    def _problems_of_sources(self) -> Iterator[tuple[str, str]]:
         places = (self.cert_uri, self.jwks_file, self.issuer, self.secret)
         if all(each is None for each in places):
-            raise ValueError("cert_uri is missing (or issuer, jwks_file or secret)")
+            yield "", "cert_uri is missing (or issuer, jwks_file or secret)"
+        if self.jwks_file is not None and self.cert_uri is not None:
+            yield "", "give one of cert_uri and jwks_file, not both"
+        fetches = self.cert_uri is not None or self._discovers_keys
+        if not fetches and (self.token_file or self.headers_file):
+            yield "", "token_file and headers_file have no effect without a key set URL"
+        if self._discovers_keys:
+            try:
+                urls.check_url(str(self.issuer))
+            except ValueError as error:
+                yield "issuer", str(error)
+
+    def _problems_of_algorithms(self) -> Iterator[tuple[str, str]]:
         known = (*jwk.ALGORITHMS, *(_SHARED if self.secret else ()))
         for place, each in enumerate(self.algorithms):
             if each not in known:
-                raise ValueError(f"algorithms[{place}] is not one of {', '.join(known)}")
+                yield "", f"algorithms[{place}] is not one of {', '.join(known)}"
         if self.secret is not None:
             size = len(self.secret.get_secret_value().encode())
-            for each in _SHARED.keys() & self.algorithms or ("HS256",):
+            for each in sorted(_SHARED.keys() & self.algorithms) or ("HS256",):
                 if size < _SHARED[each]:
-                    raise ValueError(
-                        f"secret is shorter than the {_SHARED[each]} bytes of {each} (RFC 7518)"
-                    )
-        if self._discovers_keys:
-            urls.check_url(str(self.issuer))
-        return self
+                    why = f"is shorter than the {_SHARED[each]} bytes of {each} (RFC 7518)"
+                    yield "secret", why
 
-    def _check_key_files(self) -> None:
-        """
-        Read the configured files, which are read again later, so that mistakes are reported at the
-        start.
-
-        @raise ValueError: a configured file cannot be read, is malformed, or has no effect.
-        """
-        try:
-            if self.jwks_file is not None:
-                if self.cert_uri is not None:
-                    raise ValueError("give one of cert_uri and jwks_file, not both")
-                KeySetFile(self.jwks_file).load()
-            self.request_headers().load()
-        except Unavailable as problem:
-            raise ValueError(str(problem)) from None
-        fetches = self.cert_uri is not None or self._discovers_keys
-        if not fetches and (self.token_file or self.headers_file):
-            raise ValueError("token_file and headers_file have no effect without a key set URL")
+    def _problems_of_files(self) -> Iterator[tuple[str, str]]:
+        """Read the configured files, which are read again later, to report mistakes at once."""
+        loads: list[tuple[str, Callable[[], object]]] = []
+        if self.jwks_file is not None:
+            loads.append(("jwks_file", KeySetFile(self.jwks_file).load))
+        loads.append(("token_file", RequestHeaders(self.token_file, None).load))
+        loads.append(("headers_file", RequestHeaders(None, self.headers_file).load))
+        for key, load in loads:
+            try:
+                load()
+            except Unavailable as problem:
+                yield key, str(problem)
 
     @property
     def _discovers_keys(self) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
+from authotron.config.problems import require_none
 from authotron.net.redis_addresses import is_host
 
 _EFFECTIVE = (
@@ -73,36 +75,30 @@ def check_uri(uri: str) -> None:
         )
     if not uri.startswith("mongodb://"):
         raise ValueError("must begin with mongodb://")
-    _check_options(uri)
+    # The driver opens files that options name, so it parses only a URI with good options.
+    require_none(("", why) for why in _problems_of_options(uri))
     try:
         parsed = parse_uri(uri)
     except (PyMongoError, ValueError, OSError):
         raise ValueError("is not a valid MongoDB URI") from None
-    _check_parts(parsed)
+    require_none(("", why) for why in _problems_of_parts(parsed))
 
 
-def _check_options(uri: str) -> None:
-    """
-    Check the options of a MongoDB URI before the driver parses the URI, because the driver opens
-    files that options name.
-    """
+def _problems_of_options(uri: str) -> Iterator[str]:
     for option in filter(None, uri.partition("?")[2].replace(";", "&").split("&")):
         name, _, value = option.partition("=")
         lower = name.lower()
         if lower in _OF_THE_SECTION:
-            raise ValueError(f"{_shown(name)} has no effect in the URI; {_OF_THE_SECTION[lower]}")
-        if lower not in {each.lower() for each in _EFFECTIVE}:
-            raise ValueError(
+            yield f"{_shown(name)} has no effect in the URI; {_OF_THE_SECTION[lower]}"
+        elif lower not in {each.lower() for each in _EFFECTIVE}:
+            yield (
                 f"{_shown(name)} has no effect; remove it (options that have one: "
                 f"{', '.join(_EFFECTIVE)})"
             )
-        allowed = _ONLY.get(lower)
-        if allowed is not None and value not in allowed:
-            raise ValueError(f"{name} must be {' or '.join(allowed)}")
-        if lower == "w" and value == "0":
-            raise ValueError(
-                "w must not be 0, since MongoDB would not confirm that API tokens are stored"
-            )
+        elif (allowed := _ONLY.get(lower)) is not None and value not in allowed:
+            yield f"{name} must be {' or '.join(allowed)}"
+        elif lower == "w" and value == "0":
+            yield "w must not be 0, since MongoDB would not confirm that API tokens are stored"
 
 
 def _shown(name: str) -> str:
@@ -110,13 +106,13 @@ def _shown(name: str) -> str:
     return name if name.isascii() and name.replace("_", "").isalnum() else "an option"
 
 
-def _check_parts(parsed: Any) -> None:
+def _problems_of_parts(parsed: Any) -> Iterator[str]:
     if parsed["username"] and not parsed["password"]:
-        raise ValueError("has a user but no password; the driver would ignore the user")
+        yield "has a user but no password; the driver would ignore the user"
     if parsed["collection"]:
-        raise ValueError("has a collection, which has no effect; set store.tokens_collection")
+        yield "has a collection, which has no effect; set store.tokens_collection"
     for host, _ in parsed["nodelist"]:
         if host.startswith("/"):
-            raise ValueError("has a UNIX socket, which is not supported")
-        if not is_host(host):
-            raise ValueError("has a host that is neither a name nor an address")
+            yield "has a UNIX socket, which is not supported"
+        elif not is_host(host):
+            yield "has a host that is neither a name nor an address"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import define, field
@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
 
 from authotron.config.plugins import StoreConfig
+from authotron.config.problems import require_none
 from authotron.config.section import (
     NonEmptyStr,
     NonEmptyStrs,
@@ -120,19 +121,22 @@ class Config(StoreConfig, DatabaseTlsConfig):
 
     @model_validator(mode="after")
     def _check_address(self) -> Config:
+        require_none(self._problems_of_address())
+        return self
+
+    def _problems_of_address(self) -> Iterator[tuple[str, str]]:
         given = self.model_fields_set
         if self.sentinels and self.sentinel_service is None:
-            raise ValueError("sentinels need sentinel_service, the name of the monitored primary")
+            yield "", "sentinels need sentinel_service, the name of the monitored primary"
         if self.sentinels and given & {"host", "port"}:
-            raise ValueError("host and port have no effect with sentinels, which name the primary")
+            yield "", "host and port have no effect with sentinels, which name the primary"
         for key in ("sentinel_service", "sentinel_username", "sentinel_password"):
             if getattr(self, key) is not None and not self.sentinels:
-                raise ValueError(f"{key} has no effect without sentinels")
+                yield key, "has no effect without sentinels"
         if self.host.startswith("/") and "port" in given:
-            raise ValueError("port has no effect with a UNIX socket (host)")
+            yield "port", "has no effect with a UNIX socket (host)"
         if self.host.startswith("/") and self.tls:
-            raise ValueError("tls has no effect with a UNIX socket (host)")
-        return self
+            yield "tls", "has no effect with a UNIX socket (host)"
 
 
 @implementer(IChecksPepper)

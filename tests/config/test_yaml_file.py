@@ -54,9 +54,9 @@ class FileTests(ConfigCase):
             ("CANARY", "must be a mapping"),
         ):
             with self.subTest(text[:40]):
-                [problem] = self.problems(text)
-                self.assertIn(part, problem)
-                self.assertNotIn("CANARY", problem)
+                problems = self.problems(text)
+                self.assertIn(part, problems[0])
+                self.assertNotIn("CANARY", str(problems))
 
     def test_alias_cannot_refer_to_itself_O_YAML(self) -> None:
         """An alias inside its own anchor is a problem."""

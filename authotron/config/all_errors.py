@@ -1,0 +1,195 @@
+"""
+Find all errors of a configuration section.
+
+Pydantic ends early: after a secret that cannot be read the other keys are not validated, and the
+validators of a whole section run only if all its keys are valid, until the first of them fails.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from types import SimpleNamespace, new_class
+from typing import Any
+
+from attrs import define, field
+from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from authotron.config.fields import nested_section
+from authotron.config.problems import OF_KEY, Problems
+from authotron.model.errors import Location
+
+_WORD = re.compile(r"\w+")
+
+_MOST_READINGS = 100
+"""Maximum number of times that one section is read, each time without the invalid keys."""
+
+
+def find_all(
+    section: type[BaseModel], given: object, error: ValidationError, context: Mapping[str, Any]
+) -> list[ErrorDetails]:
+    """
+    Return all errors of a section and of the sections inside it.
+
+    @param error: the error that validating the whole section raised.
+    """
+    found = {_identity(each): each for each in _details(error)}
+    with suppress(Exception):  # a plugin's validator that fails here must not hide the known errors
+        for each in _errors(section, given, context):
+            found.setdefault(_identity(each), each)
+    locations = [location_of(each) for each in found.values()]
+    return [each for each in found.values() if not _is_consequence(each, locations)]
+
+
+def location_of(error: ErrorDetails) -> Location:
+    """
+    Return the location of an error; if the validator of a whole section names a key, include the
+    key.
+    """
+    is_of_key = error["type"] == OF_KEY
+    return (*error["loc"], str(error.get("ctx", {}).get("key"))) if is_of_key else error["loc"]
+
+
+def _identity(error: ErrorDetails) -> tuple[Location, str]:
+    return location_of(error), error["msg"]
+
+
+def _is_consequence(error: ErrorDetails, locations: list[Location]) -> bool:
+    """Whether an error is only that a list lacks the items which are invalid themselves."""
+    size = len(error["loc"])
+    return error["type"] == "too_short" and any(
+        len(each) > size and each[:size] == error["loc"] for each in locations
+    )
+
+
+def _errors(
+    section: type[BaseModel], given: object, context: Mapping[str, Any]
+) -> Iterator[ErrorDetails]:
+    if isinstance(given, dict):
+        reading = _Reading(section, dict(given), context)
+        instance = reading.read()
+        yield from reading.errors
+        yield from _errors_inside(section, given, context)
+        if instance is not None:
+            yield from reading.validator_errors(instance)
+
+
+def _errors_inside(
+    section: type[BaseModel], given: Mapping[Any, Any], context: Mapping[str, Any]
+) -> Iterator[ErrorDetails]:
+    """Yield the errors of the sections inside another section."""
+    for key, value in given.items():
+        inner = nested_section(section, key) if isinstance(key, str) else None
+        if inner is None:
+            continue
+        items = value if isinstance(value, list) else [value]
+        for place, item in enumerate(items):
+            at = (key, place) if isinstance(value, list) else (key,)
+            for each in _errors(inner, item, context):
+                yield {**each, "loc": (*at, *each["loc"])}
+
+
+@define
+class _Reading:
+    """
+    Reads a section again and again without the keys that were found to be invalid.
+
+    @ivar invalid: the invalid keys; they may be missing.
+    """
+
+    section: type[BaseModel]
+    left: dict[Any, Any] = field(repr=False)
+    context: Mapping[str, Any] = field(repr=False)
+    invalid: set[str] = field(factory=set, init=False)
+    errors: list[ErrorDetails] = field(factory=list, init=False)
+
+    def read(self) -> BaseModel | None:
+        """Return the section without its invalid keys, or C{None} if it stays invalid."""
+        for _ in range(_MOST_READINGS):
+            try:
+                return self._lenient().model_validate(self.left, context=self.context)
+            except ValidationError as error:
+                self.errors += _details(error)
+            keys = {str(at[0]) for each in self.errors if (at := location_of(each))}
+            if keys <= self.invalid:
+                break
+            self.invalid |= keys | {*map(_untwinned, keys)}
+            self.left = {
+                key: value
+                for key, value in self.left.items()
+                if not {str(key), _untwinned(str(key))} & self.invalid
+            }
+        return None
+
+    def _lenient(self) -> type[BaseModel]:
+        """Return the section without validators of the whole section, and with optional keys."""
+        keys = self.invalid & self.section.model_fields.keys()
+        names: dict[str, Any] = {key: Field(default=None, repr=False) for key in keys}
+        for name in _after(self.section):
+            names[name] = model_validator(mode="after")(lambda self: self)
+        names["__annotations__"] = dict.fromkeys(keys, Any)
+        names["__module__"] = self.section.__module__
+        made = new_class(self.section.__name__, (self.section,), {}, lambda own: own.update(names))
+        assert issubclass(made, BaseModel)
+        return made
+
+    def validator_errors(self, instance: BaseModel) -> Iterator[ErrorDetails]:
+        """
+        Yield the errors of all validators of the whole section.
+
+        Errors that mention an invalid key are left out, as the absence of the key may be their
+        cause.
+        """
+        info = SimpleNamespace(context=self.context)
+        for validate in _after(self.section).values():
+            takes_info = len(inspect.signature(validate).parameters) > 1
+            try:
+                validate(instance, info) if takes_info else validate(instance)
+            except (ValueError, PydanticCustomError) as error:
+                yield from (each for each in _raised(error) if not self._is_caused(each))
+            except (AttributeError, TypeError, AssertionError):
+                continue  # the value that is missing is the cause
+
+    def _is_caused(self, error: ErrorDetails) -> bool:
+        words = {*_WORD.findall(error["msg"]), *map(str, location_of(error))}
+        return not self.invalid.isdisjoint(words | {*map(_untwinned, words)})
+
+
+def _after(section: type[BaseModel]) -> dict[str, Any]:
+    """Return the validators of a whole section that run after those of its keys."""
+    known = section.__pydantic_decorators__.model_validators
+    return {name: each.func for name, each in known.items() if each.info.mode == "after"}
+
+
+def _details(error: ValidationError) -> list[ErrorDetails]:
+    found: list[ErrorDetails] = []
+    for each in error.errors(include_url=False, include_input=False):
+        raised = each.get("ctx", {}).get("error")
+        if isinstance(raised, ValueError):
+            found += [{**one, "loc": (*each["loc"], *one["loc"])} for one in _raised(raised)]
+        else:
+            found.append(each)
+    return found
+
+
+def _raised(error: ValueError | PydanticCustomError) -> Iterator[ErrorDetails]:
+    """Yield the errors that an exception of a validator stands for, in the form of pydantic."""
+    if isinstance(error, PydanticCustomError):
+        yield _detail(error.type, error.message(), error.context or {})
+    elif isinstance(error, Problems):
+        for key, why in error.found:
+            yield _detail(OF_KEY, why, {"key": key}) if key else _detail("value_error", why)
+    else:
+        yield _detail("value_error", str(error))
+
+
+def _detail(kind: str, message: str, context: Mapping[str, Any] | None = None) -> ErrorDetails:
+    return {"type": kind, "loc": (), "msg": message, "input": None, "ctx": dict(context or {})}
+
+
+def _untwinned(key: str) -> str:
+    """Return a key without the ending that makes the key a twin of a secret."""
+    return re.sub("_(file|env)$", "", key)
