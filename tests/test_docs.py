@@ -77,7 +77,9 @@ def is_elsewhere(key: object, value: object) -> bool:
 def secret_files(content: Any) -> Iterator[str]:
     """The files beside the configuration that it names."""
     for key, value in content.items() if isinstance(content, dict) else enumerate(content):
-        if isinstance(value, (dict, list)):
+        if isinstance(value, list) and str(key).endswith("_files"):
+            yield from value
+        elif isinstance(value, (dict, list)):
             yield from secret_files(value)
         elif str(key).endswith("_file"):
             yield str(value)

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from authotron import __version__
+from authotron.config.page import Page
 from authotron.config.problems import of_key, require_none
 from authotron.config.section import (
     FilePath,
@@ -356,6 +357,7 @@ class File(Section):
     logging: LoggingConfig = Field(
         default_factory=LoggingConfig, description="what is logged, and in which format"
     )
+    page: Page = Field(default_factory=Page, description="what the pages for people say")
     include_legacy_headers: bool = Field(
         default=False, description="also answer with X-Auth-Username, X-Auth-Realm and X-Auth-Roles"
     )

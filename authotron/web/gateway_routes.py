@@ -145,8 +145,9 @@ class GatewayRoutes:
         try:
             found = await self._authentication(request)
         except EarlyReply as end:
-            raise EarlyReply(pages.for_browser(request, end.reply)) from None
-        return replies.whoami(found.identity)
+            page = self._serving.gateway.config.file.page
+            raise EarlyReply(pages.for_browser(request, end.reply, page)) from None
+        return pages.readable(request, replies.whoami(found.identity))
 
     @route(app, "/token", "GET")
     async def make_token_by_get(self, request: Request) -> Reply:
@@ -195,19 +196,21 @@ class GatewayRoutes:
         return address or str(getattr(request.client, "host", "unix"))
 
     @route(app, "/providers", "GET")
-    def providers(self, _request: Request) -> Reply:
+    def providers(self, request: Request) -> Reply:
         providers = self._serving.gateway.authenticator.providers
-        return replies.public_json({"providers": _plugins_as_json(providers)})
+        found = replies.public_json({"providers": _plugins_as_json(providers)})
+        return pages.readable(request, found)
 
     @route(app, "/augmenters", "GET")
-    def augmenters(self, _request: Request) -> Reply:
+    def augmenters(self, request: Request) -> Reply:
         augmenters = self._serving.gateway.authenticator.augmenters
-        return replies.public_json({"augmenters": _plugins_as_json(augmenters)})
+        found = replies.public_json({"augmenters": _plugins_as_json(augmenters)})
+        return pages.readable(request, found)
 
     @route(app, "/.well-known/jwks.json", "GET")
-    def jwks(self, _request: Request) -> Reply:
+    def jwks(self, request: Request) -> Reply:
         keys = self._serving.gateway.minter.jwks
-        return replies.public_json(keys, _FOR_FIVE_MINUTES)
+        return pages.readable(request, replies.public_json(keys, _FOR_FIVE_MINUTES))
 
     @route(app, "/health", "GET")
     def health(self, _request: Request) -> Reply:
@@ -219,8 +222,12 @@ class GatewayRoutes:
             (provider.realm, provider.scheme.capitalize())
             for provider in self._serving.gateway.authenticator.providers
         )
-        address = pages.address(request)
-        page = _home().render(version=__version__, logins=list(logins), address=address)
+        page = _home().render(
+            version=__version__,
+            logins=list(logins),
+            address=pages.address(request),
+            page=self._serving.gateway.config.file.page,
+        )
         return replies.page_reply(200, page.encode(), *pages.POLICY, replies.NO_STORE)
 
     @route(app, "/logo.svg", "GET")

@@ -16,7 +16,7 @@ from authotron.gateway.gateway import LiveGateway
 from authotron.model.errors import Unavailable
 from authotron.plugin.interfaces import IReachable
 from authotron.telemetry.metrics import Part
-from authotron.web import replies
+from authotron.web import pages, replies
 from authotron.web.replies import Reply, text_reply
 from authotron.web.request import Request
 from authotron.web.routing import handle_errors, route
@@ -26,6 +26,14 @@ _TIMEOUT = 2.0
 Seconds for which C{/ready} waits for a plugin to check that its remote
 service can be reached.
 """
+
+
+_ADDRESSES = {
+    "/metrics": "metrics for Prometheus",
+    "/ready": "whether the gateway accepts requests, and which remote services it reaches",
+    "/health": "whether the process runs",
+}
+"""What the pages of the metrics port are for, by their paths."""
 
 
 class IStatus(Protocol):
@@ -63,9 +71,14 @@ class OperationsRoutes:
         return replies.HEALTHY
 
     @route(app, "/ready", "GET")
-    async def ready(self, _request: Request) -> Reply:
+    async def ready(self, request: Request) -> Reply:
         content = await self._status.readiness()
-        return replies.readiness(content, ready=content["ready"])
+        found = replies.readiness(content, ready=content["ready"])
+        return pages.readable(request, found)
+
+    @route(app, "/", "GET")
+    def addresses(self, request: Request) -> Reply:
+        return pages.operations(request, _ADDRESSES)
 
 
 @define(eq=False)

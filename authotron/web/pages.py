@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Mapping
 from html import escape
 
+from authotron.config.page import Page
 from authotron.model.hosts import is_loopback
-from authotron.web.replies import NO_STORE, Header, Reply, page_reply
+from authotron.web.replies import NO_STORE, Header, Reply, bytes_reply, page_reply, text_reply
 from authotron.web.request import Request
 
 _HOST = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -36,8 +39,13 @@ _PAGE = """<!doctype html>
 body {{ font: 16px/1.6 system-ui, sans-serif; max-width: 34rem; margin: 4rem auto;
   padding: 0 1rem }}
 </style></head>
-<body><h1>{title}</h1><p>{text}</p><p><a href="/">Start page</a></p></body></html>
+<body><h1>{title}</h1>{text}</body></html>
 """
+
+_START_PAGE = '<p><a href="/">Start page</a></p>'
+
+_TOOLS = ("curl/", "wget/", "httpie/", "xh/")
+"""Beginnings of C{User-Agent}, in lower case, of programs with which people read answers."""
 
 
 def address(request: Request) -> str:
@@ -60,15 +68,53 @@ def address(request: Request) -> str:
     return f"{scheme}://{host}"
 
 
-def for_browser(request: Request, reply: Reply) -> Reply:
-    """Return an error as a page if the client is a browser; else the reply as it is."""
+def for_browser(request: Request, reply: Reply, page: Page | None = None) -> Reply:
+    """
+    Return an error as a page if the client is a browser; else the reply as it is.
+
+    @param page: names the contact that a 401 shows.
+    """
     known = _ERRORS.get(reply.status)
     if known is None or not prefers_html(request):
         return reply
     title, text = map(escape, known)
     kept = [each for each in reply.headers if each[0] not in (b"Content-Type", NO_STORE[0])]
-    body = _PAGE.format(title=title, text=text).encode()
+    whole = f"<p>{text}</p>{_contact(page)}{_START_PAGE}"
+    body = _PAGE.format(title=title, text=whole).encode()
     return page_reply(reply.status, body, *kept, (b"Vary", b"Accept"), NO_STORE, *POLICY)
+
+
+def _contact(page: Page | None) -> str:
+    if page is None or page.contact is None:
+        return ""
+    contact = escape(page.contact)
+    if page.contact_link:
+        contact = f'<a href="{escape(page.contact_link)}">{contact}</a>'
+    return f"<p>Contact: {contact}</p>"
+
+
+def operations(request: Request, addresses: Mapping[str, str]) -> Reply:
+    """List the addresses of the metrics port: a page for browsers, else lines of text."""
+    varies = (b"Vary", b"Accept")
+    if not prefers_html(request):
+        lines = "".join(f"{path}  {what}\n" for path, what in addresses.items())
+        return text_reply("text/plain; charset=utf-8", lines.encode(), varies)
+    items = "".join(
+        f'<li><a href="{path}">{path}</a>: {escape(what)}</li>' for path, what in addresses.items()
+    )
+    body = _PAGE.format(title="authotron", text=f"<ul>{items}</ul>").encode()
+    return page_reply(200, body, varies, *POLICY)
+
+
+def readable(request: Request, reply: Reply) -> Reply:
+    """Return a JSON reply with indentation if a person reads it, by a browser or a tool."""
+    agent = _value(request, b"User-Agent")
+    if not (prefers_html(request) or agent.startswith(_TOOLS)):
+        return reply
+    body = json.dumps(json.loads(reply.body), indent=2, ensure_ascii=True).encode() + b"\n"
+    kept = [each for each in reply.headers if each[0] != b"Content-Type"]
+    varies = (b"Vary", b"Accept, User-Agent")
+    return bytes_reply(reply.status, "application/json", body, *kept, varies)
 
 
 def prefers_html(request: Request) -> bool:

@@ -106,7 +106,12 @@ def json_reply(status: int, content: Any, *headers: Header) -> Reply:
 
 def text_reply(content_type: str, body: bytes, *headers: Header) -> Reply:
     """Build a reply of another content type than JSON."""
-    return _reply(200, ((b"Content-Type", content_type.encode()), *headers), body)
+    return bytes_reply(200, content_type, body, *headers)
+
+
+def bytes_reply(status: int, content_type: str, body: bytes, *headers: Header) -> Reply:
+    """Build a reply from a body that is encoded already."""
+    return _reply(status, ((b"Content-Type", content_type.encode()), *headers), body)
 
 
 def page_reply(status: int, body: bytes, *headers: Header) -> Reply:

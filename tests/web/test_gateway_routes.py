@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jwt
@@ -11,8 +12,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from authotron.config import section
+from authotron.config.page import Page
 from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.authentication import Authentication
+from authotron.model.errors import ConfigError
 from authotron.model.identity import Credential, Identity
 from authotron.model.request import RequestContext
 from authotron.plugin.interfaces import Affinity, IProvider
@@ -243,6 +247,59 @@ class OthersTests(SynchronousTestCase):
                 self.assertEqual(
                     answer.headers.get("www-authenticate"), page.headers.get("www-authenticate")
                 )
+
+    def test_page_of_the_operator(self) -> None:
+        """Title, contact and links of the operator stand in the home page, escaped."""
+        page = {
+            "title": "Gate <1>",
+            "contact": "help@example.org",
+            "links": {"Docs & more": "https://docs.example.org/?a=1&b=2", "Who": "/whoami"},
+        }
+        body = InMemoryGateway({"page": page}).ask("GET /").body.decode()
+        self.assertIn("<title>Gate &lt;1&gt;</title>", body)
+        self.assertIn("<h1>Gate &lt;1&gt;</h1>", body)
+        self.assertIn('<a href="mailto:help@example.org">help@example.org</a>', body)
+        link = '<a href="https://docs.example.org/?a=1&amp;b=2">Docs &amp; more</a>'
+        self.assertIn(link, body)
+        self.assertNotIn("More", self.gateway.ask("GET /").body.decode())
+
+    def test_contact_on_the_page_of_a_refusal(self) -> None:
+        """A browser that is refused reads whom to ask, escaped."""
+        browser: dict[str, Any] = {"Accept": "text/html"}
+        for contact, shown in (
+            ("help@example.org", '<a href="mailto:help@example.org">help@example.org</a>'),
+            ("https://x.example/?a&b", '<a href="https://x.example/?a&amp;b">'),
+            ("room <5>", "Contact: room &lt;5&gt;"),
+            ("javascript:x@y", "Contact: javascript:x@y"),
+        ):
+            gateway = InMemoryGateway({"page": {"contact": contact}})
+            self.assertIn(shown, gateway.ask("GET /whoami", **browser).body.decode())
+            self.assertIn(shown, gateway.ask("GET /").body.decode())
+
+    def test_links_run_nothing(self) -> None:
+        """A link that is no URL and no path is a mistake: a browser could run it as a script."""
+        for target in ("javascript:alert(1)", "//x.example", "data:text/html,x", "x", "http://"):
+            with self.subTest(target):
+                error = self.assertRaises(ConfigError, section.read, Page, {"links": {"a": target}})
+                self.assertIn("must be a URL", str(error))
+
+    def test_json_for_people(self) -> None:
+        """Browsers and curl get JSON with indentation; other clients get the bytes as ever."""
+        for path in ("/providers", "/augmenters", "/whoami", "/.well-known/jwks.json"):
+            compact = self.gateway.ask(f"GET {path}", Authorization=ALICE)
+            self.assertEqual(compact.body, json.dumps(compact.json()).encode())
+            agents: list[dict[str, Any]] = [
+                {"User_Agent": "curl/8.5.0"},
+                {"Accept": "text/html,*/*"},
+            ]
+            for fields in agents:
+                with self.subTest(path, fields=fields):
+                    answer = self.gateway.ask(f"GET {path}", Authorization=ALICE, **fields)
+                    self.assertTrue(answer.body.startswith(b"{\n  "))
+                    self.assertEqual(answer.json(), compact.json())
+                    kept = {**compact.headers, "content-length": str(len(answer.body))}
+                    varies = {"vary": "Accept, User-Agent"}
+                    self.assertEqual(answer.headers, {**kept, **varies})
 
     def test_assets(self) -> None:
         """The logo and the icon are served."""

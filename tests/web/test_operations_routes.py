@@ -50,6 +50,22 @@ class OperationsTests(SynchronousTestCase):
         self.assertEqual((answer.status, part["reachable"]), (200, False))
         self.assertEqual(part["reason"], "connection refused")
 
+    def test_addresses(self) -> None:
+        """C{/} lists the addresses of the port, as a page for browsers."""
+        answer = self.gateway.ask("GET /", self.gateway.operations)
+        self.assertEqual(answer.headers["content-type"], "text/plain; charset=utf-8")
+        paths = [line.split()[0] for line in answer.body.decode().splitlines()]
+        self.assertEqual(paths, ["/metrics", "/ready", "/health"])
+        page = self.gateway.ask("GET /", self.gateway.operations, Accept="text/html")
+        for path in paths:
+            self.assertIn(f'<a href="{path}">', page.body.decode())
+        self.assertIn("default-src 'none'", page.headers["content-security-policy"])
+
+    def test_ready_for_people(self) -> None:
+        """Curl gets C{/ready} with indentation."""
+        answer = self.gateway.ask("GET /ready", self.gateway.operations, User_Agent="curl/8.5.0")
+        self.assertTrue(answer.body.startswith(b'{\n  "ready": true'))
+
     def test_stopping(self) -> None:
         """A gateway that is stopping is not ready."""
         self.gateway.serving.stopping = True

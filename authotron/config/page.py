@@ -1,0 +1,44 @@
+"""The section C{page}: what the pages for people say about the operator."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from authotron.config.section import NonEmptyStr, Section
+
+_LINK = re.compile(r"(?:https?://[^\s/?#][^\s]*|mailto:[^\s]+@[^\s]+|/(?!/)[^\s]*)")
+
+
+def _check_link(text: str) -> str:
+    if _LINK.fullmatch(text) is None:
+        raise ValueError("must be a URL with http or https, a mailto: address, or a path with /")
+    return text
+
+
+Link = Annotated[str, AfterValidator(_check_link)]
+"""The target of a link: no other scheme, as C{javascript:} would run in the page."""
+
+
+class Page(Section):
+    """The pages for people: the home page, and the page of a 401."""
+
+    title: NonEmptyStr = Field(default="authotron", description="the title of the home page")
+    contact: NonEmptyStr | None = Field(
+        default=None,
+        description="whom users ask for help: an e-mail address, a URL, or any text",
+    )
+    links: dict[NonEmptyStr, Link] = Field(
+        default_factory=dict,
+        description="links of the home page, by their texts: URLs, or paths that begin with /",
+    )
+
+    @property
+    def contact_link(self) -> str | None:
+        """The target of a link on the contact, or C{None} if the contact is plain text."""
+        contact = self.contact or ""
+        if re.fullmatch(r"[^\s@/:]+@[^\s@/:]+", contact):
+            return f"mailto:{contact}"
+        return contact if re.fullmatch(r"https?://\S+", contact) else None
