@@ -1,45 +1,124 @@
-"""C{authotron jwt}: verify and print minted JWTs."""
+"""C{authotron jwt}: verify and print JWTs."""
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from jwt import InvalidTokenError
+import jwt as pyjwt
+from twisted.internet.defer import execute
 
-from authotron.cli.options import clock, config_option, exit_on_config_error, load_config
-from authotron.cli.output import say, say_lines
-from authotron.jose import minter
+from authotron.cli.composed import compose_or_exit
+from authotron.cli.not_asked import why_not_asked
+from authotron.cli.options import Command, clock, config_option, load_config
+from authotron.cli.output import say, say_json
+from authotron.gateway.authentication import Authenticator
+from authotron.jose import unverified
+from authotron.jose.minter import Minter
+from authotron.jose.unverified import Unverified
+from authotron.model.identity import Credential
+from authotron.net.world import World
+
+_TIMES = ("iat", "nbf", "auth_time", "exp")
+"""Claims that are seconds since the epoch."""
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
 
 @click.group()
 def jwt() -> None:
-    """Verify and print minted JWTs."""
+    """Verify and print JWTs."""
 
 
-@jwt.command()
+@jwt.command(
+    cls=Command,
+    examples=(
+        "authotron jwt decode < token.txt",
+        "authotron jwt decode token.txt | jq .providers",
+    ),
+)
 @config_option
 @click.argument("source", type=click.File("r"), default="-")
 def decode(path: Path, source: Any) -> None:
     """
-    Verify a minted JWT with the configured keys, and print its header and claims.
+    Print a JWT, of this gateway or of an identity provider, as JSON.
+
+    Printed are header, claims, times for people, and which configured providers would be asked
+    about the JWT, with the reason why others would not. The signature is verified only by the keys
+    with which this gateway mints JWTs; `authotron explain` verifies it by the providers.
 
     The JWT is read from SOURCE, a file or standard input; never from the command line, which other
-    users of the machine can see. Exit status 1 if the JWT is invalid.
+    users of the machine can see. Exit status 0 if this gateway minted the JWT and it is valid, else
+    1.
     """
     config = load_config(path)
     text = source.read().strip().removeprefix("Authorization:").strip().removeprefix("Bearer ")
-    with exit_on_config_error():
-        signer = minter.make(config.file.jwt, clock())
-    try:
-        header, claims = signer.verify(text)
-    except InvalidTokenError as error:
-        say(f"invalid JWT: {error}", fg="red", err=True)
+    now = clock()
+    gateway = compose_or_exit(config, World(now, execute))
+    seen = unverified.parse(text)
+    if seen is None or not seen.header:
+        say("invalid JWT: not three parts of base64url with JSON in them", fg="red", err=True)
         sys.exit(1)
-    say_lines(json.dumps({"header": header, "claims": claims}, indent=2, ensure_ascii=False))
+    reason = _why_invalid(text, seen, gateway.minter, config.file.jwt.iss)
+    say_json(
+        {
+            "header": seen.header,
+            "claims": seen.claims,
+            "times": dict(_times(seen.claims, now.seconds())),
+            "valid": reason is None,
+            "reason": reason,
+            "providers": [*_providers(gateway.authenticator, text)],
+        }
+    )
+    if reason is not None:
+        say(f"invalid JWT: {reason}", fg="red", err=True)
+        sys.exit(1)
+
+
+def _why_invalid(text: str, seen: Unverified, minter: Minter, issuer: str) -> str | None:
+    """Return why a JWT is none that this gateway minted and that is still valid."""
+    try:
+        minter.verify(text)
+    except pyjwt.InvalidAlgorithmError:
+        return f"signed with {seen.header.get('alg')!a}; this gateway signs with {minter.algorithm}"
+    except pyjwt.InvalidIssuerError:
+        return f"the issuer is {seen.claims.get('iss')!a}; this gateway is {issuer!a}"
+    except pyjwt.InvalidTokenError as error:
+        return str(error)
+    return None
+
+
+def _times(claims: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
+    """Yield each time in the claims for people: in UTC, and relative to the current time."""
+    for name in _TIMES:
+        value = claims.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            try:
+                moment = datetime.fromtimestamp(value, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            except (ValueError, OverflowError, OSError):
+                moment = "beyond the year 9999"
+            yield name, f"{moment} ({_relative(value - now)})"
+
+
+def _relative(seconds: float) -> str:
+    size = abs(seconds)
+    unit, length = next((each for each in _UNITS if size >= each[1]), _UNITS[-1])
+    amount = f"{size // length:.0f} {unit}"
+    return f"in {amount}" if seconds > 0 else f"{amount} ago"
+
+
+def _providers(authenticator: Authenticator, text: str) -> Iterator[dict[str, Any]]:
+    """Yield for each provider whether it would be asked about a JWT, or why not."""
+    credential = Credential("bearer", text)
+    asked = authenticator.would_ask(credential, None)
+    for provider in authenticator.providers:
+        is_asked = any(each is provider for each in asked)
+        reason = None if is_asked else why_not_asked(provider, authenticator, [credential], None)
+        yield {"name": provider.name, "type": provider.type, "asked": is_asked, "reason": reason}
 
 
 @click.group(hidden=True)

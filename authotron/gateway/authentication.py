@@ -118,6 +118,10 @@ class Authenticator:
                 return await self._augment_all(found)
         raise _combine(reasons)
 
+    def would_ask(self, credential: Credential, realm: str | None) -> list[IJudge]:
+        """Return the providers that could be asked about a credential, in groups."""
+        return [each for group in self._groups(credential, realm, []) for each in group]
+
     def _groups(
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
     ) -> tuple[Sequence[IJudge], ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import jwt
 import yaml
 from click.testing import CliRunner, Result
 from twisted.trial.unittest import SynchronousTestCase
@@ -338,6 +339,49 @@ class JwtTests(CommandCase):
         result = self.run_command("jwt", "decode", "-c", self.file(), text=token)
         self.assertEqual(result.exit_code, 1)
         self.assertIn("invalid JWT: Signature verification failed", result.output)
+
+    def decoded(self, text: str, **sections: Any) -> tuple[dict[str, Any], str]:
+        """What the command prints about a JWT, and what it prints to standard error."""
+        result = self.run_command("jwt", "decode", "-c", self.file(**sections), text=text)
+        found: dict[str, Any] = json.loads(result.stdout)
+        self.assertEqual(result.exit_code, int(not found["valid"]))
+        return found, result.stderr
+
+    def test_decode_shows_a_jwt_of_another_issuer(self) -> None:
+        """A JWT of an identity provider is shown, and which provider would be asked about it."""
+        now = int(clock().seconds())
+        claims = {"iss": "https://sso.example", "exp": now + 7200, "iat": now - 90, "nbf": 1e18}
+        text = jwt.encode(claims, "x" * 64, "HS512", {"kid": "k1"})
+        common = {"realm": "r", "cert_uri": "https://keys.example/"}
+        providers = [
+            {"type": "jwt", "name": "sso", "issuer": "https://sso.example", **common},
+            {"type": "jwt", "name": "other", "issuer": "https://other.example", **common},
+            {"type": "plain", "name": "staff", "realm": "r", "users": []},
+        ]
+        found, told = self.decoded(text, providers=providers)
+        self.assertEqual((found["header"]["kid"], found["claims"]["iss"]), ("k1", claims["iss"]))
+        self.assertEqual([each["asked"] for each in found["providers"]], [True, False, False])
+        self.assertEqual(
+            found["providers"][1]["reason"],
+            "the token names provider sso, so no other provider is asked",
+        )
+        self.assertRegex(found["times"]["exp"], r"^20\d\d-.* UTC \(in 1 h\)$")
+        self.assertTrue(found["times"]["iat"].endswith("(1 min ago)"), found["times"])
+        self.assertIn("beyond the year 9999", found["times"]["nbf"])
+        self.assertIn("signed with 'HS512'; this gateway signs with HS256", told)
+
+    def test_decode_says_both_issuers(self) -> None:
+        """A JWT of another issuer with the same secret is invalid, and both issuers are named."""
+        token = self.minted(self.file(jwt={"iss": "elsewhere"}))
+        found, _ = self.decoded(token)
+        self.assertIn("the issuer is 'elsewhere'; this gateway is", found["reason"])
+
+    def test_decode_of_no_jwt(self) -> None:
+        """Text that is no JWT is invalid, in words."""
+        for text in ("", "opaque", "a.b.c", "Bearer eyJ4IjoxfQ.e30.x"):
+            result = self.run_command("jwt", "decode", "-c", self.file(), text=text)
+            self.assertEqual(result.exit_code, 1)
+            self.assertIn("invalid JWT: not three parts", result.output)
 
     def test_former_name_still_works(self) -> None:
         """C{authotron token decode} works, names the new command on stderr, and is not listed."""
