@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import click
 
-from authotron.cli.options import config_option, load_config
+from authotron.cli.options import Command, config_option, load_config
 from authotron.cli.output import say, say_lines
 from authotron.config import effective
 from authotron.config.effective import Value
@@ -21,7 +21,15 @@ def config() -> None:
     """Print a configuration as the gateway reads it."""
 
 
-@config.command()
+@config.command(
+    cls=Command,
+    short_help="Print the values in force.",
+    examples=(
+        "authotron config show --origin",
+        "authotron config show --set /etc/authotron/authotron.yaml",
+        "authotron config show --json | jq .server",
+    ),
+)
 @click.argument("file", required=False, type=click.Path(path_type=Path, readable=False))
 @config_option
 @click.option("--origin", "with_origin", is_flag=True, help="Show where each value came from.")
@@ -30,16 +38,10 @@ def config() -> None:
 def show(
     file: Path | None, path: Path, *, with_origin: bool, only_set: bool, as_json: bool
 ) -> None:
-    r"""
+    """
     Print the effective values: of the file, of environment variables, and defaults.
 
     Secrets are printed as ***.
-
-    \b
-    Examples:
-      authotron config show --origin
-      authotron config show --set /etc/authotron/config.yaml
-      authotron config show --json | jq .server
     """
     found = [
         each

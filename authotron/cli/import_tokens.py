@@ -12,6 +12,8 @@ from attrs import define, evolve
 
 from authotron.cli import acl_proxy, token_sources
 from authotron.cli.options import (
+    Command,
+    Group,
     config_option,
     exit_on_config_error,
     load_config,
@@ -42,7 +44,11 @@ _dry_run_option: Callable[[Any], Any] = click.option(
 )
 
 
-@click.group("import")
+@click.group(
+    "import",
+    cls=Group,
+    examples=("authotron tokens import auth-o-tron --from theirs.yaml --dry-run",),
+)
 def import_() -> None:
     """
     Copy tokens of another service.
@@ -54,7 +60,12 @@ def import_() -> None:
     """
 
 
-@import_.command("acl-proxy")
+@import_.command(
+    "acl-proxy",
+    cls=Command,
+    short_help="Copy the tokens in the Redis of an acl-proxy.",
+    examples=("authotron tokens import acl-proxy --realm internal --username {email}",),
+)
 @config_option
 @click.option(
     "--realm",
@@ -98,7 +109,12 @@ def of_acl_proxy(
     run(path, work)
 
 
-@import_.command("auth-o-tron")
+@import_.command(
+    "auth-o-tron",
+    cls=Command,
+    short_help="Copy the tokens in the MongoDB of an auth-o-tron.",
+    examples=("authotron tokens import auth-o-tron --from theirs.yaml --dry-run",),
+)
 @config_option
 @click.option(
     "--from",

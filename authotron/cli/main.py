@@ -17,6 +17,7 @@ from twisted.internet.defer import execute
 from authotron import __version__
 from authotron.cli.options import (
     Command,
+    Group,
     clock,
     config_option,
     json_option,
@@ -49,7 +50,7 @@ _LONGEST_SUMMARY = 58
 """Maximum length of a command's summary, in characters: it fits a terminal of 80 columns."""
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """A group of commands that imports the module of a command only if the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -72,17 +73,15 @@ class _Commands(click.Group):
                 rows.append((name, command.get_short_help_str(_LONGEST_SUMMARY)))
             with formatter.section(heading):
                 formatter.write_dl(rows)
-        with formatter.section("Examples"):
-            for example in (
-                "authotron quickstart",
-                "authotron check config.yaml",
-                "authotron explain --user alice",
-            ):
-                formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
 
 
 @click.group(
     cls=_Commands,
+    examples=(
+        "authotron quickstart",
+        "authotron check config.yaml",
+        "authotron explain --user alice",
+    ),
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -107,7 +106,7 @@ def main(context: click.Context) -> None:
         context.exit(2)
 
 
-@main.command()
+@main.command(cls=Command, examples=("authotron run --config /etc/authotron/authotron.yaml",))
 @config_option
 def run(path: Path) -> None:
     """
@@ -194,13 +193,20 @@ def _description(found: Config) -> list[str]:
     return lines
 
 
-@main.command()
+@main.command(cls=Command, examples=("authotron schema > authotron.schema.json",))
 def schema() -> None:
     """Print the JSON Schema of a configuration file. Editors and other tools read the schema."""
     say_lines(json.dumps(json_schema(), indent=2))
 
 
-@main.command("hash-password")
+@main.command(
+    "hash-password",
+    cls=Command,
+    examples=(
+        "authotron hash-password",
+        "authotron hash-password --stdin < alice-password > alice-hash",
+    ),
+)
 @click.option("--stdin", "from_stdin", is_flag=True, help="Read the password from standard input.")
 def hash_password(*, from_stdin: bool) -> None:
     """
@@ -219,7 +225,11 @@ def hash_password(*, from_stdin: bool) -> None:
     say(passwords.hash_password(password))
 
 
-@main.command("generate-secret")
+@main.command(
+    "generate-secret",
+    cls=Command,
+    examples=("(umask 077; authotron generate-secret > jwt-secret)  # for jwt.secret_file",),
+)
 @click.option(
     "--bytes",
     "size",
@@ -256,7 +266,13 @@ def generate_key(algorithm: Any) -> None:
     say_as_it_is(keys.generate(algorithm), nl=False)
 
 
-@main.command()
+@main.command(
+    cls=Command,
+    examples=(
+        "authotron completion bash >> ~/.bashrc",
+        "authotron completion fish > ~/.config/fish/completions/authotron.fish",
+    ),
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print a completion script for SHELL. Add the script to the start-up file of SHELL."""

@@ -10,18 +10,23 @@ from typing import Any
 import click
 
 from authotron.cli import acl_proxy, auth_o_tron
-from authotron.cli.options import exit_on_config_error, load_config
+from authotron.cli.options import Command, Group, exit_on_config_error, load_config
 from authotron.cli.output import say, say_as_it_is
 from authotron.config import yaml_core, yaml_file
 from authotron.config.version_1 import as_version_2
 
 
-@click.group()
+@click.group(cls=Group, examples=("authotron migrate auth-o-tron config.yaml",))
 def migrate() -> None:
     """Print a configuration that replaces another service."""
 
 
-@migrate.command("acl-proxy")
+@migrate.command(
+    "acl-proxy",
+    cls=Command,
+    short_help="Print a configuration made from the environment.",
+    examples=("(umask 077; authotron migrate acl-proxy > config.yaml)",),
+)
 def of_acl_proxy() -> None:
     """
     Read the environment of an acl-proxy: REDIS_*, PEPPER, TOKEN_TTL_SECONDS, ADMIN_*.
@@ -38,7 +43,12 @@ def of_acl_proxy() -> None:
     say_as_it_is(_yaml(found), nl=False)
 
 
-@migrate.command("auth-o-tron")
+@migrate.command(
+    "auth-o-tron",
+    cls=Command,
+    short_help="Say what changes for a configuration file.",
+    examples=("authotron migrate auth-o-tron config.yaml",),
+)
 @click.argument("file", type=click.Path(path_type=Path, readable=False))
 def of_auth_o_tron(file: Path) -> None:
     """

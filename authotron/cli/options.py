@@ -28,7 +28,7 @@ config_option: Callable[[Any], Any] = click.option(
     # Click does not check whether the file is readable, as the message of file.load says more.
     type=click.Path(path_type=Path, readable=False),
     default=lambda: file.path_of(os.environ),
-    show_default="AOT_CONFIG_PATH, or ./config.yaml",
+    show_default=os.environ.get("AOT_CONFIG_PATH") or "AOT_CONFIG_PATH, or ./config.yaml",
     help="The configuration file.",
 )
 
@@ -38,8 +38,8 @@ json_option: Callable[[Any], Any] = click.option(
 )
 
 
-class Command(click.Command):
-    """A command whose help ends with examples, each on a line of its own."""
+class WithExamples(click.Command):
+    """A command or group whose help ends with examples, each on a line of its own."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -52,6 +52,14 @@ class Command(click.Command):
                 for example in self.examples:
                     formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
         super().format_epilog(ctx, formatter)
+
+
+class Command(WithExamples):
+    """A command whose help ends with examples."""
+
+
+class Group(WithExamples, click.Group):
+    """A group of commands whose help ends with examples."""
 
 
 _UNSUITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")

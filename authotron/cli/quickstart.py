@@ -15,7 +15,7 @@ import click
 from twisted.internet.defer import Deferred, execute
 
 from authotron.cli.composed import compose_or_exit
-from authotron.cli.options import clock, load_config, serve
+from authotron.cli.options import Command, clock, load_config, serve
 from authotron.cli.output import say, say_lines
 from authotron.config import files
 from authotron.config.check import Config
@@ -26,7 +26,10 @@ from authotron.net.world import World
 SECRETS = ("jwt-secret", "alice-password", "bob-password")
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    examples=("authotron quickstart", "AOT_SERVER__PORT=18080 authotron quickstart --folder try"),
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path, file_okay=False),

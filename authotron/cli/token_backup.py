@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from authotron.cli.options import config_option
+from authotron.cli.options import Command, config_option
 from authotron.cli.output import say
 from authotron.cli.token_store import run
 from authotron.config import files
@@ -20,7 +20,11 @@ from authotron.web.replies import Reply
 _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Copy all API tokens to a new file.",
+    examples=("authotron tokens backup /var/backups/tokens.db",),
+)
 @config_option
 @_file
 def backup(path: Path, file: Path) -> None:
@@ -42,7 +46,11 @@ def backup(path: Path, file: Path) -> None:
     run(path, work)
 
 
-@click.command()
+@click.command(
+    cls=Command,
+    short_help="Replace all API tokens by those of a backup.",
+    examples=("authotron tokens restore /var/backups/tokens.db --pepper pepper-copy",),
+)
 @config_option
 @_file
 @click.option(
@@ -68,7 +76,12 @@ def restore(path: Path, file: Path, pepper_file: Path | None, *, replace: bool) 
     run(path, work, opens=False)
 
 
-@click.command("new-pepper")
+@click.command(
+    "new-pepper",
+    cls=Command,
+    short_help="Give up all API tokens of a lost pepper.",
+    examples=("authotron tokens new-pepper",),
+)
 @config_option
 def new_pepper(path: Path) -> None:
     """

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from authotron.cli.composed import composed
 from authotron.cli.options import exit_on_config_error, load_config
-from authotron.cli.output import say
+from authotron.cli.output import say, say_json
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.gateway.gateway import Gateway
@@ -41,7 +41,7 @@ def run(path: Path, work: Work, *, opens: bool = True, as_json: bool = False) ->
     If the work fails, the reason is printed and the command exits with 1.
 
     @param opens: whether the store is opened before the work begins.
-    @param as_json: print the problems of an invalid configuration as JSON.
+    @param as_json: print as JSON why the work fails, and the problems of an invalid configuration.
     """
     config = load_config(path, as_json=as_json)
     if config.store is None:
@@ -50,7 +50,7 @@ def run(path: Path, work: Work, *, opens: bool = True, as_json: bool = False) ->
         raise click.ClickException(
             "a token store of type memory is inside the gateway; use its HTTP interface, /tokens"
         )
-    react(_run, (config, work, opens))
+    react(_run, (config, work, opens, as_json))
 
 
 @implementer(ILogObserver)
@@ -70,20 +70,29 @@ class _AuditLog:
             self._log(event)
 
 
-async def _run(reactor: IGatewayReactor, config: Config, work: Work, opens: bool) -> None:  # noqa: FBT001 - react() passes no keywords
+async def _run(
+    reactor: IGatewayReactor,
+    config: Config,
+    work: Work,
+    opens: bool,  # noqa: FBT001 - react() passes no keywords
+    as_json: bool,  # noqa: FBT001 - as above
+) -> None:
     """
     Run some work with the open token store.
 
     @raise SystemExit: 1 if the work fails.
     """
     globalLogPublisher.addObserver(_AuditLog(logs.Log(config.file.logging, sys.stderr)))
-    async with composed(reactor, config) as (gateway, world):
+    async with composed(reactor, config, as_json=as_json) as (gateway, world):
         assert gateway.tokens is not None
         try:
-            with exit_on_config_error():
+            with exit_on_config_error(as_json=as_json):
                 if opens:
                     await gateway.tokens.store.open()
                 await work(gateway, gateway.tokens, world)
         except (BadIdentity, NoSuchToken, Rejected, ExceedsGrant, Unavailable) as reason:
-            say(str(reason) or "there is no such API token", fg="red", err=True)
+            message = str(reason) or "there is no such API token"
+            if as_json:
+                say_json({"error": message})
+            say(message, fg="red", err=True)
             raise SystemExit(1) from None

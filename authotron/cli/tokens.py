@@ -12,7 +12,7 @@ import click
 from attrs import evolve
 
 from authotron.cli import import_tokens, token_backup
-from authotron.cli.options import Command, config_option, json_option, text
+from authotron.cli.options import Command, Group, config_option, json_option, text
 from authotron.cli.output import say, say_as_it_is, say_json
 from authotron.cli.token_store import run
 from authotron.cli.token_table import table
@@ -34,7 +34,14 @@ from authotron.web.replies import Reply
 from authotron.web.token_bodies import NewToken, token_as_json
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    examples=(
+        "authotron tokens create --realm internal --username alice --ttl 30d",
+        "authotron tokens revoke --realm internal --username alice",
+        "authotron tokens backup tokens-backup.db",
+    ),
+)
 def tokens() -> None:
     """
     Create, list, rotate and revoke API tokens.
@@ -198,7 +205,7 @@ def show(path: Path, id_: str, *, _as_json: bool) -> None:
             }
         )
 
-    run(path, work)
+    run(path, work, as_json=True)
 
 
 @tokens.command(
@@ -306,7 +313,7 @@ async def _revoke(
     return [*ended], missing
 
 
-@tokens.command()
+@tokens.command(cls=Command, examples=("authotron tokens prune",))
 @config_option
 def prune(path: Path) -> None:
     """Delete expired API tokens. A running gateway deletes expired tokens once a minute."""

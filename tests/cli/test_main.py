@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,40 @@ class HelpTests(CommandCase):
                 command = main.get_command(context, name)
                 assert command is not None
                 self.assertTrue(command.get_short_help_str())
+
+    def test_every_command_has_examples(self) -> None:
+        """The help of every command ends with examples of that command, which can be parsed."""
+
+        def commands(context: click.Context) -> Iterator[tuple[str, click.Command]]:
+            group = context.command
+            assert isinstance(group, click.Group)
+            for name in group.list_commands(context):
+                command = group.get_command(context, name)
+                assert command is not None
+                inner = click.Context(command, info_name=name, parent=context)
+                if command.hidden:
+                    continue
+                yield inner.command_path, command
+                if isinstance(command, click.Group):
+                    yield from commands(inner)
+
+        found = [*commands(click.Context(main, info_name="authotron"))]
+        self.assertGreater(len(found), 25)
+        for path, command in found:
+            with self.subTest(path):
+                examples = getattr(command, "examples", ())
+                if isinstance(command, click.Group) and not examples:
+                    continue  # the examples of its commands are enough
+                self.assertTrue(examples)
+                for example in examples:
+                    self.assertIn(path, example)
+
+    def test_summaries_are_whole_in_80_columns(self) -> None:
+        """No summary of a command is cut in a terminal of 80 columns."""
+        for words in ([], ["tokens"], ["tokens", "import"], ["migrate"], ["config"], ["jwt"]):
+            shown = self.run_command(*words, "--help").output
+            cut = [line for line in shown.splitlines()[1:] if line.endswith("...")]
+            self.assertEqual(cut, [])
 
     def test_unreadable_configuration_exits_with_78(self) -> None:
         """
