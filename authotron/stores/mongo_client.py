@@ -28,6 +28,9 @@ _BATCH = 500
 _DUPLICATE_CODES = frozenset({1, 11000})
 """Error codes by which MongoDB servers report a duplicate key."""
 
+_ATTEMPT_TIMEOUT = 1.0
+"""Seconds in which a connection to MongoDB must be established, and its first question answered."""
+
 _FAILURES = (PyMongoError, TimeExceeded, ConnectionClosed, ConnectError)
 
 
@@ -50,8 +53,7 @@ def connection_pool(config: Target, peer: GatedConnections | None) -> Connection
         config.uri.get_secret_value(),
         pool_size=config.connections,
         ssl_context_factory=peer,
-        retry_delay=1.0,
-        max_delay=2.0,
+        retry_delay=_ATTEMPT_TIMEOUT,  # MongoConnections sets the delay itself
         ping_interval=2,
         ping_timeout=2,
     )

@@ -29,6 +29,13 @@ Fraction of C{store.timeout} after which an operation of MongoDB times out: earl
 so that the error message can give the reason.
 """
 
+_RETRY_DELAY = 0.5
+"""
+Seconds, on average, between two attempts to connect while no server of the URI can be used.
+
+The store is unavailable for that long after the server is back, so the delay does not grow.
+"""
+
 
 class Config(mongo_client.Target, Protocol):
     """
@@ -88,7 +95,7 @@ class MongoConnections:
             self._watch(factory)
 
     def _watch(self, factory: Any) -> None:
-        """Let one connection of the pool report whether it can be used."""
+        """Let one connection of the pool report whether it can be used, and soon try again."""
         lost, failed, use = (
             factory.clientConnectionLost,
             factory.clientConnectionFailed,
@@ -97,10 +104,12 @@ class MongoConnections:
 
         def on_lost(connector: Any, reason: Failure) -> None:
             self._note(connector, reason.value)
+            factory.delay = _RETRY_DELAY
             lost(connector, reason)
 
         def on_failed(connector: Any, reason: Failure) -> None:
             self._note(connector, reason.value)
+            factory.delay = _RETRY_DELAY
             failed(connector, reason)
 
         def on_used(instance: Any = None, reason: Any = None) -> None:

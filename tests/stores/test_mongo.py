@@ -13,11 +13,15 @@ from pymongo.errors import (
 )
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import DNSLookupError
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from txmongo import connection
 
 from authotron.config.section import read
 from authotron.model.errors import ConfigError
 from authotron.stores import mongo, mongo_errors
+from authotron.stores.mongo_connections import MongoConnections
 from authotron.stores.mongo_errors import NotAllowed, NotPrimary
 
 
@@ -134,3 +138,46 @@ class WordsTests(SynchronousTestCase):
             self.assertTrue(said.startswith("MongoDB cannot be reached: "), said)
             self.assertIn(words, said)
             self.assertNotIn("canary", said)
+
+
+class Attempts:
+    """A connector whose attempts to connect all fail, and are counted."""
+
+    host, port = "a", 27017
+
+    def __init__(self, factory: Any) -> None:
+        self.count = 0
+        self._factory = factory
+
+    def connect(self) -> None:
+        self.count += 1
+        self._factory.clientConnectionFailed(self, Failure(Refused()))
+
+    def disconnect(self) -> None:
+        """There is nothing to stop: every attempt has failed."""
+
+    stopConnecting = disconnect
+
+
+class ReconnectTests(SynchronousTestCase):
+    """A MongoDB that is away."""
+
+    def test_prompt_R_FAIL(self) -> None:
+        """
+        From the first failure on, and however long no server can be reached, each connection is
+        attempted anew every 0.9 s at least, so that the store works again soon after the server is
+        back.
+        """
+        clock = MemoryReactorClock()
+        self.patch(connection, "reactor", clock)
+        config = read(mongo.Config, {"type": "mongo", "database": "d", "uri": "mongodb://a"})
+        pool = MongoConnections.of(config, clock).pool
+        self.addCleanup(pool.disconnect)
+        [first, *_] = pool.getprotocols()
+        first.clock = clock
+        attempts = Attempts(first)
+        attempts.connect()
+        for _ in range(100):
+            before = attempts.count
+            clock.advance(0.9)
+            self.assertGreater(attempts.count, before)
