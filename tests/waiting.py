@@ -19,6 +19,9 @@ No test expects that a condition comes true in a shorter time: how long that tak
 machine. A test whose condition never comes true takes this long, and fails.
 """
 
+TEST_TIMEOUT = 10 * DEADLINE
+"""Seconds after which trial ends an asynchronous test that hangs."""
+
 _PAUSE = 0.02
 """Seconds between two looks at a condition."""
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from attrs import define, field
 
+from tests.waiting import DEADLINE, until
+
 RELEASE = "bookworm"
 PACKAGES = (
     "ca-certificates,curl,dbus,faketime,iproute2,libnss-systemd,nginx-light,openssl,procps,python3,"
@@ -119,8 +121,8 @@ class Container:
                 stderr=subprocess.STDOUT,
                 preexec_fn=self._leave_our_group,  # noqa: PLW1509 - we have no threads
             )
-        until(self._up, f"{self.name} has booted", otherwise=self.console)
-        self.run("systemctl", "is-system-running", "--wait", seconds=60)
+        until(self._up, f"booted: {self.name}", otherwise=self.console)
+        self.run("systemctl", "is-system-running", "--wait", seconds=2 * DEADLINE)
 
     def _leave_our_group(self) -> None:
         for hierarchy in HIERARCHIES:
@@ -196,7 +198,7 @@ class Container:
         if self._nspawn is not None and self._nspawn.poll() is None:
             os.kill(self._leader, signal.SIGRTMIN + 4)
             try:
-                self._nspawn.wait(30)
+                self._nspawn.wait(DEADLINE)
             except subprocess.TimeoutExpired:
                 os.kill(self._leader, signal.SIGKILL)
                 self._nspawn.wait()
@@ -229,21 +231,8 @@ def _assigned() -> list[str]:
     return [f"{name}={value}" for name, value in ENVIRONMENT.items()]
 
 
-def until(
-    condition: Callable[[], object],
-    what: str,
-    *,
-    seconds: float = 30,
-    otherwise: Callable[[], str] = str,
-) -> float:
-    """
-    Wait for a condition, and tell how many seconds that took.
-
-    @raise Failed: it did not come true in time; C{otherwise} says more.
-    """
+def seconds_until(condition: Callable[[], object], what: str) -> float:
+    """Wait for a condition, and return how many seconds that took."""
     began = time.monotonic()
-    while not condition():
-        if time.monotonic() - began > seconds:
-            raise Failed(f"not within {seconds} s: {what}\n{otherwise()}")
-        time.sleep(0.02)  # noqa: TID251 - the condition lies in another process
+    until(condition, what)
     return time.monotonic() - began

@@ -6,8 +6,9 @@ import shlex
 import time
 from functools import partial
 
-from tests.deb.container import until
+from tests.deb.container import seconds_until
 from tests.deb.gateway import SERVER, Gateway
+from tests.waiting import DEADLINE, until
 
 FAKE_TIME = "/etc/tls/faketime"
 RATE = 1000
@@ -34,7 +35,7 @@ def worker_killed(gateway: Gateway) -> str:
     assert len(workers) == 2, workers
     gateway.container.run("kill", "-KILL", str(workers[0]))
     refused = sum(gateway.status() != 200 for _ in range(20))
-    took = until(
+    took = seconds_until(
         lambda: len(gateway.children()) == 2 and workers[0] not in gateway.children(), "replaced"
     )
     assert not refused, f"{refused} of 20 requests were not answered"
@@ -54,12 +55,12 @@ def blocked(gateway: Gateway) -> str:
     )  # fmt: skip
     began = time.monotonic()
     try:
-        until(lambda: gateway.pid() not in {0, before}, "another process", seconds=30)
+        until(lambda: gateway.pid() not in {0, before}, "started again")
     finally:
         gateway.container.end(stuck)
     took = time.monotonic() - began
     line = gateway.told("atchdog timeout", cursor)
-    until(lambda: gateway.status() == 200, "it answers again")
+    until(lambda: gateway.status() == 200, "answering again")
     return f"{shlex.quote(line)}, replaced after {took:.1f} s (WatchdogSec=3s)"
 
 
@@ -80,7 +81,7 @@ def files_exhausted(gateway: Gateway) -> str:
         line = gateway.told("open files", cursor)
     finally:
         gateway.container.end(crowd)
-    took = until(lambda: gateway.status() == 200, "it answers again")
+    took = seconds_until(lambda: gateway.status() == 200, "answering again")
     assert gateway.pid() == pid, "it was restarted"
     return f"{shlex.quote(line)}; answered {took:.1f} s after the crowd had left"
 
@@ -103,7 +104,7 @@ def clock_jumps(gateway: Gateway) -> str:
     for jump in (0, 7200, 0):
         pid = gateway.pid()
         gateway.container.write(FAKE_TIME, f"{jump:+d}\n")
-        took = until(
+        took = seconds_until(
             partial(_minted_by, gateway, jump),
             f"minted by a clock that is {jump:+d} s off",
         )
@@ -143,7 +144,7 @@ def _disk_full(gateway: Gateway) -> str:
     gateway.configure(store=store)
     gateway.systemctl("start", "authotron.service")
     cursor = gateway.now()
-    until(lambda: _create(gateway) == "201", "a token is made")
+    until(lambda: _create(gateway) == "201", "storing tokens")
     gateway.container.try_(
         "dd", "if=/dev/zero", "of=/var/lib/authotron/filling", "bs=1k", "count=1000"
     )
@@ -153,7 +154,7 @@ def _disk_full(gateway: Gateway) -> str:
     assert gateway.status() == 200
     line = gateway.told("full", cursor)
     gateway.container.run("rm", "/var/lib/authotron/filling")
-    until(lambda: _create(gateway) == "201", "a token is made again")
+    until(lambda: _create(gateway) == "201", "storing tokens again")
     return f"503 for tokens, 200 for alice, {shlex.quote(line)}; 201 again with room"
 
 
@@ -175,7 +176,7 @@ def slow_request(gateway: Gateway) -> str:
         "arrived",
     )
     gateway.systemctl("stop", "authotron.service", "authotron.socket")
-    answer = slow.communicate(timeout=30)[0]
+    answer = slow.communicate(timeout=DEADLINE)[0]
     assert answer.startswith("HTTP/1.1 200"), answer
     return "200, then it ended"
 

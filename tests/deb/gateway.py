@@ -10,7 +10,8 @@ from typing import Any
 
 from attrs import define
 
-from tests.deb.container import Container, Failed, until
+from tests.deb.container import Container, Failed
+from tests.waiting import until
 
 CONFIGURATION = "/etc/authotron/authotron.yaml"
 DROP_IN = "/etc/systemd/system/authotron.service.d/test.conf"
@@ -157,7 +158,7 @@ class Gateway:
         units = ["--unit=authotron.service", "--unit=authotron.socket"]
         return self.container.run("journalctl", "--quiet", f"--after-cursor={cursor}", *units)
 
-    def told(self, text: str, cursor: str, seconds: float = 30) -> str:
+    def told(self, text: str, cursor: str) -> str:
         """Wait for a line in the journal."""
         lines: list[str] = []
 
@@ -168,7 +169,6 @@ class Gateway:
         until(
             found,
             f"in the journal: {text}",
-            seconds=seconds,
             otherwise=lambda: self.journal(cursor),
         )
         return lines[0].partition("]: ")[2]

@@ -6,8 +6,9 @@ import re
 import shlex
 import time
 
-from tests.deb.container import Failed, until
+from tests.deb.container import Failed
 from tests.deb.gateway import CONFIGURATION, Gateway
+from tests.waiting import until
 
 TLS_BACKEND = """
 import http.server, ssl
@@ -127,7 +128,7 @@ def speaks_tls(gateway: Gateway) -> str:
     gateway.container.write("/etc/tls/backend.py", TLS_BACKEND)
     backend = gateway.container.start("python3", "/etc/tls/backend.py")
     try:
-        until(lambda: "8443" in run("ss", "-Hltn"), "the backend listens")
+        until(lambda: "8443" in run("ss", "-Hltn"), "listening")
         remote = {
             "name": "remote", "type": "efas-api", "realm": "far", "uri": "https://localhost:8443/",
             "ca_file": "/etc/tls/certificate.pem",
@@ -230,7 +231,7 @@ def _refused_while_taken(gateway: Gateway, port: int) -> str:
     run, command = gateway.container.run, ("python3", "-m", "http.server", "--bind", "127.0.0.1")
     thief = gateway.container.start(*command, str(port))
     try:
-        until(lambda: f":{port}" in run("ss", "-Hltn"), "the port is taken")
+        until(lambda: f":{port}" in run("ss", "-Hltn"), "taken")
         cursor = gateway.now()
         done = gateway.container.try_("systemctl", "start", "authotron.service")
         assert done.returncode != 0, "it started"

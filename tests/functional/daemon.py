@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,45 @@ TWISTD = Path(sys.executable).parent / "twistd"
 SECRET = "functional-tests-sign-with-this-secret"
 USERS = ({"username": "alice", "password": "wonder", "roles": ["reader"]},)
 
-_ports = itertools.count(secrets.choice(range(21_000, 31_000)))
+_FOREIGN = ("LISTEN_", "NOTIFY_", "WATCHDOG_", "AOT_")
+"""What the names of variables begin with that systemd sets, or that change a configuration."""
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "request_method")
+
+
+def _ports() -> Iterator[int]:
+    """
+    Yield ports that the kernel does not give to clients, from a random one on.
+
+    The kernel gives clients the ports of C{ip_local_port_range}; a server could find its port taken
+    by a client.
+    """
+    text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+    low, high = map(int, text.split())
+    ports = range(10_000, low) if low > 20_000 else range(high + 1, 65_536)
+    ports = ports if len(ports) > 5_000 else range(10_000, 65_536)
+    first = secrets.randbelow(len(ports))
+    yield from itertools.cycle([*ports[first:], *ports[:first]])
+
+
+_PORTS = _ports()
 
 
 def free_port() -> int:
-    """One below those that the kernel hands out by itself."""
-    for port in _ports:
+    """Return a port at which no server listens."""
+    for port in _PORTS:
         with socket.socket() as attempt, suppress(OSError):
             attempt.bind(("127.0.0.1", port))
             return port
     raise AssertionError
+
+
+def free_pair() -> int:
+    """Return the first of two consecutive free ports."""
+    first = free_port()
+    while (second := free_port()) != first + 1:
+        first = second
+    return first
 
 
 def needed(command: str) -> None:
@@ -51,8 +80,15 @@ def needed(command: str) -> None:
 
 
 def environment(over: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment, without what would change a configuration."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AOT_")}
+    """
+    Return the environment of a gateway on a machine without a configuration in the environment,
+    without an HTTP proxy, and not started by systemd.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_FOREIGN) and name.lower() not in _PROXIES
+    }
     return {**kept, **(over or {})}
 
 
@@ -63,6 +99,7 @@ def configuration(main: int, second: int, **over: Any) -> dict[str, Any]:
         "server": {"host": "127.0.0.1", "port": main},
         "metrics": {"port": second},
         "jwt": {"iss": "functional", "secret": SECRET},
+        "auth": {"timeout_in_ms": int(DEADLINE / 2) * 1000},
         "providers": [{"name": "local", "type": "plain", "realm": "here", "users": list(USERS)}],
         "logging": {"level": "info", "access": "all"},
     }

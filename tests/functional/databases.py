@@ -17,21 +17,10 @@ from uuid import uuid4
 from attrs import define, field
 
 from tests.functional import servers
-from tests.functional.daemon import absolute, free_port, needed
+from tests.functional.daemon import absolute, free_pair, needed
 from tests.waiting import until
 
-_PATIENCE = 900.0
-"""Seconds: what has no package is built at first."""
-
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
-
-
-def free_pair() -> int:
-    """A free port with a free one behind it."""
-    port, behind = free_port(), free_port()
-    while behind != port + 1:
-        port, behind = behind, free_port()
-    return port
 
 
 @define(eq=False)
@@ -102,7 +91,7 @@ class Database:
         return b"".join(path.read_bytes() for path in files)
 
     def _run(self, *words: str) -> None:
-        servers.run(self.kind, *words, seconds=_PATIENCE, **{"PATH": PATH, **self.environ})
+        servers.run(self.kind, *words, **{"PATH": PATH, **self.environ})
 
 
 @cache

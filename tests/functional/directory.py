@@ -16,7 +16,7 @@ from attrs import define, field
 
 from tests.certificates import Issued
 from tests.functional import servers
-from tests.functional.daemon import absolute, free_port, needed
+from tests.functional.daemon import absolute, free_pair, needed
 from tests.functional.listening import Relay
 from tests.waiting import DEADLINE
 
@@ -25,14 +25,6 @@ PEOPLE = f"ou=people,{BASE}"
 ACCOUNT = {"bind_dn": f"cn=authotron,{BASE}", "ldap_password": "svc", "search_base": BASE}
 MANY = 5000
 """So many groups has zelda."""
-
-
-def two_ports() -> int:
-    """Return the first of two consecutive free ports."""
-    first = free_port()
-    while (second := free_port()) != first + 1:
-        first = second
-    return first
 
 
 @define(eq=False)
@@ -47,7 +39,7 @@ class Slapd:
     folder: Path = field(converter=absolute)
     certificate: str = "server"
     clients: str = "never"
-    port: int = field(factory=two_ports)
+    port: int = field(factory=free_pair)
 
     def install(self) -> Slapd:
         needed("slapd")
@@ -95,7 +87,7 @@ class Slapd:
 
     def _run(self, *words: str) -> None:
         shown = {"CERTIFICATE": self.certificate, "CLIENTS": self.clients}
-        servers.run("slapd", *words, seconds=4 * DEADLINE, **shown)
+        servers.run("slapd", *words, **shown)
 
 
 @cache
@@ -139,9 +131,10 @@ def directory() -> Slapd:
 
 
 def provider(slapd: Slapd, realm: str, **over: Any) -> dict[str, Any]:
-    """Return a configuration section of an LDAP provider."""
+    """Return a configuration section of an LDAP provider that is patient with slow machines."""
     usual = {"type": "ldap", "name": f"judge of {realm}", "realm": realm, "uri": slapd.uri}
-    return {**usual, **ACCOUNT, **over}
+    patience = {"connect_timeout": DEADLINE / 4, "answer_timeout": DEADLINE / 2}
+    return {**usual, **patience, **ACCOUNT, **over}
 
 
 @define(eq=False)

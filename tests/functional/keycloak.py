@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from attrs import define, field
 
 from tests.functional import servers
-from tests.functional.daemon import free_port, needed
+from tests.functional.daemon import free_pair, needed
 
 ROOT = Path(__file__).resolve().parents[2]
 REALM = "authotron-test"
@@ -28,8 +28,6 @@ OLD = "26.4.0"
 CLIENTS = {"gateway": "gateway-secret", "strict": "strict-secret"}
 """Confidential clients: the first has the attribute that brings the old behaviour back."""
 
-_INSTALLATION = 900.0
-_START = 180.0
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
@@ -43,7 +41,7 @@ class Keycloak:
 
     version: str = CURRENT
     folder: Path = ROOT / "var/servers"
-    port: int = field(factory=free_port)
+    port: int = field(factory=free_pair)
 
     @property
     def address(self) -> str:
@@ -60,19 +58,18 @@ class Keycloak:
     def install(self) -> None:
         needed("mvn")
         needed("java")
-        self._run("install", str(self.folder), seconds=_INSTALLATION)
+        self._run("install", str(self.folder))
 
     def start(self, *, keep: bool = False) -> Keycloak:
-        keeping = {"KEEP": "1"} if keep else {}
-        self._run("start", str(self.folder), str(self.port), seconds=_START, **keeping)
+        keeping = {"KEEP": "1", "READY_SECONDS": "300"} if keep else {"READY_SECONDS": "300"}
+        self._run("start", str(self.folder), str(self.port), **keeping)
         return self
 
     def stop(self) -> None:
-        self._run("stop", str(self.folder), seconds=_START)
+        self._run("stop", str(self.folder))
 
-    def _run(self, *words: str, seconds: float, **environ: str) -> None:
-        versioned = {"KEYCLOAK_VERSION": self.version, **environ}
-        servers.run("keycloak", *words, seconds=seconds, **versioned)
+    def _run(self, *words: str, **environ: str) -> None:
+        servers.run("keycloak", *words, KEYCLOAK_VERSION=self.version, **environ)
 
     # --- what a user does ---
 

@@ -49,13 +49,12 @@ class Nginx:
             "start",
             str(self.folder),
             str(self.port),
-            seconds=DEADLINE,
             NGINX_SITE=str(site),
         )
         return self
 
     def stop(self) -> None:
-        servers.run("nginx", "stop", str(self.folder), seconds=DEADLINE)
+        servers.run("nginx", "stop", str(self.folder))
 
     def _site(self) -> str:
         text = EXAMPLE.read_text()

@@ -9,7 +9,11 @@ from pathlib import Path
 SCRIPTS = Path(__file__).resolve().parents[1] / "servers"
 
 
-def run(server: str, *words: str, seconds: float, **environ: str) -> None:
+_PATIENCE = 900.0
+"""Seconds that a script may take: at first it may install or build its server."""
+
+
+def run(server: str, *words: str, **environ: str) -> None:
     """
     Run the script of a server.
 
@@ -23,6 +27,6 @@ def run(server: str, *words: str, seconds: float, **environ: str) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=seconds,
+        timeout=_PATIENCE,
     )
     assert done.returncode == 0, done.stderr

@@ -26,13 +26,15 @@ from tests.functional.databases import shared
 from tests.functional.directory import provider
 from tests.functional.listening import Relay, in_thread, pump
 from tests.functional.test_stores import closed, outcome, reachable, store_of
-from tests.waiting import DEADLINE, eventually
+from tests.waiting import DEADLINE, TEST_TIMEOUT, eventually
 
 FEW = ("no names", "an email address", "a star beside the name", "a null byte", "another name")
 """Odd certificates of every kind of refusal, where each costs a server of its own."""
 
 SERVED = frozenset({"an extension that breaks off", "no extension at all", "an authority"})
 """Odd certificates that not every server is able to show."""
+
+timeout = TEST_TIMEOUT
 
 
 def odd() -> Iterator[tuple[str, Shape, str]]:

@@ -28,7 +28,7 @@ from authotron.testing.contracts import make_token
 from authotron.testing.worlds import NOW
 from tests.functional.databases import Database
 from tests.functional.test_stores import WORLD, closed, outcome, reachable, store_of
-from tests.waiting import eventually
+from tests.waiting import TEST_TIMEOUT, eventually
 
 CLOCK: Any = reactor
 
@@ -110,7 +110,7 @@ def pause(seconds: float) -> Deferred[None]:
 class FailoverCase(TestCase):
     """A primary, a replica, and an address that leads to one of them."""
 
-    timeout = 120
+    timeout = TEST_TIMEOUT
 
     def server(self, *options: str, **environ: str) -> Database:
         environ["REDIS_OPTIONS"] = " ".join(options)

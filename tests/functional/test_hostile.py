@@ -24,7 +24,8 @@ from tests.functional.wire import basic
 from tests.waiting import until
 
 GOOD = basic("alice", "wonder")
-IMPATIENT, PATIENT = 1.0, 60.0
+IMPATIENT, PATIENT = 1.0, 600.0
+"""Seconds: an idle timeout that a test waits for, and one that no test reaches."""
 
 
 @cache
@@ -73,6 +74,8 @@ def encoded(text: str, encoding: str = "utf-8") -> str:
 
 class AuthorizationTests(HostileTestCase):
     """What may be in the header that everything turns on."""
+
+    patience = PATIENT
 
     def test_worthless_T21(self) -> None:
         """What is no good credential is 401, whatever it looks like."""
@@ -369,7 +372,7 @@ class FilesTests(SynchronousTestCase):
     def test_no_more_files_T75(self) -> None:
         """Who comes then is hung up on, those who are in are served, and it goes on afterwards."""
         folder = Path(self.mktemp())
-        daemon = Daemon(folder).configure(server={"idle_timeout": 60}).start()
+        daemon = Daemon(folder).configure(server={"idle_timeout": PATIENT}).start()
         self.addCleanup(daemon.stop)
         guest = wire.connect(daemon.port)
         self.addCleanup(guest.close)
@@ -393,7 +396,7 @@ class SecondPortTests(SynchronousTestCase):
         """Idle clients of the metrics port shut out no client of the main port and no probe."""
         for count in (1, 2):
             daemon = Daemon(Path(self.mktemp()), wrapper=("prlimit", "--nofile=256:256"))
-            daemon.configure(server={"idle_timeout": 60, "workers": count}).start()
+            daemon.configure(server={"idle_timeout": PATIENT, "workers": count}).start()
             self.addCleanup(daemon.stop)
             self.crowd(daemon)
 
@@ -404,7 +407,7 @@ class SecondPortTests(SynchronousTestCase):
         main, second = str(folder / "main"), str(folder / "second")
         daemon = Daemon(folder / "gateway", wrapper=("prlimit", "--nofile=256:256"))
         daemon.configure(
-            server={"host": ..., "port": ..., "listen": [f"unix:{main}"], "idle_timeout": 60},
+            server={"host": ..., "port": ..., "listen": [f"unix:{main}"], "idle_timeout": PATIENT},
             metrics={"port": ..., "listen": [f"unix:{second}"]},
         ).start(main)
         self.addCleanup(daemon.stop)
@@ -435,7 +438,9 @@ class WaitingTests(SynchronousTestCase):
     def gateway(self, *providers: dict[str, Any]) -> Daemon:
         gateway = Daemon(Path(self.mktemp()), wrapper=("prlimit", "--nofile=300:300"))
         gateway.configure(
-            server={"idle_timeout": 60}, auth={"timeout_in_ms": 60_000}, providers=list(providers)
+            server={"idle_timeout": PATIENT},
+            auth={"timeout_in_ms": int(PATIENT) * 1000},
+            providers=list(providers),
         )
         self.addCleanup(gateway.stop)
         return gateway.start()
@@ -452,7 +457,7 @@ class WaitingTests(SynchronousTestCase):
     def binds(self, remote: Deaf) -> dict[str, Any]:
         base = {"user_dn": "uid={username},dc=a", "search_base": "dc=a"}
         uri = f"ldap://127.0.0.1:{remote.port}"
-        kept = {"answer_timeout": 60, "connect_timeout": 60}
+        kept = {"answer_timeout": PATIENT, "connect_timeout": PATIENT}
         return {"type": "ldap", "name": "d", "realm": "d", "uri": uri, **base, **kept}
 
     def crowd(self, gateway: Daemon, remotes: Sequence[Deaf], limit: int) -> None:

@@ -17,11 +17,13 @@ from txmongo.connection import ConnectionPool
 from tests.functional import wire
 from tests.functional.daemon import Daemon, environment
 from tests.functional.databases import PATH, Database, shared
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, TEST_TIMEOUT
 
 PEPPER = "the pepper of the acl-proxy"
 TOKEN, ENDED, ELSEWHERE = "token-of-one-host", "token-that-ends", "token-of-nobody"
 UUID = "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"
+
+timeout = TEST_TIMEOUT
 
 
 def hashed(token: str) -> str:

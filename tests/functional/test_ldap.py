@@ -506,8 +506,8 @@ class OutageTests(LdapCase):
         self.addCleanup(silence.stop)
         uri = f"ldap://127.0.0.1:{silence.port}"
         daemon = self.daemon(
-            provider(self.slapd, "alone", uri=uri, connect_timeout="200ms"),
-            provider(self.slapd, "two", uri=[uri, self.slapd.uri], connect_timeout="200ms"),
+            provider(self.slapd, "alone", uri=uri, connect_timeout="1s"),
+            provider(self.slapd, "two", uri=[uri, self.slapd.uri], connect_timeout="1s"),
         )
         self.assertEqual(login(daemon, "alice", "alicepw", "alone").status, 503)
         self.accepted(login(daemon, "alice", "alicepw", "two"))

@@ -23,6 +23,7 @@ from authotron.testing.worlds import NOW
 from tests.functional.databases import Database, shared
 from tests.functional.test_failover import ENOUGH, Load
 from tests.functional.test_stores import closed, outcome, store_of
+from tests.waiting import TEST_TIMEOUT
 
 CLOCK: Any = reactor
 
@@ -123,7 +124,7 @@ class Answers(Protocol):
 class StepDownTests(TestCase):
     """A server that answers like a former primary, on connections that stay open."""
 
-    timeout = 60
+    timeout = TEST_TIMEOUT
 
     def setUp(self) -> None:
         self.section = shared("mongo").section
@@ -169,7 +170,7 @@ class StepDownTests(TestCase):
 class RestartTests(TestCase):
     """The real server is killed and started again under load."""
 
-    timeout = 120
+    timeout = TEST_TIMEOUT
 
     async def test_restart_R_FAIL(self) -> None:
         """No acknowledged token is lost, and the store goes on without a restart."""

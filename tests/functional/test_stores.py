@@ -34,11 +34,13 @@ from authotron.stores import redis
 from authotron.testing.contracts import StoreContract, make_token
 from authotron.testing.worlds import NOW
 from tests.functional.databases import Database, shared
-from tests.waiting import eventually
+from tests.waiting import TEST_TIMEOUT, eventually
 
 CLOCK: Any = reactor
 connect = connector(CLOCK)
 PATIENCE = 5.0
+
+timeout = TEST_TIMEOUT
 
 
 def store_of(section: dict[str, Any], **over: Any) -> ITokenStore:

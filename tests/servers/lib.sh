@@ -42,13 +42,12 @@ launch() {
     : >"$DIR/$NAME.log"
     (cd "$DIR" && exec setsid "$@" >>"$DIR/$NAME.log" 2>&1 </dev/null) &
     echo $! >"$DIR/$NAME.pid"
-    sleep 0.1
+    until running || ! kill -0 $! 2>/dev/null; do sleep 0.02; done
 }
 
-# ready SECONDS COMMAND...: until the command succeeds, the process is gone or the time is up.
+# ready COMMAND...: until the command succeeds, the process is gone, or READY_SECONDS are over.
 ready() {
-    local deadline=$(($(date +%s) + $1))
-    shift
+    local deadline=$(($(date +%s) + ${READY_SECONDS:-120}))
     until "$@" >/dev/null 2>&1; do
         running || { tail -n 20 "$DIR/$NAME.log" >&2; rm -f "$DIR/$NAME.pid"; die "ended while starting"; }
         [ "$(date +%s)" -lt "$deadline" ] || { tail -n 20 "$DIR/$NAME.log" >&2; halt; die "did not answer in time"; }
@@ -61,7 +60,7 @@ halt() {
     if running; then
         pid=$(cat "$DIR/$NAME.pid")
         kill -TERM -- "-$pid" 2>/dev/null || kill -TERM "$pid" 2>/dev/null || true
-        deadline=$(($(date +%s) + ${STOP_SECONDS:-20}))
+        deadline=$(($(date +%s) + ${STOP_SECONDS:-60}))
         while kill -0 -- "-$pid" 2>/dev/null; do
             [ "$(date +%s)" -lt "$deadline" ] || { kill -KILL -- "-$pid" 2>/dev/null || true; break; }
             sleep 0.1
