@@ -9,7 +9,7 @@ import re
 from base64 import b64decode
 from collections.abc import Callable, Collection
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
 
 from attrs import frozen
@@ -101,6 +101,24 @@ class Peer:
     @property
     def sender(self) -> str:
         return str(getattr(self._address, "host", "unix"))
+
+
+class Answered(NamedTuple):
+    """
+    An answered request, as metrics and the access log show it.
+
+    @ivar seconds: how long the request took.
+    @ivar sender: the sender of the request, whose address is looked up only if the request is
+        logged.
+    """
+
+    method: str
+    route: str
+    status: int
+    seconds: float
+    outcome: Outcome | None
+    sender: Sender
+    request_id: bytes | None = None
 
 
 class Site(server.Site):
@@ -212,7 +230,7 @@ class Site(server.Site):
 
     def _refused(self, status: HTTPStatus, client: IAddress | None) -> None:
         """Count and log a request that was refused because it cannot be parsed."""
-        self.answered("other", UNMATCHED, status.value, 0.0, None, Peer(client), None)
+        self.answered(Answered("other", UNMATCHED, status.value, 0.0, None, Peer(client)))
 
     def wrong_method(self, path: str) -> Reply:
         """
@@ -242,13 +260,15 @@ class Site(server.Site):
         """
         if request.began:
             self.answered(
-                request.method_label,
-                self.route(request),
-                request.code,
-                max(0.0, self._clock.seconds() - request.began),
-                request.outcome,
-                request,
-                request.requestHeaders.getRawHeaders(b"X-Request-ID", [None])[0],
+                Answered(
+                    request.method_label,
+                    self.route(request),
+                    request.code,
+                    max(0.0, self._clock.seconds() - request.began),
+                    request.outcome,
+                    request,
+                    request.requestHeaders.getRawHeaders(b"X-Request-ID", [None])[0],
+                )
             )
             self._ended(request)
 
@@ -265,58 +285,34 @@ class Site(server.Site):
         if self._metrics:
             self._metrics.request_ended(request.method_label)
 
-    def answered(
-        self,
-        method: str,
-        route: str,
-        status: int,
-        seconds: float,
-        outcome: Outcome | None,
-        sender: Sender,
-        request_id: bytes | None,
-    ) -> None:
-        """
-        Count an answered request, and write it to the access log if the log includes such requests.
-
-        @param sender: the sender of the request, whose address is looked up only if the request is
-            logged.
-        """
+    def answered(self, request: Answered) -> None:
+        """Count an answered request, and write it to the access log if it is to be logged."""
         if self._metrics:
-            self._metrics.request_answered(route, method, status, seconds)
-        if self.logs(status):
-            self.log_answered(method, route, status, seconds, outcome, sender, request_id)
+            self._metrics.request_answered(
+                request.route, request.method, request.status, request.seconds
+            )
+        if self.logs(request.status):
+            self.log_answered(request)
 
     def logs(self, status: int) -> bool:
         """Return whether the access log includes requests that are answered with C{status}."""
         return self._access == "all" or (self._access == "failures" and status >= _FAILURES)
 
-    def log_answered(
-        self,
-        method: str,
-        route: str,
-        status: int,
-        seconds: float,
-        outcome: Outcome | None,
-        sender: Sender,
-        request_id: bytes | None,
-    ) -> None:
-        """
-        Write an answered request to the access log.
-
-        @param sender: the sender of the request, whose address is looked up here.
-        """
+    def log_answered(self, request: Answered) -> None:
+        """Write an answered request to the access log."""
+        outcome = request.outcome
         authentication = outcome.authentication if outcome else None
         identity = authentication.identity if authentication else None
-        tried = "" if identity or not self._logs_tried_names else _tried_name(sender)
+        tried = "" if identity or not self._logs_tried_names else _tried_name(request.sender)
         self._log.info(
             _IDENTIFIED if identity else (_REFUSED if tried else _ANONYMOUS),
             event="routes.request.answered",
-            method=method,
-            route=route,
-            status=status,
-            seconds=round(seconds, 6),
-            request_id=_request_id(request_id),
-            client=sender.sender,
+            method=request.method,
+            route=request.route,
+            status=request.status,
+            seconds=round(request.seconds, 6),
+            request_id=_request_id(request.request_id),
+            client=request.sender.sender,
             tried=tried,
             result=outcome.result if outcome else "",
             realm=identity.realm if identity else "",

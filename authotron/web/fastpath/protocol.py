@@ -41,7 +41,7 @@ from authotron.web.fastpath.repeats import Repeats, without_request_id
 from authotron.web.fastpath.request import Head, Shape
 from authotron.web.fastpath.response import ReplyEncoder
 from authotron.web.replies import Reply, denied
-from authotron.web.site import Site
+from authotron.web.site import Answered, Site
 
 T = TypeVar("T")
 
@@ -256,7 +256,7 @@ class FastPath(Protocol, TimeoutMixin):
         )
         if factory.site.logs(status):
             factory.site.log_answered(
-                method, route, status, seconds, outcome, self._context, request_id
+                Answered(method, route, status, seconds, outcome, self._context, request_id)
             )
         # If the request waited for a decision, its callbacks were measured one by one, and the time
         # since the request began is not the time for which the reactor was blocked.
