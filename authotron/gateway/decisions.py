@@ -11,7 +11,6 @@ from typing import Generic, Protocol, TypeVar
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import Awaited, Started, start
@@ -20,6 +19,7 @@ from authotron.concurrency.single_flight import SingleFlight
 from authotron.config.schema import CacheConfig
 from authotron.gateway import credentials
 from authotron.gateway.authentication import Authenticator
+from authotron.gateway.decision_log import DecisionLog
 from authotron.gateway.outcomes import (
     BAD_HEADER,
     BROKEN,
@@ -45,14 +45,11 @@ from authotron.model.errors import (
     InsufficientScope,
     NotConfigured,
     Rejected,
-    TooManyCredentials,
     Unavailable,
 )
 from authotron.model.identity import Client, Credential, earliest
 from authotron.model.request import Presented
 from authotron.plugin.cache import authentication_bytes
-from authotron.telemetry import logs
-from authotron.telemetry.suppression import Suppression
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -66,11 +63,6 @@ _DECISION_BYTES = ENTRY + 150
 """
 Number of bytes of memory that a cached decision takes up in addition to its authentication and its
 reply.
-"""
-
-_SCHEMES = frozenset({"basic", "bearer"})
-"""
-The schemes that the log names when a credential is refused; clients may make up other schemes.
 """
 
 _UNKNOWN_TOKEN = ""
@@ -177,15 +169,14 @@ class DecisionCache(Generic[R]):
     )
     _good: LruCache[_CachedDecision[R]] = field(init=False, repr=False)
     _bad: LruCache[_CachedDecision[R]] = field(init=False, repr=False)
-    _suppression: Suppression = field(init=False, repr=False)
     _flights: SingleFlight[Decision[R]] = field(factory=SingleFlight, init=False, repr=False)
     _fixed: dict[str, Decision[R]] = field(init=False, repr=False)
     _token_refused: dict[str, Decision[R]] = field(init=False, repr=False)
-    _log = Logger()
+    _log: DecisionLog = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._context.run(METER.set, self._meter)
-        self._suppression = Suppression(self._clock)
+        self._log = DecisionLog(self._clock)
         refusals = self._max_bytes // 16
         self._good = LruCache(self._max_bytes - refusals, self._size)
         self._bad = LruCache(refusals, max(1, self._size // 10))
@@ -299,7 +290,7 @@ class DecisionCache(Generic[R]):
         try:
             found = credentials.parse(text, sender)
         except BadCredentials as bad:
-            self._log_malformed(bad)
+            self._log.malformed(bad)
             return self._fixed[BAD_HEADER]
         canonical = credentials.canonical(presented, found)
         if canonical is not presented:
@@ -369,17 +360,15 @@ class DecisionCache(Generic[R]):
             fresh_until, expires = authentication.fresh_until, authentication.expires_at()
             if not (fresh_until is None and expires is None):
                 until = earliest(until, fresh_until, _whole(expires)) or 0
-            return self._logged(self._accept(key, authentication, epoch, now, until))
+            decision = self._accept(key, authentication, epoch, now, until)
         except Rejected as rejected:
-            self._log_refused(found, rejected)
+            self._log.rejected(found, rejected)
             refusal = self._refusal(found, rejected)
             if cacheable:
                 self._cache_refusal(key, epoch, refusal)
             return refusal
         except BadIdentity as bad:
-            self._log.warn(
-                "identity refused: {reason}", reason=str(bad), event="auth.identity.refused"
-            )
+            self._log.refused(bad)
             if cacheable:
                 self._cache_refusal(key, epoch, self._fixed[FORBIDDEN])
             return self._fixed[FORBIDDEN]
@@ -387,6 +376,8 @@ class DecisionCache(Generic[R]):
             return self._fixed[UNAVAILABLE]
         except NotConfigured:
             return self._fixed[BROKEN]
+        self._log.authenticated(authentication)
+        return decision
 
     def _refusal(self, found: tuple[Credential, ...], rejected: Rejected) -> Decision[R]:
         if not any(each.scheme == "bearer" for each in found):
@@ -408,13 +399,7 @@ class DecisionCache(Generic[R]):
         try:
             token = self._minter.mint(found)
         except Rejected as rejected:
-            self._log.debug(
-                "no JWT minted for {username} of realm {realm}: {reason}",
-                username=found.identity.username,
-                realm=found.identity.realm,
-                reason=str(rejected),
-                event="auth.identity.expired",
-            )
+            self._log.expired(found.identity, rejected)
             raise
         outcome = Outcome(SUCCESS, found)
         decision = Decision(outcome, self._replies.authenticate(outcome, token))
@@ -436,51 +421,6 @@ class DecisionCache(Generic[R]):
             )
         return decision
 
-    def _log_malformed(self, bad: BadCredentials) -> None:
-        if logs.log.writes_info and (count := self._suppression.count("malformed")) is not None:
-            too_many = isinstance(bad, TooManyCredentials)
-            self._log.info(
-                "malformed Authorization header: {error}",
-                reason="too_many_credentials" if too_many else "invalid_format",
-                error=str(bad),
-                max_credentials=credentials.MOST,
-                suppressed_count=count,
-                event="auth.header.invalid",
-            )
-
-    def _log_refused(self, found: tuple[Credential, ...], rejected: Rejected) -> None:
-        if not logs.log.writes_info:
-            return
-        for scheme in dict.fromkeys(each.scheme for each in found):
-            kind = scheme if scheme in _SCHEMES else "other"
-            if (count := self._suppression.count(kind)) is not None:
-                self._log.info(
-                    "no provider accepts a {scheme} credential: {last_error}",
-                    scheme=kind.capitalize(),
-                    last_error=str(rejected),
-                    suppressed_count=count,
-                    event="auth.provider.all_failed",
-                )
-
-    def _logged(self, decision: Decision[R]) -> Decision[R]:
-        """Log the user, in an event named as in auth-o-tron, and return the decision."""
-        found = decision.outcome.authentication
-        if found is None or not logs.log.writes_info:
-            return decision
-        identity = found.identity
-        self._log.info(
-            "{username} of realm {realm} authenticated by provider {provider}",
-            username=identity.username,
-            realm=identity.realm,
-            provider=found.provider,
-            roles=",".join(identity.roles),
-            roles_count=len(identity.roles),
-            attributes_count=len(identity.attributes),
-            scopes_services_count=len(identity.scopes),
-            event="auth.request.authenticated",
-        )
-        return decision
-
     def _voids(self, tokens: tuple[str, ...], epoch: _Epoch) -> bool:
         """Return whether one of these API tokens was changed after a lookup began."""
         changed = self._changed
@@ -495,9 +435,7 @@ class DecisionCache(Generic[R]):
 
     def _broken(self, failure: Failure) -> Decision[R]:
         """Log an unexpected failure, and return the decision to answer 500; it is not cached."""
-        self._log.failure(
-            "authentication failed unexpectedly", failure, event="auth.authority.broken"
-        )
+        self._log.broken(failure)
         return self._fixed[BROKEN]
 
 
