@@ -1,4 +1,4 @@
-"""Find the plugin that a C{type:} in the configuration names, and the keys all plugins have."""
+"""Find the plugin that a C{type:} in the configuration names; define the keys of all plugins."""
 
 from __future__ import annotations
 

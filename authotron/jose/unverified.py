@@ -108,7 +108,7 @@ def _is_like_header(part: str) -> bool:
 
 def parse_header(part: str) -> dict[str, Any]:
     """
-    Parse the header of a JWT. The length of the header is limited, because the signature is not
+    Parse the header of a JWT. The length of a JWT header is limited, because the signature is not
     verified yet.
 
     @raise Rejected: the header is too long, or malformed.

@@ -120,17 +120,17 @@ _MEMBERS: Mapping[str, type] = {
     "jwk": dict,
     "x5c": list,
 }
-"""Members of a header that RFC 7515 section 4.1 defines, and their types."""
+"""Members of a JWT header that RFC 7515 section 4.1 defines, and their types."""
 
 _EXTENSIONS = frozenset({"crit", "b64", "zip"})
-"""Members of a header that demand an extension, which the gateway does not support."""
+"""Members of a JWT header that demand an extension, none of which the gateway supports."""
 
 
 def _check_members(header: Mapping[str, Any]) -> None:
     """
-    Check the types of all members of a header before any of them is used.
+    Check the types of all members of a JWT header before any of them is used.
 
-    A member that is C{null} counts as absent, unless it would demand an extension.
+    A header member that is C{null} counts as absent, unless it would demand an extension.
 
     @raise Rejected: a member has the wrong type, or demands an extension.
     """

@@ -24,7 +24,7 @@ PAUSE = 0.001
 """Pause of a process after it has accepted connections, in seconds, so that others accept some."""
 
 _MOST = 64
-"""Connections that a process accepts at most before it pauses."""
+"""Maximum number of connections that a process accepts before it pauses."""
 
 
 class ListeningSocket:
