@@ -31,9 +31,8 @@ _REJECTIONS = {
 
 _INVALID_DN = 34
 """
-Result code C{invalidDNSyntax}.
-
-Active Directory accepts a bind by a name that is not a DN; other servers answer with this code.
+Result code C{invalidDNSyntax}, with which servers other than Active Directory answer a bind by a
+name that is not a DN.
 """
 
 _ABOUT_ACCOUNT = re.compile("account|inactive|inactivated|locked|expired", re.IGNORECASE)

@@ -140,7 +140,7 @@ class Directory:
             try:
                 return await self._run_on(idle.state, idle.connection, work)
             except (Disconnected, ServerBusy, ConnectionStale):
-                pass  # only this connection failed: the same server may answer on a new one
+                pass  # only the idle connection failed: its server may answer on a new connection
             except ServerFault as fault:
                 self._failed(idle.state, fault)
                 others = [state for state in self._states if state is not idle.state]

@@ -318,8 +318,8 @@ class Lookup:
         Return whether the directory is known to hold the user name in exactly the spelling of the
         request.
 
-        If the directory holds exactly this spelling, a search for groups need not read the members
-        of the groups.
+        If the directory holds exactly the spelling of the request, a search for groups need not
+        read the members of the groups.
         """
         if not template.username_attributes():
             return True

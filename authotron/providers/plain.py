@@ -80,7 +80,7 @@ class Config(PluginConfig):
                     yield f"role {role!a} of user {user.username!a} is left out: the role {why}"
 
 
-# To look up C{Affinity.POSSIBLE} for each request would take 0.07 us more than this constant.
+# Reading a module variable is faster, by 0.07 us, than reading C{Affinity.POSSIBLE}.
 _POSSIBLE = Affinity.POSSIBLE
 
 

@@ -92,7 +92,7 @@ def _problems_of_options(uri: str) -> Iterator[str]:
             yield f"{_shown(name)} has no effect in the URI; {_OF_THE_SECTION[lower]}"
         elif lower not in {each.lower() for each in _EFFECTIVE}:
             yield (
-                f"{_shown(name)} has no effect; remove it (options that have one: "
+                f"{_shown(name)} has no effect; remove it (options with an effect: "
                 f"{', '.join(_EFFECTIVE)})"
             )
         elif (allowed := _ONLY.get(lower)) is not None and value not in allowed:

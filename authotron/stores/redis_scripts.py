@@ -107,8 +107,8 @@ return ended
 """
 A Lua script that removes an API token and all its descendants, and records that they are revoked.
 
-A Redis Cluster would refuse this script, because the script uses keys that the caller does not list
-in C{KEYS}, such as the keys of descendants.
+A Redis Cluster would refuse the script that removes API tokens, because the script uses keys that
+the caller does not list in C{KEYS}, such as the keys of descendants.
 """
 
 SET_PEPPER_CHECK = """

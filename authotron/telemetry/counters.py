@@ -41,9 +41,8 @@ class Tally:
     How often one kind of event happened, and how long these events took, if their durations are
     measured.
 
-    @ivar durations: the histogram of durations, if they are measured. A histogram may have fewer
-        labels than its counter; tallies with the same values of the labels of the histogram share
-        one histogram.
+    @ivar durations: the histogram of durations, if they are measured. Tallies that differ only in
+        labels that the histogram does not have share one histogram.
     @ivar number: how often the event happened.
     """
 

@@ -60,7 +60,7 @@ class UriTests(SynchronousTestCase):
             ("SSL=true", "store.tls instead"),
             ("maxPoolSize=3", "store.connections"),
             ("connectTimeoutMS=x", "store.timeout"),
-            ("appName=x", "remove it (options that have one: authMechanism"),
+            ("appName=x", "remove it (options with an effect: authMechanism"),
             ("directConnection=true", "remove it"),
             ("foo=1", "foo has no effect"),
             ("authMechanism=MONGODB-X509", "must be DEFAULT or SCRAM-SHA-1"),

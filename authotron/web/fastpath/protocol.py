@@ -279,7 +279,7 @@ class FastPath(Protocol, TimeoutMixin):
             try:
                 sent = self._socket.send(reply)
             except OSError:
-                sent = 0  # transport.write below meets the same OSError, and closes the connection
+                sent = 0  # like this call, transport.write fails, and then closes the connection
             if sent == len(reply):
                 return
             self._socket = None
@@ -396,8 +396,8 @@ class FastPathFactory(Factory):
 
     def acceptableProtocols(self) -> list[bytes]:
         """
-        Return HTTP/1.1, because without this Twisted aborts TLS handshakes that offer protocols
-        (ALPN).
+        Return HTTP/1.1 as the protocol for TLS (ALPN). If no protocol were returned, Twisted would
+        abort the handshakes of clients that offer protocols.
         """
         return [b"http/1.1"]
 

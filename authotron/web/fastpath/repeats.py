@@ -48,7 +48,7 @@ def without_request_id(head: bytes) -> tuple[bytes, bytes | None]:
 
     If the name of the header is spelled in another way, or the value contains a byte that a header
     may not contain, the head is returned unchanged, with C{None}. If C{X-Request-ID} stands after
-    the empty line that ends the head, the returned bytes are no simple request either, because
+    the empty line that ends the head, the returned bytes are not a simple request either, because
     bytes still follow the empty line.
     """
     before, found, after = head.partition(_REQUEST_ID)
@@ -86,7 +86,7 @@ class Repeats:
         """@param longest: maximum number of bytes of a request head on the fast path."""
         self._longest = min(longest, _LONGEST)
         self._hash = blake2b(key=urandom(32), digest_size=16)
-        # Python's own hash is found fast, but two heads may share one: the digest tells them apart.
+        # The keys are Python's hashes, which are fast; the digest distinguishes heads of one hash.
         self._known: dict[int, Repeated] = {}
         self._parsed = 0
 
