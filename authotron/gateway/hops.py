@@ -16,14 +16,21 @@ _MOST_HOPS = 64
 _LONGEST_ELEMENT = 1_000
 """Maximum characters of the element of one proxy in C{Forwarded}; a longer one is malformed."""
 
-_WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.%]*)\]|([0-9.]+))(?::[0-9]{1,5})?")
-"""Matches an IPv6 address in brackets, or an IPv4 address, perhaps with a port."""
+_WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]*(?:%[0-9A-Za-z._~-]+)?)\]|([0-9.]+))(?::[0-9]{1,5})?")
+"""
+Matches an IPv6 address in brackets, perhaps with a zone, or an IPv4 address, perhaps with a port.
+"""
 
 _TOKEN = TOKEN.decode()
-_VALUE = rf"(?:{_TOKEN}|\"(?:[^\"\\]|\\.)*\")"
+_UNQUOTED = r"[!#$%&'*+.^_`|~0-9A-Za-z:\[\]-]+"
+_VALUE = rf"(?:{_UNQUOTED}|\"(?:[^\"\\]|\\.)*\")"
 _PAIR = re.compile(rf"({_TOKEN})=({_VALUE})")
-_ELEMENT = re.compile(rf"[ \t]*{_PAIR.pattern}(?:[ \t]*;[ \t]*{_PAIR.pattern})*[ \t]*")
-"""Matches the element of one proxy in C{Forwarded} (RFC 7239), also with blanks around C{;}."""
+_PERHAPS = rf"[ \t]*(?:{_PAIR.pattern}[ \t]*)?"
+_ELEMENT = re.compile(rf"{_PERHAPS}(?:;{_PERHAPS})*")
+"""
+Matches the element of one proxy in C{Forwarded} (RFC 7239), also with blanks around C{;}, and with
+an address that has a port or brackets but no quotes.
+"""
 
 
 @frozen
@@ -62,10 +69,10 @@ def forwarded(lines: Sequence[str]) -> Iterator[Hop]:
         element = left[comma + 1 : end]
         if len(element) > _LONGEST_ELEMENT:
             break
-        if _ELEMENT.fullmatch(element):
-            yield _hop(element)
+        if not element.strip(" \t"):
             end = comma
-        elif not element.strip(" \t"):
+        elif _ELEMENT.fullmatch(element):
+            yield _hop(element)
             end = comma
         if comma < 0:
             break

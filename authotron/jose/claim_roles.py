@@ -139,11 +139,13 @@ class RoleClaims:
                 continue
             self._found.add(path)
             value, before = claim_values.at_route(claims, steps), len(roles.names)
+            roles.is_readable = value is not None
             is_scopes = steps[-1] in claim_values.SCOPE_CLAIMS
             roles.read(list(claim_values.words(value)) if is_scopes else value)
-            self._check_readable(roles, path, value)
-            if len(roles.names) > before:
+            if roles.is_readable or len(roles.names) > before:
                 routes.append(steps)
+            if value is not None:
+                self._check_readable(roles, path, value)
         return tuple(roles.names), routes
 
     def _keycloak_roles(self, claims: Claims) -> tuple[str, ...]:
