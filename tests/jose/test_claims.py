@@ -714,7 +714,8 @@ class PersonTests(ClaimsTestCase):
         self.assertNotIn("groups", known.attributes)
         self.assertEqual(known.attributes["ext"], '{"my.app":{"more":1},"x":2}')
         self.assertNotIn("ext", identity(chosen, ext={"my.app": {"roles": ["r"]}}).attributes)
-        for none in ([], {}, "", {"roles": []}):
+        empty: tuple[object, ...] = ([], {}, "", {"roles": []})
+        for none in empty:
             self.assertNotIn("groups", identity(chosen, groups=none).attributes)
         odd = identity(chosen, groups=5)
         self.assertEqual((odd.roles, odd.attributes["groups"]), ((), "5"))
