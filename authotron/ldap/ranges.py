@@ -57,10 +57,10 @@ def _find_range(
     entry: Entry, attribute: str, first: int
 ) -> tuple[int | None, tuple[bytes, ...]] | None:
     """
-    Return the values that an entry holds as a range, and the index of the last value.
+    Return the index of the last value in a range of an attribute's values, and the values.
 
-    The returned index is C{None} if no further range follows. If the entry holds no range of the
-    attribute's values, C{None} is returned.
+    For the last range C{None} takes the place of the index. If the entry holds no range of the
+    attribute's values, only C{None} is returned.
 
     @raise Unavailable: the range of values does not begin at C{first}, or is empty.
     """

@@ -279,7 +279,8 @@ class FastPath(Protocol, TimeoutMixin):
             try:
                 sent = self._socket.send(reply)
             except OSError:
-                sent = 0  # like this call, transport.write fails, and then closes the connection
+                # If the socket has failed, transport.write fails too, and closes the connection.
+                sent = 0
             if sent == len(reply):
                 return
             self._socket = None
