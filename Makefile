@@ -12,7 +12,7 @@ SAMPLE := examples/authotron-robots
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.hypothesis
 SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run demo check lint types unit process servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb test-image schema threats docs recording pictures lock clean
+.PHONY: help run demo check lint types unit process backends servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb test-image schema threats docs recording pictures lock clean
 .PHONY: unit-1 unit-2 properties
 
 help:  ## what there is to make
@@ -26,7 +26,7 @@ demo: $(VENV)/installed  ## a gateway behind nginx with a backend, on free ports
 
 check: lint types unit  ## what a change must pass before anything else (under 30 s)
 
-test: check properties process docs test-plugin servers functional  ## everything
+test: check properties process backends docs test-plugin servers functional  ## everything
 
 fuzz: export AUTHOTRON_STREAMS = 30000
 fuzz: $(VENV)/tools  ## the front against the site alone, for a quarter of an hour
@@ -52,6 +52,16 @@ properties: $(VENV)/tools  ## the unit tests that draw random examples, with man
 
 process: $(VENV)/tools  ## the commands as processes of their own
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-process tests.process
+
+backends: $(VENV)-client/locked  ## authotron-client with every framework that it has a module for
+	$(VENV)-client/bin/mypy --config-file client/mypy.ini -p authotron.client -p tests.backends -p tests.client
+	$(VENV)-client/bin/python -m twisted.trial --temp-directory=$(VENV)-client/trial tests.client tests.backends
+
+$(VENV)-client/locked: client/requirements.lock
+	$(RECENT)
+	$(PYTHON) -m venv $(VENV)-client
+	$(VENV)-client/bin/python -m pip --quiet --disable-pip-version-check install --require-hashes -r $<
+	touch $@
 
 servers:  ## the Debian packages that the functional tests need
 	tests/servers/packages
@@ -142,9 +152,11 @@ lock: $(VENV)/tools  ## choose new versions of all dependencies
 	$(COMPILE) --output-file=requirements-dev.lock requirements-dev.in
 	$(COMPILE) --output-file=bench/requirements.lock bench/requirements.in
 	$(COMPILE) --output-file=website/requirements.lock website/requirements.in
+	$(COMPILE) --output-file=client/requirements.lock client/requirements.in
+	$(COMPILE) --output-file=client/requirements-core.lock client/requirements-core.in
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(VENV)-docs $(VENV)-plugin $(SAMPLE)/build site build client/build dist *.egg-info client/*.egg-info var .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-bench $(VENV)-client $(VENV)-docs $(VENV)-plugin $(SAMPLE)/build site build client/build dist *.egg-info client/*.egg-info var .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/locked: requirements.lock
 	$(RECENT)

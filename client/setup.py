@@ -39,10 +39,27 @@ setup(
     ],
     package_data={"authotron": ["py.typed"]},
     include_package_data=False,
+    entry_points={"pytest11": ["authotron = authotron.client.pytest_plugin"]},
     install_requires=[
         "cryptography>=42",  # keys of every kind
         "pyjwt>=2.13",  # 2.13 binds the algorithm to the key (GHSA-jq35-7prp-9v3f)
     ],
+    extras_require={
+        "aiohttp": ["aiohttp>=3.9"],
+        "django": ["django>=4.2"],
+        "drf": ["django>=4.2", "djangorestframework>=3.15"],
+        "fastapi": ["fastapi>=0.110"],
+        "flask": ["flask>=3.0"],
+        "grpc": ["grpcio>=1.60"],
+        "httpx": ["httpx>=0.27"],
+        "klein": ["klein>=24.8", "twisted>=24.7"],
+        "litestar": ["litestar>=2.12"],
+        "requests": ["requests>=2.32"],
+        "starlette": ["starlette>=0.37"],
+        "test": ["pytest>=8.0"],
+        "treq": ["treq>=24.9", "twisted>=24.7"],
+        "twisted": ["twisted>=24.7"],
+    },
     classifiers=[
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",

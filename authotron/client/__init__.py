@@ -21,10 +21,13 @@ from authotron.client.errors import (
 from authotron.client.user import User
 
 if TYPE_CHECKING:  # At run time __getattr__ imports the classes, so that PyJWT is loaded late.
+    from authotron.client.gateway import Authenticated, Client
     from authotron.client.verifier import Verifier
 
 __all__ = [
+    "Authenticated",
     "AuthotronError",
+    "Client",
     "Forbidden",
     "InvalidToken",
     "NoToken",
@@ -34,7 +37,11 @@ __all__ = [
     "Verifier",
 ]
 
-_LATE = {"Verifier": "authotron.client.verifier"}
+_LATE = {
+    "Authenticated": "authotron.client.gateway",
+    "Client": "authotron.client.gateway",
+    "Verifier": "authotron.client.verifier",
+}
 """Classes that load PyJWT, and their modules."""
 
 

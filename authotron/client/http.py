@@ -134,4 +134,7 @@ def _body(
             raise http.client.HTTPException(f"the answer has more than {_MAX_BODY} bytes")
         if connection.sock is not None:
             _limit(connection, ends)
+    if response.length:
+        raise http.client.IncompleteRead(read, response.length)
+    response.close()  # read1() does not, and a connection is used again only then
     return read

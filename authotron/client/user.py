@@ -48,6 +48,21 @@ class User:
         """The claim C{sub} of the JWT: realm and name, joined by a hyphen."""
         return f"{self.realm}-{self.username}"
 
+    @property
+    def is_authenticated(self) -> bool:
+        """True, as Django and Starlette ask of users."""
+        return True
+
+    @property
+    def display_name(self) -> str:
+        """The name of the user, as Starlette asks of users."""
+        return self.username
+
+    @property
+    def identity(self) -> str:
+        """What identifies the user in all realms, as Starlette asks of users."""
+        return self.subject
+
     def has_role(self, *roles: str) -> bool:
         """Whether the user has one of the roles."""
         return not set(roles).isdisjoint(self.roles)

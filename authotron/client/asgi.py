@@ -1,0 +1,100 @@
+"""
+Middleware for any ASGI application: requests without a good JWT are answered here.
+
+C{scope["user"]} is the L{User} behind the middleware, for HTTP and for WebSocket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
+from typing import Any
+
+from authotron.client import problems
+from authotron.client.errors import AuthotronError, NoToken
+from authotron.client.user import User
+from authotron.client.verifier import Verifier
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_POLICY_VIOLATION = 1008
+"""The code that closes a WebSocket (RFC 6455 section 7.4.1)."""
+
+
+class AuthotronMiddleware:
+    """
+    Verifies the JWT of each request.
+
+    @param roles: the user needs one of them.
+    @param scopes: the user needs all of them.
+    @param optional: let requests without a token pass, with C{None} as C{scope["user"]}.
+    @param exclude: paths that need no user; one that ends in a slash stands for all below it.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        verifier: Verifier,
+        *,
+        roles: Collection[str] = (),
+        scopes: Collection[str] = (),
+        optional: bool = False,
+        exclude: Collection[str] = (),
+    ) -> None:
+        self._app, self._verifier = app, verifier
+        self._roles, self._scopes = tuple(roles), tuple(scopes)
+        self._optional, self._exclude = optional, tuple(exclude)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            user = await self._user(scope)
+        except AuthotronError as error:
+            await refuse(error, scope, receive, send)
+            return
+        await self._app({**scope, "user": user}, receive, send)
+
+    async def _user(self, scope: Scope) -> User | None:
+        if problems.is_excluded(_path(scope), self._exclude):
+            return None
+        try:
+            user = await self._verifier.authenticate_async(authorization(scope["headers"]))
+        except NoToken:
+            if self._optional:
+                return None
+            raise
+        user.require(*self._roles, scopes=self._scopes)
+        return user
+
+
+def authorization(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """Return the values of all C{Authorization} headers of a scope."""
+    return [value.decode("latin-1") for name, value in headers if name == b"authorization"]
+
+
+async def refuse(error: AuthotronError, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request by an error: a response, or the end of a WebSocket that is not open yet."""
+    prefix = ""
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await receive()  # websocket.connect
+            await send({"type": "websocket.close", "code": _POLICY_VIOLATION})
+            return
+        prefix = "websocket."
+    content = problems.body(error)
+    fields = {**problems.headers(error), "Content-Length": str(len(content))}
+    raw = [(name.lower().encode(), value.encode()) for name, value in fields.items()]
+    await send({"type": f"{prefix}http.response.start", "status": error.status, "headers": raw})
+    await send({"type": f"{prefix}http.response.body", "body": content})
+
+
+def _path(scope: Scope) -> str:
+    """Return the path as the client sent it, so that an escaped character is seen as one."""
+    raw = scope.get("raw_path")
+    path: str = raw.decode("latin-1") if raw else scope["path"]
+    return path

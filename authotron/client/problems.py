@@ -1,0 +1,45 @@
+"""HTTP responses to errors: status, headers, and a body of problem details (RFC 9457)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from authotron.client.errors import AuthotronError
+
+CONTENT_TYPE = "application/problem+json"
+
+
+def details(error: AuthotronError) -> dict[str, Any]:
+    """Return what a client may know about an error."""
+    found: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(error.status).phrase,
+        "status": error.status,
+        "detail": error.public,
+    }
+    return found
+
+
+def body(error: AuthotronError) -> bytes:
+    """Return the body of the response."""
+    return json.dumps(details(error)).encode()
+
+
+def headers(error: AuthotronError) -> Mapping[str, str]:
+    """Return the headers of the response, but for its length."""
+    return {"Content-Type": CONTENT_TYPE, **error.headers}
+
+
+def is_excluded(path: str, exclude: Collection[str]) -> bool:
+    """
+    Whether a path is one of those that need no user, or below one that ends in a slash.
+
+    A path with C{..}, C{//} or an escaped character is never excluded: what it leads to is decided
+    later, and perhaps otherwise.
+    """
+    if ".." in path or "//" in path or "%" in path or "\\" in path:
+        return False
+    return any(path == each or (each.endswith("/") and path.startswith(each)) for each in exclude)

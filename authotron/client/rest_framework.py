@@ -1,0 +1,84 @@
+"""
+Authentication and permissions for Django REST framework.
+
+::
+
+    class Read(APIView):
+        authentication_classes = [AuthotronAuthentication]
+        permission_classes = [has_role("reader")]
+
+C{request.auth} is the L{User}. C{request.user} is the same one, or the user of Django's database as
+in L{authotron.client.django}.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import APIException
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from authotron.client import django
+from authotron.client.errors import AuthotronError, NoToken
+from authotron.client.user import User
+
+
+class Refused(APIException):
+    """A request is refused, for a reason of this library."""
+
+    def __init__(self, error: AuthotronError) -> None:
+        super().__init__(error.public)
+        self.status_code = error.status
+        challenge = error.headers.get("WWW-Authenticate")
+        self.auth_header = challenge or ""  # what the framework answers a 401 with
+        if "Retry-After" in error.headers:
+            self.wait = int(error.headers["Retry-After"])
+
+
+class AuthotronAuthentication(BaseAuthentication):
+    """Verifies the JWT of a request, unless the middleware has done so."""
+
+    def authenticate(self, request: Request) -> tuple[Any, User] | None:
+        """Return the user, or C{None} for a request without a token."""
+        http = request._request  # noqa: SLF001 - the request of Django, so the framework's docs do
+        try:
+            user = getattr(http, "authotron_user", None)
+            if not isinstance(user, User):
+                user = django.verifier().authenticate(django.authorization(http))
+                django.set_user(http, user)
+        except NoToken:
+            return None
+        except AuthotronError as error:
+            raise Refused(error) from None
+        return http.user, user
+
+    def authenticate_header(self, request: Request) -> str:
+        """Return the challenge, without which the framework answers 403 instead of 401."""
+        return "Bearer"
+
+
+def has_role(*roles: str) -> type[BasePermission]:
+    """Return a permission: the user needs one of the roles."""
+
+    class HasRole(BasePermission):
+        """The user has one of some roles."""
+
+        def has_permission(self, request: Request, view: Any) -> bool:
+            return isinstance(request.auth, User) and request.auth.has_role(*roles)
+
+    return HasRole
+
+
+def has_scope(*scopes: str) -> type[BasePermission]:
+    """Return a permission: the user needs all of the scopes."""
+
+    class HasScope(BasePermission):
+        """The user has some scopes."""
+
+        def has_permission(self, request: Request, view: Any) -> bool:
+            user = request.auth
+            return isinstance(user, User) and all(user.has_scope(each) for each in scopes)
+
+    return HasScope

@@ -1,0 +1,36 @@
+"""A mixin for C{unittest}: a fake gateway for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from authotron.client.testing.fake_gateway import FakeGateway
+from authotron.client.user import User
+
+
+class GatewayMixin:
+    """
+    Gives each test a fake gateway, and headers of users.
+
+    Pass C{self.gateway.verifier()} to the service that is tested.
+
+    @cvar gateway_options: as of L{FakeGateway}.
+    """
+
+    gateway_options: Mapping[str, Any] = {}
+    gateway: FakeGateway
+
+    def setUp(self) -> None:
+        """Start with a gateway that knows no user."""
+        self.gateway = FakeGateway(**self.gateway_options)
+        parent: Any = super()  # a TestCase, which stands behind the mixin
+        parent.setUp()
+
+    def headers_of(self, user: User, **options: Any) -> dict[str, str]:
+        """
+        Return the headers of a request of a user, as the proxy passes them on.
+
+        @param options: as of L{authotron.client.testing.mint}.
+        """
+        return {"Authorization": f"Bearer {self.gateway.mint(user, **options)}"}

@@ -1,0 +1,61 @@
+"""The fake gateway at a port of the loopback, for services in other processes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from authotron.client.testing.fake_gateway import FakeGateway
+
+
+@contextmanager
+def serve(gateway: FakeGateway, port: int = 0) -> Iterator[str]:
+    """
+    Serve a fake gateway while the context lasts, and give its URL.
+
+    @param port: by default a free one.
+    """
+    server = ThreadingHTTPServer(("127.0.0.1", port), _requests_of(gateway))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _requests_of(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
+    class Request(BaseHTTPRequestHandler):
+        """One connection of a client."""
+
+        protocol_version = "HTTP/1.1"
+        server_version, sys_version = "authotron", ""
+        disable_nagle_algorithm = True
+
+        def answer(self) -> None:
+            """Answer a request of any method."""
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            found = gateway.answer(self.command, self.path, list(self.headers.items()))
+            if found is None:
+                self.close_connection = True
+                return
+            self.send_response(found.status)
+            for name, value in found.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(found.body)))
+            self.end_headers()
+            if self.command != "HEAD" and found.body:
+                with suppress(ConnectionError):  # the client did not wait
+                    self.wfile.write(found.body)
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of http.server
+            """Keep the output of the tests clean."""
+
+    return Request

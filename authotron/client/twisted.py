@@ -1,0 +1,128 @@
+"""
+Resources of Twisted that need a user.
+
+::
+
+    site = Site(Protected(resource, verifier, "reader"))
+
+    class Read(Resource):
+        def render_GET(self, request):
+            return user_of(request).username.encode()
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.iweb import IRequest
+from twisted.web.resource import IResource, getChildForRequest
+from twisted.web.server import NOT_DONE_YET, Request
+from zope.interface import Interface, implementer
+
+from authotron.client import problems
+from authotron.client.errors import AuthotronError, NoToken
+from authotron.client.user import User
+from authotron.client.verifier import Verifier
+
+
+class IUser(Interface):
+    """The component of a request that holds its user."""
+
+
+@implementer(IResource)
+class Protected:
+    """
+    Hands requests with a good JWT to a resource, and answers the others.
+
+    @param roles: the user needs one of them.
+    @param scopes: the user needs all of them.
+    """
+
+    isLeaf = True
+    _log = Logger()
+
+    def __init__(
+        self,
+        resource: IResource,
+        verifier: Verifier,
+        *roles: str,
+        scopes: Collection[str] = (),
+    ) -> None:
+        self._resource, self._verifier = resource, verifier
+        self._roles, self._scopes = roles, tuple(scopes)
+
+    def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
+        """Never asked, as the resource is a leaf: it finds the child once the user is known."""
+        return self
+
+    def putChild(self, path: bytes, child: IResource) -> None:
+        """Add a child to the resource that is protected."""
+        self._resource.putChild(path, child)
+
+    def render(self, request: Request) -> int:
+        """Verify the JWT, and render the resource that the rest of the path leads to."""
+        user = authenticate(request, self._verifier)
+        gone = request.notifyFinish()
+        gone.addErrback(lambda _: user.cancel())
+        user.addCallback(self._admit, request)
+        user.addErrback(refuse, request)
+        user.addErrback(lambda failure: self._broken(failure, request))
+        return NOT_DONE_YET
+
+    def _admit(self, user: User, request: Request) -> None:
+        user.require(*self._roles, scopes=self._scopes)
+        request.render(getChildForRequest(self._resource, request))
+
+    def _broken(self, failure: Failure, request: Request) -> None:
+        if getattr(request, "_disconnected", False):
+            return
+        self._log.failure("a protected resource failed", failure)
+        request.setResponseCode(500)
+        request.finish()
+
+
+def authenticate(request: IRequest, verifier: Verifier) -> Deferred[User]:
+    """Verify the JWT of a request, and let L{user_of} know its user."""
+    fields = request.requestHeaders.getRawHeaders(b"authorization", [])
+    found = verifier.authenticate_deferred([field.decode("latin-1") for field in fields])
+
+    def remember(user: User) -> User:
+        request.setComponent(IUser, user)  # type: ignore[attr-defined] # Componentized
+        return user
+
+    return found.addCallback(remember)
+
+
+def user_of(request: IRequest) -> User:
+    """
+    Return the user who sent a request.
+
+    @raise NoToken: there is none.
+    """
+    user = request.getComponent(IUser)  # type: ignore[attr-defined] # Componentized
+    if not isinstance(user, User):
+        raise NoToken
+    return user
+
+
+def refuse(failure: Failure, request: IRequest) -> None:
+    """Answer a request by an error of this library; other failures go on."""
+    failure.trap(AuthotronError)
+    error = failure.value
+    assert isinstance(error, AuthotronError)
+    content = write_head(error, request)
+    request.write(content)
+    request.finish()
+
+
+def write_head(error: AuthotronError, request: IRequest) -> bytes:
+    """Set status and headers of the response to an error, and return its body."""
+    request.setResponseCode(error.status)
+    for name, value in problems.headers(error).items():
+        request.setHeader(name.encode(), value.encode())
+    content = problems.body(error)
+    request.setHeader(b"content-length", b"%d" % len(content))
+    return content

@@ -1,0 +1,85 @@
+"""
+Middleware for any WSGI application: requests without a good JWT are answered here.
+
+Behind the middleware C{environ["authotron.user"]} is the L{User}, and C{REMOTE_USER} its subject.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from authotron.client import problems
+from authotron.client.errors import AuthotronError, NoToken
+from authotron.client.user import User
+from authotron.client.verifier import Verifier
+
+if TYPE_CHECKING:  # Typeshed has these types, but no module at run time before Python 3.11.
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+USER = "authotron.user"
+"""The key of the user in C{environ}."""
+
+
+class AuthotronMiddleware:
+    """
+    Verifies the JWT of each request.
+
+    @param roles: the user needs one of them.
+    @param scopes: the user needs all of them.
+    @param optional: let requests without a token pass, with C{None} as the user.
+    @param exclude: paths that need no user; one that ends in a slash stands for all below it.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        verifier: Verifier,
+        *,
+        roles: Collection[str] = (),
+        scopes: Collection[str] = (),
+        optional: bool = False,
+        exclude: Collection[str] = (),
+    ) -> None:
+        self._app, self._verifier = app, verifier
+        self._roles, self._scopes = tuple(roles), tuple(scopes)
+        self._optional, self._exclude = optional, tuple(exclude)
+
+    def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
+        for name in ("REMOTE_USER", "AUTH_TYPE", USER):
+            environ.pop(name, None)
+        try:
+            user = environ[USER] = self._user(environ)
+        except AuthotronError as error:
+            return refuse(error, start)
+        if user is not None:
+            environ["REMOTE_USER"], environ["AUTH_TYPE"] = user.subject, "Bearer"
+        return self._app(environ, start)
+
+    def _user(self, environ: WSGIEnvironment) -> User | None:
+        path = f"{environ.get('SCRIPT_NAME', '')}{environ.get('PATH_INFO', '')}"
+        if problems.is_excluded(path, self._exclude):
+            return None
+        try:
+            user = self._verifier.authenticate(authorization(environ))
+        except NoToken:
+            if self._optional:
+                return None
+            raise
+        user.require(*self._roles, scopes=self._scopes)
+        return user
+
+
+def authorization(environ: WSGIEnvironment) -> list[str]:
+    """Return the value of C{Authorization}, in which servers have joined repeated headers."""
+    value: Any = environ.get("HTTP_AUTHORIZATION")
+    return [] if value is None else [value]
+
+
+def refuse(error: AuthotronError, start: StartResponse) -> Iterable[bytes]:
+    """Answer a request by an error."""
+    content = problems.body(error)
+    fields = [*problems.headers(error).items(), ("Content-Length", str(len(content)))]
+    start(f"{error.status} {HTTPStatus(error.status).phrase}", fields)
+    return [content]
