@@ -55,6 +55,7 @@ process: $(VENV)/tools  ## the commands as processes of their own
 
 backends: $(VENV)-client/locked  ## authotron-client with every framework that it has a module for
 	$(VENV)-client/bin/mypy --config-file client/mypy.ini -p authotron.client -p tests.backends -p tests.client
+	$(VENV)-client/bin/mypy --config-file client/mypy.ini examples/backends
 	$(VENV)-client/bin/python -m twisted.trial --temp-directory=$(VENV)-client/trial tests.client tests.backends
 
 $(VENV)-client/locked: client/requirements.lock
@@ -66,7 +67,7 @@ $(VENV)-client/locked: client/requirements.lock
 servers:  ## the Debian packages that the functional tests need
 	tests/servers/packages
 
-functional: $(VENV)/tools
+functional: $(VENV)/tools $(VENV)-client/locked
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-functional tests.functional
 
 bench: $(VENV)/tools $(VENV)-bench/locked  ## how fast, beside Klein, FastAPI and AUTHOTRON_ORIGINAL (half an hour)

@@ -222,6 +222,24 @@ class SampleTests(SynchronousTestCase):
         self.assertIn(f"a number: **{API_VERSION}**", self.PAGE)
 
 
+class BackendsTests(SynchronousTestCase):
+    """The pages for backends, and the examples in examples/backends."""
+
+    def test_same_code(self) -> None:
+        """Every example is shown on a page, as it is."""
+        pattern = r"^<!-- (examples/backends/\S+) -->\n```python\n(.*?)^```$"
+        shown = {
+            name: code
+            for page in (ROOT / "docs").glob("backends-*.md")
+            for name, code in re.findall(
+                pattern, page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+            )
+        }
+        examples = (ROOT / "examples" / "backends").glob("*.py")
+        code = {each.relative_to(ROOT).as_posix(): each.read_text("utf-8") for each in examples}
+        self.assertEqual(shown, code)
+
+
 def is_source(path: Path) -> bool:
     return "build" not in path.parts and path.read_text(encoding="utf-8").count("\n") > 1
 
