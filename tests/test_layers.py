@@ -78,7 +78,7 @@ ALONE = {
         "client",
     },
     "klein": {"web"},
-    "werkzeug": {"web.routing"},
+    "werkzeug": {"web.routing", "client.flask"},
 }
 """Libraries, and the only modules or packages that may import them."""
 
