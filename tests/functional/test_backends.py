@@ -19,8 +19,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.client import User
 from authotron.client.testing import SigningKey, mint
 from tests.functional import wire
-from tests.functional.daemon import DEADLINE, Daemon, environment, free_port, until
+from tests.functional.daemon import Daemon, environment, free_port
 from tests.functional.proxy import ROOT, Nginx
+from tests.waiting import DEADLINE, until
 
 EXAMPLES = ROOT / "examples" / "backends"
 PYTHON = ROOT / ".venv-client" / "bin" / "python"
