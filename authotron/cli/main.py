@@ -25,7 +25,7 @@ from authotron.cli.options import (
     serve,
 )
 from authotron.cli.output import say, say_as_it_is, say_json, say_lines
-from authotron.config import file
+from authotron.config import file, yaml_file
 from authotron.config.check import Config
 from authotron.config.endpoint import with_mode
 from authotron.config.json_schema import json_schema
@@ -103,6 +103,8 @@ def main(context: click.Context) -> None:
         serve(Path(path))
     else:
         say_as_it_is(context.get_help(), err=True)
+        if above := yaml_file.file_above(Path(path)):
+            say(f"{above} exists, which auth-o-tron would use: set AOT_CONFIG_PATH", err=True)
         context.exit(2)
 
 

@@ -50,9 +50,10 @@ def parse(path: Path, *, may_be_empty: bool = False) -> Parsed:
         values = yaml_core.Values(_named)
         given = None if root is None else values.value_of(root)
     except OSError as error:
-        message = (
-            f"cannot be read: {error.strerror} (AOT_CONFIG_PATH or --config names another file)"
-        )
+        hint = "AOT_CONFIG_PATH or --config names another file"
+        if above := file_above(path):
+            hint = f"{above} exists, which auth-o-tron would use: name it in AOT_CONFIG_PATH"
+        message = f"cannot be read: {error.strerror} ({hint})"
         raise ConfigError([Problem(str(path), message)]) from None
     except UnicodeDecodeError:
         raise ConfigError([Problem(str(path), "is not UTF-8")]) from None
@@ -68,6 +69,18 @@ def parse(path: Path, *, may_be_empty: bool = False) -> Parsed:
         raise ConfigError([Problem(str(path), "must be a mapping, not a list or a string")])
     duplicates = (_problem(path, error) for error in values.duplicates)
     return Parsed(given, root, tuple(_merge_warnings(path, values.merges)), tuple(duplicates))
+
+
+def file_above(path: Path) -> Path | None:
+    """
+    Return the file of this name in the nearest folder above the current one, if C{path} is missing.
+
+    auth-o-tron would use that file.
+    """
+    if path.is_absolute() or path.exists():
+        return None
+    found = (folder / path for folder in Path.cwd().parents)
+    return next((each for each in found if each.is_file()), None)
 
 
 def _merge_warnings(path: Path, merges: Sequence[yaml_core.Node]) -> Iterator[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import yaml
 
 from authotron.config import yaml_core
@@ -67,6 +70,18 @@ class FileTests(ConfigCase):
         """A missing file is a problem with its path and a hint."""
         error = self.assertRaises(ConfigError, load, self.folder / "none.yaml", {})
         self.assertIn("AOT_CONFIG_PATH", str(error))
+
+    def test_file_in_a_folder_above_is_named_O_VALUE(self) -> None:
+        """If only a folder above has the file, which auth-o-tron would find, the error names it."""
+        inner = self.folder / "a" / "b"
+        inner.mkdir(parents=True)
+        above = self.folder.resolve() / "config.yaml"
+        above.write_text("x: y")
+        before = Path.cwd()
+        self.addCleanup(os.chdir, before)
+        os.chdir(inner)
+        error = self.assertRaises(ConfigError, load, Path("config.yaml"), {})
+        self.assertIn(f"{above} exists, which auth-o-tron would use", str(error))
 
     def test_file_must_be_utf8(self) -> None:
         """A file that is not UTF-8 is rejected."""
