@@ -18,6 +18,9 @@ from authotron.model.errors import Location
 _USER = re.compile(r"//[^/@\s]*@")
 """Matches user and password in a URL."""
 
+_QUERY = re.compile(r"^(https?://[^?]*)\?.+")
+"""Matches a URL with a query, which may hold a secret."""
+
 
 @frozen
 class Value:
@@ -96,7 +99,8 @@ def _plain(value: object) -> object:
         return []
     if value is None or isinstance(value, bool | int | float):
         return value
-    return _USER.sub(f"//{HIDDEN}@", str(value))
+    shown = _USER.sub(f"//{HIDDEN}@", str(value))
+    return _QUERY.sub(rf"\1?{HIDDEN}", shown)
 
 
 def _path(location: Location) -> str:

@@ -10,7 +10,6 @@ from authotron import __version__
 from authotron.config.page import Page
 from authotron.config.problems import of_key, require_none
 from authotron.config.section import (
-    FilePath,
     FilePaths,
     NonEmptyStr,
     NonEmptyStrs,
@@ -81,7 +80,7 @@ class JwtConfig(Section):
     allow_weak_secret: bool = Field(
         default=False, description="accept a secret that is a placeholder or below 16 bytes"
     )
-    key_file: FilePath | None = Field(
+    key: Secret | None = Field(
         default=None, description="the private key of RS256, ES256 or EdDSA, in PEM"
     )
     kid: NonEmptyStr | None = Field(
@@ -104,15 +103,14 @@ class JwtConfig(Section):
     def _check_key(self) -> JwtConfig:
         if self.alg == "HS256":
             _check_secret(self.secret.get_secret_value() if self.secret else None, self)
-        elif self.key_file is None:
+        elif self.key is None:
             raise of_key("key_file", f"is missing; alg {self.alg} needs it")
         return self
 
     @model_validator(mode="after")
     def _check_key_files(self) -> JwtConfig:
-        named = [("key_file", self.key_file)] if self.alg != "HS256" else []
-        named += [("previous_key_files", path) for path in self.previous_key_files]
-        require_none((key, why) for key, path in named if path and (why := unreadable(path)))
+        found = map(unreadable, self.previous_key_files)
+        require_none(("previous_key_files", why) for why in found if why)
         return self
 
     def warnings(self) -> tuple[str, ...]:

@@ -89,6 +89,8 @@ def of_secrets(secrets: Sequence[tuple[str, str]]) -> Iterator[str]:
     @param secrets: the path and the text of each secret.
     """
     for at, text in secrets:
+        if text.lstrip().startswith("-----BEGIN "):
+            continue  # PEM, around which blanks and line ends have no effect
         if placeholders.is_perhaps_unfilled(text):
             yield f"{at}: looks like a placeholder that a tool should have filled in"
         if text.endswith(("\n", "\r")):

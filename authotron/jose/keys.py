@@ -46,13 +46,13 @@ _SMALL = frozenset({0, 1, _P - 1, _ORDER_8, _P - _ORDER_8})
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
-def private_key(algorithm: Algorithm, path: Path, at: str) -> PrivateKey:
+def private_key(algorithm: Algorithm, pem: bytes, at: str) -> PrivateKey:
     """
-    Read a private key from a PEM file.
+    Read a private key in PEM.
 
-    @param at: the configuration key that names the file, for messages.
+    @param at: the configuration key that holds the private key, for messages.
 
-    @raise ConfigError: the file cannot be read, or its key does not fit the algorithm.
+    @raise ConfigError: the private key is malformed, unsafe, or does not fit the algorithm.
     """
     kinds = {
         "RS256": rsa.RSAPrivateKey,
@@ -60,14 +60,14 @@ def private_key(algorithm: Algorithm, path: Path, at: str) -> PrivateKey:
         "EdDSA": ed25519.Ed25519PrivateKey,
     }
     try:
-        key = serialization.load_pem_private_key(_bytes(path, at), None)
+        key = serialization.load_pem_private_key(pem, None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _wrong(at, f"{path} does not hold an unencrypted private key in PEM") from None
+        raise _wrong(at, "is not an unencrypted private key in PEM") from None
     if not isinstance(key, kinds[algorithm]):
-        raise _wrong(at, f"{path} does not hold a key for {algorithm}")
+        raise _wrong(at, f"is not a key for {algorithm}")
     if not _is_on_p256_if_on_a_curve(key):
-        raise _wrong(at, f"{path} holds a key of another curve than P-256")
-    _check(key.public_key(), path, at)  # type: ignore[arg-type] # of one of the three kinds
+        raise _wrong(at, "is a key of another curve than P-256")
+    _check(key.public_key(), "", at)  # type: ignore[arg-type] # of one of the three kinds
     return key  # type: ignore[return-value] # one of the three kinds
 
 
@@ -113,15 +113,15 @@ def public_key(path: Path, at: str) -> PublicKey:
         raise _wrong(at, f"{path} does not hold a key in PEM") from None
     if not isinstance(key, PublicKey) or not _is_on_p256_if_on_a_curve(key):
         raise _wrong(at, f"{path} does not hold a key for RS256, ES256 or EdDSA")
-    _check(key, path, at)
+    _check(key, f"the key in {path} ", at)
     return key
 
 
-def _check(key: PublicKey, path: Path, at: str) -> None:
+def _check(key: PublicKey, subject: str, at: str) -> None:
     try:
         check_strength(key)
     except ValueError as weakness:
-        raise _wrong(at, f"the key in {path} {weakness}") from None
+        raise _wrong(at, f"{subject}{weakness}") from None
 
 
 def check_strength(key: PublicKey) -> None:

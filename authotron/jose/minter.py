@@ -196,9 +196,10 @@ def make(config: JwtConfig, clock: IReactorTime) -> Minter:
     private: PrivateKey | None = None
     public: dict[str, PublicKey] = {}
     problems: list[Problem] = []
-    if config.alg != "HS256" and config.key_file is not None:
+    if config.alg != "HS256" and config.key is not None:
         try:
-            private = private_key(config.alg, config.key_file, "jwt.key_file")
+            pem = config.key.get_secret_value().encode()
+            private = private_key(config.alg, pem, "jwt.key")
         except ConfigError as error:
             problems += error.problems
         else:

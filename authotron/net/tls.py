@@ -27,7 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.config.problems import require_none
-from authotron.config.section import FilePath, Section
+from authotron.config.section import FilePath, Secret, Section
 from authotron.config.sources import unreadable
 from authotron.net.certificates import Untrusted, check, literal_address
 from authotron.net.rejections import describe_rejection
@@ -60,13 +60,13 @@ class TrustConfig(Section):
     client_certificate_file: FilePath | None = Field(
         default=None, description="certificate (PEM) to show to a server that asks for one"
     )
-    client_key_file: FilePath | None = Field(
+    client_key: Secret | None = Field(
         default=None, description="the key (PEM) of `client_certificate_file`"
     )
 
     @model_validator(mode="after")
     def _usable_files(self) -> Self:
-        keys = ("ca_file", "client_certificate_file", "client_key_file")
+        keys = ("ca_file", "client_certificate_file", "client_key")
         require_none(_problems_of_files(self, *keys))
         return self
 
@@ -77,7 +77,7 @@ class TrustConfig(Section):
         @raise ValueError: a file cannot be read, or does not contain the certificate or key that it
             should.
         """
-        return load(self.ca_file, self.client_certificate_file, self.client_key_file)
+        return load(self.ca_file, self.client_certificate_file, self.client_key)
 
 
 class DatabaseTlsConfig(Section):
@@ -92,13 +92,13 @@ class DatabaseTlsConfig(Section):
     tls_certificate_file: FilePath | None = Field(
         default=None, description="certificate (PEM) to show to a server that asks for one"
     )
-    tls_key_file: FilePath | None = Field(
+    tls_key: Secret | None = Field(
         default=None, description="the key (PEM) of `tls_certificate_file`"
     )
 
     @model_validator(mode="after")
     def _check_tls(self) -> Self:
-        keys = ("tls_ca_file", "tls_certificate_file", "tls_key_file")
+        keys = ("tls_ca_file", "tls_certificate_file", "tls_key")
         if self.tls:
             require_none(_problems_of_files(self, *keys))
         else:
@@ -115,7 +115,7 @@ class DatabaseTlsConfig(Section):
         """
         if not self.tls:
             return None
-        trust = load(self.tls_ca_file, self.tls_certificate_file, self.tls_key_file)
+        trust = load(self.tls_ca_file, self.tls_certificate_file, self.tls_key)
         return Verifier(trust, "tls_ca_file")
 
 
@@ -127,29 +127,33 @@ def _problems_of_files(
 
     @param ca: the key that names trusted certificates.
     @param certificate: the key that names a client certificate.
-    @param key: the key that names the key of the client certificate.
+    @param key: the key that holds the private key of the client certificate.
     """
-    files: dict[str, Path | None] = {each: getattr(config, each) for each in (ca, certificate, key)}
-    missing = {each: why for each, path in files.items() if path and (why := unreadable(path))}
+    paths: tuple[Path | None, Path | None] = getattr(config, ca), getattr(config, certificate)
+    private: Secret | None = getattr(config, key)
+    named = zip((ca, certificate), paths, strict=True)
+    missing = {each: why for each, path in named if path and (why := unreadable(path))}
     yield from missing.items()
-    if (files[certificate] is None) != (files[key] is None):
-        yield "", f"set both {certificate} and {key}, or neither"
+    if (paths[1] is None) != (private is None):
+        yield "", f"set both {certificate} and {key}_file, or neither"
     elif not missing:
         try:
-            load(*files.values())
+            load(*paths, private)
         except ValueError as error:
             yield "", str(error)
 
 
-def load(ca: Path | None, certificate: Path | None, key: Path | None) -> Trust:
+def load(ca: Path | None, certificate: Path | None, key: Secret | None) -> Trust:
     """
-    Load trusted certificates, and a client certificate with its key, from files.
+    Load trusted certificates and a client certificate from files, and add its key.
 
     @raise ValueError: a file cannot be read, or does not contain certificates and keys in PEM.
     """
     trust = Trust(
         _bytes(ca) if ca else None,
-        _bytes(certificate) + b"\n" + _bytes(key) if certificate and key else None,
+        _bytes(certificate) + b"\n" + key.get_secret_value().encode()
+        if certificate and key
+        else None,
     )
     if ca and not _CERTIFICATE.search(trust.authorities or b""):
         raise ValueError(f"{ca} does not hold a certificate in PEM")

@@ -506,7 +506,7 @@ class ConfigTests(SynchronousTestCase):
             ({"search_base": "example.org"}, "is not a DN"),
             ({"base_dn": BASE}, "did you mean 'search_base'?"),
             ({"ca_file": "/nowhere/ca.pem"}, "cannot read /nowhere/ca.pem"),
-            ({"client_key_file": "/nowhere"}, "or neither"),
+            ({"client_key": "a key"}, "or neither"),
         ):
             with self.subTest(over=over):
                 self.assertIn(words, self.problem(**over))

@@ -156,7 +156,7 @@ class WholeFileTests(OriginsCase):
         """What the store needs is reported also if other sections are invalid."""
         key = {"alg": "ES256", "key_file": "none.pem", "secret": ..., "exp": 0}
         found = self.paths(laid_over(BASE, {"jwt": key, "store": {"type": "redis"}}))
-        self.assertEqual(found, ["jwt.exp", "jwt.key_file", "store.pepper"])
+        self.assertEqual(found, ["jwt.key_file", "jwt.exp", "store.pepper"])
         server = {"workers": 2, "port": 0}
         found = self.paths(laid_over(BASE, {"server": server, "store": {"type": "memory"}}))
         self.assertEqual(found, ["server.port", "store.type"])

@@ -112,6 +112,18 @@ class ValueTests(OriginsCase):
         self.assertNotIn("CANARY", str(found))
         self.assertIn(HIDDEN, [each.value for each in found])
 
+    def test_urls_are_listed_without_passwords_and_queries(self) -> None:
+        """Of URLs everything is listed but user, password and query, which may be secrets."""
+        http = {"type": "http", "name": "a", "realm": "r", "url": "https://h.example/p?key=CANARY"}
+        providers = [{**http, "proxy": "http://u:CANARY@p.example:3128"}]
+        values = {
+            each.path: each.value
+            for each in effective.values(self.load(laid_over(BASE, {"providers": providers})))
+        }
+        self.assertEqual(values["providers[0].url"], "https://h.example/p?***")
+        self.assertEqual(values["providers[0].proxy"], "http://***@p.example:3128")
+        self.assertNotIn("CANARY", str(values))
+
     def test_values_within_each_other(self) -> None:
         """The values can be put together as they stand in a file."""
         found = effective.nested([*effective.values(self.load(TEXT))])

@@ -15,6 +15,8 @@ from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import schema, section
+from authotron.config.schema import JwtConfig
+from authotron.config.sources import Sources
 from authotron.jose import minter
 from authotron.jose.keys import thumbprint
 from authotron.jose.minter import Minter
@@ -300,7 +302,21 @@ class KeyTests(SynchronousTestCase):
         ):
             with self.subTest(f"{alg} {path}"):
                 error = self.assertRaises(ConfigError, made, alg=alg, key_file=path)
-                self.assertEqual(error.problems[0].path, "jwt.key_file")
+                self.assertIn(error.problems[0].path, ("jwt.key", "jwt.key_file"))
+
+    def test_key_from_each_source(self) -> None:
+        """The private key may stand in a file, in a variable or in the configuration itself."""
+        key = ed25519.Ed25519PrivateKey.generate()
+        text = pem(key).decode()
+        tokens = []
+        for twin in ({"key_file": self.write(key)}, {"key_env": "KEY"}, {"key": text}):
+            keys = {"iss": "gate", "alg": "EdDSA", **twin}
+            sources = Sources(environ={"KEY": text})
+            read = section.read(JwtConfig, keys, sources=sources)
+            self.assertNotIn("PRIVATE", repr(read))
+            tokens.append(minter.make(read, clock_at(NOW)).jwks)
+        self.assertEqual(tokens[0], tokens[1])
+        self.assertEqual(tokens[0], tokens[2])
 
     def test_unfit_previous(self) -> None:
         """A previous key that cannot verify signatures is a configuration error."""

@@ -496,7 +496,7 @@ class ConfigTests(SynchronousTestCase):
         """
         self.assertIn("cannot read", self.problem(ca_file="missing.pem"))
         self.assertIn("not hold a certificate", self.problem(ca_file=__file__))
-        self.assertIn("or neither", self.problem(client_key_file="key.pem"))
+        self.assertIn("or neither", self.problem(client_key="a key"))
 
     def test_request_url_H_IDNA(self) -> None:
         """A request has a path, a query that is encoded, and no empty port."""

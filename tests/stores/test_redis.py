@@ -52,7 +52,7 @@ class ConfigTests(SynchronousTestCase):
             ({"sentinel_service": "m"}, ("sentinel_service", "sentinels")),
             ({"sentinel_password": "p"}, ("sentinel_password", "sentinels")),
             ({"tls_ca_file": "x.pem"}, ("tls_ca_file", "tls: true")),
-            ({"tls": True, "tls_key_file": "x.pem"}, ("tls_certificate_file", "tls_key_file")),
+            ({"tls": True, "tls_key": "x"}, ("tls_certificate_file", "tls_key_file")),
             ({"tls": True, "tls_ca_file": "/missing"}, ("/missing",)),
         ):
             found = self.problems(**keys)
