@@ -38,12 +38,13 @@ def _ports() -> Iterator[int]:
     Yield ports that the kernel does not give to clients, from a random one on.
 
     The kernel gives clients the ports of C{ip_local_port_range}; a server could find its port taken
-    by a client.
+    by a client. If nearly all ports are in this range, the servers share it with the clients.
     """
-    text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
-    low, high = map(int, text.split())
-    ports = range(10_000, low) if low > 20_000 else range(high + 1, 65_536)
-    ports = ports if len(ports) > 5_000 else range(10_000, 65_536)
+    lowest = 32_768
+    with suppress(OSError):
+        text = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+        lowest = int(text.split()[0])
+    ports = range(10_000, lowest if lowest > 15_000 else 65_536)
     first = secrets.randbelow(len(ports))
     yield from itertools.cycle([*ports[first:], *ports[:first]])
 
