@@ -61,7 +61,10 @@ class Database:
         """Whether each of its threads has stopped, which the kernel does not do at once."""
         pid = (self.folder / f"{self.kind}.pid").read_text().strip()
         threads = Path("/proc", pid, "task").glob("*/stat")
-        return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)
+        try:
+            return all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads)
+        except OSError:  # A thread has ended meanwhile.
+            return False
 
     def thaw(self) -> None:
         self.tell(signal.SIGCONT)
