@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 STREAMS = int(os.environ.get("AUTHOTRON_STREAMS", "40"))
 """How many random streams of bytes a test sends to the gateway."""
@@ -18,7 +18,13 @@ STREAMS = int(os.environ.get("AUTHOTRON_STREAMS", "40"))
 EXAMPLES = max(20, STREAMS // 5)
 """How many examples any other test with hypothesis draws."""
 
-settings.register_profile("authotron", max_examples=EXAMPLES, deadline=None)
+settings.register_profile(
+    "authotron",
+    max_examples=EXAMPLES,
+    # How long an example takes depends on the machine.
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("authotron")
 
 # A collection of the oldest generation visits all imported modules, which takes a quarter of a

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,9 +24,7 @@ from attrs import define, field
 from tests.functional import wire
 from tests.functional.daemon import SECRET, configuration, free_port
 from tests.image.builder import CHECKOUT, Builder, Failed, Image, told
-
-DEADLINE = 30.0
-"""Seconds after which a gateway should have started, or ended."""
+from tests.waiting import DEADLINE, until
 
 USER = 10001
 ALICE = {"Authorization": wire.basic("alice", "wonder")}
@@ -64,7 +62,7 @@ class Gateway:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        until(self._is_healthy, lambda: f"the gateway is not healthy\n{self.log.read_text()}")
+        until(self._is_healthy, "healthy", otherwise=self.log.read_text)
 
     def _is_healthy(self) -> bool:
         if self.process.poll() is not None:
@@ -91,15 +89,6 @@ def _children(pid: int) -> Iterator[int]:
     """The children of all threads of a process."""
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         yield from map(int, path.read_text().split())
-
-
-def until(condition: Callable[[], bool], otherwise: Callable[[], str]) -> None:
-    """Wait for a condition."""
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        if time.monotonic() > end:
-            raise Failed(otherwise())
-        time.sleep(0.05)  # noqa: TID251 - the condition lies in another process
 
 
 @define(eq=False)
