@@ -14,6 +14,17 @@ NAME=$(basename "$0")
 say() { printf '%s: %s\n' "$NAME" "$*" >&2; }
 die() { say "$*"; exit 1; }
 
+# fetch COMMAND...: a command that downloads; a package index may be unreachable for a moment, so five times at most.
+fetch() {
+    local attempt
+    for attempt in 1 2 3 4 5; do
+        "$@" && return
+        say "attempt $attempt failed: $*"
+        sleep "$attempt"
+    done
+    return 1
+}
+
 # need_debian COMMAND PACKAGE...: install only what is missing, and only as somebody who may.
 need_debian() {
     local command=$1 root=()
@@ -24,8 +35,8 @@ need_debian() {
         root=(sudo -n)
     fi
     say "installing $*"
-    "${root[@]}" apt-get -qq update >&2
-    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >&2
+    fetch "${root[@]}" apt-get -qq update >&2
+    fetch "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "$@" >&2
 }
 
 # A recycled process number is not ours: ours runs in DIR.
