@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import atexit
 import shutil
+import signal
 import subprocess
-from collections.abc import Mapping
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import jwt
 from attrs import define, field
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.client import User
+from authotron.client import User, Verifier
 from authotron.client.testing import SigningKey, mint
 from tests.functional import wire
 from tests.functional.daemon import Daemon, environment, free_port
@@ -80,13 +84,9 @@ class Service:
         self.process.wait(DEADLINE)
 
 
-@cache
-def gateway() -> tuple[Daemon, SigningKey]:
-    """A gateway with a key pair, and its private key, with which tests sign JWTs as it does."""
-    folder = Path(mkdtemp())
-    atexit.register(shutil.rmtree, folder)
+def key_file(path: Path) -> tuple[ec.EllipticCurvePrivateKey, Path]:
+    """A new private key, and the file that it is in."""
     private = ec.generate_private_key(ec.SECP256R1())
-    path = folder / "key.pem"
     path.touch(mode=0o600)
     path.write_bytes(
         private.private_bytes(
@@ -95,12 +95,27 @@ def gateway() -> tuple[Daemon, SigningKey]:
             serialization.NoEncryption(),
         )
     )
+    return private, path
+
+
+def configure(daemon: Daemon, key: Path, *previous: Path) -> Daemon:
+    """Let a gateway sign with a key, and publish others, too."""
     jwt = {
-        "iss": ISSUER, "secret": ..., "alg": "ES256", "key_file": str(path), "aud": AUDIENCE,
-        "emit_aud": True,
+        "iss": ISSUER, "secret": ..., "alg": "ES256", "key_file": str(key), "aud": AUDIENCE,
+        "emit_aud": True, "previous_key_files": [str(each) for each in previous],
     }  # fmt: skip
+    auth = {"cache": {"reuse": 0}}
     providers = [{"name": "local", "type": "plain", "realm": "here", "users": USERS}]
-    daemon = Daemon(folder).configure(jwt=jwt, providers=providers).start()
+    return daemon.configure(jwt=jwt, providers=providers, auth=auth)
+
+
+@cache
+def gateway() -> tuple[Daemon, SigningKey]:
+    """A gateway with a key pair, and its private key, with which tests sign JWTs as it does."""
+    folder = Path(mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    private, path = key_file(folder / "key.pem")
+    daemon = configure(Daemon(folder), path).start()
     atexit.register(daemon.stop)
     [published] = wire.ask(daemon.port, "/.well-known/jwks.json").json()["keys"]
     return daemon, SigningKey(published["kid"], "ES256", private)
@@ -257,3 +272,71 @@ class ExamplesTests(SynchronousTestCase):
             kind = path.stem.removesuffix("_service")
             self.assertTrue(hasattr(self, f"test_{kind}"), path.name)
             self.assertLess(len(path.read_text().splitlines()), 60, path.name)
+
+
+class RotationTests(SynchronousTestCase):
+    """A service that verifies JWTs while the gateway changes its key."""
+
+    def setUp(self) -> None:
+        self.folder = Path(mkdtemp())
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.old, self.new = (key_file(self.folder / f"{name}.pem")[1] for name in ("old", "new"))
+        self.daemon = configure(Daemon(self.folder / "daemon"), self.old).start()
+        self.addCleanup(self.daemon.stop)
+        keys = f"http://127.0.0.1:{self.daemon.port}/.well-known/jwks.json"
+        self.verifier = Verifier(ISSUER, audience=AUDIENCE, jwks_url=keys)
+        self.signed_by: Counter[str] = Counter()
+        self.errors: list[Exception] = []
+
+    def work(self, ends: threading.Event) -> None:
+        """Send requests through the gateway to the service, until the test ends."""
+        while not ends.is_set():
+            answer = wire.login(self.daemon.port, "alice", "wonder")
+            token = (answer.header("authorization") or "").removeprefix("Bearer ")
+            try:
+                assert self.verifier.verify(token).username == "alice"
+            except Exception as error:  # noqa: BLE001 - counted, and shown by the test
+                self.errors.append(error)
+            self.signed_by[jwt.get_unverified_header(token)["kid"]] += 1
+
+    def reload(self, key: Path, *previous: Path) -> None:
+        """Change the configuration of the gateway, and wait until it serves."""
+        before = self.reloads()
+        configure(self.daemon, key, *previous)
+        self.daemon.tell(signal.SIGHUP)
+        until(lambda: self.reloads() > before, "reloaded", otherwise=self.daemon.log)
+
+    def reloads(self) -> float:
+        return self.daemon.metric('authotron_reloads_total{result="success"}')
+
+    def under_load(self, *steps: tuple[Path, ...]) -> None:
+        """No JWT is refused while the steps are done, nor after them."""
+        ends = threading.Event()
+        threads = [threading.Thread(target=self.work, args=(ends,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for step in steps:
+                until(self.moving(), "requests between two steps")
+                self.reload(*step)
+            until(lambda: len(self.signed_by) > 1, "signed with the new key")
+            until(self.moving(), "requests after the last step")
+        finally:
+            ends.set()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(self.errors, [])
+        self.assertEqual(len(self.signed_by), 2)
+
+    def moving(self) -> Callable[[], bool]:
+        """A condition: a hundred more requests."""
+        goal = self.signed_by.total() + 100
+        return lambda: self.signed_by.total() >= goal
+
+    def test_published_before(self) -> None:
+        """As the documentation says: publish the new key, sign with it, take the old one away."""
+        self.under_load((self.old, self.new), (self.new, self.old))
+
+    def test_at_once(self) -> None:
+        """Even a key that signs as soon as it is published costs no request."""
+        self.under_load((self.new, self.old))
