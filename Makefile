@@ -154,7 +154,6 @@ lock: $(VENV)/tools  ## choose new versions of all dependencies
 	$(COMPILE) --output-file=bench/requirements.lock bench/requirements.in
 	$(COMPILE) --output-file=website/requirements.lock website/requirements.in
 	$(COMPILE) --output-file=client/requirements.lock client/requirements.in
-	$(COMPILE) --output-file=client/requirements-core.lock client/requirements-core.in
 
 clean:
 	rm -rf $(VENV) $(VENV)-bench $(VENV)-client $(VENV)-docs $(VENV)-plugin $(SAMPLE)/build site build client/build dist *.egg-info client/*.egg-info var .mypy_cache .ruff_cache .hypothesis

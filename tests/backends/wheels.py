@@ -66,10 +66,11 @@ def wheel() -> Path:
 
 @cache
 def constraints() -> Path:
-    """The versions of the lock file, without the hashes, which a local wheel would need, too."""
-    lock = (ROOT / "client" / "requirements-core.lock").read_text(encoding="utf-8")
+    """What is installed in the versions of the lock file; what that needs depends on the Python."""
+    lock = (ROOT / "client" / "requirements.lock").read_text(encoding="utf-8")
     path = folder() / "constraints"
-    path.write_text("\n".join(re.findall(r"^\S+==\S+", lock, re.MULTILINE)), encoding="utf-8")
+    chosen = re.findall(r"^(?:cryptography|pyjwt|twisted)==\S+", lock, re.MULTILINE)
+    path.write_text("\n".join(chosen), encoding="utf-8")
     return path
 
 
