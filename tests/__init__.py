@@ -7,12 +7,13 @@ C{make unit}, many in C{make properties} and C{make fuzz}.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 
 from hypothesis import HealthCheck, settings
 
-STREAMS = int(os.environ.get("AUTHOTRON_STREAMS", "40"))
+STREAMS = int(os.environ.get("AUTHOTRON_STREAMS", "30"))
 """How many random streams of bytes a test sends to the gateway."""
 
 EXAMPLES = max(20, STREAMS // 5)
@@ -30,3 +31,5 @@ settings.load_profile("authotron")
 # A collection of the oldest generation visits all imported modules, which takes a quarter of a
 # second each time, and finds nothing there.
 gc.set_threshold(700, 10, 1000)
+# At its end the interpreter would search all objects for garbage, which takes more than a second.
+atexit.register(gc.freeze)

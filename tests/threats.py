@@ -7,7 +7,6 @@ tests: C{test_unknown_realm_T10} belongs to the row T10. C{make threats} writes 
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -31,6 +30,9 @@ HEADING = "## Tests"
 
 _ID = r"T\d{2,3}[a-z]?|[BHLMNOQRSUW]-[A-Z0-9]+|D\d"
 _SUFFIX = re.compile(rf"_({_ID.replace(']-', ']_')})$")
+_DEFINITION = re.compile(
+    r"^class (?P<case>\w+)|^    (?:async )?def (?P<method>test\w+)", re.MULTILINE
+)
 _ROW = re.compile(
     rf"^\| (?P<ids>(?:{_ID})(?:, (?:{_ID}))*) \| (?P<rule>[^|]*) \|(?P<shown>[^|]*)\|$"
 )
@@ -76,18 +78,19 @@ def tests() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in [*sorted(TESTS.rglob("*.py")), CONTRACTS]:
         module = ".".join(path.relative_to(TESTS.parent).with_suffix("").parts)
-        for case, method in _methods(ast.parse(path.read_text(encoding="utf-8"))):
+        for case, method in _methods(path.read_text(encoding="utf-8")):
             for each in ids(method):
                 found.setdefault(each, []).append(f"{module}.{case}.{method}")
     return found
 
 
-def _methods(module: ast.Module) -> Iterator[tuple[str, str]]:
-    for case in module.body:
-        if isinstance(case, ast.ClassDef):
-            for method in case.body:
-                if isinstance(method, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                    yield case.name, method.name
+def _methods(module: str) -> Iterator[tuple[str, str]]:
+    """The tests in the text of a module, each behind the name of its test case."""
+    case = ""
+    for found in _DEFINITION.finditer(module):
+        case = found["case"] or case
+        if found["method"]:
+            yield case, found["method"]
 
 
 def rows(page: str) -> list[Row]:
