@@ -1,4 +1,4 @@
-"""Certificates of our own making: good ones, and every kind of odd one."""
+"""Certificates for tests: valid ones, and every kind of odd one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXPIRED = _EPOCH + _DAY
 @frozen
 class Shape:
     """
-    What is in a certificate.
+    The content of a certificate.
 
     @ivar names: of the subjectAltName; there is none without names.
     @ivar raw: the bytes of the subjectAltName in place of C{names}.
@@ -45,17 +45,17 @@ class Shape:
 
 
 def named(*names: str, **given: Any) -> Shape:
-    """A certificate for some names of DNS."""
+    """Return the content of a certificate for some DNS names."""
     return Shape(tuple(map(x509.DNSName, names)), **given)
 
 
 def numbered(*addresses: str, **given: Any) -> Shape:
-    """A certificate for some IP addresses."""
+    """Return the content of a certificate for some IP addresses."""
     return Shape(tuple(x509.IPAddress(ip_address(each)) for each in addresses), **given)
 
 
 def raw_names(*names: bytes) -> Shape:
-    """A certificate whose names of DNS consist of any bytes."""
+    """Return the content of a certificate whose DNS names consist of any bytes."""
     inner = b"".join(b"\x82" + bytes([len(each)]) + each for each in names)
     return Shape(raw=b"\x30" + bytes([len(inner)]) + inner)
 
@@ -175,7 +175,7 @@ class Issued:
     key: ec.EllipticCurvePrivateKey
 
     def pem(self) -> bytes:
-        """Both, one behind the other."""
+        """Return the certificate and the key, one behind the other."""
         return self.certificate_pem() + self.key_pem()
 
     def certificate_pem(self) -> bytes:
@@ -194,7 +194,7 @@ def _key() -> ec.EllipticCurvePrivateKey:
 
 @frozen
 class Authority:
-    """Who signs certificates."""
+    """An authority that signs certificates."""
 
     folder: Path = Path()
     name: str = "authority"
@@ -205,28 +205,28 @@ class Authority:
         return self.folder / "ca.pem"
 
     def found(self) -> Authority:
-        """Write its own certificate."""
+        """Write the certificate of the authority."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file.write_bytes(self.pem())
         return self
 
     def pem(self) -> bytes:
-        """Its own certificate."""
+        """Return the certificate of the authority."""
         certificate = self._signed(Shape(common_name=self.name, authority=True), self.key)
         return certificate.public_bytes(serialization.Encoding.PEM)
 
     def issue(self, name: str, end: dt.datetime = FAR) -> Path:
-        """A certificate and its key, in one file."""
+        """Write a certificate for a name and its key to one file."""
         return self.write(named(name, common_name=name, end=end), f"{name}-{end.year}")
 
     def write(self, shape: Shape, name: str) -> Path:
-        """A certificate of any shape and its key, in one file."""
+        """Write a certificate of any shape and its key to one file."""
         path = self.folder / f"{name}.pem"
         path.write_bytes(self.issued(shape).pem())
         return path
 
     def issued(self, shape: Shape, key: ec.EllipticCurvePrivateKey | None = None) -> Issued:
-        """A certificate of any shape."""
+        """Return a certificate of any shape and its key."""
         key = key or _key()
         return Issued(self._signed(shape, key), key)
 

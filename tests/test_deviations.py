@@ -18,7 +18,7 @@ ROWS = ROOT / "tests/conformance/deviations.yaml"
 
 
 class _Loader(yaml.CSafeLoader):
-    """Reads cases; the tags of expected answers do not matter here."""
+    """A loader of cases that ignores the tags of expected answers."""
 
 
 def _untagged(loader: yaml.CSafeLoader, _: str, node: yaml.Node) -> object:
@@ -52,7 +52,7 @@ def _reasons(case: dict[str, Any]) -> Iterator[str]:
 
 
 class DeviationTests(SynchronousTestCase):
-    """docs/differences.md is complete."""
+    """The rows of docs/differences.md."""
 
     def test_every_deviation_has_a_row(self) -> None:
         """Every reason for a deviation leads to a row of docs/differences.md."""
@@ -65,5 +65,5 @@ class DeviationTests(SynchronousTestCase):
         self.assertEqual(gone, [], "docs/differences.md has no such rows")
 
     def test_every_row_is_used(self) -> None:
-        """No reason is listed that the cases do not have."""
+        """Every listed reason is the reason of a case."""
         self.assertEqual(set(_rows()) - _deviations(), set())

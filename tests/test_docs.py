@@ -1,4 +1,4 @@
-"""What the documentation shows is there, and works."""
+"""The examples and links of the documentation work."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ RIVALS = {"secret_file": "secret", "listen": "port", "bind_address": "server"}
 
 @cache
 def prose(page: Path) -> str:
-    """A page without its blocks of code, in which brackets mean something else."""
+    """Return a page without its blocks of code, in which brackets have another meaning."""
     return re.sub(
         r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
     )
 
 
 def links(page: Path) -> Iterator[str]:
-    """Where it leads, but for other sites."""
+    """Yield the targets of links of a page, except for links to other sites."""
     for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
         if not re.match(r"[a-z]+:", target):
             yield target
@@ -44,13 +44,13 @@ def links(page: Path) -> Iterator[str]:
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """The names of its headings."""
+    """Return the names of the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", prose(page), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def configurations() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every block of YAML that is a mapping, and where it stands."""
+    """Yield every YAML block that is a mapping, with its page and line."""
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         for found in re.finditer(r"^```yaml\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL):
@@ -60,7 +60,7 @@ def configurations() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def fitting(content: Any) -> Any:
-    """The same without files elsewhere on a machine; it takes away what cannot stand beside it."""
+    """Return an example without absolute paths, for the base without keys that it excludes."""
     if isinstance(content, list):
         return [laid_over({}, fitting(value)) for value in content]
     if not isinstance(content, dict):
@@ -75,7 +75,7 @@ def is_elsewhere(key: object, value: object) -> bool:
 
 
 def secret_files(content: Any) -> Iterator[str]:
-    """The files beside the configuration that it names."""
+    """Yield the files that a configuration names."""
     for key, value in content.items() if isinstance(content, dict) else enumerate(content):
         if isinstance(value, list) and str(key).endswith("_files"):
             yield from value
@@ -89,7 +89,7 @@ class LinksTests(SynchronousTestCase):
     """Links between pages, and to files."""
 
     def test_files(self) -> None:
-        """Each leads to a file or a folder that is there."""
+        """Every link leads to an existing file or folder."""
         missing = [
             f"{page.name}: {target}"
             for page in PAGES
@@ -99,7 +99,7 @@ class LinksTests(SynchronousTestCase):
         self.assertEqual(missing, [])
 
     def test_headings(self) -> None:
-        """Where a heading is named, the page has it."""
+        """Every link to a heading leads to an existing heading."""
         for page in PAGES:
             for target in links(page):
                 path, _, heading = target.partition("#")
@@ -127,7 +127,7 @@ class LinksTests(SynchronousTestCase):
 
 
 class MovingTests(SynchronousTestCase):
-    """What an operator reads before moving from auth-o-tron."""
+    """The page for operators who move from auth-o-tron."""
 
     def test_what_widens_comes_first_S_LDAPFILTER(self) -> None:
         """Page and section "Moving" both begin with the LDAP filters that begin to give roles."""
@@ -140,10 +140,10 @@ class MovingTests(SynchronousTestCase):
 
 
 class ChangelogTests(SynchronousTestCase):
-    """What an operator reads before an upgrade."""
+    """The changelog, which operators read before an upgrade."""
 
     def test_once(self) -> None:
-        """Of a version each heading and each change stands there once; upgrading comes first."""
+        """Each heading and each change of a version is listed once, and "Upgrading" comes first."""
         text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
         for version in re.split(r"^## ", text, flags=re.MULTILINE)[1:]:
             headings = re.findall(r"^### (.+)$", version, flags=re.MULTILINE)
@@ -156,10 +156,10 @@ class ChangelogTests(SynchronousTestCase):
 
 
 class ConfigurationsTests(ConfigCase):
-    """Configurations that are shown."""
+    """Configurations in the documentation."""
 
     def test_load(self) -> None:
-        """Each loads, a fragment laid over a small base; others are marked."""
+        """Every configuration that is not marked loads, laid over a small base."""
         shown = list(configurations())
         self.assertGreater(len(shown), 10)
         for place, content in shown:
@@ -175,7 +175,7 @@ class CommandsTests(SynchronousTestCase):
     """The page of the command line."""
 
     def test_known(self) -> None:
-        """Each command that has a heading is there."""
+        """Every command that has a heading exists."""
         text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
         shown = re.findall(r"^## authotron (.+)$", text, flags=re.MULTILINE)
         self.assertGreater(len(shown), 5)
@@ -248,9 +248,9 @@ class EventsTests(SynchronousTestCase):
     """The page of the log."""
 
     def test_all(self) -> None:
-        """Each event that is told stands there."""
+        """Every event that the code logs is on the page."""
         page = (ROOT / "docs" / "logging.md").read_text(encoding="utf-8")
         sources = [path.read_text(encoding="utf-8") for path in (ROOT / "authotron").rglob("*.py")]
-        told = {name for text in sources for name in re.findall(r'event="([a-z._]+)"', text)}
-        self.assertGreater(len(told), 30)
-        self.assertEqual([name for name in sorted(told) if f"`{name}`" not in page], [])
+        logged = {name for text in sources for name in re.findall(r'event="([a-z._]+)"', text)}
+        self.assertGreater(len(logged), 30)
+        self.assertEqual([name for name in sorted(logged) if f"`{name}`" not in page], [])

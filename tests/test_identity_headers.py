@@ -1,4 +1,4 @@
-"""One list of the headers that a proxy takes away from clients, the same wherever it stands."""
+"""The list of headers that a proxy removes from requests is the same in all places."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ WELL_KNOWN = frozenset(
 
 
 def listed() -> list[str]:
-    """The names of the list, in its order."""
+    """Return the names of the list, in order."""
     path = ROOT / "etc" / "nginx" / "authotron-identity-headers.conf"
     return CLEARED.findall(path.read_text(encoding="utf-8"))
 
 
 class ListTests(SynchronousTestCase):
-    """The list, and the places that have it."""
+    """The list, and the files that contain it."""
 
     def test_list_T93c(self) -> None:
-        """The list has each name once, among them those that are known everywhere."""
+        """The list has each name once, and contains the well-known names."""
         names = listed()
         self.assertEqual(len(names), len({name.lower() for name in names}))
         self.assertEqual(WELL_KNOWN - set(names), set())
 
     def test_example_T93c(self) -> None:
-        """The nginx example takes away the same, in the server that leads to the backend."""
+        """The nginx example removes the listed headers, in the server that leads to the backend."""
         text = (ROOT / "etc" / "nginx" / "authotron.conf").read_text(encoding="utf-8")
         _, _, rest = text.partition("    # --- identity headers:")
         part, end, _ = rest.partition("    # --- end of identity headers ---")
@@ -75,13 +75,13 @@ class ListTests(SynchronousTestCase):
         self.assertEqual(CLEARED.findall(part), listed())
 
     def test_page_T93c(self) -> None:
-        """The page tells the same."""
+        """The page of the documentation shows the list."""
         text = (ROOT / "docs" / "identity-headers.md").read_text(encoding="utf-8")
         rows = re.findall(r"^\| .+ \| (`.+`) \|$", text, re.MULTILINE)
         self.assertEqual([name for row in rows for name in re.findall(r"`(.+?)`", row)], listed())
 
     def test_others_T93c(self) -> None:
-        """No other example has a proxy of its own without it."""
+        """Every other example with a proxy removes the listed headers."""
         for path in (ROOT / "etc").rglob("*"):
             if path.is_file() and "proxy_pass" in (text := path.read_text(encoding="utf-8")):
                 self.assertEqual(set(listed()) - set(CLEARED.findall(text)), set(), path)

@@ -105,7 +105,7 @@ IMPORTS = {name: [*imports(tree)] for name, tree in TREES.items()}
 
 
 def imported_modules(name: str) -> Iterator[str]:
-    """The modules of authotron that another imports, by their names inside the package."""
+    """Yield the modules of authotron that a module imports, by their names inside the package."""
     for target in IMPORTS[name]:
         if target.startswith("authotron."):
             inside = target.removeprefix("authotron.")
@@ -117,7 +117,7 @@ def package(name: str) -> str:
 
 
 def circles(arrows: dict[str, set[str]]) -> list[str]:
-    """The modules that are left when all that import none of the rest are taken away."""
+    """Return the modules in circles of imports, and the modules that import these."""
     left = dict(arrows)
     while done := [name for name, targets in left.items() if not targets & left.keys()]:
         for name in done:
@@ -126,7 +126,7 @@ def circles(arrows: dict[str, set[str]]) -> list[str]:
 
 
 class LayerTests(SynchronousTestCase):
-    """The arrows of the design."""
+    """The imports between packages and modules."""
 
     def test_every_module_is_in_a_package(self) -> None:
         """Besides C{__main__} no module stands at the top, and every package is in the table."""
@@ -162,7 +162,7 @@ class LayerTests(SynchronousTestCase):
                         self.assertNotIn("make", defined(target))
 
     def test_awkward_libraries_stay_alone(self) -> None:
-        """Libraries that are awkward stay where they are wrapped."""
+        """Each listed library is imported only by the modules that wrap it."""
         for name, targets in IMPORTS.items():
             for target in targets:
                 allowed = ALONE.get(target.partition(".")[0])
@@ -176,5 +176,5 @@ class LayerTests(SynchronousTestCase):
 
 
 def defined(name: str) -> set[str]:
-    """The functions that a module defines."""
+    """Return the functions that a module defines."""
     return {node.name for node in TREES[name].body if isinstance(node, ast.FunctionDef)}

@@ -1,4 +1,4 @@
-"""What watches the gateway asks for metrics and labels that there are."""
+"""Alerts and dashboard use existing metrics and labels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def expressions() -> Iterator[str]:
-    """Every question to Prometheus that we hand out."""
+    """Yield every Prometheus expression of alerts and dashboard."""
     yield from (rule["expr"] for rule in alerts())
     found = dashboard()
     yield from (target["expr"] for panel in found["panels"] for target in panel["targets"])
@@ -42,7 +42,7 @@ def expressions() -> Iterator[str]:
 
 
 def names_in(expression: str) -> set[str]:
-    """The metrics and labels that a question names."""
+    """Return the metrics and labels that an expression names."""
     bare = re.sub(r"\"[^\"]*\"|\$\w+", "", expression)
     grouped = re.findall(r"\bby \(([^)]*)\)", bare)
     matched = re.findall(r"(\w+)=", bare)
@@ -53,7 +53,7 @@ class NamesTests(ServiceCase):
     """Names in alert rules and in the dashboard."""
 
     def known(self) -> set[str]:
-        """The names of all samples that a gateway can show, and of their labels."""
+        """Return the names of all samples of a gateway, and of their labels."""
         augmenter = {"type": "plain", "name": "more", "realm": "internal", "roles": {}}
         service = self.make(augmenters=[augmenter])
         service.serving.metrics.request_answered("/authenticate", "GET", 200, 0.0)
@@ -66,15 +66,15 @@ class NamesTests(ServiceCase):
         return names
 
     def test_known(self) -> None:
-        """Each metric and each label is one of the gateway's."""
+        """Every metric and every label in alerts and dashboard exists in the gateway."""
         known = self.known() | FUNCTIONS
         asked = list(expressions())
         self.assertGreater(len(asked), 30)
         for expression in asked:
             self.assertEqual(names_in(expression) - known, set(), expression)
 
-    def test_told(self) -> None:
-        """Each alert says what it is and what to do, and how bad."""
+    def test_texts(self) -> None:
+        """Each alert has a summary, a description and a severity."""
         for rule in alerts():
             self.assertEqual(set(rule["annotations"]), {"summary", "description"}, rule["alert"])
             self.assertIn(rule["labels"]["severity"], ("critical", "warning"), rule["alert"])

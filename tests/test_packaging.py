@@ -1,4 +1,4 @@
-"""What a package, an image or a chart is made of fits the program."""
+"""The files of package, image and chart fit the program."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def mapping(*path: str) -> dict[str, Any]:
 
 
 def valued(values: Any, path: str) -> Any:
-    """What stands at the end of a path such as C{server.port}."""
+    """Return the value at a path such as C{server.port}."""
     for step in path.split("."):
         values = values[step]
     return values
 
 
 def variables() -> list[tuple[str, str]]:
-    """Those that the chart sets, and the paths of their values."""
+    """Return the variables that the chart sets, with the paths of their values."""
     pattern = r"- name: (AOT_\w+)\s+value: {{ \.Values\.([\w.]+) \| quote }}"
     return re.findall(pattern, template("deployment"))
 
@@ -45,10 +45,10 @@ def template(name: str) -> str:
 
 
 class VersionTests(SynchronousTestCase):
-    """The version stands in several files."""
+    """The version of the program, in several files."""
 
     def test_same(self) -> None:
-        """All have that of the program."""
+        """All files have the version of the program."""
         debian = re.match(r"authotron \(([^)]+)\)", read("debian", "changelog"))
         assert debian is not None
         chart = mapping("etc", "helm", "Chart.yaml")
@@ -57,7 +57,7 @@ class VersionTests(SynchronousTestCase):
 
 
 class ConfigurationTests(ConfigCase):
-    """Configurations that are shipped are good."""
+    """The shipped configurations are valid."""
 
     def credential(self, name: str) -> None:
         path = self.folder / name
@@ -65,7 +65,7 @@ class ConfigurationTests(ConfigCase):
         path.write_text("a secret that is long enough for HS256")
 
     def test_debian(self) -> None:
-        """That of the package, with the secret that its installation makes; nobody gets in."""
+        """The configuration of the package loads, without a provider."""
         self.credential("credentials/jwt-secret")
         found = self.load(read("debian", "authotron.yaml"))
         self.assertEqual(
@@ -74,7 +74,7 @@ class ConfigurationTests(ConfigCase):
         self.assertEqual(list(found.providers), [])
 
     def test_debian_example(self) -> None:
-        """The same with what is commented out in it."""
+        """The configuration of the package loads with its commented examples."""
         self.credential("credentials/jwt-secret")
         self.credential("credentials/alice-password")
         password = self.folder / "credentials" / "alice-password"
@@ -84,14 +84,14 @@ class ConfigurationTests(ConfigCase):
         self.assertEqual([provider.name for provider in found.providers], ["local-users"])
 
     def test_compose(self) -> None:
-        """That of the compose example, whose secrets are handed in."""
+        """The configuration of the compose example loads with its secrets."""
         text = read("etc", "compose", "authotron.yaml")
         for name in re.findall(r"/run/secrets/(\S+)", text):
             self.credential(name)
         self.load(text.replace("/run/secrets", str(self.folder.absolute())))
 
     def chart(self) -> Config:
-        """That of the chart, with the variables that it sets."""
+        """Return the configuration of the chart, with the variables that the chart sets."""
         values = mapping("etc", "helm", "values.yaml")
         return self.load(
             values["config"],
@@ -100,7 +100,7 @@ class ConfigurationTests(ConfigCase):
         )
 
     def test_chart(self) -> None:
-        """That of the chart serves the ports that its pods are said to have."""
+        """The configuration of the chart has the ports that the pods declare."""
         values, found = mapping("etc", "helm", "values.yaml"), self.chart().file
         ports = re.findall(r"containerPort: {{ \.Values\.([\w.]+) }}", template("deployment"))
         self.assertEqual(
@@ -108,13 +108,13 @@ class ConfigurationTests(ConfigCase):
         )
 
     def test_end(self) -> None:
-        """A pod serves while proxies are told that it goes, then there is time to finish."""
-        [told] = re.findall(
+        """A pod still serves while proxies remove it, and then has time to finish requests."""
+        [drain] = re.findall(
             r'preStop: {exec: {command: \[sleep, "(\d+)"]}}', template("deployment")
         )
         longest = mapping("etc", "helm", "values.yaml")["terminationGracePeriodSeconds"]
-        self.assertGreater(int(told), 0)
-        self.assertGreater(longest, int(told) + self.chart().file.server.grace)
+        self.assertGreater(int(drain), 0)
+        self.assertGreater(longest, int(drain) + self.chart().file.server.grace)
 
 
 class ChartTests(SynchronousTestCase):
@@ -150,12 +150,12 @@ class ChartTests(SynchronousTestCase):
         self.assertRegex(text, r"httpGet: {path: /ready, port: metrics}")
 
     def test_ports(self) -> None:
-        """Services lead to the ports by their names, whatever numbers they are given."""
+        """Services refer to the ports by their names."""
         named = re.findall(r"- name: (\w+)\s+containerPort: ", template("deployment"))
         self.assertEqual(re.findall(r"targetPort: (.+)", template("service")), named)
 
     def test_job(self) -> None:
-        """Scraped by the operator it has the job that the alerts ask for."""
+        """The monitor of the operator sets the job that the alerts name."""
         label = re.findall(r"jobLabel: (\S+)", template("servicemonitor"))
         _, metrics = template("service").split("\n---\n")
         self.assertIn(f"{label[0]}: {{{{ .Chart.Name }}}}\n", metrics)
@@ -167,7 +167,7 @@ class ImageTests(SynchronousTestCase):
     """The image, and the example that uses it."""
 
     def test_sources(self) -> None:
-        """All that is copied into it is there, and is not ignored."""
+        """Every file that is copied into the image exists, and is not ignored."""
         kept = set(re.findall(r"(?m)^!(\S+)$", read(".dockerignore")))
         copied = {
             name
@@ -178,13 +178,13 @@ class ImageTests(SynchronousTestCase):
         self.assertEqual([name for name in copied if not (ROOT / name).exists()], [])
 
     def test_user(self) -> None:
-        """It does not run as root, and says whether it is healthy."""
+        """The image does not run as root, and has a health check."""
         final = read("Dockerfile").rpartition("\nFROM ")[2]
         self.assertRegex(final, r"(?m)^USER [1-9]\d*:[1-9]\d*$")
         self.assertIn("\nHEALTHCHECK ", final)
 
     def test_compose(self) -> None:
-        """Files that its services mount are there."""
+        """Files that the services of the compose example mount exist."""
         folder = ROOT / "etc" / "compose"
         services = mapping("etc", "compose", "compose.yaml")["services"]
         mounted = [

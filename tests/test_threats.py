@@ -53,7 +53,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(numbers, set(range(1, HIGHEST + 1)) - UNUSED)
 
     def test_once(self) -> None:
-        """An id stands in one row."""
+        """Every id is in one row only."""
         listed = [each for row in self.rows for each in row.ids]
         self.assertEqual(sorted(listed), sorted(set(listed)))
 

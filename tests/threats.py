@@ -26,7 +26,7 @@ CONTRACTS = TESTS.parent / "authotron" / "testing" / "contracts.py"
 """Tests that the test cases of each implementation inherit."""
 
 HEADING = "## Tests"
-"""What stands below this heading is generated."""
+"""The heading below which the page is generated."""
 
 _ID = r"T\d{2,3}[a-z]?|[BHLMNOQRSUW]-[A-Z0-9]+|D\d"
 _SUFFIX = re.compile(rf"_({_ID.replace(']-', ']_')})$")
@@ -55,11 +55,11 @@ class Row:
         return "-".join(self.ids).lower()
 
     def link(self, count: int) -> str:
-        """The cell that leads to the names of so many tests."""
+        """Return the cell that links to the names of a number of tests."""
         return f"[{count} {'test' if count == 1 else 'tests'}](#{self.anchor})"
 
     def tests(self, found: Mapping[str, Sequence[str]]) -> list[str]:
-        """The names of the tests that show the rule, sorted, each once."""
+        """Return the names of the tests that show the rule, sorted, each once."""
         return sorted({name for each in self.ids for name in found.get(each, ())})
 
 
@@ -74,7 +74,7 @@ def ids(name: str) -> list[str]:
 
 @cache
 def tests() -> dict[str, list[str]]:
-    """The dotted names of all tests that carry an id, by id."""
+    """Return the dotted names of all tests that carry an id, by id."""
     found: dict[str, list[str]] = {}
     for path in [*sorted(TESTS.rglob("*.py")), CONTRACTS]:
         module = ".".join(path.relative_to(TESTS.parent).with_suffix("").parts)
@@ -85,7 +85,7 @@ def tests() -> dict[str, list[str]]:
 
 
 def _methods(module: str) -> Iterator[tuple[str, str]]:
-    """The tests in the text of a module, each behind the name of its test case."""
+    """Yield the tests in the text of a module, each with the name of its test case."""
     case = ""
     for found in _DEFINITION.finditer(module):
         case = found["case"] or case

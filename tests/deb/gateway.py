@@ -49,7 +49,7 @@ class Awkward:
             import time
             time.sleep(120)
         if username != "slow":
-            raise Rejected("nobody it knows")
+            raise Rejected("unknown user")
         open("/var/lib/authotron/arrived", "w").close()
         await deferLater(self.world.clock, 3)
         return Authentication(Identity(self.realm, username))

@@ -28,7 +28,7 @@ from authotron.plugin import (
 
 
 class Config(PluginConfig):
-    """`type: awkward`: trouble on demand."""
+    """`type: awkward`: a provider that fails on demand."""
 
     type: Literal["awkward"]
     folder: str
@@ -38,7 +38,7 @@ class Config(PluginConfig):
 @implementer(IProvider)
 @define(eq=False)
 class Awkward:
-    """Succeeds or fails as the user name says."""
+    """A provider that succeeds or fails, depending on the user name."""
 
     name: str
     realm: str
@@ -58,7 +58,7 @@ class Awkward:
         if username == "broken":
             raise ValueError(f"cannot cope with {password}")
         if username != "slow":
-            raise Rejected("nobody it knows")
+            raise Rejected("unknown user")
         (self._folder / "arrived").touch()
         while not (self._folder / "go").exists():
             await deferLater(self._world.clock, 0.02)

@@ -1,4 +1,4 @@
-"""A remote over TLS that behaves as badly as remotes do."""
+"""A remote over TLS that behaves as badly as real remotes do."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _says(*pieces: bytes) -> Manner:
 
 
 def _hangs(*pieces: bytes) -> Manner:
-    """Says something, and then nothing until the other side has had enough."""
+    """Send part of an answer, and then nothing until the client closes the connection."""
 
     def manner(connection: socket.socket, ended: threading.Event) -> None:
         for piece in pieces:
@@ -54,7 +54,7 @@ def _hangs(*pieces: bytes) -> Manner:
 
 
 def _drips(connection: socket.socket, ended: threading.Event) -> None:
-    """A byte now and then, until the other side has had enough."""
+    """Send single bytes slowly, until the client closes the connection."""
     connection.sendall(_head(length=100_000))
     connection.settimeout(0.1)
     while not ended.is_set():
@@ -69,7 +69,7 @@ def _drips(connection: socket.socket, ended: threading.Event) -> None:
 
 
 def _floods(connection: socket.socket, ended: threading.Event) -> None:
-    """A hundred megabytes, or as many of them as the other side takes."""
+    """Send 100 MB, or as much as the client reads."""
     with suppress(OSError):
         connection.sendall(_head(length=100_000_000))
         for _ in range(1000):
@@ -77,8 +77,8 @@ def _floods(connection: socket.socket, ended: threading.Event) -> None:
     ended.set()
 
 
-def _answers_when_told(connection: socket.socket, ended: threading.Event) -> None:
-    """Says who it is once somebody has set C{ended}."""
+def _waits(connection: socket.socket, ended: threading.Event) -> None:
+    """Answer only after the test has set C{ended}."""
     ended.wait(60)
     connection.sendall(_whole(GOOD))
 
@@ -89,7 +89,7 @@ GOOD = json.dumps({"uid": "tess"}).encode()
 MANNERS: dict[str, Manner] = {
     "good": _says(_whole(GOOD)),
     "refuses": _says(_whole(b"{}", "403 Forbidden")),
-    "waits": _answers_when_told,
+    "waits": _waits,
     "hangs": _hangs(),
     "hangs-after-the-head": _hangs(_head(length=100)),
     "drips": _drips,
@@ -118,9 +118,9 @@ ENDLESS = ("hangs", "hangs-after-the-head", "drips", "floods")
 @define(eq=False)
 class Remote(Listener):
     """
-    Speaks TLS, and behaves as the token in a question says.
+    A remote that speaks TLS, and behaves as the token in a request says.
 
-    @ivar clients: whose certificates it wants to see; it lets nobody in without one.
+    @ivar clients: the authority of the client certificates that it demands, if it does.
     @ivar asked: by manner, how often.
     @ivar ended: by manner, whether the other side closed the connection.
     """
@@ -136,7 +136,7 @@ class Remote(Listener):
         self.show(self.certificate)
 
     def show(self, certificate: Path) -> None:
-        """Present this certificate from now on."""
+        """Present another certificate on new connections."""
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(certificate)
         if self.clients is not None:

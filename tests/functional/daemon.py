@@ -94,7 +94,7 @@ def environment(over: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def configuration(main: int, second: int, **over: Any) -> dict[str, Any]:
-    """A gateway with one user; sections that are mappings are laid over the usual ones."""
+    """Return the configuration of a gateway with one user, with other sections laid over it."""
     usual: dict[str, Any] = {
         "version": "2.0.0",
         "server": {"host": "127.0.0.1", "port": main},
@@ -112,7 +112,7 @@ def configuration(main: int, second: int, **over: Any) -> dict[str, Any]:
 
 
 def absolute(path: Path) -> Path:
-    """The same place for a process that runs elsewhere."""
+    """Return an absolute path, for a process with another working folder."""
     return path.absolute()
 
 
@@ -142,7 +142,7 @@ class Daemon:
         return self.folder / "config.yaml"
 
     def configure(self, **over: Any) -> Daemon:
-        """Write its configuration file."""
+        """Write the configuration file."""
         content = json.dumps(configuration(self.port, self.operations, **over))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.file.write_text(content)
@@ -150,7 +150,7 @@ class Daemon:
         return self
 
     def launch(self) -> Daemon:
-        """Start it, and do not wait."""
+        """Start the daemon, and do not wait."""
         self.folder.mkdir(parents=True, exist_ok=True)
         command = [str(TWISTD), "-n", "--pidfile=", "authotron", "--config", str(self.file)]
         with (self.folder / "log").open("wb") as log:
@@ -166,7 +166,7 @@ class Daemon:
         return self
 
     def start(self, address: int | str | None = None) -> Daemon:
-        """Start it, and wait until it is healthy at C{address}, by default its port."""
+        """Start the daemon, and wait until C{address}, by default its port, is healthy."""
         self.launch()
         where = self.port if address is None else address
         until(lambda: self._healthy(where), "healthy", otherwise=self.log)
@@ -179,15 +179,15 @@ class Daemon:
         return False
 
     def tell(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the daemon."""
         self.process.send_signal(number)
 
     def exit_status(self) -> int:
-        """Wait until it has ended."""
+        """Wait until the daemon has ended, and return its exit status."""
         return self.process.wait(DEADLINE)
 
     def stop(self) -> int:
-        """Ask it to stop, and wait; one that does not listen is killed, and the test fails."""
+        """Stop the daemon, and wait; if it does not stop, kill it and fail the test."""
         if self.process.poll() is None:
             self.process.terminate()
         try:
@@ -201,11 +201,11 @@ class Daemon:
         return (self.folder / "log").read_text(errors="backslashreplace")
 
     def logged(self, text: str) -> None:
-        """Wait until something is in its log."""
+        """Wait until the log contains a text."""
         until(lambda: text in self.log(), f"logged: {text}", otherwise=self.log)
 
     def metric(self, name: str) -> float:
-        """A sample; C{name} with its labels, as Prometheus writes them."""
+        """Return the value of a sample; C{name} includes the labels, as Prometheus writes them."""
         text = wire.ask(self.operations, "/metrics").body.decode()
         found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
         assert found, f"no {name} in\n{text}"
@@ -213,7 +213,7 @@ class Daemon:
 
 
 def check(path: Path, environ: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """What C{twistd authotron --check} says about a file, and its exit status."""
+    """Run C{twistd authotron --check} on a file; return the exit status and the output."""
     done = subprocess.run(
         [str(TWISTD), "-n", "--pidfile=", "authotron", "--config", str(path), "--check"],
         capture_output=True,
@@ -227,7 +227,7 @@ def check(path: Path, environ: Mapping[str, str] | None = None) -> tuple[int, st
 
 
 def awkward(folder: Path, *others: dict[str, Any], **over: Any) -> Daemon:
-    """A running daemon with other providers and the awkward one, installed as C{pip} would."""
+    """Start a daemon with the awkward provider, installed as by C{pip}, and with others."""
     folder = folder.absolute()
     packages = folder / "packages"
     metadata = packages / "awkward-1.dist-info"

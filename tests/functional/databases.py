@@ -26,7 +26,7 @@ PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"
 @define(eq=False)
 class Database:
     """
-    A server of its own.
+    A database server for one test.
 
     @ivar kind: C{redis}, C{mongo} or C{mongo-java}, as the script is called.
     """
@@ -37,7 +37,7 @@ class Database:
     port: int = field(factory=free_pair)
 
     def start(self) -> Database:
-        """Start it, with the data it had, and wait until it answers."""
+        """Start the server with the data that it had, and wait until it answers."""
         if self.kind == "redis":
             needed("redis-server")
         elif self.kind == "mongo-java":
@@ -53,12 +53,12 @@ class Database:
         self._run("stop", str(self.folder))
 
     def freeze(self) -> None:
-        """It keeps its connections, and says nothing any more."""
+        """Stop the server from answering, while it keeps its connections."""
         self.tell(signal.SIGSTOP)
         until(self._stands_still, "frozen")
 
     def _stands_still(self) -> bool:
-        """Whether each of its threads has stopped, which the kernel does not do at once."""
+        """Return whether each thread has stopped, which the kernel does not do at once."""
         pid = (self.folder / f"{self.kind}.pid").read_text().strip()
         threads = Path("/proc", pid, "task").glob("*/stat")
         try:
@@ -77,7 +77,7 @@ class Database:
 
     @property
     def section(self) -> dict[str, Any]:
-        """A C{store} of a configuration, empty and nobody else's."""
+        """Return the section C{store} of an empty store that no other test uses."""
         mine = uuid4().hex[:12]
         if self.kind == "redis":
             return {"type": "redis", "port": self.port, "prefix": f"{mine}:"}
@@ -89,7 +89,7 @@ class Database:
         return str(self.folder / "tls" / "ca.pem")
 
     def content(self) -> bytes:
-        """All bytes that it has written."""
+        """Return all bytes that the server has written."""
         files = [path for path in (self.folder / f"{self.kind}-data").rglob("*") if path.is_file()]
         return b"".join(path.read_bytes() for path in files)
 
@@ -99,7 +99,7 @@ class Database:
 
 @cache
 def shared(kind: str) -> Database:
-    """One for all tests that leave it as it is; it ends with the process."""
+    """Return one server for all tests that do not stop it; it ends with the process."""
     database = Database(kind, Path(mkdtemp(prefix=f"authotron-{kind}-"))).start()
     atexit.register(shutil.rmtree, database.folder, ignore_errors=True)
     atexit.register(database.stop)

@@ -33,7 +33,7 @@ class Slapd:
     A directory with the entries of C{tests/servers}.
 
     @ivar certificate: server, expired or elsewhere.
-    @ivar clients: C{check_peer} if it lets nobody in who shows none.
+    @ivar clients: C{check_peer} if it demands a client certificate.
     """
 
     folder: Path = field(converter=absolute)
@@ -105,7 +105,7 @@ def another(
     issued: Issued | None = None,
 ) -> Slapd:
     """
-    A running directory of one's own.
+    Start a directory for one test.
 
     @param issued: what it shows as the C{certificate} of that name.
     """
@@ -132,7 +132,7 @@ def directory() -> Slapd:
 
 def provider(slapd: Slapd, realm: str, **over: Any) -> dict[str, Any]:
     """Return a configuration section of an LDAP provider that is patient with slow machines."""
-    usual = {"type": "ldap", "name": f"judge of {realm}", "realm": realm, "uri": slapd.uri}
+    usual = {"type": "ldap", "name": f"directory of {realm}", "realm": realm, "uri": slapd.uri}
     patience = {"connect_timeout": DEADLINE / 4, "answer_timeout": DEADLINE / 2}
     return {**usual, **patience, **ACCOUNT, **over}
 

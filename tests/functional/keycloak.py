@@ -34,7 +34,7 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 @define(eq=False)
 class Keycloak:
     """
-    One server with the realm of the tests.
+    A Keycloak server with the realm of the tests.
 
     @ivar port: for HTTP; TLS is on the next.
     """
@@ -74,7 +74,7 @@ class Keycloak:
     # --- what a user does ---
 
     def tokens(self, username: str = "alice", scope: str = "openid") -> dict[str, str]:
-        """What somebody gets for a password, through the public client."""
+        """Return the tokens that a user gets for a password through the public client."""
         form = {"grant_type": "password", "client_id": "cli", "username": username}
         answer = self._openid("token", {**form, "password": "password", "scope": scope})
         assert isinstance(answer, dict)
@@ -90,7 +90,7 @@ class Keycloak:
         self._openid("revoke", {"client_id": "cli", "token": token})
 
     def introspected(self, token: str, client: str) -> bool:
-        """Whether the server calls a token active when this client asks."""
+        """Return whether the server calls a token active when a client asks."""
         secret = b64encode(f"{client}:{CLIENTS[client]}".encode()).decode()
         headers = {"Authorization": f"Basic {secret}"}
         return bool(self._openid("token/introspect", {"token": token}, headers)["active"])
@@ -104,7 +104,7 @@ class Keycloak:
     # --- what an administrator does ---
 
     def rotate(self) -> None:
-        """From now on the realm signs with a new key; the old one is still published."""
+        """Let the realm sign with a new key; the old key is still published."""
         realm = self._administer("GET", f"/admin/realms/{REALM}")
         config = {"priority": ["900"], "keySize": ["2048"]}
         component = {
@@ -117,7 +117,7 @@ class Keycloak:
         self._administer("POST", f"/admin/realms/{REALM}/components", component)
 
     def change(self, **settings: Any) -> None:
-        """Other settings for the realm."""
+        """Change settings of the realm."""
         self._administer("PUT", f"/admin/realms/{REALM}", settings)
 
     def _administer(self, method: str, path: str, content: Any = None) -> Any:
@@ -142,7 +142,7 @@ class Keycloak:
 
 @cache
 def keycloak(version: str = CURRENT) -> Keycloak:
-    """One of each release, started when it is first asked for; two do not run at once."""
+    """Return the server of a release; servers of two releases do not run at the same time."""
     for other in _running:
         with suppress(AssertionError):
             other.stop()

@@ -1,4 +1,4 @@
-"""What listens on a port of its own: to play a remote, or to stand in the way to one."""
+"""Listeners on ports of their own, which play a remote or relay to one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.functional import wire
 @define(eq=False)
 class Listener:
     """
-    Serves each connection in a thread of its own.
+    A listener that serves each connection in a thread of its own.
 
     @ivar connections: how many there were.
     """
@@ -46,14 +46,14 @@ class Listener:
             in_thread(self.serve, client)
 
     def serve(self, client: socket.socket) -> None:
-        """Do with a connection what this one is for."""
+        """Serve a connection."""
         raise NotImplementedError
 
 
 @define(eq=False)
 class Deaf(Listener):
     """
-    Never answers.
+    A listener that never answers.
 
     @ivar open: connections that are there.
     """
@@ -78,7 +78,7 @@ class Deaf(Listener):
 @define(eq=False)
 class Relay(Listener):
     """
-    Passes on what comes to its port.
+    A listener that passes on received bytes to another port.
 
     @ivar target: the port that is really meant.
     """
@@ -92,12 +92,12 @@ class Relay(Listener):
         self.answer(server, client)
 
     def answer(self, server: socket.socket, client: socket.socket) -> None:
-        """Pass on what comes back."""
+        """Pass on the answer."""
         pump(server, client)
 
 
 def pump(source: socket.socket, sink: socket.socket) -> None:
-    """Pass on all that comes, and then that it has ended."""
+    """Pass on all bytes, and then the end of the connection."""
     with suppress(OSError):
         while piece := source.recv(65536):
             sink.sendall(piece)
@@ -106,7 +106,7 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
 
 
 def in_thread(work: Callable[..., None], *given: Any) -> None:
-    """Start C{work}, which ends with its connection at the latest."""
+    """Start C{work} in a thread; it ends with its connection at the latest."""
 
     def worked() -> None:
         with suppress(OSError):

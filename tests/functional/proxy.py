@@ -1,4 +1,4 @@
-"""What stands around the daemon: nginx with the shipped example, a backend, a relay."""
+"""The services around the daemon: nginx with the shipped example, and a backend."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Backend:
 
 
 class Silence:
-    """A gateway that hangs: connections are made by the kernel, and nobody ever answers."""
+    """A gateway that hangs: the kernel accepts connections, and no request is answered."""
 
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -126,12 +126,12 @@ CROWD = 200
 
 
 def person(number: int) -> tuple[str, str]:
-    """Name and password of one of the crowd."""
+    """Return the name and password of one of the many users."""
     return f"person-{number:03}", f"password-{number:03}"
 
 
 def crowd() -> list[dict[str, Any]]:
-    """A provider that knows everybody."""
+    """Return the providers section with many users."""
     people = [dict(zip(("username", "password"), person(n), strict=True)) for n in range(CROWD)]
     alice = {"username": "alice", "password": "wonder", "roles": ["reader"]}
     return [{"name": "local", "type": "plain", "realm": "here", "users": [alice, *people]}]
@@ -139,7 +139,7 @@ def crowd() -> list[dict[str, Any]]:
 
 @frozen
 class Everything:
-    """All that a client's request passes through."""
+    """The services that a client's request passes through."""
 
     nginx: Nginx
     relay: Relay
@@ -149,7 +149,7 @@ class Everything:
 
 @cache
 def everything() -> Everything:
-    """One of each, started when it is first asked for, for all tests that do not harm it."""
+    """Return nginx, gateway and backend for all tests that do not change them."""
     needed("nginx")
     folder = Path(mkdtemp())
     atexit.register(shutil.rmtree, folder)

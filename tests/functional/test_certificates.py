@@ -77,10 +77,10 @@ class Front(Relay):
 
 
 class HttpTests(SynchronousTestCase):
-    """A part that asks by HTTP."""
+    """A provider that sends HTTP requests."""
 
     def test_odd_certificates_S_TLS(self) -> None:
-        """Each is an outage with its reason in the log, and the remote is not asked."""
+        """An odd certificate is an outage with the reason in the log, and no request is sent."""
         authority = Authority(Path(self.mktemp()).absolute()).found()
         remote = Remote(authority.issue("localhost")).start()
         self.addCleanup(remote.stop)
@@ -110,7 +110,7 @@ class HttpTests(SynchronousTestCase):
 
 
 class LdapTests(SynchronousTestCase):
-    """A directory, by ldaps and by StartTLS."""
+    """A directory over ldaps and over StartTLS."""
 
     def login(self, daemon: Daemon, realm: str) -> wire.Answer:
         headers = {"Authorization": wire.basic("alice", "alicepw"), "X-Auth-Realm": realm}
@@ -162,13 +162,13 @@ class LdapTests(SynchronousTestCase):
 
 
 class StoreTests(TestCase):
-    """A store."""
+    """Token stores over TLS."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).absolute()
 
     async def refused(self, section: dict[str, Any], login: dict[str, Any], front: Front) -> None:
-        """Each is an outage with its reason, before the store is asked or a password is sent."""
+        """Expect an outage with the reason, before a command or a password is sent."""
         authority = Authority(self.folder).found()
         section = {**section, "tls": True, "tls_ca_file": str(authority.file)}
         for name, shape, told in odd():
@@ -187,7 +187,7 @@ class StoreTests(TestCase):
         await self.changed(store, front, authority)
 
     async def changed(self, store: ITokenStore, front: Front, authority: Authority) -> None:
-        """Believed once, it is checked again at the next connection, and believed again."""
+        """Expect that the certificate is checked again at each new connection."""
         front.certificate = authority.write(named("localhost", end=EXPIRED), "odd")
         heard = len(front.heard)
         front.cut()
@@ -207,14 +207,14 @@ class StoreTests(TestCase):
         return front
 
     async def test_redis_S_TLS(self) -> None:
-        """Redis with an odd certificate hears nothing, no password either."""
+        """A Redis server with an odd certificate receives no command and no password."""
         section = shared("redis").section
         front = self.front(section["port"])
         section = {**section, "host": "localhost", "port": front.port}
         await self.refused(section, {"password": "canary"}, front)
 
     async def test_mongo_S_TLS(self) -> None:
-        """A MongoDB with an odd certificate hears nothing, no password either."""
+        """A MongoDB server with an odd certificate receives no command and no password."""
         section = shared("mongo").section
         port = urlsplit(section["uri"]).port
         assert port is not None
@@ -228,7 +228,7 @@ class ImportTests(SynchronousTestCase):
     """Commands that read the store of another service."""
 
     def test_import_S_TLS(self) -> None:
-        """An import from a store with an odd certificate ends with the reason; nothing is asked."""
+        """An import from a store with an odd certificate fails, before any command."""
         authority = Authority(Path(self.mktemp()).absolute()).found()
         front = Front(1, certificate=authority.write(ODD["no names"][0], "odd")).start()
         self.addCleanup(front.stop)

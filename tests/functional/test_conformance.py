@@ -34,7 +34,7 @@ PENDING: Mapping[str, Pending] = {}
 @frozen
 class Outcome:
     """
-    What the runner printed.
+    The result of the runner.
 
     @ivar differing: by case, the names of the exchanges that did not agree.
     """
@@ -46,7 +46,7 @@ class Outcome:
 
 @cache
 def played() -> Outcome:
-    """Play every case once, whatever the number of tests."""
+    """Play every case, once for all tests."""
     command = f"{TWISTD} -n --pidfile= authotron --config {{config}}"
     mongo = shared("mongo").section["uri"]
     done = subprocess.run(
@@ -62,7 +62,7 @@ def played() -> Outcome:
 
 
 def differing(output: str) -> dict[str, frozenset[str]]:
-    """The names of the exchanges below each case that the runner calls failed."""
+    """Return the names of the failed exchanges, by case."""
     found = re.findall(r"^FAIL (\S+):.*\n((?:(?!ok  |FAIL ).*\n)*)", output, re.MULTILINE)
     return {
         case: frozenset(re.findall(r"^ {7}(\S.*)$", below, re.MULTILINE)) for case, below in found
@@ -70,7 +70,7 @@ def differing(output: str) -> dict[str, frozenset[str]]:
 
 
 class ConformanceTests(SynchronousTestCase):
-    """Whatever the original was recorded to answer, or we have decided to answer instead."""
+    """The recorded answers of the original, and the documented deviations from them."""
 
     maxDiff = None
 

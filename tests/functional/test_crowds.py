@@ -1,4 +1,4 @@
-"""Crowds that ask for much work at once, beside ordinary traffic."""
+"""Many clients that ask for much work at once, beside ordinary traffic."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Asks = Iterator[tuple[str, Mapping[str, str]]]
 
 
 def guesses(number: int) -> Asks:
-    """Wrong passwords; half of the clients are at one address, of the others each at its own."""
+    """Yield wrong passwords: half of the clients share an address, the others have one each."""
     address = f"192.0.2.{max(number - GUESSERS // 2, 0)}"
     for attempt in count():
         password = wire.basic(f"user{number}", f"guess{attempt}")
@@ -52,26 +52,26 @@ def guesses(number: int) -> Asks:
 
 
 def good_passwords(first: int) -> Asks:
-    """Of another user each time, so that each has to be verified."""
+    """Yield passwords of different users, so that each password has to be verified."""
     for number in count(first, ORDINARY):
         password = wire.basic(f"good{number % USERS}", "wonder")
         yield "/authenticate", {"Authorization": password, "X-Forwarded-For": "203.0.113.9"}
 
 
 def pages(after: Sequence[str]) -> Asks:
-    """All pages of a list, over and over."""
+    """Yield all pages of a list, again and again."""
     for each in cycle(after):
         yield f"/tokens?limit=1000&after={each}", ALICE
 
 
 def always(headers: Mapping[str, str]) -> Asks:
-    """One credential that is good."""
+    """Yield one valid credential."""
     for _ in count():
         yield "/authenticate", headers
 
 
 class Crowd:
-    """Clients that each ask without pause, and what they were answered."""
+    """Clients that each send requests without pause, and the answers that they got."""
 
     def __init__(self) -> None:
         self._over = Event()
@@ -79,7 +79,7 @@ class Crowd:
         self.answers: Counter[int] = Counter()
 
     def join(self, port: int, *asks: Asks) -> None:
-        """Start a client for each of these."""
+        """Start a client for each series of requests."""
         for each in asks:
             client = Thread(target=self._ask, args=(port, each), daemon=True)
             self._clients.append(client)
@@ -110,7 +110,7 @@ class Issuer(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(key_set(IDP)).encode())
 
     def log_message(self, *_: Any) -> None:
-        """Nothing is worth a line."""
+        """Log nothing."""
 
 
 class CrowdTests(SynchronousTestCase):

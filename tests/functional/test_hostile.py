@@ -1,4 +1,4 @@
-"""Clients who mean no good: each gets a clean answer or none, and the daemon lives on."""
+"""Hostile clients: each gets a correct answer or none, and the daemon keeps running."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ IMPATIENT, PATIENT = 1.0, 600.0
 
 @cache
 def daemon(idle_timeout: float) -> Daemon:
-    """One with this patience, for all tests of this module."""
+    """Return a daemon with a given timeout, for all tests of this module."""
     folder = Path(mkdtemp())
     atexit.register(shutil.rmtree, folder)
     logging = {"level": "trace", "access": "all"}
@@ -42,7 +42,7 @@ def daemon(idle_timeout: float) -> Daemon:
 
 
 class HostileTestCase(SynchronousTestCase):
-    """After each test the daemon is alive, and has nothing to complain about itself."""
+    """After each test the daemon is alive, and has logged no error."""
 
     patience = IMPATIENT
 
@@ -57,28 +57,28 @@ class HostileTestCase(SynchronousTestCase):
             self.assertNotIn(trouble, self.daemon.log())
 
     def status(self, *pieces: bytes) -> int | None:
-        """What the answer to these bytes is; C{None} if the connection ends without one."""
+        """Return the status of the answer to some bytes; C{None} if there is no answer."""
         answer = wire.say(self.port, *pieces)
         return answer.status if answer else None
 
-    def judged(self, authorization: str) -> int | None:
-        """The answer to this value of C{Authorization}."""
+    def status_for(self, authorization: str) -> int | None:
+        """Return the status for a value of C{Authorization}."""
         fields = [("Authorization", authorization), ("Connection", "close")]
         return self.status(wire.head("/authenticate", fields))
 
 
 def encoded(text: str, encoding: str = "utf-8") -> str:
-    """A Basic credential of any text."""
+    """Return a Basic credential of any text."""
     return "Basic " + b64encode(text.encode(encoding)).decode()
 
 
 class AuthorizationTests(HostileTestCase):
-    """What may be in the header that everything turns on."""
+    """Values of the header C{Authorization}."""
 
     patience = PATIENT
 
     def test_worthless_T21(self) -> None:
-        """What is no good credential is 401, whatever it looks like."""
+        """Any value that is not a valid credential is a 401."""
         worthless = {
             "empty": "",
             "scheme alone": "Bearer",
@@ -112,32 +112,32 @@ class AuthorizationTests(HostileTestCase):
             "many": ", ".join(f"Scheme{n} x" for n in range(500)),
         }
         for name, value in worthless.items():
-            self.assertEqual(self.judged(value), 401, name)
+            self.assertEqual(self.status_for(value), 401, name)
 
     def test_control_characters_T22(self) -> None:
         """Bytes at which others break lines are refused, and reach no log line as they are."""
         for char in "\x00\x01\x08\x0b\x0c\x1b\x1c\x1d\x1e\x7f":
-            self.assertIn(self.judged(f"Bearer a{char}b"), (400, 401), ascii(char))
+            self.assertIn(self.status_for(f"Bearer a{char}b"), (400, 401), ascii(char))
         lines = self.daemon.log().splitlines()
         self.assertTrue(all(line.isprintable() for line in lines))
 
     def test_spaces_around_T21(self) -> None:
         """Blanks around a credential do not matter; the scheme may be written in any case."""
         for value in (f" {GOOD} ", f"\t{GOOD}", GOOD.replace(" ", "  "), "bAsIc" + GOOD[5:]):
-            self.assertEqual(self.judged(value), 200, ascii(value))
+            self.assertEqual(self.status_for(value), 200, ascii(value))
 
     def test_several_T23(self) -> None:
-        """Of several credentials the outcome depends on nothing but what was sent."""
+        """The result for several credentials depends only on the request."""
         bad = basic("alice", "guess")
         lists = [f"{bad}, {GOOD}", f"{GOOD}, {bad}", f"Bearer x, {GOOD}", f"{GOOD}, Bearer x"]
         for value in lists:
-            statuses = {self.judged(value) for _ in range(5)}
+            statuses = {self.status_for(value) for _ in range(5)}
             self.assertEqual(len(statuses), 1, value)
             self.assertTrue(statuses <= {200, 401}, value)
-        self.assertEqual(self.judged(lists[2]), 200)
+        self.assertEqual(self.status_for(lists[2]), 200)
 
     def test_twice_T23(self) -> None:
-        """Of two Authorization lines it is always the same one that counts."""
+        """The first of two C{Authorization} lines counts, every time."""
         bad = basic("alice", "guess")
         for pair in ((GOOD, bad), (bad, GOOD)):
             fields = [*(("Authorization", value) for value in pair), ("Connection", "close")]
@@ -146,7 +146,7 @@ class AuthorizationTests(HostileTestCase):
             self.assertTrue(statuses <= {200, 400, 401})
 
     def test_names_T28(self) -> None:
-        """What only resembles the header is refused or overlooked, never taken for it."""
+        """A header whose name only resembles C{Authorization} is refused or ignored."""
         lines = {
             "blank before the colon": f"Authorization : {GOOD}",
             "folded": f"Authorization:\r\n {GOOD}",
@@ -167,7 +167,7 @@ class AuthorizationTests(HostileTestCase):
                 self.assertIn(status, (400, 401, None), name)
 
     def test_realm_T10(self) -> None:
-        """A realm that nobody has, however it is written, lets nobody in."""
+        """An unknown realm, however it is written, is a 401."""
         for realm in ("", "nowhere", "\xff\xfe", "here\x0b", "her", "*", "a" * 5000):
             fields = {"Authorization": GOOD, "X-Auth-Realm": realm, "Connection": "close"}
             self.assertIn(self.status(wire.head("/authenticate", fields)), (400, 401), ascii(realm))
@@ -179,10 +179,10 @@ class AuthorizationTests(HostileTestCase):
 
 
 class RequestTests(HostileTestCase):
-    """Requests that are none, or hide another."""
+    """Malformed requests, and requests that hide another one."""
 
     def test_malformed_T75(self) -> None:
-        """None of these gets in, gets a 5xx, or hurts."""
+        """No malformed request is authenticated, gets a 5xx, or harms the daemon."""
         end = b"Authorization: " + GOOD.encode() + b"\r\nConnection: close\r\n\r\n"
         host = b"Host: x\r\n"
         requests = {
@@ -223,7 +223,7 @@ class RequestTests(HostileTestCase):
             self.assertTrue(status is None or 400 <= status < 500 or status == 505, (name, status))
 
     def test_unusual_T75(self) -> None:
-        """These are odd but right, and are answered like any other."""
+        """Requests that are odd but valid are answered like all others."""
         end = b"Authorization: " + GOOD.encode() + b"\r\nConnection: close\r\n\r\n"
         host = b"Host: x\r\n"
         requests = {
@@ -238,7 +238,7 @@ class RequestTests(HostileTestCase):
             self.assertEqual(self.status(request), 200, name)
 
     def test_absolute_T75(self) -> None:
-        """A target with a host in it is answered like its path."""
+        """A request target that includes a host is answered like its path."""
         head = wire.head("http://x/authenticate", {"Authorization": GOOD, "Connection": "close"})
         self.assertEqual(self.status(head), 200)
 
@@ -257,7 +257,7 @@ class RequestTests(HostileTestCase):
         self.assertEqual(self.status(wire.head("/authenticate", fields)), 200)
 
     def test_pipelining_T75(self) -> None:
-        """Requests on the heels of each other are answered in their order, each for itself."""
+        """Pipelined requests are answered in order, each for its own credentials."""
         heads = [
             wire.head("/authenticate", {"Authorization": value})
             for value in (GOOD, basic("alice", "guess"), GOOD)
@@ -273,7 +273,7 @@ class RequestTests(HostileTestCase):
         self.assertEqual(sorted(statuses), [b"200", b"200", b"401"])
 
     def test_leaves_early_T75(self) -> None:
-        """Clients who leave in the middle of anything leave nothing behind."""
+        """Clients that disconnect in the middle of a request leave no open connection behind."""
         head = wire.head("/authenticate", {"Authorization": GOOD})
         for size in range(0, len(head) + 1, 7):
             with wire.connect(self.port) as connection:
@@ -283,7 +283,7 @@ class RequestTests(HostileTestCase):
 
 
 class LimitTests(HostileTestCase):
-    """How much may be said. There is time for it, however slow the machine is."""
+    """Limits of size. The timeout is so long that only these limits matter."""
 
     patience = PATIENT
 
@@ -294,20 +294,20 @@ class LimitTests(HostileTestCase):
         self.assertEqual(self.status(wire.head("/" + "a" * 65_000, fields)), 404)
 
     def test_header_block_T75(self) -> None:
-        """Header fields above the limit are 431: one large, or many small ones."""
+        """Headers above the limit are a 431: one large header, or many small ones."""
         self.assertEqual(self.status(wire.head("/", {"X": "a" * 66_000})), 431)
         many = [(f"X-{n}", "a") for n in range(4_000)]
         many += [("X", "a" * 40_000)]
         self.assertEqual(self.status(wire.head("/", many)), 431)
 
     def test_single_bytes_T75(self) -> None:
-        """So it is when they come byte by byte."""
+        """Limits hold for requests in single bytes, too."""
         many = [(f"X-{n}", "a" * 80) for n in range(800)]
         head = wire.head("/", many)
         self.assertEqual(self.status(*(head[n : n + 1] for n in range(len(head)))), 431)
 
     def test_endless_T75(self) -> None:
-        """A line without end is answered while it is still being sent."""
+        """A request line without end is answered while the client still sends it."""
         for begin, status in ((b"GET /", 414), (b"GET / HTTP/1.1\r\nX: ", 431)):
             with wire.connect(self.port) as connection:
                 connection.sendall(begin)
@@ -319,32 +319,32 @@ class LimitTests(HostileTestCase):
             self.assertEqual(answer and answer.status, status)
 
     def test_many_fields_T75(self) -> None:
-        """Very many fields within the limit are no trouble."""
+        """Very many headers within the limit are accepted."""
         fields = [("Connection", "close"), *[("a", "")] * 2_000]
         self.assertEqual(self.status(wire.head("/authenticate", fields)), 401)
 
 
 class SlownessTests(HostileTestCase):
-    """How slowly it may be said."""
+    """Limits of time."""
 
     def test_idle_T75(self) -> None:
-        """Who says nothing is disconnected."""
+        """A client that sends nothing is disconnected."""
         with wire.connect(self.port) as connection:
             self.assertTrue(wire.ended(connection))
 
     def test_idle_after_an_answer_T75(self) -> None:
-        """So is who says nothing more."""
+        """A client that sends nothing after its first answer is disconnected."""
         with wire.connect(self.port) as connection:
             connection.sendall(wire.head("/health"))
             self.assertTrue(wire.ended(connection))
 
     def test_slow_T75(self) -> None:
-        """One byte now and then does not keep a connection."""
+        """Single bytes, sent slowly, do not keep a connection open."""
         with wire.connect(self.port) as connection:
             self.assertTrue(self.trickle(connection, wire.head("/", {"X": "a" * 1000})))
 
     def trickle(self, connection: socket.socket, text: bytes) -> bool:
-        """Whether we were disconnected before all of it was sent, five bytes a second."""
+        """Send five bytes a second; return whether the daemon disconnected before the end."""
         for place in range(len(text)):
             if select.select([connection], [], [], 0.2)[0]:
                 return wire.ended(connection)
@@ -356,21 +356,21 @@ class SlownessTests(HostileTestCase):
 
 
 def hung_up_on(connection: socket.socket) -> bool:
-    """Whether the other side has ended a connection on which nothing was said."""
+    """Return whether the daemon has closed a connection on which nothing was sent."""
     return bool(select.select([connection], [], [], 0)[0]) and wire.ended(connection)
 
 
 def serves(port: int) -> bool:
-    """Whether somebody gets in; a connection may still be hung up on."""
+    """Return whether a valid credential is accepted; the daemon may still close a connection."""
     answer = wire.say(port, wire.head("/authenticate", {"Authorization": GOOD}))
     return answer is not None and answer.status == 200
 
 
 class FilesTests(SynchronousTestCase):
-    """A process that may have no more files open."""
+    """A process that has reached its limit of open files."""
 
     def test_no_more_files_T75(self) -> None:
-        """Who comes then is hung up on, those who are in are served, and it goes on afterwards."""
+        """New connections are closed, and old ones served; later new ones are accepted again."""
         folder = Path(self.mktemp())
         daemon = Daemon(folder).configure(server={"idle_timeout": PATIENT}).start()
         self.addCleanup(daemon.stop)
@@ -433,7 +433,7 @@ class SecondPortTests(SynchronousTestCase):
 
 
 class WaitingTests(SynchronousTestCase):
-    """Clients whose questions a remote does not answer."""
+    """Clients whose requests wait for a remote that does not answer."""
 
     def gateway(self, *providers: dict[str, Any]) -> Daemon:
         gateway = Daemon(Path(self.mktemp()), wrapper=("prlimit", "--nofile=300:300"))

@@ -20,7 +20,7 @@ from tests.functional.databases import PATH, Database, shared
 from tests.waiting import DEADLINE, TEST_TIMEOUT
 
 PEPPER = "the pepper of the acl-proxy"
-TOKEN, ENDED, ELSEWHERE = "token-of-one-host", "token-that-ends", "token-of-nobody"
+TOKEN, ENDED, ELSEWHERE = "token-of-one-host", "token-that-ends", "token-without-user"
 UUID = "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"
 
 timeout = TEST_TIMEOUT
@@ -64,7 +64,7 @@ class ImportCase(TestCase):
 
 
 class AclProxyTests(ImportCase):
-    """Out of a Redis."""
+    """The import from Redis."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -91,7 +91,7 @@ class AclProxyTests(ImportCase):
         return self.import_("acl-proxy", *rule, *words, REDIS_PORT=str(self.redis.port))
 
     def test_copied(self) -> None:
-        """They are good as before, for the same hosts; the source stays as it was."""
+        """Copied tokens are valid for the same hosts as before; the source is not changed."""
         before = self.tell("DEBUG", "DIGEST")
         tried = self.run_import("--dry-run")
         self.assertIn(
@@ -115,7 +115,7 @@ class AclProxyTests(ImportCase):
             self.assertEqual(self.status(bad, "a.example.org"), 401, bad)
 
     def test_no_secrets_T50(self) -> None:
-        """Neither the report nor our store has a token, or what an acl-proxy would take for one."""
+        """Neither report nor store contains a token, or a hash that acl-proxy would accept."""
         done = self.run_import()
         content = b"".join(each.read_bytes() for each in self.folder.glob("tokens.db*"))
         for secret in (TOKEN, ENDED, hashed(TOKEN), PEPPER):
@@ -123,7 +123,7 @@ class AclProxyTests(ImportCase):
             self.assertNotIn(secret.encode(), content)
 
     def test_mistakes(self) -> None:
-        """What is missing is told before anything is read; a Redis that is away is a failure."""
+        """Missing settings are reported before anything is read; a stopped Redis is a failure."""
         self.assertEqual(self.import_("acl-proxy", "--realm", "x").returncode, 2)
         self.redis.stop()
         away = self.run_import()
@@ -138,10 +138,10 @@ class AclProxyTests(ImportCase):
 
 
 class AuthOTronTests(ImportCase):
-    """Out of a MongoDB."""
+    """The import from MongoDB."""
 
     def source(self) -> Any:
-        """The database of an auth-o-tron, and C{file}, its configuration."""
+        """Return the database of an auth-o-tron, and write its configuration to C{file}."""
         section = shared("mongo").section
         self.file = str(Daemon(Path(self.mktemp())).configure(store=section).file)
         pool = ConnectionPool(section["uri"])
@@ -149,7 +149,7 @@ class AuthOTronTests(ImportCase):
         return pool[section["database"]]
 
     async def test_copied(self) -> None:
-        """Their owners are who they were, as far as a provider of the realm still knows them."""
+        """Owners keep their identity, if a provider of the realm still knows them."""
         database = self.source()
         for name, uuid in {"alice": UUID, "bob": UUID[::-1]}.items():
             user = {"version": 1, "realm": "here", "username": name, "roles": ["old"]}
@@ -171,7 +171,7 @@ class AuthOTronTests(ImportCase):
         self.assertIn("0 tokens would be copied, 2 were present already", moved.stdout)
 
     async def test_ids_of_any_type(self) -> None:
-        """However many there are, and whatever their documents are called, all are copied."""
+        """All tokens are copied, however many there are, and whatever the type of their ids is."""
         database = self.source()
         await database["users"].insert_one({"user_id": "1", "realm": "here", "username": "alice"})
         numbers = range(600)
@@ -183,7 +183,7 @@ class AuthOTronTests(ImportCase):
         self.assertIn(f"{len(ids)} tokens would be copied", done.stdout, done.stderr)
 
     def test_no_source(self) -> None:
-        """A file without such a store is no source."""
+        """A configuration without a MongoDB store cannot be imported from."""
         theirs = str(Daemon(Path(self.mktemp())).configure().file)
         done = self.import_("auth-o-tron", "--from", theirs)
         self.assertEqual(done.returncode, 2, done.stderr)

@@ -1,4 +1,4 @@
-"""The package as it is installed, not as it lies in a checkout."""
+"""The package as it is installed, outside of a checkout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMMAND = Path(sys.executable).parent / "authotron"
 
 
 class InstalledTests(SynchronousTestCase):
-    """What C{pip install} of the wheel gives."""
+    """The result of C{pip install} of the wheels."""
 
     def setUp(self) -> None:
         try:
@@ -28,12 +28,12 @@ class InstalledTests(SynchronousTestCase):
             raise SkipTest("authotron runs from a checkout here") from None
 
     def listed(self, distribution: str) -> list[str]:
-        """The files of a distribution."""
+        """Return the files of a distribution."""
         listing = f"import importlib.metadata as m; print(*m.files({distribution!r}), sep='\\n')"
         return self.told(sys.executable, "-c", listing).splitlines()
 
     def told(self, *command: str) -> str:
-        """What a command says that is run far from the checkout."""
+        """Run a command outside of the checkout, and return its output."""
         with TemporaryDirectory() as folder:
             return subprocess.run(
                 command,
@@ -46,15 +46,15 @@ class InstalledTests(SynchronousTestCase):
             ).stdout
 
     def test_plugin(self) -> None:
-        """C{twistd} knows it."""
+        """C{twistd} lists the plugin C{authotron}."""
         self.assertRegex(self.told(str(TWISTD), "--help"), r"\n +authotron +\S")
 
     def test_command(self) -> None:
-        """There is a command of its own."""
+        """The command C{authotron} is installed."""
         self.assertIn("authotron", self.told(str(COMMAND), "--version"))
 
     def test_content(self) -> None:
-        """Pages, types and the plugin are in the wheel; tests are not."""
+        """The wheel contains the pages, the marker of types and the plugin, but no tests."""
         for path in (
             "authotron/web/assets/home.html",
             "authotron/web/assets/logo.svg",

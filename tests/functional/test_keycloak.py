@@ -19,7 +19,7 @@ from tests.waiting import until
 
 
 def offline(server: Keycloak, client: str, **given: Any) -> dict[str, Any]:
-    """A provider of offline tokens that introspects as this client, in a realm of its name."""
+    """Return a provider of offline tokens that introspects as a client, in a realm of its name."""
     return {
         "type": "openid-offline",
         "name": client,
@@ -36,12 +36,12 @@ def offline(server: Keycloak, client: str, **given: Any) -> dict[str, Any]:
 
 
 def signed_by(token: str) -> str:
-    """The name of the key that signed a token."""
+    """Return the id of the key that signed a token."""
     return str(jwt.get_unverified_header(token)["kid"])
 
 
 class KeycloakTestCase(SynchronousTestCase):
-    """A gateway that remembers nothing, so that each request is judged anew."""
+    """A gateway without a cache, so that each request is verified anew."""
 
     def gateway(self, server: Keycloak, *providers: dict[str, Any]) -> Daemon:
         daemon = Daemon(Path(self.mktemp()))
@@ -65,13 +65,13 @@ class KeycloakTestCase(SynchronousTestCase):
 
 
 class TokensTests(KeycloakTestCase):
-    """What today's Keycloak gives out."""
+    """Tokens of the current Keycloak."""
 
     def setUp(self) -> None:
         self.keycloak = keycloak()
 
     def test_through_nginx(self) -> None:
-        """An access token and an offline token get their owner to the backend, with the roles."""
+        """The backend gets the user and the roles of an access token and of an offline token."""
         daemon = self.gateway(self.keycloak)
         backend = Backend(Path(self.mktemp())).start()
         self.addCleanup(backend.stop)
@@ -87,7 +87,7 @@ class TokensTests(KeycloakTestCase):
         self.assertEqual(wire.ask(nginx.port, "/", {"Authorization": "Bearer no"}).status, 401)
 
     def test_both_clients(self) -> None:
-        """It does not matter whether the server lets our client introspect the token of another."""
+        """An offline token is accepted, whether or not the server lets the client introspect it."""
         daemon, token = self.gateway(self.keycloak), self.keycloak.offline_token()
         self.assertEqual(
             [self.keycloak.introspected(token, client) for client in CLIENTS], [True, False]
@@ -97,14 +97,14 @@ class TokensTests(KeycloakTestCase):
             self.assertEqual((told["sub"], told["realm"]), (f"{client}-alice", client))
 
     def test_introspection_alone(self) -> None:
-        """Where only the introspection is to decide, the strict client gets nobody in."""
+        """With introspection alone, a client that may not introspect the token makes it a 401."""
         providers = [offline(self.keycloak, client, check="introspection") for client in CLIENTS]
         daemon, token = self.gateway(self.keycloak, *providers), self.keycloak.offline_token()
         statuses = [self.ask(daemon.port, token, client).status for client in CLIENTS]
         self.assertEqual(statuses, [200, 401])
 
     def test_again(self) -> None:
-        """An offline token is good again and again."""
+        """An offline token can be used many times."""
         daemon, token = self.gateway(self.keycloak), self.keycloak.offline_token("bob")
         for _ in range(3):
             for client in CLIENTS:
@@ -119,13 +119,13 @@ class TokensTests(KeycloakTestCase):
         self.assertEqual(self.claims(self.ask(daemon.port, token))["realm"], "sso")
 
     def test_other_tokens(self) -> None:
-        """A refresh token and an ID token get nobody in."""
+        """A refresh token and an ID token are a 401."""
         daemon, tokens = self.gateway(self.keycloak), self.keycloak.tokens()
         for kind in ("refresh_token", "id_token"):
             self.assertEqual(self.ask(daemon.port, tokens[kind]).status, 401, kind)
 
     def test_revoked(self) -> None:
-        """A revoked offline token is refused by both; those of others are not."""
+        """A revoked offline token is refused with both clients; tokens of other users are not."""
         daemon = self.gateway(self.keycloak)
         token, other = self.keycloak.offline_token(), self.keycloak.offline_token("bob")
         for client in CLIENTS:
@@ -136,7 +136,7 @@ class TokensTests(KeycloakTestCase):
             self.assertEqual(self.ask(daemon.port, other, client).status, 200)
 
     def test_tls(self) -> None:
-        """Over TLS, too, if the certificate is good to us; else there is no verdict."""
+        """Over TLS tokens are accepted if the certificate is trusted; if not, it is an outage."""
         port = self.keycloak.port + 1
         secure = {
             "cert_uri": f"https://localhost:{port}/realms/{REALM}/protocol/openid-connect/certs"
@@ -158,7 +158,10 @@ class TokensTests(KeycloakTestCase):
         self.assertNotIn(token, daemon.log())
 
     def test_rotation(self) -> None:
-        """While the realm gets a new key no request fails, with old tokens or new ones."""
+        """
+        While the realm changes its key, no request fails, neither with old tokens nor with new
+        ones.
+        """
         daemon, old = self.gateway(self.keycloak), self.keycloak.access_token()
 
         def use(token: Callable[[], str]) -> list[int]:
@@ -175,7 +178,10 @@ class TokensTests(KeycloakTestCase):
         self.assertEqual(statuses, [200] * 162)
 
     def test_outage(self) -> None:
-        """While it is down known keys serve on and the rest is an outage; then all is well."""
+        """
+        While Keycloak is down, known keys are used, and other requests are an outage; both end
+        later.
+        """
         daemon = self.gateway(self.keycloak)
         access, token = self.keycloak.access_token(), self.keycloak.offline_token()
         self.assertEqual(self.ask(daemon.port, access).status, 200)
@@ -210,7 +216,7 @@ class RevokingRealmTests(KeycloakTestCase):
         return self.keycloak.introspected(token, "gateway")
 
     def test_used_once(self) -> None:
-        """While the access token lives, and what was found is believed, a token is used once."""
+        """A refresh token is used once, while the access token is valid and cached."""
         for client, believed in {"gateway": 0, "strict": 60}.items():
             part = offline(self.keycloak, client, cache=believed)
             daemon, token = self.gateway(self.keycloak, part), self.keycloak.offline_token()
@@ -219,7 +225,7 @@ class RevokingRealmTests(KeycloakTestCase):
             self.assertTrue(self.alive(token), client)
 
     def test_used_again(self) -> None:
-        """The second use is refused and not repeated, and after it the token is dead."""
+        """The second use of a token is refused and not repeated; then the token is invalid."""
         part = offline(self.keycloak, "strict", cache=0)
         daemon, token = self.gateway(self.keycloak, part), self.keycloak.offline_token()
         statuses = [self.ask(daemon.port, token).status for _ in range(3)]
@@ -231,7 +237,7 @@ class YesterdayTests(KeycloakTestCase):
     """Keycloak 26.4, where the documented flow works with any client."""
 
     def test_introspection(self) -> None:
-        """Both clients are told the truth, so that nothing else is needed."""
+        """Introspection by both clients is enough to accept an offline token."""
         server = keycloak(OLD)
         token = server.offline_token()
         providers = [offline(server, client, check="introspection") for client in CLIENTS]

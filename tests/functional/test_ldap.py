@@ -22,7 +22,7 @@ from tests.functional.wire import Answer
 from tests.waiting import until
 
 PATTERNS = ("*", "a*", "alice)(uid=*", "a)(uid=*))(|(uid=*", "\\28", "\\2a", "(", "é")
-"""User names that would find somebody else if they were pasted into a filter."""
+"""User names that would find another user if they were pasted into a filter."""
 
 
 def login(daemon: Daemon, username: str, password: str, realm: str = "corp") -> Answer:
@@ -86,8 +86,8 @@ class DoctorTests(LdapCase):
         ldaps = {"uri": slapd.tls_uri}
         starttls = {"uri": slapd.uri, "tls": "starttls"}
         for connector in (ldaps, starttls):
-            nobody: dict[str, Any] = {"bind_dn": None, "ldap_password": None}
-            done = self.doctor(**connector, **nobody, ca_file=slapd.authority)
+            anonymous: dict[str, Any] = {"bind_dn": None, "ldap_password": None}
+            done = self.doctor(**connector, **anonymous, ca_file=slapd.authority)
             self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
             self.assertIn("certificate of another name", done.stdout)
             self.assertNotIn("verified", done.stdout)
@@ -142,8 +142,8 @@ class ProviderTests(LdapCase):
 
     def test_two_entries_T67(self) -> None:
         """A user name that two entries have is rejected."""
-        judge = provider(self.slapd, "corp", user_attribute="cn")
-        daemon = self.daemon(judge)
+        section = provider(self.slapd, "corp", user_attribute="cn")
+        daemon = self.daemon(section)
         self.assertEqual(login(daemon, "dave", "dave1pw").status, 401)
         self.assertIn("several entries", daemon.log())
 
@@ -161,8 +161,8 @@ class ProviderTests(LdapCase):
 
     def test_by_dn(self) -> None:
         """With C{user_dn} the user name is inserted in the DN as one value."""
-        judge = provider(self.slapd, "corp", user_dn=f"uid={{username}},{PEOPLE}")
-        daemon = self.daemon(judge)
+        section = provider(self.slapd, "corp", user_dn=f"uid={{username}},{PEOPLE}")
+        daemon = self.daemon(section)
         identity = self.accepted(login(daemon, "ALICE", "alicepw"))
         self.assertEqual(identity["username"], "alice")
         self.assertIn("admins", identity["roles"])
@@ -272,12 +272,16 @@ class TlsTests(LdapCase):
         """Without a bind, an untrusted certificate still leads to the next server."""
         slapd = self.shown("elsewhere")
         uris = [slapd.tls_uri, self.slapd.tls_uri]
-        nobody = {"bind_dn": None, "ldap_password": None, "user_dn": f"uid={{username}},{PEOPLE}"}
+        anonymous = {
+            "bind_dn": None,
+            "ldap_password": None,
+            "user_dn": f"uid={{username}},{PEOPLE}",
+        }
         certificates = Path(self.mktemp())
         both = [Path(each.authority).read_text() for each in (slapd, self.slapd)]
         certificates.write_text("".join(both))
         ca_file = str(certificates.absolute())
-        daemon = self.daemon(provider(slapd, "corp", uri=uris, ca_file=ca_file, **nobody))
+        daemon = self.daemon(provider(slapd, "corp", uri=uris, ca_file=ca_file, **anonymous))
         self.accepted(login(daemon, "alice", "alicepw"))
         self.assertIn("certificate of another name", daemon.log())
 

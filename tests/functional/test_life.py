@@ -29,7 +29,7 @@ class Late:
     def __init__(self, reactor):
         self.reactor = reactor
     def listen(self, factory):
-        failed = lambda: fail(CannotListenError("late", 1, OSError("somebody took it meanwhile")))
+        failed = lambda: fail(CannotListenError("late", 1, OSError("taken meanwhile")))
         return deferLater(self.reactor, 0.1, failed)
 
 @implementer(IPlugin, IStreamServerEndpointStringParser)
@@ -44,7 +44,7 @@ late = Parser()
 
 
 def refused(port: int) -> bool:
-    """Whether nobody listens there."""
+    """Return whether a connection to a port is refused."""
     try:
         wire.connect(port).close()
     except ConnectionRefusedError:
@@ -56,7 +56,7 @@ class StopTests(SynchronousTestCase):
     """SIGTERM ends the daemon, but not what it has begun."""
 
     def start(self, grace: float) -> tuple[Daemon, socket.socket]:
-        """A daemon that a slow request waits for."""
+        """Start a daemon and a slow request that waits for an answer."""
         folder = Path(self.mktemp())
         daemon = awkward(folder, server={"grace": grace})
         self.addCleanup(daemon.stop)
@@ -68,7 +68,7 @@ class StopTests(SynchronousTestCase):
         return daemon, connection
 
     def test_in_flight(self) -> None:
-        """A request that was begun is answered, while no new ones are accepted."""
+        """A request that was begun is answered, while no new connections are accepted."""
         daemon, connection = self.start(grace=20)
         daemon.tell(signal.SIGTERM)
         until(lambda: refused(daemon.port), "closed to others", otherwise=daemon.log)
@@ -79,7 +79,7 @@ class StopTests(SynchronousTestCase):
         self.assertIn(daemon.exit_status(), (0, -signal.SIGTERM))
 
     def test_grace_T60(self) -> None:
-        """What takes longer than the grace is cut off, and nobody gets in by that."""
+        """A request that takes longer than the grace period is cut off, without a 200."""
         daemon, connection = self.start(grace=0.2)
         daemon.tell(signal.SIGTERM)
         self.assertIn(daemon.exit_status(), (0, -signal.SIGTERM))
@@ -87,7 +87,7 @@ class StopTests(SynchronousTestCase):
         self.assertTrue(answer is None or answer.status >= 500)
 
     def test_interrupt(self) -> None:
-        """Ctrl-C ends it as well, without a stack trace."""
+        """Ctrl-C ends the daemon, without a stack trace."""
         daemon = Daemon(Path(self.mktemp())).configure().start()
         daemon.tell(signal.SIGINT)
         self.assertIn(daemon.exit_status(), (0, -signal.SIGINT))
@@ -108,7 +108,7 @@ class ReloadTests(SynchronousTestCase):
         return self.daemon.metric(f'authotron_reloads_total{{result="{result}"}}')
 
     def test_good_T49(self) -> None:
-        """A good file takes the place of the old one: who is no longer in it is out at once."""
+        """A valid file is used at once: a user that it no longer lists is refused."""
         self.assertEqual(self.status("alice", "wonder"), 200)
         bob = {"username": "bob", "password": "builder"}
         provider = {"name": "local", "type": "plain", "realm": "here", "users": [bob]}
@@ -119,7 +119,7 @@ class ReloadTests(SynchronousTestCase):
         self.assertEqual(self.status("alice", "wonder"), 401)
 
     def test_bad_T49(self) -> None:
-        """A bad file changes nothing; its problems are logged, counted and shown."""
+        """An invalid file changes nothing; its problems are logged, counted and shown."""
         self.daemon.configure(jwt={"exp": "soon"}, nonsense=True)
         self.daemon.tell(signal.SIGHUP)
         until(lambda: self.reloads("failure") == 1, "refused", otherwise=self.daemon.log)
@@ -130,7 +130,7 @@ class ReloadTests(SynchronousTestCase):
         self.assertIn("jwt.exp", str(ready["last_reload"]))
 
     def test_missing_T49(self) -> None:
-        """A file that is gone is a bad one."""
+        """A missing file counts as invalid."""
         self.daemon.file.unlink()
         self.daemon.tell(signal.SIGHUP)
         until(lambda: self.reloads("failure") == 1, "refused", otherwise=self.daemon.log)
@@ -144,31 +144,31 @@ class ExitTests(SynchronousTestCase):
         self.daemon = Daemon(Path(self.mktemp()))
 
     def ends(self) -> int:
-        """The exit status of a start that must fail, and must not look like a defect."""
+        """Return the exit status of a start that must fail without a stack trace."""
         status = self.daemon.launch().exit_status()
         self.assertNotIn("Traceback", self.daemon.log())
         return status
 
     def test_bad_configuration(self) -> None:
-        """78: every mistake is told, with its place; systemd does not try again."""
+        """An invalid configuration lists every problem with its path: exit status 78."""
         self.daemon.configure(jwt={"exp": -1}, surplus={})
         self.assertEqual(self.ends(), 78)
         self.assertIn("jwt.exp", self.daemon.log())
         self.assertIn("unknown key", self.daemon.log())
 
     def test_no_configuration(self) -> None:
-        """78 if there is no file."""
+        """A missing configuration file is exit status 78."""
         self.assertEqual(self.ends(), 78)
         self.assertIn("No such file", self.daemon.log())
 
     def test_unusable_key(self) -> None:
-        """78 if the configuration names a file that is not there."""
+        """A configuration that names a missing file is exit status 78."""
         self.daemon.configure(jwt={"alg": "ES256", "key_file": "nowhere.pem"})
         self.assertEqual(self.ends(), 78)
         self.assertIn("nowhere.pem", self.daemon.log())
 
     def test_port_in_use(self) -> None:
-        """Not 0 if either of the ports is taken; the port is named."""
+        """If either port is in use, the exit status is not 0, and the port is named."""
         for port in (self.daemon.port, self.daemon.operations):
             with socket.create_server(("127.0.0.1", port)):
                 self.daemon.configure()
@@ -179,13 +179,13 @@ class ExitTests(SynchronousTestCase):
                 self.assertNotIn("serves", self.daemon.log())
 
     def test_no_folder_for_the_socket(self) -> None:
-        """Not 0 if the UNIX socket cannot be made."""
+        """If the UNIX socket cannot be made, the exit status is not 0."""
         server = {"port": None, "listen": ["unix:/nowhere/at/all/socket"]}
         self.daemon.configure(server=server)
         self.assertNotEqual(self.ends(), 0)
 
     def test_late(self) -> None:
-        """Not 0 if listening fails after the start, where twistd alone would end with 0."""
+        """If listening fails after the start, the exit status is not 0."""
         plugins = self.daemon.folder / "late/twisted/plugins"
         plugins.mkdir(parents=True)
         (plugins / "late.py").write_text(LATE)
@@ -196,7 +196,7 @@ class ExitTests(SynchronousTestCase):
         self.assertIn("fatal error", self.daemon.log())
 
     def test_check(self) -> None:
-        """C{--check} says what a start would, and starts nothing."""
+        """C{--check} reports the problems that a start would report, and starts nothing."""
         self.daemon.configure()
         self.assertEqual(check(self.daemon.file)[0], 0)
         self.daemon.configure(jwt={"exp": "soon"})
@@ -206,10 +206,10 @@ class ExitTests(SynchronousTestCase):
 
 
 class ListenTests(SynchronousTestCase):
-    """Where it can be served."""
+    """Addresses at which the daemon can listen."""
 
     def test_unix_socket(self) -> None:
-        """At a UNIX socket, for nginx on the same machine; the client has no address then."""
+        """At a UNIX socket requests are answered, and the client has no address."""
         folder = self.enterContext(TemporaryDirectory())
         path = f"{folder}/socket"
         daemon = Daemon(Path(folder)).configure(server={"port": None, "listen": [f"unix:{path}"]})
@@ -237,7 +237,7 @@ class ListenTests(SynchronousTestCase):
                 daemon.logged("server.listen[0]: no mode")
 
     def test_proxies_at_a_socket_T91c(self) -> None:
-        """A peer at a UNIX socket is believed only where the proxies that are written say so."""
+        """A peer at a UNIX socket is a trusted proxy only if the list of proxies has C{unix}."""
         for proxies, status in ((None, 200), (["127.0.0.0/8"], 400), (["unix"], 200)):
             folder = Path(self.enterContext(TemporaryDirectory()))
             path = str(folder / "socket")
@@ -263,7 +263,7 @@ class ListenTests(SynchronousTestCase):
             self.assertEqual(wire.ask(path, "/authenticate", bearer).status, status, proxies)
 
     def test_ipv6(self) -> None:
-        """At an IPv6 address."""
+        """At an IPv6 address requests are answered."""
         with contextlib.suppress(OSError), socket.create_server(("::1", 0), family=socket.AF_INET6):
             daemon = Daemon(Path(self.mktemp())).configure(server={"host": "::1"})
             daemon.launch()
@@ -275,13 +275,13 @@ class ListenTests(SynchronousTestCase):
             self.assertEqual(answer and answer.status, 200)
 
     def test_metrics_disabled(self) -> None:
-        """Without the second port, where it is switched off."""
+        """If the metrics port is disabled, only the main port is served."""
         daemon = Daemon(Path(self.mktemp())).configure(metrics={"enabled": False}).start()
         self.addCleanup(daemon.stop)
         self.assertTrue(refused(daemon.operations))
 
     def test_secret_from_file(self) -> None:
-        """With the secret in a file of its own."""
+        """The secret may be in a file of its own."""
         daemon = Daemon(Path(self.mktemp())).configure(jwt={"secret": None, "secret_file": "key"})
         (daemon.folder / "key").write_text(SECRET + "\n")
         daemon.start()
@@ -289,7 +289,7 @@ class ListenTests(SynchronousTestCase):
         self.assertEqual(wire.login(daemon.port, "alice", "wonder").status, 200)
 
     def test_environment(self) -> None:
-        """With values from the environment over those of the file."""
+        """Values of the environment override values of the file."""
         port = free_port()
         daemon = Daemon(Path(self.mktemp()), environ={"AOT_SERVER__PORT": str(port)})
         daemon.configure().start(port)

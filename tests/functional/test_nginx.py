@@ -1,4 +1,4 @@
-"""A client's way through the real nginx with the shipped example, to a backend."""
+"""Requests of clients through the real nginx with the shipped example, to a backend."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ OUTAGE = {"error": "Authentication is temporarily unavailable"}
 
 
 class BehindNginxTests(SynchronousTestCase):
-    """nginx, gateway and backend, all well."""
+    """nginx, gateway and backend, all of which work."""
 
     def setUp(self) -> None:
         self.all = everything()
         self.port = self.all.nginx.port
 
     def test_good(self) -> None:
-        """The backend is given a JWT that says who the client is, and not the password."""
+        """The backend gets a JWT with the identity of the client, and not the password."""
         answer = wire.login(self.port, "alice", "wonder", "/some/where?q=1")
         self.assertEqual(answer.status, 200)
         told = answer.json()
@@ -42,7 +42,7 @@ class BehindNginxTests(SynchronousTestCase):
         self.assertNotIn(wire.basic("alice", "wonder"), str(told))
 
     def test_body(self) -> None:
-        """What a client posts reaches the backend; the gateway is asked without it."""
+        """The body of a POST reaches the backend; the gateway gets no body."""
         authorization = wire.basic("alice", "wonder")
         fields = [("Authorization", authorization), ("Content-Length", "5")]
         answer = wire.say(self.port, wire.head("/", fields, "POST"), b"hello")
@@ -51,13 +51,13 @@ class BehindNginxTests(SynchronousTestCase):
         self.assertEqual(answer.json()["headers"]["content-length"], ["5"])
 
     def test_bad(self) -> None:
-        """A wrong password is 401, and the client hears how to log in."""
+        """A wrong password is a 401 with a challenge."""
         answer = wire.login(self.port, "alice", "guess")
         self.assertEqual(answer.status, 401)
         self.assertEqual(answer.header("WWW-Authenticate"), 'Basic realm="here"')
 
     def test_missing(self) -> None:
-        """No credentials are 401 with the same challenge."""
+        """A request without credentials is a 401 with a challenge."""
         answer = wire.ask(self.port, "/")
         self.assertEqual(answer.status, 401)
         self.assertEqual(answer.header("WWW-Authenticate"), 'Basic realm="here"')
@@ -83,14 +83,14 @@ class BehindNginxTests(SynchronousTestCase):
                     self.assertEqual(answer.header("Cache-Control"), "no-store")
 
     def test_realm_T10(self) -> None:
-        """X-Auth-Realm narrows who is asked; it never widens."""
+        """X-Auth-Realm restricts the providers that are asked, and adds none."""
         authorization = wire.basic("alice", "wonder")
         for realm, status in (("here", 200), ("elsewhere", 401)):
             headers = {"Authorization": authorization, "X-Auth-Realm": realm}
             self.assertEqual(wire.ask(self.port, "/", headers).status, status, realm)
 
     def test_spoofed_identity_T59(self) -> None:
-        """What a client claims to be in X-Auth-* headers is replaced, or goes no further."""
+        """X-Auth-* headers of a client are replaced or removed."""
         spoofed = [
             ("X-Auth-Username", "root"),
             ("x-auth-username", "root"),
@@ -109,7 +109,7 @@ class BehindNginxTests(SynchronousTestCase):
         self.assertNotIn("root", str(headers))
 
     def test_identity_headers_T93c(self) -> None:
-        """A client sets no header by which a service knows who it is, or where it comes from."""
+        """A client cannot set a header in which services read identities or addresses."""
         names = [*listed(), *WELL_KNOWN, "X-Real-IP", "X-Forwarded-Host", "X-Forwarded-Proto"]
         for name in names:
             for spelling in (name, name.lower(), name.upper(), name.replace("-", "_")):
@@ -123,7 +123,7 @@ class BehindNginxTests(SynchronousTestCase):
                 self.assertEqual(told["x-other"], ["kept"])
 
     def test_fixed_host_T92a(self) -> None:
-        """Whatever host a client names, or none in HTTP/1.0, the gateway is asked by a good one."""
+        """The gateway gets a valid host, whatever host the client names, or none in HTTP/1.0."""
         fields = [("Authorization", wire.basic("alice", "wonder"))]
         for host in ("localhost", "a_b", "x" * 100, "[::1]"):
             answer = wire.say(self.port, wire.head("/", fields, host=host))
@@ -133,34 +133,34 @@ class BehindNginxTests(SynchronousTestCase):
         self.assertEqual(answer and answer.status, 200)
 
     def test_spoofed_token_T59(self) -> None:
-        """A JWT that the client made itself never reaches the backend."""
+        """A JWT that a client sends does not reach the backend."""
         forged = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJoZXJlLWFsaWNlIn0."
         answer = wire.ask(self.port, "/", {"Authorization": f"Bearer {forged}"})
         self.assertEqual(answer.status, 401)
 
     def test_two_authorizations_T23(self) -> None:
-        """Of two Authorization headers one decides: never a mixture, never 500."""
+        """One of two C{Authorization} headers decides; there is never a 500."""
         for first, second in (("wonder", "guess"), ("guess", "wonder")):
             twice = [("Authorization", wire.basic("alice", word)) for word in (first, second)]
             answer = wire.ask(self.port, "/", twice)
             self.assertIn(answer.status, (200, 400, 401))
 
     def test_question_is_internal_T58(self) -> None:
-        """Nobody can ask the gateway from outside, past the service."""
+        """Clients cannot reach the location of the gateway from outside."""
         self.assertEqual(wire.login(self.port, "alice", "wonder", "/_authotron").status, 404)
 
     def test_health(self) -> None:
-        """The proxy answers for itself without a login."""
+        """The health check of the proxy needs no credentials."""
         self.assertEqual(wire.ask(self.port, "/nginx-health").status, 200)
 
     def test_malformed_T28(self) -> None:
-        """What the gateway refuses to read is 400 for the client, and no outage."""
+        """A request that the gateway refuses as malformed is a 400, and not an outage."""
         answer = wire.ask(self.port, "/", {"Authorization": "Bearer " + "x" * 65_400})
         self.assertEqual(answer.status, 400)
         self.assertIsNone(answer.header("Retry-After"))
 
     def test_crowd_T45(self) -> None:
-        """Two hundred clients at once: each is who it is, and nobody else."""
+        """Two hundred clients at once get the identity of their own credentials."""
 
         def subject(number: int) -> str:
             username, password = proxy.person(number)
@@ -172,7 +172,7 @@ class BehindNginxTests(SynchronousTestCase):
         self.assertEqual(subjects, [f"here-{proxy.person(n)[0]}" for n in range(CROWD)])
 
     def test_connections_are_kept(self) -> None:
-        """Many questions, good and bad ones, share few connections to the gateway."""
+        """Many authentication requests, accepted or not, share few connections to the gateway."""
         before = self.all.relay.connections
         for number in range(100):
             password = "wonder" if number % 2 else "guess"
@@ -181,7 +181,7 @@ class BehindNginxTests(SynchronousTestCase):
 
 
 class CachedTests(SynchronousTestCase):
-    """nginx remembers answers itself, as the page about performance says."""
+    """nginx caches answers, as the page about performance shows."""
 
     def setUp(self) -> None:
         folder = Path(self.mktemp())
@@ -205,14 +205,14 @@ class CachedTests(SynchronousTestCase):
         return self.gateway.metric(f"authotron_http_requests_total{{{labels}}}")
 
     def test_once(self) -> None:
-        """Who comes again is not asked about again, and the backend gets the same."""
+        """A repeated credential is not sent to the gateway again; the backend gets the same JWT."""
         answers = [wire.login(self.port, "alice", "wonder") for _ in range(3)]
         self.assertEqual([answer.status for answer in answers], [200] * 3)
         self.assertEqual({answer.json()["claims"]["sub"] for answer in answers}, {"here-alice"})
         self.assertLess(self.asked(), 3)
 
     def test_key_T40(self) -> None:
-        """What was answered to one is not the answer to another, or about another realm."""
+        """A cached answer is not used for another credential or another realm."""
         self.assertEqual(wire.login(self.port, "alice", "wonder").status, 200)
         self.assertEqual(wire.login(self.port, "alice", "guess").status, 401)
         self.assertEqual(wire.ask(self.port, "/").status, 401)
@@ -221,7 +221,7 @@ class CachedTests(SynchronousTestCase):
 
 
 def _documented() -> list[str]:
-    """The two pieces of configuration on the page."""
+    """Return the two parts of the configuration on the page."""
     page = (proxy.ROOT / "docs" / "performance.md").read_text()
     return re.findall(r"^```nginx\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
 
@@ -230,15 +230,15 @@ class LargeTokenTests(SynchronousTestCase):
     """A user with very many roles."""
 
     def test_large_T62(self) -> None:
-        """A JWT of some 16 KiB passes through the buffers of the example."""
+        """A JWT of about 16 KiB fits into the buffers of the example."""
         self.pass_through(300)
 
     def test_many_groups_H_GROUPS(self) -> None:
-        """An answer with a JWT of some 40 KiB passes through the buffers of the example."""
+        """An answer with a JWT of about 40 KiB fits into the buffers of the example."""
         self.pass_through(800)
 
     def pass_through(self, count: int) -> None:
-        """Log in a user with so many roles, and expect them at the backend."""
+        """Log in a user with many roles, and expect the roles at the backend."""
         roles = [f"a-role-with-a-rather-long-name-{n:04}" for n in range(count)]
         alice = {"username": "alice", "password": "wonder", "roles": roles}
         provider = {"name": "local", "type": "plain", "realm": "here", "users": [alice]}
@@ -258,7 +258,7 @@ class PublishedKeyTests(SynchronousTestCase):
     """A gateway that signs with a private key."""
 
     def test_published(self) -> None:
-        """A backend needs no secret: the published keys are enough."""
+        """A backend verifies JWTs with the published keys, without a secret."""
         folder = Path(self.mktemp())
         folder.mkdir()
         key = ec.generate_private_key(ec.SECP256R1()).private_bytes(
@@ -281,10 +281,10 @@ class PublishedKeyTests(SynchronousTestCase):
 
 
 class OutageTests(SynchronousTestCase):
-    """Whoever should have given a verdict could not: 503 with Retry-After, and nobody gets in."""
+    """An outage of the gateway or of its providers is a 503 with Retry-After."""
 
     def ask(self, gateway: int, *, username: str = "alice", waits: str = "15s") -> Answer:
-        """What a client is told; the backend is not even there."""
+        """Return the answer of nginx to a client; there is no backend."""
         changes = {"proxy_read_timeout 15s;": f"proxy_read_timeout {waits};"}
         nginx = Nginx(Path(self.mktemp()), gateway, free_port(), changes).start()
         self.addCleanup(nginx.stop)
@@ -296,11 +296,11 @@ class OutageTests(SynchronousTestCase):
         self.assertEqual(answer.json(), OUTAGE)
 
     def test_gateway_down_T60(self) -> None:
-        """Nobody listens where the gateway should be."""
+        """If no process listens at the port of the gateway, clients get a 503."""
         self.assert_outage(self.ask(free_port()))
 
     def test_gateway_hangs_T60(self) -> None:
-        """The gateway takes the question and never answers: nginx waits only so long."""
+        """If the gateway never answers, clients get a 503 after the timeout of nginx."""
         silence = Silence()
         self.addCleanup(silence.stop)
         self.assert_outage(self.ask(silence.port, waits="1s"))

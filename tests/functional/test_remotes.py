@@ -54,10 +54,10 @@ class RemotesTestCase(SynchronousTestCase):
 
 
 class MannersTests(RemotesTestCase):
-    """What it says, and how."""
+    """Answers of a remote, good and malformed."""
 
     def test_good(self) -> None:
-        """A remote with a certificate that we trust is believed, in both directions."""
+        """A remote with a trusted certificate is believed, whether it accepts or rejects."""
         daemon = self.gateway(self.remote())
         self.assertEqual(self.ask(daemon, "good").status, 200)
         self.assertEqual(self.ask(daemon, "refuses").status, 401)
@@ -81,7 +81,7 @@ class MannersTests(RemotesTestCase):
 
 
 class CertificateTests(RemotesTestCase):
-    """Who it is."""
+    """Certificates of a remote."""
 
     def refused(self, told: str, remote: Remote, **given: Any) -> None:
         daemon = self.gateway(remote, **given)
@@ -89,18 +89,18 @@ class CertificateTests(RemotesTestCase):
         daemon.logged(told)
 
     def test_expired(self) -> None:
-        """A certificate that is over."""
+        """An expired certificate is an outage."""
         self.refused("certificate expired", self.remote(end=EXPIRED))
 
     def test_other_name(self) -> None:
-        """A certificate of somebody else."""
+        """A certificate of another host is an outage."""
         self.refused(
             "certificate of another name: the certificate names elsewhere.example",
             self.remote("elsewhere.example"),
         )
 
     def test_ours(self) -> None:
-        """A remote that wants to know us sees our certificate; without one it is an outage."""
+        """A remote that asks for a client certificate gets it; without one there is an outage."""
         remote = self.remote(clients=self.authority.file)
         mine = str(self.authority.issue("gateway.example"))
         known = self.gateway(remote, client_certificate_file=mine, client_key_file=mine)
@@ -111,15 +111,15 @@ class CertificateTests(RemotesTestCase):
         self.assertNotIn("Traceback", unknown.log())
 
     def test_unknown(self) -> None:
-        """A certificate that nobody signed whom we trust."""
+        """A certificate of an unknown issuer is an outage."""
         self.refused("certificate of an unknown issuer", self.remote(), ca_file=None)
 
 
 class ReloadTests(RemotesTestCase):
-    """A new configuration while questions are under way."""
+    """A reload while a remote is being asked."""
 
     def test_under_way_T49(self) -> None:
-        """They are answered by the parts that asked them, and new ones by the new parts."""
+        """Requests under way are answered by old providers, and new ones by new providers."""
         remote = self.remote()
         daemon = self.gateway(remote)
         reloads = 'authotron_reloads_total{result="success"}'

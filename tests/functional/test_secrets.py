@@ -1,4 +1,4 @@
-"""Marked secrets go into configuration and requests; none comes out where it must not."""
+"""Marked secrets in configuration and requests appear in no output that must not have them."""
 
 from __future__ import annotations
 
@@ -42,26 +42,26 @@ LOGINS = (
 
 
 def found_in(text: str) -> list[str]:
-    """The lines in which a secret shows, in clear, in base64 at any offset, or as its hash."""
+    """Return the lines that contain a secret in clear, in base64 at any offset, or as a hash."""
     shapes = [CANARY, HASHED, *(_base64(shift) for shift in range(3))]
     return [line for line in text.splitlines() if any(shape in line for shape in shapes)]
 
 
 def _base64(shift: int) -> str:
-    """The part of the canary's base64 that does not depend on what stands around it."""
+    """Return the part of the canary's base64 that does not depend on the surrounding text."""
     text = b64encode(b"\0" * shift + CANARY.encode()).decode()
     whole = (shift + len(CANARY)) // 3 * 4
     return text[4 if shift else 0 : whole]
 
 
 def all_of(answer: Answer) -> str:
-    """An answer as text, but for the token: that is meant for the one who gets it."""
+    """Return an answer as text, without the token, which is meant for the client."""
     headers = {k: v for k, v in answer.headers.items() if k != "authorization"}
     return f"{answer.status} {headers} {answer.body.decode('utf-8', 'replace')}"
 
 
 def attack(port: int) -> list[Answer | None]:
-    """Secrets everywhere in a request where somebody might put one."""
+    """Send requests with secrets in every place where a client might put one."""
     good = basic("alice", "canary-of-alice")
     answers: list[Answer | None] = [wire.login(port, *pair) for pair in LOGINS]
     answers += [wire.login(port, *pair, path="/whoami") for pair in LOGINS]
@@ -95,20 +95,20 @@ def attack(port: int) -> list[Answer | None]:
 
 
 class SearchTests(SynchronousTestCase):
-    """What is searched for would be found."""
+    """The search of the tests finds secrets."""
 
     def test_found(self) -> None:
-        """In clear, and in base64 wherever it begins."""
+        """A secret is found in clear, and in base64 at any offset."""
         for before in ("", "a", "ab", "abc", "alice:"):
             self.assertEqual(len(found_in(f"x {before}canary x\nx")), 1)
             self.assertEqual(len(found_in(f"x {basic('u', before + 'canary-x')} x\nx")), 1, before)
 
 
 class CanaryTests(SynchronousTestCase):
-    """A daemon that logs all it can, attacked."""
+    """A daemon with the most verbose log, under attack."""
 
     def run_with(self, log_format: str) -> Daemon:
-        """A daemon with secrets, after everybody has tried to make it tell them."""
+        """Return a daemon with secrets, after requests that try to reveal the secrets."""
         logging = {"level": "trace", "format": log_format, "access": "all"}
         daemon = awkward(Path(self.mktemp()), PROVIDER, jwt=SIGNING, logging=logging)
         self.addCleanup(daemon.stop)
@@ -123,7 +123,7 @@ class CanaryTests(SynchronousTestCase):
         return daemon
 
     def test_console_T77(self) -> None:
-        """Nothing in answers, metrics or lines for people; and no line moves the cursor."""
+        """No secret is in answers, metrics or console lines, and no line moves the cursor."""
         daemon = self.run_with("console")
         daemon.stop()
         self.assertEqual(found_in(daemon.log()), [])
@@ -131,7 +131,7 @@ class CanaryTests(SynchronousTestCase):
         self.assertIn("awkward is broken", daemon.log())
 
     def test_json_T77(self) -> None:
-        """Nothing in JSON lines, of which each parses by itself."""
+        """No secret is in JSON lines, and each line is one JSON object."""
         daemon = self.run_with("json")
         daemon.stop()
         self.assertEqual(found_in(daemon.log()), [])
@@ -141,7 +141,7 @@ class CanaryTests(SynchronousTestCase):
             self.assertLessEqual({"severityText", "body", "timestamp", "attributes"}, set(line))
 
     def test_statuses_T60(self) -> None:
-        """The trouble above is real, and lets nobody in."""
+        """The failing logins fail as intended, and none is authenticated."""
         daemon = awkward(Path(self.mktemp()))
         self.addCleanup(daemon.stop)
         statuses = [wire.login(daemon.port, *pair).status for pair in LOGINS]
@@ -149,10 +149,10 @@ class CanaryTests(SynchronousTestCase):
 
 
 class MistakenConfigurationTests(SynchronousTestCase):
-    """What is said about a bad file does not repeat what is secret in it."""
+    """Messages about an invalid file repeat no secret of the file."""
 
     def leaks(self, texts: Sequence[str]) -> list[str]:
-        """What C{--check} repeats of files each of which is bad."""
+        """Return the lines of C{--check} that repeat a secret of invalid files."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -163,7 +163,7 @@ class MistakenConfigurationTests(SynchronousTestCase):
         return [line for _, said in told for line in found_in(said)]
 
     def test_mistakes_T77(self) -> None:
-        """Wrong types, misspelt keys and wrong values beside secrets, and secrets as values."""
+        """Wrong types, misspelt keys and wrong values reveal no secret in or beside them."""
         mistakes: list[dict[str, Any]] = [
             {"jwt": {"secret": ["canary"]}},
             {"jwt": {"secret": {"canary": "canary"}}},
@@ -185,7 +185,7 @@ class MistakenConfigurationTests(SynchronousTestCase):
         self.assertEqual(self.leaks(texts), [])
 
     def test_no_yaml_T77(self) -> None:
-        """Files that are no YAML, or no mapping."""
+        """Files that are not YAML, or not a mapping, reveal no secret."""
         texts = (
             "jwt: {secret: canary",
             "jwt:\n  secret: 'canary\n",
@@ -207,7 +207,7 @@ class MistakenConfigurationTests(SynchronousTestCase):
         self.assertEqual(self.leaks(texts), [])
 
     def test_environment_T77(self) -> None:
-        """Secrets from the environment."""
+        """Secrets in environment variables are not revealed."""
         daemon = Daemon(Path(self.mktemp())).configure()
         for name in ("AOT_JWT__SECRET", "AOT_JWT__EXP", "AOT_JWT__SECRET__X", "AOT_PROVIDERS"):
             _, told = check(daemon.file, {name: "canary"})
@@ -215,20 +215,20 @@ class MistakenConfigurationTests(SynchronousTestCase):
 
 
 class CommandTests(SynchronousTestCase):
-    """The commands that look at a good configuration do not show its secrets."""
+    """Commands that read a valid configuration do not print its secrets."""
 
     def setUp(self) -> None:
         self.daemon = Daemon(Path(self.mktemp())).configure(jwt=SIGNING, providers=[PROVIDER])
 
     def test_check_T77(self) -> None:
-        """Neither C{twistd --check} nor C{authotron check}."""
+        """Neither C{twistd --check} nor C{authotron check} prints a secret."""
         first, told = check(self.daemon.file)
         second, more = command(self.daemon.file, "check")
         self.assertEqual((first, second), (0, 0), told + more)
         self.assertEqual(found_in(told + more), [])
 
     def test_explain_T77(self) -> None:
-        """Nor C{authotron explain}, which is given a credential on top."""
+        """C{authotron explain} prints no secret, and not the credential that it reads."""
         for password, status in (("canary-of-alice", 0), ("canary-guess", 1)):
             done, told = command(self.daemon.file, "explain", said=basic("alice", password))
             self.assertEqual(done, status, told)
@@ -242,7 +242,7 @@ def _check(file: Path, text: str) -> tuple[int, str]:
 
 
 def command(file: Path, *words: str, said: str = "") -> tuple[int, str]:
-    """The exit status of C{authotron}, and all it says."""
+    """Run C{authotron}; return its exit status and all output."""
     done = subprocess.run(
         [sys.executable, "-c", "from authotron.cli.main import main; main()", *words],
         capture_output=True,

@@ -352,7 +352,7 @@ class MongoFaultTests(MoreFaults, TestCase):
             self.assertNotIn("canary", f"{error} {store!r}")
 
     async def test_causes_M_SAY(self) -> None:
-        """Why a store cannot be opened is told apart in words, and no fatal error is logged."""
+        """The log names the reason why a store cannot be opened, without a fatal error."""
         login = {"MONGO_USER": "me", "MONGO_PASSWORD": "canary", "MONGO_DATABASE": "mine"}
         database = self.database(**login).start()
         at, encrypted = f"127.0.0.1:{database.port}/mine", f"127.0.0.1:{database.port + 1}/mine"

@@ -53,7 +53,7 @@ class Notifications:
 
 
 class SystemdCase(SynchronousTestCase):
-    """What systemd holds, and what it is told."""
+    """A test that plays systemd: it passes sockets, and receives notifications."""
 
     def setUp(self) -> None:
         short = TemporaryDirectory()
@@ -95,10 +95,10 @@ class SystemdCase(SynchronousTestCase):
 
 
 class SocketsTests(SystemdCase):
-    """LISTEN_FDS."""
+    """Sockets that systemd passes by LISTEN_FDS."""
 
     def test_served(self) -> None:
-        """Both sockets are served; the UNIX one keeps its mode, and its place when it ends."""
+        """Both sockets are served; the UNIX socket keeps its mode, and outlives the daemon."""
         daemon = self.start()
         self.word("READY=1")
         port = self.tcp.getsockname()[1]
@@ -109,7 +109,7 @@ class SocketsTests(SystemdCase):
         self.assertEqual(Path(self.path).stat().st_mode & 0o777, 0o640)
 
     def test_restart(self) -> None:
-        """Who connects between two of them waits, and is answered by the second."""
+        """A client that connects during a restart waits, and the new daemon answers."""
         self.start().stop()
         waiting = [wire.connect(self.tcp.getsockname()[1]), wire.connect(self.path)]
         authorization = {"Authorization": wire.basic("alice", "wonder")}
@@ -123,7 +123,7 @@ class SocketsTests(SystemdCase):
             self.assertEqual(answer.status, 200)
 
     def test_none(self) -> None:
-        """Without systemd there are none, and it says so."""
+        """Without sockets of systemd the daemon does not start, and says why."""
         daemon = Daemon(Path(self.mktemp())).configure(
             server={"host": ..., "port": ..., "listen": ["systemd"]}
         )
@@ -133,10 +133,10 @@ class SocketsTests(SystemdCase):
 
 
 class NamesTests(SystemdCase):
-    """LISTEN_FDNAMES."""
+    """Names of sockets in LISTEN_FDNAMES."""
 
     def test_metrics(self) -> None:
-        """The socket of that name is the second port, and not a further main one."""
+        """The socket named metrics is the metrics port, and not a further main port."""
         self.start(names="http:metrics", metrics={"listen": ["systemd"]})
         self.word("READY=1")
         port = self.tcp.getsockname()[1]
@@ -145,17 +145,17 @@ class NamesTests(SystemdCase):
         self.assertEqual(wire.ask(port, "/ready").status, 404)
 
     def test_no_metrics(self) -> None:
-        """If none has the name, it is told."""
+        """If no socket is named metrics, the log says so."""
         daemon = self.start(metrics={"listen": ["systemd"]})
         self.assertEqual(daemon.exit_status(), 78)
         self.assertIn("no socket named metrics", daemon.log())
 
 
 class WorkersTests(SystemdCase):
-    """The same with several processes: it is the supervisor that systemd speaks to."""
+    """Several processes, of which the supervisor speaks to systemd."""
 
     def test_served(self) -> None:
-        """Ready is who has all workers; they serve both sockets, also after a reload."""
+        """The service is ready once all workers are; a reload keeps both sockets."""
         daemon = self.start(server={"workers": 2}, watchdog="200000")
         self.word("READY=1", "STATUS=serving")
         self.word("WATCHDOG=1")
@@ -177,10 +177,10 @@ class WorkersTests(SystemdCase):
 
 
 class WordsTests(SystemdCase):
-    """NOTIFY_SOCKET and WATCHDOG_USEC."""
+    """Notifications by NOTIFY_SOCKET and WATCHDOG_USEC."""
 
     def test_reload(self) -> None:
-        """A reload is told when it begins and when it ends, and whether it was refused."""
+        """Systemd is notified when a reload begins, when it ends, and whether it failed."""
         daemon = self.start()
         self.word("READY=1", "STATUS=serving")
         daemon.tell(signal.SIGHUP)
@@ -192,13 +192,13 @@ class WordsTests(SystemdCase):
         self.assertEqual(self.ask(self.path), 200)
 
     def test_watchdog(self) -> None:
-        """It says that it lives, again and again."""
+        """The daemon sends heartbeats to the watchdog."""
         self.start(watchdog="200000")
         for _ in range(3):
             self.word("WATCHDOG=1")
 
-    def test_wanted_by_nobody(self) -> None:
-        """Without a watchdog it says nothing of the kind."""
+    def test_no_watchdog(self) -> None:
+        """Without a watchdog the daemon sends no heartbeats."""
         daemon = self.start()
         said = self.word("READY=1")
         daemon.tell(signal.SIGHUP)

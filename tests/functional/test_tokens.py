@@ -1,4 +1,4 @@
-"""Tokens of our own, with real processes and real databases."""
+"""API tokens with real processes and real databases."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def new(port: int, **wish: Any) -> dict[str, Any]:
-    """A token that was acknowledged."""
+    """Create a token, and return it."""
     status, answer = post(port, "/tokens", wish, ALICE)
     assert status == 201, answer
     return answer
@@ -72,7 +72,7 @@ class TwoProcessesTests(TokenCase):
     """Two gateways on one store."""
 
     def share(self, section: dict[str, Any]) -> None:
-        """A token is good at both; revoked at one, it is over there at once, elsewhere soon."""
+        """Expect that both gateways accept a token, and refuse it soon after its revocation."""
         one, other = self.daemon(section), self.daemon(section)
         made = new(one.port)
         self.assertEqual([status(each.port, made["token"]) for each in (one, other)], [200, 200])
@@ -82,15 +82,15 @@ class TwoProcessesTests(TokenCase):
         until(lambda: status(other.port, made["token"]) == 401, "revoked")
 
     def test_sqlite_T42(self) -> None:
-        """One file."""
+        """Two gateways share one SQLite file."""
         self.share(self.sqlite())
 
     def test_redis_T42(self) -> None:
-        """One Redis."""
+        """Two gateways share one Redis."""
         self.share(shared("redis").section)
 
     def test_mongo_T42(self) -> None:
-        """One MongoDB."""
+        """Two gateways share one MongoDB."""
         self.share(shared("mongo").section)
 
 
@@ -133,7 +133,7 @@ class LargeTests(TokenCase):
             self.assertNotIn(word, daemon.log())
 
     def fill(self, pattern: str, count: int) -> None:
-        """Store tokens like one that is there, with scopes of 50 kB."""
+        """Store copies of an existing token, with scopes of 50 kB."""
         scopes: dict[str, list[str]] = {f"service-{number}": [] for number in range(2500)}
         database = sqlite3.connect(self.file)
         [fixed] = database.execute("SELECT fixed FROM tokens WHERE id = ?", [pattern]).fetchone()
@@ -149,7 +149,7 @@ class LargeTests(TokenCase):
 
 
 class DumpTests(TokenCase):
-    """Who reads what a store has written has no token."""
+    """The files of a store contain no token."""
 
     def secrets(self, section: dict[str, Any]) -> list[bytes]:
         daemon = self.daemon(section)
@@ -166,18 +166,18 @@ class DumpTests(TokenCase):
             self.assertNotIn(secret, content)
 
     def test_sqlite_T50(self) -> None:
-        """The file and its journal."""
+        """The SQLite file and its journal contain no token."""
         secrets = self.secrets(self.sqlite())
         files = [path for path in self.file.parent.iterdir() if path.suffix != ".pepper"]
         self.assert_useless(b"".join(path.read_bytes() for path in files), secrets)
 
     def test_redis_T50(self) -> None:
-        """The append-only file."""
+        """The append-only file of Redis contains no token."""
         secrets = self.secrets(shared("redis").section)
         self.assert_useless(shared("redis").content(), secrets)
 
     def test_mongo_T50(self) -> None:
-        """The files of the database."""
+        """The files of MongoDB contain no token."""
         database = Database("mongo", Path(self.mktemp())).start()
         self.addCleanup(database.stop)
         secrets = self.secrets(database.section)
@@ -186,10 +186,10 @@ class DumpTests(TokenCase):
 
 
 class KilledTests(TokenCase):
-    """The sudden end of the gateway."""
+    """The gateway is killed."""
 
     def test_sqlite(self) -> None:
-        """Every token that was acknowledged before a C{kill -9} is good after it."""
+        """Every token that was acknowledged before a SIGKILL is valid after it."""
         section = self.sqlite()
         daemon = self.daemon(section, tokens={"max_per_owner": 200})
         acknowledged: list[str] = []
@@ -207,7 +207,7 @@ class KilledTests(TokenCase):
 
 
 class OutageTests(TokenCase):
-    """A store that goes and comes back."""
+    """A store that is unavailable for some time."""
 
     def come_and_go(self, database: Database) -> None:
         self.addCleanup(database.stop)
@@ -226,11 +226,11 @@ class OutageTests(TokenCase):
         until(lambda: status(daemon.port, token) == 200, "back", otherwise=daemon.log)
 
     def test_redis(self) -> None:
-        """Redis: token users get 503, others notice nothing, and all is well again by itself."""
+        """While Redis is down, users of tokens get a 503, and others a 200."""
         self.come_and_go(Database("redis", Path(self.mktemp())))
 
     def test_mongo(self) -> None:
-        """MongoDB: the same."""
+        """While MongoDB is down, users of tokens get a 503, and others a 200."""
         self.come_and_go(Database("mongo", Path(self.mktemp())))
 
     def test_absent_at_first(self) -> None:
@@ -245,7 +245,7 @@ class OutageTests(TokenCase):
         self.assertEqual(status(daemon.port, new(daemon.port)["token"]), 200)
 
     def test_others_tokens(self) -> None:
-        """On a store that is not ours the gateway does not go on."""
+        """With a store of another program the gateway does not start."""
         folder = Path(self.mktemp()).absolute()
         folder.mkdir()
         section = {"type": "sqlite", "path": str(folder / "tokens.db")}
@@ -273,7 +273,7 @@ class ReloadTests(TokenCase):
         )
 
     def test_kept(self) -> None:
-        """As long as the section stays the same the store does, even one in memory."""
+        """A reload with the same section keeps the store, even a store in memory."""
         daemon = self.daemon({"type": "memory"})
         token = new(daemon.port)["token"]
         self.reload(daemon, store={"type": "memory"}, tokens={"ttl": 60})
@@ -282,7 +282,7 @@ class ReloadTests(TokenCase):
         self.assertEqual(made["expires"] - made["created"], 60)
 
     def test_another(self) -> None:
-        """Another store takes its place, and then none."""
+        """A reload can change to another store, and to none."""
         daemon = self.daemon({"type": "memory"})
         token = new(daemon.port)["token"]
         self.reload(daemon, store=self.sqlite())
@@ -316,7 +316,7 @@ class CommandTests(TokenCase):
         return self.run_command("create", "--realm", "here", "--username", *words)
 
     def test_life(self) -> None:
-        """Made, listed, shown and revoked beside a running gateway."""
+        """Tokens are created, listed, shown and revoked beside a running gateway."""
         created = self.create("alice", "--name", "ci", "--ttl", "1h")
         token = created.stdout.strip()
         self.assertIn("of alice in realm here created by", created.stderr)
@@ -336,7 +336,7 @@ class CommandTests(TokenCase):
         self.assertEqual(self.explained(token), 1)
 
     def test_revoke_several_T86a(self) -> None:
-        """All tokens of a list end, though one is not there and one ends with its parent."""
+        """All tokens of a list are revoked, also if one is unknown, or ends with its parent."""
         made = [new(self.gateway.port) for _ in range(2)]
         parent = bearer(made[0]["token"])
         child = post(self.gateway.port, "/tokens", {}, parent)[1]
@@ -348,12 +348,12 @@ class CommandTests(TokenCase):
         self.assertEqual(self.run_command("list").stdout, "")
 
     def test_left_out_T82b(self) -> None:
-        """A role that is left out of the owner is told."""
+        """A role that the owner lacks is named in a warning."""
         done = self.create("alice", "--owner-role", "reader ")
         self.assertIn("role 'reader ', which begins or ends with a blank", done.stderr)
 
     def explained(self, token: str) -> int:
-        """The exit status of C{authotron explain}, which judges as the gateway does."""
+        """Return the exit status of C{authotron explain}."""
         command = [sys.executable, "-m", "authotron", "explain", "--config", str(self.gateway.file)]
         done = subprocess.run(
             command,
@@ -368,7 +368,7 @@ class CommandTests(TokenCase):
         return done.returncode
 
     def test_mistakes(self) -> None:
-        """Nobody gets a token for who is not known, or more than that one may."""
+        """No token is created for an unknown user, an unknown role, or too long a lifetime."""
         for words in (("bob",), ("alice", "--role", "admin"), ("alice", "--ttl", "3000d")):
             done = self.create(*words)
             self.assertEqual((done.returncode, done.stdout), (1, ""))
@@ -381,7 +381,7 @@ class NginxTests(TokenCase):
     """Tokens for some hosts, behind nginx with the shipped example."""
 
     def test_hosts_T01(self) -> None:
-        """The host that nginx was asked for decides, whatever else the client says."""
+        """The host of the request to nginx decides, whatever else the client sends."""
         daemon = self.daemon({"type": "memory"})
         backend = Backend(Path(self.mktemp())).start()
         self.addCleanup(backend.stop)

@@ -1,4 +1,4 @@
-"""Several processes that serve one gateway, and what befalls them."""
+"""Several worker processes that serve one gateway."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BOB = {"username": "bob", "password": "builder"}
 
 
 def workers(daemon: Daemon) -> dict[int, str]:
-    """The processes that serve, and how they are."""
+    """Return the workers and their states."""
     told = wire.ask(daemon.operations, "/ready").json()["workers"]
     return {worker["pid"]: worker["state"] for worker in told}
 
@@ -35,7 +35,7 @@ def all_serve(daemon: Daemon) -> bool:
 
 
 def gone(pid: int) -> bool:
-    """Whether a process has ended."""
+    """Return whether a process has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
@@ -43,13 +43,13 @@ def gone(pid: int) -> bool:
 
 
 def resident(pid: int) -> int:
-    """The bytes of memory that a process has."""
+    """Return the resident memory of a process, in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 class Traffic:
-    """Clients that ask as fast as they get answers, half of them on connections that last."""
+    """Clients that send requests as fast as they get answers, half of them on one connection."""
 
     def __init__(self, port: int, clients: int = 6) -> None:
         self._port = port
@@ -62,7 +62,7 @@ class Traffic:
             client.start()
 
     def more(self, count: int) -> None:
-        """Wait for so many further answers."""
+        """Wait for a number of further answers."""
         wanted = self.good + count
         until(lambda: self.good >= wanted, f"{count} more answers", otherwise=lambda: str(self.bad))
 
@@ -88,7 +88,7 @@ class Traffic:
         return wire.receive(connection)
 
     def _count(self, ask: Any, *given: Any) -> bool:
-        """Whether one may ask on the same connection again."""
+        """Count an answer; return whether the connection may be used again."""
         try:
             answer = ask(*given)
         except OSError as error:
@@ -102,7 +102,7 @@ class Traffic:
 
 
 class WorkersCase(SynchronousTestCase):
-    """A gateway of two."""
+    """A gateway with two workers."""
 
     def start(self, **over: Any) -> Daemon:
         server = {"workers": COUNT, **over.pop("server", {})}
@@ -133,10 +133,10 @@ class WorkersCase(SynchronousTestCase):
 
 
 class ReloadTests(WorkersCase):
-    """SIGHUP replaces them."""
+    """SIGHUP replaces all workers."""
 
     def test_nothing_lost_T49(self) -> None:
-        """Under traffic no request fails, and when it is done nobody serves the old file."""
+        """Under traffic no request fails, and after the reload no worker uses the old file."""
         daemon = self.start()
         before = set(workers(daemon))
         traffic = self.traffic(daemon)
@@ -155,7 +155,7 @@ class ReloadTests(WorkersCase):
         until(lambda: all(map(gone, before)), "the old ones are gone")
 
     def test_bad_T49(self) -> None:
-        """A bad file changes nobody; who dies later is replaced by one with the good one."""
+        """An invalid file replaces no worker; a dead worker is restarted with the valid file."""
         daemon = self.start()
         before = workers(daemon)
         daemon.configure(server={"workers": COUNT}, jwt={"exp": "soon"})
@@ -170,7 +170,7 @@ class ReloadTests(WorkersCase):
         self.assertEqual(wire.login(daemon.port, "alice", "wonder").status, 200)
 
     def test_not_all_start_T49(self) -> None:
-        """If one of the new ones does not start, all serve the old file, and no request fails."""
+        """If a new worker does not start, all workers use the old file, and no request fails."""
         local = {"name": "local", "type": "plain", "realm": "here", "users": [*USERS]}
         daemon = awkward(Path(self.mktemp()), local, server={"workers": COUNT})
         self.addCleanup(daemon.stop)
@@ -191,7 +191,7 @@ class ReloadTests(WorkersCase):
             self.assertEqual(wire.login(daemon.port, "bob", "builder").status, 401)
 
     def test_others_tokens_T49(self) -> None:
-        """A store that must not be used ends nobody after a reload, nor who comes later."""
+        """A foreign store after a reload ends no worker, and no worker that is started later."""
         daemon = self.start()
         path = Path(self.mktemp()).absolute()
         with contextlib.closing(sqlite3.connect(path)) as database:
@@ -212,7 +212,7 @@ class ReloadTests(WorkersCase):
         self.assertIn(told, str(wire.ask(daemon.operations, "/ready").json()["last_reload"]))
 
     def test_another_number(self) -> None:
-        """A reload may change how many there are."""
+        """A reload may change the number of workers."""
         daemon = self.start()
         daemon.configure(server={"workers": 3})
         self.reload(daemon)
@@ -220,10 +220,10 @@ class ReloadTests(WorkersCase):
 
 
 class DeathTests(WorkersCase):
-    """What dies, or might as well."""
+    """Workers that die, or do not answer."""
 
     def test_killed(self) -> None:
-        """Only what was in the hands of the dead one is lost; another takes its place."""
+        """If a worker is killed, only its own requests are lost, and it is replaced."""
         daemon = self.start()
         traffic = self.traffic(daemon)
         victim = next(iter(workers(daemon)))
@@ -237,7 +237,7 @@ class DeathTests(WorkersCase):
         self.assertEqual(daemon.metric('authotron_workers_lost_total{reason="died"}'), 1)
 
     def test_blocked(self) -> None:
-        """One that gives no sign of life is killed and replaced."""
+        """A worker without heartbeats is killed and replaced."""
         daemon = self.start()
         victim = next(iter(workers(daemon)))
         os.kill(victim, signal.SIGSTOP)
@@ -246,7 +246,7 @@ class DeathTests(WorkersCase):
         self.assertEqual(daemon.metric('authotron_workers_lost_total{reason="blocked"}'), 1)
 
     def test_supervisor_killed(self) -> None:
-        """Without a supervisor nobody goes on: the next one can have the port."""
+        """Without a supervisor all workers end, so that the next supervisor gets the port."""
         daemon = self.start()
         orphans = workers(daemon)
         daemon.process.kill()
@@ -255,7 +255,7 @@ class DeathTests(WorkersCase):
 
 
 class RevocationTests(WorkersCase):
-    """What one worker is told holds for all."""
+    """A revocation at one worker holds for all workers."""
 
     def setUp(self) -> None:
         folder = Path(self.mktemp()).absolute()
@@ -267,7 +267,7 @@ class RevocationTests(WorkersCase):
             self.addCleanup(each.close)
 
     def statuses(self) -> set[int]:
-        """What they all say, on connections that last."""
+        """Return the answers of all workers, on persistent connections."""
         found = set()
         for each in self.connections:
             each.sendall(wire.head("/authenticate", bearer(self.made["token"])))
@@ -286,13 +286,13 @@ class RevocationTests(WorkersCase):
         return wire.ask(self.daemon.port, f"/tokens/{self.made['id']}", ALICE, "DELETE").status
 
     def test_at_once_T42(self) -> None:
-        """Acknowledged means refused by every worker, though each remembered the token."""
+        """Once a revocation is acknowledged, every worker refuses the token that it had cached."""
         until(self.all_remember, "remembered by all", otherwise=self.daemon.log)
         self.assertEqual(self.revoke(), 204)
         self.assertEqual(self.statuses(), {401})
 
     def test_not_by_the_dead_T42(self) -> None:
-        """One that cannot hear of it is dead before it is acknowledged."""
+        """A worker that cannot be notified is killed before the revocation is acknowledged."""
         victim = next(iter(workers(self.daemon)))
         os.kill(victim, signal.SIGSTOP)
         self.assertEqual(self.revoke(), 204)
@@ -300,10 +300,10 @@ class RevocationTests(WorkersCase):
 
 
 class MetricsTests(WorkersCase):
-    """One port tells for all."""
+    """The metrics port shows the metrics of all workers."""
 
     def test_exact(self) -> None:
-        """Sums are exact, and stay so when those who counted are gone."""
+        """Counters are exact sums, also after the workers that counted have ended."""
         daemon = self.start()
         for _ in range(60):
             wire.login(daemon.port, "alice", "wonder")
@@ -315,7 +315,7 @@ class MetricsTests(WorkersCase):
         self.assertEqual(daemon.metric("authotron_workers"), COUNT)
 
     def test_never_backwards(self) -> None:
-        """What was shown once is never taken back, not even if all are killed."""
+        """Counters never decrease, not even if all workers are killed."""
         daemon = self.start()
         for _ in range(20):
             wire.login(daemon.port, "alice", "wonder")
@@ -327,7 +327,7 @@ class MetricsTests(WorkersCase):
         self.assertEqual(self.answered(daemon), 20)
 
     def test_used(self) -> None:
-        """What is used is what all of them use."""
+        """Memory and processor time are sums of all processes."""
         daemon = self.start()
         together = daemon.metric("process_resident_memory_bytes")
         one = max(resident(pid) for pid in workers(daemon))
@@ -340,7 +340,7 @@ class MetricsTests(WorkersCase):
         self.assertGreater(daemon.metric("process_open_fds"), len(connections) / COUNT)
 
     def test_used_by_the_dead(self) -> None:
-        """The time of processors that those took who are gone is not forgotten."""
+        """The processor time of ended workers is still counted."""
         daemon = self.start()
         before = workers(daemon)
         used = daemon.metric("process_cpu_seconds_total")
@@ -350,15 +350,15 @@ class MetricsTests(WorkersCase):
         self.assertGreaterEqual(daemon.metric("process_cpu_seconds_total"), used)
 
     def test_health(self) -> None:
-        """It is the supervisor that is alive there."""
+        """The health check of the metrics port is answered by the supervisor."""
         self.assertEqual(wire.ask(self.start().operations, "/health").status, 200)
 
 
 class LifeTests(WorkersCase):
-    """Start and stop."""
+    """Start and stop with several workers."""
 
     def test_in_flight(self) -> None:
-        """SIGTERM lets a slow request finish."""
+        """SIGTERM lets a slow request finish, with several workers."""
         daemon = awkward(Path(self.mktemp()), server={"grace": 20, "workers": COUNT})
         self.addCleanup(daemon.stop)
         processes = workers(self.complete(daemon))
@@ -378,7 +378,7 @@ class LifeTests(WorkersCase):
         self.assertTrue(all(map(gone, processes)))
 
     def test_interrupt(self) -> None:
-        """Ctrl-C, which all of them get, ends all of them."""
+        """Ctrl-C, which reaches all processes, ends all of them."""
         daemon = self.start()
         processes = workers(daemon)
         for each in processes:
@@ -389,21 +389,21 @@ class LifeTests(WorkersCase):
         self.assertNotIn("Traceback", daemon.log())
 
     def test_port_in_use(self) -> None:
-        """A port that is taken is told, and it is no success."""
+        """A port in use is reported, and the exit status is not 0."""
         daemon = Daemon(Path(self.mktemp())).configure(server={"workers": COUNT})
         with socket.create_server(("127.0.0.1", daemon.port)):
             self.assertEqual(daemon.launch().exit_status(), 1)
         self.assertIn(str(daemon.port), daemon.log())
 
     def test_bad_configuration(self) -> None:
-        """78, as with one process."""
+        """An invalid configuration is exit status 78."""
         key = {"alg": "ES256", "key_file": "nowhere.pem"}
         daemon = Daemon(Path(self.mktemp())).configure(server={"workers": COUNT}, jwt=key)
         self.assertEqual(daemon.launch().exit_status(), 78)
         self.assertIn("nowhere.pem", daemon.log())
 
     def test_unix_socket(self) -> None:
-        """They share a UNIX socket as well; it is gone in the end."""
+        """Workers share a UNIX socket, which is removed when they end."""
         folder = self.enterContext(TemporaryDirectory())
         path = f"{folder}/socket"
         server = {"port": None, "listen": [f"unix:{path}:mode=600"], "workers": COUNT}

@@ -1,4 +1,4 @@
-"""Speaking HTTP to a daemon: politely, or byte by byte as an attacker would."""
+"""An HTTP client for the tests: with whole requests, or with single bytes as an attacker would."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.waiting import DEADLINE
 
 @frozen
 class Answer:
-    """What came back."""
+    """An HTTP answer."""
 
     status: int
     headers: Mapping[str, tuple[str, ...]]
     body: bytes
 
     def header(self, name: str) -> str | None:
-        """The only header of this name."""
+        """Return the value of the only header of a name."""
         values = self.headers.get(name.lower(), ())
         assert len(values) <= 1, f"{name} stands there {len(values)} times"
         return values[0] if values else None
@@ -33,12 +33,12 @@ class Answer:
 
 
 def basic(username: str, password: str) -> str:
-    """The value of C{Authorization} for a user."""
+    """Return the value of C{Authorization} for a user."""
     return "Basic " + b64encode(f"{username}:{password}".encode()).decode()
 
 
 def connect(address: int | str) -> socket.socket:
-    """A connection to a port of this machine, or to a UNIX socket."""
+    """Connect to a port of this machine, or to a UNIX socket."""
     if isinstance(address, int):
         return socket.create_connection(("127.0.0.1", address), DEADLINE)
     connection = socket.socket(socket.AF_UNIX)
@@ -54,7 +54,7 @@ def head(
     *,
     host: str = "localhost",
 ) -> bytes:
-    """The bytes of a request."""
+    """Return the bytes of a request."""
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     lines = [f"{method} {path} HTTP/1.1", f"Host: {host}"]
     lines += [f"{name}: {value}" for name, value in pairs]
@@ -62,7 +62,7 @@ def head(
 
 
 def receive(connection: socket.socket, method: str = "GET") -> Answer | None:
-    """The next answer on a connection; C{None} if it ended without one."""
+    """Return the next answer on a connection; C{None} if the connection ended without one."""
     response = HTTPResponse(connection, method=method)
     try:
         response.begin()
@@ -76,7 +76,7 @@ def receive(connection: socket.socket, method: str = "GET") -> Answer | None:
 
 
 def say(address: int | str, *pieces: bytes) -> Answer | None:
-    """Send these bytes on a connection of their own, and wait for one answer."""
+    """Send bytes on a new connection, and wait for one answer."""
     with connect(address) as connection:
         try:
             for piece in pieces:
@@ -92,7 +92,7 @@ def ask(
     headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
     method: str = "GET",
 ) -> Answer:
-    """One polite request."""
+    """Send a request, and return the answer."""
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     with connect(address) as connection:
         connection.sendall(head(path, [*pairs, ("Connection", "close")], method))
@@ -102,12 +102,12 @@ def ask(
 
 
 def login(address: int | str, username: str, password: str, path: str = "/authenticate") -> Answer:
-    """One request with a password."""
+    """Send a request with a password, and return the answer."""
     return ask(address, path, {"Authorization": basic(username, password)})
 
 
 def ended(connection: socket.socket) -> bool:
-    """Whether the other side closes the connection while we are patient."""
+    """Return whether the daemon closes the connection within the time limit."""
     try:
         while connection.recv(65536):
             pass

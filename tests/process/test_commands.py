@@ -16,7 +16,7 @@ from tests.config.test_files import ROOT, SERVICE, FilesCase
 
 
 class ImportTests(CommandCase):
-    """What a process loads before it knows what it is to do."""
+    """The modules that a process loads at its start."""
 
     def test_light(self) -> None:
         """The gateway starts without the libraries of what is not configured."""
@@ -38,13 +38,13 @@ class DoctorTests(CommandCase):
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
     def test_well(self) -> None:
-        """Parts that depend on nothing are well."""
+        """Plugins that depend on no remote pass."""
         done = self.doctor(self.file())
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("staff (plain)", done.stdout)
 
     def test_ill(self) -> None:
-        """A remote that cannot be reached is told, with the reason, and a status that says so."""
+        """An unreachable remote is reported with the reason, and the exit status is 1."""
         closed = {"name": "sso", "realm": "r", "iam_realm": "x", "cert_uri": "http://127.0.0.1:9/k"}
         directory = {
             "name": "dir",
@@ -63,7 +63,7 @@ class DoctorTests(CommandCase):
         self.assertNotIn("Traceback", done.stderr)
 
     def test_store(self) -> None:
-        """The store of our own tokens is tried, too."""
+        """The store of API tokens is checked, too."""
         for folder, status in ((self.folder, 0), (self.folder / "nowhere", 1)):
             with self.subTest(str(folder)):
                 path = str(folder.absolute() / "tokens.db")
@@ -73,7 +73,7 @@ class DoctorTests(CommandCase):
                 self.assertNotIn("Traceback", done.stderr)
 
     def test_bad_configuration(self) -> None:
-        """A configuration that cannot be run is no patient."""
+        """Doctor checks nothing if the configuration is invalid."""
         self.assertEqual(self.doctor(self.file(jwt={"exp": 0})).returncode, 78)
 
 
@@ -88,7 +88,7 @@ class OutputCase(CommandCase):
 
 
 class OutputTests(OutputCase):
-    """What C{doctor} and C{explain} print, for people and as JSON."""
+    """The output of C{doctor} and C{explain}, as text and as JSON."""
 
     def test_explain_user_asks_for_the_password(self) -> None:
         """C{explain --user} reads the password from standard input, and explains Basic."""
@@ -104,7 +104,7 @@ class OutputTests(OutputCase):
                 self.assertNotIn(password, done.stdout + done.stderr)
 
     def test_explain_of_no_header(self) -> None:
-        """What is not a header is malformed, in words and without the name of a class."""
+        """A malformed header is reported in words, without the name of a class."""
         done = self.run_process("explain", "--config", self.file(), said="alice:pw")
         self.assertEqual(done.returncode, 1)
         self.assertIn("malformed: ", done.stdout)
@@ -240,7 +240,7 @@ class FilesOfOthersTests(FilesCase):
                 self.assertEqual(preload.exists(), not ROOT)
 
     def test_files_of_owner_T91a(self) -> None:
-        """What a command makes belongs to the account, which can go on with it."""
+        """A file that a command creates belongs to the account, which can use it."""
         done = self.run_command("tokens", "list")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         made = {path.name: self.owner(path) for path in self.folder.iterdir()}

@@ -15,7 +15,7 @@ from tests.waiting import until
 
 
 class UnreadOutputTests(SynchronousTestCase):
-    """The pipe is full after 64 KiB."""
+    """Log output to a pipe that is full after 64 KiB."""
 
     def test_all_requests_are_answered_W_OUT(self) -> None:
         """The gateway answers on, and counts the log lines that it drops."""
