@@ -10,7 +10,7 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron.config.plugins import AugmenterConfig
-from authotron.config.section import Name, Names
+from authotron.config.section import PossibleName, PossibleNames, warn_of_roles
 from authotron.model.identity import NOTHING_NEW, Addition, Identity
 from authotron.net.world import World
 from authotron.plugin.interfaces import IAugmenter
@@ -20,11 +20,14 @@ class Config(AugmenterConfig):
     """`type: plain`: roles by user name. Deprecated; use `plain_advanced`."""
 
     type: Literal["plain"]
-    roles: dict[Name, Names] = Field(description="for each role the names of the users that get it")
+    roles: dict[PossibleName, PossibleNames] = Field(
+        description="for each role the names of the users that get it"
+    )
 
     def warnings(self) -> tuple[str, ...]:
-        """Warn that C{type: plain} is deprecated."""
-        return ("type plain is deprecated and will be removed; use plain_advanced",)
+        """Warn that C{type: plain} is deprecated, and of roles that the gateway leaves out."""
+        deprecated = "type plain is deprecated and will be removed; use plain_advanced"
+        return (deprecated, *warn_of_roles(self.roles, "the section"))
 
 
 @implementer(IAugmenter)

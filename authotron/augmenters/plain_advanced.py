@@ -9,7 +9,7 @@ from pydantic import Field
 from zope.interface import implementer
 
 from authotron.config.plugins import AugmenterConfig
-from authotron.config.section import Names, NonEmptyStr, Section
+from authotron.config.section import PossibleNames, Section, warn_of_roles
 from authotron.model.identity import NOTHING_NEW, Addition, Identity
 from authotron.net.world import World
 from authotron.plugin.interfaces import IAugmenter
@@ -18,8 +18,8 @@ from authotron.plugin.interfaces import IAugmenter
 class Match(Section):
     """An identity matches if its user name or one of its roles is listed in this section."""
 
-    username: Names = Field(default=(), strict=False, description="user names")
-    role: Names = Field(
+    username: PossibleNames = Field(default=(), strict=False, description="user names")
+    role: PossibleNames = Field(
         default=(),
         strict=False,
         description="roles given by the provider or by an earlier augmenter",
@@ -29,8 +29,8 @@ class Match(Section):
 class Augment(Section):
     """The roles and attributes that matching identities get."""
 
-    roles: Names = Field(default=(), strict=False, description="roles to add")
-    attributes: dict[NonEmptyStr, str] = Field(
+    roles: PossibleNames = Field(default=(), strict=False, description="roles to add")
+    attributes: dict[str, str] = Field(
         default_factory=dict,
         description="attributes to add; they replace earlier ones of the same name",
     )
@@ -44,6 +44,10 @@ class Config(AugmenterConfig):
         description="the identities that match; if no user name and no role is listed, none matches"
     )
     augment: Augment = Field(description="the roles and attributes that matching identities get")
+
+    def warnings(self) -> tuple[str, ...]:
+        """Warn of roles that the gateway leaves out."""
+        return tuple(warn_of_roles(self.augment.roles, "augment"))
 
 
 @implementer(IAugmenter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -39,6 +39,18 @@ Name = Annotated[NonEmptyStr, AfterValidator(naming.normalize)]
 """The name of a user, a role or a scope, in normal form (trimmed, NFC)."""
 
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
+
+PossibleName = Annotated[str, AfterValidator(naming.normalize)]
+"""A name that may be empty, as auth-o-tron accepts it; see L{naming.flaw}."""
+
+PossibleNames = Annotated[tuple[PossibleName, ...], Field(strict=False)]
+
+
+def warn_of_roles(roles: Iterable[str], whose: str) -> Iterator[str]:
+    """Warn of roles that the gateway leaves out; C{whose} says where they stand."""
+    for role in roles:
+        if why := naming.flaw(role, naming.MAX_ROLE, tab=True):
+            yield f"role {role!a} of {whose} is left out: the role {why}"
 
 
 def _realm(text: str) -> str:

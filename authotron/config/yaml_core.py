@@ -25,6 +25,7 @@ _MERGE = "<<"
 _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 _SWITCHES = {"true": True, "True": True, "TRUE": True,
              "false": False, "False": False, "FALSE": False}  # fmt: skip
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _WHOLE = re.compile(r"[-+]?(?:0x[0-9a-fA-F]+|0o[0-7]+|0b[01]+|0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _ZEROS = re.compile(r"[-+]?0[0-9]+")
@@ -53,6 +54,24 @@ class _Loader(yaml.SafeLoader):
         if kind is not yaml.ScalarNode or not implicit[0]:
             return super().resolve(kind, None, (False, False))
         return f"{_CORE}{_core_type(value)}"
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Compose a node; an anchor that is defined again counts from then on, as in YAML 1.2."""
+        if not self.check_event(yaml.AliasEvent):
+            self.anchors.pop(self.peek_event().anchor, None)
+        return super().compose_node(parent, index)
+
+    def scan_flow_scalar(self, style: str) -> Any:
+        """Scan a scalar in quotes, whose escapes must stand for characters."""
+        start = self.get_mark()
+        try:
+            token = super().scan_flow_scalar(style)
+        except ValueError:
+            token = None
+        if token is None or _SURROGATE.search(token.value):
+            message = "found an escape of no character"
+            raise YamlError("while scanning a scalar in quotes", start, message, self.get_mark())
+        return token
 
     def scan_to_next_token(self) -> None:
         """Skip blanks, comments and line ends; a tab cannot stand where a block key can begin."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
 from typing import Any
 
 from authotron.jose.purposes import Claims
@@ -28,8 +31,17 @@ _STRINGS = frozenset({str})
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """A JSON encoder that is made once, as C{json.dumps} would make one for each value."""
 
+_LONG_NUMBER = re.compile(r"[0-9]e-0|[0-9]{19}")
+"""What is in the JSON of numbers that auth-o-tron writes differently than Python."""
+
+_INTEGERS = range(-(2**63), 2**64)
+"""Whole numbers that auth-o-tron keeps as such; it reads others as floating-point numbers."""
+
 _MAX_SHOWN = 100
 """Maximum characters of a claim's value that a message repeats."""
+
+_LAST_IN_FULL = 5
+"""Digits after the point of the smallest power of ten that auth-o-tron writes in full."""
 
 _MAX_NAMES = 20
 """Maximum names of claims that a message lists."""
@@ -144,8 +156,30 @@ def timestamp(claims: Claims, name: str) -> float | None:
 def as_text(value: object) -> str:
     """Return a string as it is, and any other claim as JSON, without control characters."""
     if not isinstance(value, str):
-        value = _encode(value)
+        encoded = _encode(value)
+        value = _as_json(value) if _LONG_NUMBER.search(encoded) else encoded
     return value.translate(_CONTROL)
+
+
+def _as_json(value: object) -> str:
+    """Return a value as JSON, with all numbers as auth-o-tron writes them."""
+    if isinstance(value, Mapping):
+        members = (f"{_encode(name)}:{_as_json(each)}" for name, each in value.items())
+        return f"{{{','.join(members)}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_as_json, value))}]"
+    if isinstance(value, int) and value not in _INTEGERS:
+        with suppress(OverflowError):
+            value = float(value)
+    return _float_as_json(value) if isinstance(value, float) else _encode(value)
+
+
+def _float_as_json(value: float) -> str:
+    mantissa, sign, exponent = repr(value).partition("e-")
+    if not sign:
+        return mantissa
+    small = int(exponent)
+    return f"{Decimal(repr(value)):f}" if small == _LAST_IN_FULL else f"{mantissa}e-{small}"
 
 
 def shown(value: object) -> str:

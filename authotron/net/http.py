@@ -292,7 +292,7 @@ class WebClient:
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             body = urlencode(form).encode()
         else:
-            headers = {"Content-Type": "application/json; charset=UTF-8"}
+            headers = {"Content-Type": "application/json"}
             body = json.dumps(content, separators=(",", ":")).encode()
         authorization = _authorization(basic, bearer)
         if authorization is not None:

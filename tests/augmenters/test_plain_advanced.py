@@ -51,6 +51,18 @@ class PlainAdvancedTests(AugmenterContract, SynchronousTestCase):
         augmenter = made({}, {"roles": ["never"]})
         self.assertEqual(self.added(augmenter, "any"), Addition())
 
+    def test_empty_names(self) -> None:
+        """Empty names are accepted; an empty role that would be added gets a warning."""
+        given = {
+            "type": "plain_advanced",
+            "name": "it",
+            "realm": "here",
+            "match": {"username": [""], "role": [""]},
+            "augment": {"roles": ["", "a"], "attributes": {"": "x"}},
+        }
+        warnings = section.read(plain_advanced.Config, given).warnings()
+        self.assertEqual(warnings, ("role '' of augment is left out: the role is empty",))
+
     def test_last(self) -> None:
         """The augmenter runs after the others, so that it sees their roles."""
         self.assertTrue(self.augmenter().runs_last)

@@ -208,9 +208,10 @@ class ProblemsTests(ConfigCase):
 
     def test_empty_item_is_a_problem(self) -> None:
         """An empty item of a list is a problem."""
-        provider = laid_over(BASE["providers"][0], {})
-        provider["users"] = [{"username": "a", "password": "b", "roles": ["x", " "]}]
-        self.assertIn("roles[1]: must not be empty", self.problem(providers=[provider]))
+        token = {"token": "t" * 32, "username": "a", "roles": ["x", " "]}
+        provider = {"type": "static-token", "name": "machines", "realm": "here", "tokens": [token]}
+        problems = self.problems(laid_over(BASE, {"providers": [provider]}))
+        self.assertIn("providers[0].tokens[0].roles[1]: must not be empty", problems)
 
     def test_reserved_provider_name_is_a_problem(self) -> None:
         """A provider's name must not begin as those of imported owners do."""

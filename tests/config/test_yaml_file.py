@@ -55,11 +55,27 @@ class FileTests(ConfigCase):
             ("%CANARY x\n---\n", ""),
             ("a: \x07CANARY\n", ""),
             ("CANARY", "must be a mapping"),
+            ('jwt: {secret: "CANARY\\ud83d"}\n', "escape of no character"),
+            ('jwt: {secret: "CANARY\\ud83d\\ude00"}\n', "escape of no character"),
+            ('jwt: {secret: "CANARY\\U00110000"}\n', "escape of no character"),
         ):
             with self.subTest(text[:40]):
                 problems = self.problems(text)
                 self.assertIn(part, problems[0])
                 self.assertNotIn("CANARY", str(problems))
+
+    def test_anchor_defined_twice_O_YAML(self) -> None:
+        """An alias refers to the last anchor of its name before it, also within another anchor."""
+        for text, value in (
+            ("jwt: {iss: &a x, aud: *a}\nservices: &a []\n", "x"),
+            ("x: &a {y: &a z}\njwt: {aud: *a}\n", "z"),
+            ("x: &a y\nz: &a w\njwt: {aud: *a}\n", "w"),
+        ):
+            root = yaml_core.compose(text)
+            assert root is not None
+            found = yaml_core.Values(str).value_of(root)
+            assert isinstance(found, dict)
+            self.assertEqual(found["jwt"]["aud"], value)
 
     def test_alias_cannot_refer_to_itself_O_YAML(self) -> None:
         """An alias inside its own anchor is a problem."""

@@ -184,6 +184,11 @@ class PlainTests(SynchronousTestCase):
         """An empty password gets a warning."""
         self.assertIn("'alice'", config({"username": "alice", "password": ""}).warnings()[0])
 
+    def test_empty_role(self) -> None:
+        """An empty role is left out with a warning; the configuration is accepted."""
+        warnings = config({"username": "alice", "password": "x", "roles": ["", "a"]}).warnings()
+        self.assertEqual(warnings, ("role '' of user 'alice' is left out: the role is empty",))
+
     def test_neither(self) -> None:
         """A user without password and hash is a mistake, reported with its path."""
         problem = self.assertRaises(ConfigError, config, {"username": "alice"}).problems[0]
