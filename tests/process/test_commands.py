@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import subprocess
 import sys
 from base64 import b64encode
+from pathlib import Path
 from typing import Any
 
 import yaml
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cli.test_main import CommandCase
 from tests.config.cases import BASE, laid_over
 from tests.config.test_files import ROOT, SERVICE, FilesCase
+from tests.functional import wire
+from tests.functional.daemon import environment, free_port
+from tests.waiting import until
 
 
 class ImportTests(CommandCase):
@@ -152,6 +159,35 @@ class OutputTests(OutputCase):
         self.assertNotIn("Traceback", done.stderr)
 
 
+class QuickstartTests(SynchronousTestCase):
+    """C{authotron quickstart}, which C{make run} starts."""
+
+    def test_ctrl_c_is_no_failure_W_STOP(self) -> None:
+        """Ctrl-C ends the gateway with status 0, so that C{make run} prints no error."""
+        folder = Path(self.mktemp()).absolute()
+        second = free_port()
+        ports = {"AOT_SERVER__PORT": str(free_port()), "AOT_METRICS__PORT": str(second)}
+        with subprocess.Popen(
+            [sys.executable, "-m", "authotron", "quickstart", "--folder", str(folder)],
+            stdout=subprocess.PIPE,
+            env={**environment(), **ports},
+            text=True,
+        ) as gateway:
+            self.addCleanup(gateway.kill)
+
+            def answers() -> bool:
+                with contextlib.suppress(OSError):
+                    return wire.ask(second, "/health").status == 200
+                return False
+
+            until(answers, "answering", otherwise=lambda: "")
+            gateway.send_signal(signal.SIGINT)
+            printed, _ = gateway.communicate(timeout=60)
+            self.assertEqual(gateway.returncode, 0, printed)
+        self.assertIn(f"serves at http://127.0.0.1:{ports['AOT_SERVER__PORT']}", printed)
+        self.assertTrue(printed.rstrip().endswith("has stopped"), printed)
+
+
 class TokensTests(OutputCase):
     """C{authotron tokens} as JSON, and the replacement of tokens."""
 
@@ -190,6 +226,13 @@ class TokensTests(OutputCase):
         self.assertEqual(new["expires"] - new["created"], 7200)
         self.assertEqual(json.loads(self.tokens("list", "--json").stdout)["id"], new["id"])
         self.tokens("rotate", old["id"], status=1)
+
+    def test_failures_as_json(self) -> None:
+        """With C{--json} a failure is JSON on standard output, as over HTTP, and text as well."""
+        for words in (("rotate", "unknown"), ("show", "unknown")):
+            done = self.tokens(*words, "--json", status=1)
+            self.assertEqual(json.loads(done.stdout), {"error": "there is no such API token"})
+            self.assertIn("there is no such API token", done.stderr)
 
     def test_revoke_of_user(self) -> None:
         """All tokens of a user are revoked at once, and those of other users stay."""
