@@ -36,7 +36,7 @@ from authotron.net import http_body, proxies, tls
 from authotron.net.breaker import Breaker, Breakers
 from authotron.net.certificates import Untrusted
 from authotron.net.proxies import Proxies, ProxyFailed
-from authotron.net.reasons import describe, reason_of
+from authotron.net.reasons import Reason, describe, reason_of
 from authotron.net.response_heads import MalformedResponse
 from authotron.net.tls import Trust, TrustConfig
 from authotron.net.urls import check_url, origin, request_url, without_query
@@ -427,8 +427,9 @@ def _error_for(place: str, failures: Sequence[Failure]) -> BaseException:
         if isinstance(failure.value, OpenSSL.SSL.Error):
             return _Unreachable(f"{place}: connection lost: {tls.describe_end(failure)}")
     words = {str(known) for reason in reasons if (known := reason_of(reason))}
-    detail = ", ".join(sorted(words)) or "the response is incomplete"
-    return Unavailable(f"{place}: connection lost: {detail}")
+    words.discard(Reason.CONNECTION_LOST)
+    detail = ", ".join(sorted(words)) or "before the end of the response"
+    return Unavailable(f"{place}: {Reason.CONNECTION_LOST}: {detail}")
 
 
 def make(config: RemoteConfig, world: World) -> WebClient:

@@ -20,8 +20,9 @@ from twisted.python.failure import Failure
 
 from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.waiters import Waiters
-from authotron.model.errors import Unavailable
-from authotron.net import reasons
+from authotron.model.errors import TimedOut, Unavailable
+from authotron.net import reasons, tls
+from authotron.net.reasons import Reason
 from authotron.net.redis_errors import ErrorAnswer, describe, parse
 
 Word = bytes | str | int | float
@@ -38,7 +39,7 @@ closed beyond that.
 _ANSWER_TIMEOUT = 5.0
 """Seconds to wait for an answer of Redis, after which the connection is replaced."""
 
-_CONNECT_TIMEOUT = 3.0
+_CONNECT_TIMEOUT = 2.8
 """Seconds within which a connection to Redis must be established and logged in."""
 
 
@@ -61,6 +62,7 @@ class RedisConnection(Protocol):
         self._received = bytearray()
         self._waiting: deque[tuple[float, Sequence[Word], Deferred[Any]]] = deque()
         self._lost = False
+        self._lost_because = str(Reason.CONNECTION_LOST)
         self._retired = False
         self._ended: Deferred[None] = Deferred()
 
@@ -82,7 +84,7 @@ class RedisConnection(Protocol):
         """
         answer: Deferred[Any] = Deferred()
         if self._lost or self.transport is None:
-            answer.errback(Unavailable("the connection to Redis was lost"))
+            answer.errback(Unavailable(self._lost_because))
             return answer
         self._waiting.append((self._clock.seconds(), words, answer))
         self.transport.write(_command(words))
@@ -100,6 +102,7 @@ class RedisConnection(Protocol):
             except _Incomplete:
                 break
             except ValueError:
+                self._lost_because = f"{Reason.BAD_ANSWER}: not in the Redis protocol"
                 self.abort()
                 return
             _, words, waiting = self._waiting.popleft()
@@ -114,11 +117,13 @@ class RedisConnection(Protocol):
 
     def connectionLost(self, reason: Failure = Failure(Unavailable())) -> None:  # noqa: B008 - as in the class above
         self._lost = True
+        if reason.value and reasons.reason_of(reason.value) is Reason.TLS_FAILED:
+            self._lost_because = tls.describe_end(reason)
         # Without a transport the method abort does nothing: Twisted raises an exception if a TLS
         # transport is aborted after its connection was lost.
         self.transport = None
         while self._waiting:
-            self._waiting.popleft()[-1].errback(Unavailable("the connection to Redis was lost"))
+            self._waiting.popleft()[-1].errback(Unavailable(self._lost_because))
         if not self._ended.called:
             self._ended.callback(None)
 
@@ -285,6 +290,8 @@ class Redis:
             connection = await self._connected()
             try:
                 return await _answers(connection, commands)
+            except Unavailable as error:
+                raise Unavailable(f"{self._name}: {error}") from None
             except ErrorAnswer as error:
                 if error.code in _MOVED:
                     self._replace(connection)
@@ -324,6 +331,10 @@ class Redis:
             return await with_timeout(self._clock, _CONNECT_TIMEOUT, self._open())
         except ErrorAnswer as error:
             raise Unavailable(describe(error)) from None
+        except TimedOut as late:
+            raise TimedOut(f"{self._name} cannot be reached: {late}") from None
+        except Unavailable as error:
+            raise Unavailable(f"{self._name} cannot be reached: {error}") from None
         except reasons.NOT_CONNECTED as error:
             raise Unavailable(
                 f"{self._name} cannot be reached: {reasons.describe(error)}"

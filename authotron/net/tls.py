@@ -30,6 +30,7 @@ from authotron.config.problems import require_none
 from authotron.config.section import FilePath, Secret, Section
 from authotron.config.sources import unreadable
 from authotron.net.certificates import Untrusted, check, literal_address
+from authotron.net.reasons import Reason
 from authotron.net.rejections import describe_rejection
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -312,9 +313,27 @@ class Handshake:
         return self.refusal is None
 
 
+_ENDS = {
+    "wrong version number": "the server does not use TLS on this port",
+    "http request": "the server does not use TLS on this port",
+    "packet length too long": "the server does not use TLS on this port",
+    "unsupported protocol": "the server wants a version of TLS before 1.2",
+    "alert protocol version": "the server wants another version of TLS than 1.2 and 1.3",
+    "certificate required": "the server wants a client certificate",
+    "alert unknown ca": "the server rejects the client certificate",
+    "alert certificate": "the server rejects the client certificate",
+    "alert bad certificate": "the server rejects the client certificate, or wants one",
+    "unrecognized name": "the server has no certificate for the name of the host",
+    "alert handshake failure": "the server has no cipher in common, or wants a client certificate",
+}
+"""What parts of OpenSSL's reasons mean; the first that occurs in a reason counts."""
+
+
 def describe_end(reason: Failure) -> str:
     """Describe why a TLS connection ended, for the log."""
     if not isinstance(reason.value, SSL.Error):
         return "the server closed the connection"
     details = {str(each[2]) for some in reason.value.args[:1] for each in some if len(each) > 2}  # noqa: PLR2004 - library, function, reason
-    return f"TLS failed: {', '.join(sorted(details)) or type(reason.value).__name__}"
+    said = ", ".join(sorted(details)) or type(reason.value).__name__
+    words = [words for part, words in _ENDS.items() if part in said]
+    return f"{Reason.TLS_FAILED}: {words[0]} ({said})" if words else f"{Reason.TLS_FAILED}: {said}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -11,6 +11,7 @@ from pymongo.errors import AutoReconnect, PyMongoError
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from txmongo.connection import ConnectionPool
+from txmongo.errors import TimeExceeded
 from txmongo.protocol import MongoAuthenticationError, MongoProtocol
 
 from authotron.concurrency.racing import with_timeout
@@ -28,6 +29,9 @@ _TIMEOUT_SHARE = 0.95
 Fraction of C{store.timeout} after which an operation of MongoDB times out: earlier than the store,
 so that the error message can give the reason.
 """
+
+_MOST_NAMES = 3
+"""Maximum number of servers that a message names."""
 
 _RETRY_DELAY = 0.5
 """
@@ -69,13 +73,13 @@ class MongoConnections:
     The connection pool of a store, and why its last attempt to connect failed.
 
     @ivar _peer: the verifier of the certificate of the server, or C{None} if TLS is off.
-    @ivar _hosts: number of servers that the URI names; all are tried before an attempt fails.
+    @ivar _hosts: the servers that the URI names; all are tried before an attempt fails.
     @ivar reason: why the last attempt to connect failed, or C{None} while there is a connection.
     """
 
     pool: ConnectionPool
     _peer: GatedConnections | None
-    _hosts: int
+    _hosts: Sequence[tuple[str, int]]
     _clock: IReactorTime
     _timeout: float
     reason: str | None = field(default=None, init=False)
@@ -88,7 +92,7 @@ class MongoConnections:
         """Start to connect to the servers of a configuration section."""
         peer = mongo_client.tls_peer(config)
         pool = mongo_client.connection_pool(config, peer)
-        return cls(pool, peer, len(pool.uri["nodelist"]), clock, config.timeout)
+        return cls(pool, peer, pool.uri["nodelist"], clock, config.timeout)
 
     def __attrs_post_init__(self) -> None:
         for factory in self.pool.getprotocols():
@@ -126,7 +130,8 @@ class MongoConnections:
         Remember the error that a server reports before it closes the connection, as the reason for
         the failure.
         """
-        self._said = mongo_errors.describe(error)
+        is_late = isinstance(error, TimeExceeded)
+        self._said = f"{Reason.TIMED_OUT}" if is_late else mongo_errors.describe(error)
 
     def _note(self, connector: Any, error: BaseException | None) -> None:
         said, self._said = self._said, None
@@ -136,7 +141,7 @@ class MongoConnections:
             return
         self.reason = said or mongo_errors.describe(error or ConnectionError())
         self._failed.add((connector.host, connector.port))
-        if len(self._failed) >= self._hosts:
+        if len(self._failed) >= len(self._hosts):
             self._settling.fail(self._unreachable())
 
     def _connected(self) -> None:
@@ -147,7 +152,13 @@ class MongoConnections:
         return any(each.instance for each in self.pool.getprotocols())
 
     def _unreachable(self) -> Unavailable:
-        return Unavailable(f"MongoDB cannot be reached: {self.reason}")
+        return Unavailable(f"{self._name()} cannot be reached: {self.reason}")
+
+    def _name(self) -> str:
+        """Name the servers, at most three of them."""
+        names = [f"{host}:{port}" for host, port in self._hosts]
+        more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
+        return f"MongoDB at {', '.join([*names[:_MOST_NAMES], *more])}"
 
     async def wait(self) -> None:
         """
@@ -167,7 +178,7 @@ class MongoConnections:
         """
         if self._peer is not None and not self._is_connected():
             self._peer.check_peer()
-        if len(self._failed) >= self._hosts and not self._is_connected():
+        if len(self._failed) >= len(self._hosts) and not self._is_connected():
             raise self._unreachable()
 
     async def check_login(self) -> None:
@@ -229,7 +240,7 @@ class MongoConnections:
                 raise TimedOut(str(self._unreachable())) from None
             if self._peer is not None and not self._is_connected():
                 raise TimedOut(
-                    "MongoDB cannot be reached: timed out: the TLS handshake was not answered; the "
-                    "server may not use TLS"
+                    f"{self._name()} cannot be reached: {Reason.TIMED_OUT}: the TLS handshake was "
+                    "not answered; the server may not use TLS"
                 ) from None
             raise TimedOut(f"MongoDB: {error}") from None

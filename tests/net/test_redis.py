@@ -6,8 +6,9 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError, ConnectionDone
+from twisted.internet.error import ConnectError, ConnectionAborted, ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -157,6 +158,26 @@ class RedisTests(RedisCase):
         again = self.ask()
         self.answer(self.endpoint.accept()[0], b"+OK", b"+PONG")
         self.assertEqual(self.successResultOf(again), b"PONG")
+
+    def test_server_is_named_R_FAIL(self) -> None:
+        """Each reason why a server cannot be used comes with the address of the server."""
+        tls_error = SSL.Error([("SSL routines", "", "tlsv13 alert certificate required")])
+        for data, reason, words in (
+            (b"", ConnectionDone(), "connection lost"),
+            (b"220 smtp.example ESMTP\r\n", ConnectionAborted(), "bad answer: not in the Redis"),
+            (b"", tls_error, "TLS failed: the server wants a client certificate"),
+        ):
+            self.redis = Redis(self.endpoint, Login(None, None, 0), self.clock, "Redis at a:1")  # type: ignore[arg-type] # as much as is needed
+            waiting = self.ask()
+            connection, _ = self.endpoint.accept()
+            connection.dataReceived(data)
+            connection.connectionLost(Failure(reason))
+            error = self.failureResultOf(waiting, Unavailable).value
+            self.assertIn(f"Redis at a:1 cannot be reached: {words}", str(error))
+        waiting = self.ask()
+        self.clock.advance(2.8)
+        error = self.failureResultOf(waiting, TimedOut).value
+        self.assertEqual(str(error), "Redis at a:1 cannot be reached: no answer within 2.8 s")
 
     def test_wrong_password(self) -> None:
         """A refused login is an outage, and the connection is closed."""

@@ -20,7 +20,7 @@ from zope.interface import implementer
 
 from authotron.net.certificates import Untrusted, check
 from authotron.net.rejections import describe_rejection
-from authotron.net.tls import Handshake, Trust, Verifier
+from authotron.net.tls import Handshake, Trust, Verifier, describe_end
 from authotron.net.tls_gates import GatedConnections, wrap_tls
 from tests.certificates import EXPIRED, FAR, GOOD, ODD, Authority, Issued, Shape, named, numbered
 
@@ -301,6 +301,23 @@ class SecuredTests(HandshakeCase):
         self.verifier = Verifier(Trust(AUTHORITY.pem() + old.certificate_pem()))
         reason = self.refused(Server(below.issued(named("localhost"))))
         self.assertIn("certificate expired: of the authority 'below'", reason)
+
+    def test_ends_W_TLS(self) -> None:
+        """OpenSSL's reasons for the end of a connection are explained, if they are known."""
+        for said, words in (
+            ("wrong version number", "does not use TLS on this port (wrong version number)"),
+            ("tlsv1 alert protocol version", "another version of TLS than 1.2 and 1.3"),
+            ("tlsv13 alert certificate required", "wants a client certificate"),
+            ("tlsv1 alert unknown ca", "rejects the client certificate"),
+            ("sslv3 alert handshake failure", "no cipher in common, or wants a client"),
+            ("something new", "TLS failed: something new"),
+        ):
+            with self.subTest(said):
+                failure = Failure(SSL.Error([("SSL routines", "", said)]))
+                self.assertIn(words, describe_end(failure))
+        self.assertEqual(
+            describe_end(Failure(ConnectionDone())), "the server closed the connection"
+        )
 
     def test_malformed_W_TLS(self) -> None:
         """A certificate that cannot be read is rejected with the reason alone."""

@@ -11,15 +11,17 @@ from pymongo.errors import (
     OperationFailure,
     WriteConcernError,
 )
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import DNSLookupError
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from txmongo import connection
+from txmongo.errors import TimeExceeded
 
 from authotron.config.section import read
-from authotron.model.errors import ConfigError
+from authotron.model.errors import ConfigError, Unavailable
 from authotron.stores import mongo, mongo_errors
 from authotron.stores.mongo_connections import MongoConnections
 from authotron.stores.mongo_errors import NotAllowed, NotPrimary
@@ -161,6 +163,28 @@ class Attempts:
 
 class ReconnectTests(SynchronousTestCase):
     """A MongoDB that is away."""
+
+    def test_servers_are_named_M_SAY(self) -> None:
+        """The reason why no server can be used comes with the addresses of the servers."""
+        clock = MemoryReactorClock()
+        self.patch(connection, "reactor", clock)
+        for hosts, name, problem, words in (
+            ("a", "a:27017", Refused(), "connection refused"),
+            ("a", "a:27017", TimeExceeded("canary"), "timed out"),
+            ("a,b:1,c,d", "a:27017, b:1, c:27017, 1 more", Refused(), "connection refused"),
+        ):
+            keys = {"type": "mongo", "database": "d", "uri": f"mongodb://me:canary@{hosts}"}
+            connections = MongoConnections.of(read(mongo.Config, keys), clock)
+            self.addCleanup(connections.pool.disconnect)
+            waiting = Deferred.fromCoroutine(connections.wait())
+            [first, *_] = connections.pool.getprotocols()
+            first.clock, attempts = clock, Attempts(first)
+            for node in hosts.split(","):
+                attempts.host = node
+                connections._say(problem)
+                attempts.connect()
+            error = self.failureResultOf(waiting, Unavailable).value
+            self.assertEqual(str(error), f"MongoDB at {name} cannot be reached: {words}")
 
     def test_prompt_R_FAIL(self) -> None:
         """
