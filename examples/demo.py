@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds within which each of the three must listen."""
 
 

@@ -17,6 +17,7 @@ from attrs import define, field
 
 from tests.functional import servers
 from tests.functional.daemon import free_pair, needed
+from tests.waiting import DEADLINE
 
 ROOT = Path(__file__).resolve().parents[2]
 REALM = "authotron-test"
@@ -129,7 +130,7 @@ class Keycloak:
         return self._ask(method, path, json.dumps(content) if content else None, headers)
 
     def _ask(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Any:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
         try:
             connection.request(method, path, body, dict(headers))
             response = connection.getresponse()

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
 from tests.functional.daemon import TWISTD, Daemon, environment
+from tests.waiting import DEADLINE
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "tokens.md"
 ALICE = {"Authorization": wire.basic("alice", "wonder")}
@@ -51,7 +52,7 @@ class Machine:
             check=False,
             cwd=luggage,
             env=environment({"PATH": path}),
-            timeout=60,
+            timeout=DEADLINE,
             text=True,
         )
 

@@ -17,7 +17,7 @@ from tests.functional.daemon import TWISTD, environment
 from tests.functional.databases import shared
 
 RUNNER = Path(__file__).resolve().parents[1] / "conformance/run.py"
-MINUTES = 10
+MINUTES = 60
 
 
 @frozen

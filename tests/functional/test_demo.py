@@ -8,6 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.waiting import TEST_TIMEOUT
+
 SCRIPT = Path(__file__).parents[2] / "examples" / "demo.py"
 
 
@@ -21,7 +23,7 @@ class DemoTests(SynchronousTestCase):
             capture_output=True,
             check=False,
             text=True,
-            timeout=120,
+            timeout=TEST_TIMEOUT,
         )
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         answers = [line for line in done.stdout.splitlines() if line.startswith("HTTP/1.1 ")]

@@ -221,7 +221,7 @@ class FailoverTests(FailoverCase):
     async def test_no_replica_R_FAIL(self) -> None:
         """With C{replicas} a change that no replica confirms is not acknowledged."""
         self.first = self.server().start()
-        store = await self.opened(port=self.first.port, replicas=1, timeout=1)
+        store = await self.opened(port=self.first.port, replicas=1)
         error = await outcome(store.add(make_token()))
         self.assertIn("store.replicas", str(error))
         self.assertIsNone(await outcome(store.get(make_token().id)))

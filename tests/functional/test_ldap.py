@@ -19,7 +19,7 @@ from tests.functional.daemon import Daemon
 from tests.functional.directory import BASE, MANY, PEOPLE, Scissors, Slapd, provider
 from tests.functional.proxy import Silence
 from tests.functional.wire import Answer
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 PATTERNS = ("*", "a*", "alice)(uid=*", "a)(uid=*))(|(uid=*", "\\28", "\\2a", "(", "é")
 """User names that would find another user if they were pasted into a filter."""
@@ -61,7 +61,7 @@ class DoctorTests(LdapCase):
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=DEADLINE,
         )
 
     def test_well(self) -> None:

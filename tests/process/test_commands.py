@@ -19,7 +19,7 @@ from tests.config.cases import BASE, laid_over
 from tests.config.test_files import ROOT, SERVICE, FilesCase
 from tests.functional import wire
 from tests.functional.daemon import environment, free_port
-from tests.waiting import until
+from tests.waiting import DEADLINE, until
 
 
 class ImportTests(CommandCase):
@@ -42,7 +42,9 @@ class DoctorTests(CommandCase):
 
     def doctor(self, path: str, *options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "authotron", "doctor", "--config", path, *options]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=DEADLINE
+        )
 
     def test_well(self) -> None:
         """Plugins that depend on no remote pass."""
@@ -90,7 +92,7 @@ class OutputCase(CommandCase):
     def run_process(self, *words: str, said: str = "") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "authotron", *words]
         return subprocess.run(
-            command, input=said, capture_output=True, text=True, check=False, timeout=60
+            command, input=said, capture_output=True, text=True, check=False, timeout=DEADLINE
         )
 
 
@@ -126,7 +128,7 @@ class OutputTests(OutputCase):
             assert process.stdout is not None
             process.stdout.close()
             process.stdout = None
-            _, told = process.communicate(b"Basic " + b64encode(b"alice:wonder"), timeout=60)
+            _, told = process.communicate(b"Basic " + b64encode(b"alice:wonder"), timeout=DEADLINE)
             self.assertEqual((process.returncode, told), (0, b""))
 
     def test_doctor_as_json_W_DOCTOR(self) -> None:
@@ -182,7 +184,7 @@ class QuickstartTests(SynchronousTestCase):
 
             until(answers, "answering", otherwise=lambda: "")
             gateway.send_signal(signal.SIGINT)
-            printed, _ = gateway.communicate(timeout=60)
+            printed, _ = gateway.communicate(timeout=DEADLINE)
             self.assertEqual(gateway.returncode, 0, printed)
         self.assertIn(f"serves at http://127.0.0.1:{ports['AOT_SERVER__PORT']}", printed)
         self.assertTrue(printed.rstrip().endswith("has stopped"), printed)
@@ -267,7 +269,7 @@ class FilesOfOthersTests(FilesCase):
             capture_output=True,
             check=False,
             text=True,
-            timeout=60,
+            timeout=DEADLINE,
         )
 
     def test_dangling_link_T91a(self) -> None:
@@ -297,7 +299,7 @@ class FilesOfOthersTests(FilesCase):
             [sys.executable, "-m", "authotron", "quickstart", "--prepare", "--folder", self.folder],
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=DEADLINE,
         )
         self.assertEqual([*self.system.iterdir()], [self.secret])
         made = [path for path in self.folder.iterdir() if not path.is_symlink()]
