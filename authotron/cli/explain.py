@@ -28,6 +28,7 @@ from authotron.cli.options import (
     text,
 )
 from authotron.cli.output import say, say_json, say_lines
+from authotron.cli.remote_checks import PROXIED
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import schema
 from authotron.config.check import Config
@@ -168,7 +169,7 @@ async def _authenticate(
         report.list_not_asked(gateway.authenticator, parsed, realm)
 
 
-_SHOWN = ("auth.", "augmenters.", "remote.request.proxied")
+_SHOWN = ("auth.", "augmenters.", PROXIED)
 """Prefixes of the names of the log events that C{authotron explain} prints."""
 
 
@@ -189,6 +190,7 @@ class Report:
     _reason: str = field(default="", init=False)
     _providers: list[dict[str, Any]] = field(factory=list, init=False)
     _augmenters: list[dict[str, Any]] = field(factory=list, init=False)
+    _proxies: dict[str, str] = field(factory=dict, init=False)
     _claims: dict[str, Any] | None = field(default=None, init=False)
 
     _size: int | None = field(default=None, init=False)
@@ -199,6 +201,8 @@ class Report:
         if not name.startswith(_SHOWN):
             return
         self.say(f"  {formatEvent(event)}")
+        if name == PROXIED:
+            self._proxies[event["remote"]] = event["proxy"]
         result = name.rpartition(".")[2]
         if "provider" in event and name.startswith("auth.provider."):
             self.asked.append(event["provider"])
@@ -265,6 +269,7 @@ class Report:
             "credentials": self.credentials,
             "providers": self._providers,
             "augmenters": self._augmenters,
+            "proxies": self._proxies,
             "claims": self._claims,
             "jwt_bytes": self._size,
         }

@@ -23,6 +23,10 @@ INVALID_TOKEN = "authotron-doctor-asks-about-an-invalid-token"  # noqa: S105 - v
 """The token that a remote service is asked about, which every service must refuse."""
 
 
+PROXIED = "remote.request.proxied"
+"""The log event of a request that goes through an HTTP proxy."""
+
+
 async def of_plugin(plugin: Any, section: Any, world: World) -> AsyncIterator[CheckResult]:
     """
     Check whether the remote service of a plugin can be reached, and whether it accepts the gateway
@@ -71,7 +75,7 @@ class ProxyLog:
     used: dict[str, str] = field(factory=dict)
 
     def __call__(self, event: LogEvent) -> None:
-        if event.get("event") == "remote.request.proxied":
+        if event.get("event") == PROXIED:
             self.used[event["remote"]] = event["proxy"]
 
     def results(self) -> Iterator[CheckResult]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -18,6 +19,7 @@ def of_file(file: File) -> Iterator[str]:
     """Yield the warnings about everything but plugins and secrets."""
     yield from file.jwt.warnings()
     yield from _of_sockets(file.server, file.metrics)
+    yield from _of_encryption(file.server)
     yield from _of_metrics(file.server, file.metrics)
 
 
@@ -108,6 +110,21 @@ def of_store(store: StoreConfig | None) -> Iterator[str]:
             "store.compat: not set, so GET /token creates an API token, as in auth-o-tron; add "
             "`compat: false` unless clients need it"
         )
+
+
+def _of_encryption(server: Server) -> Iterator[str]:
+    """Warn if credentials of other machines arrive without TLS."""
+    advice = (
+        "credentials of other machines arrive unencrypted; listen at 127.0.0.1 or a UNIX socket "
+        "beside the proxy, or by TLS (listen: ssl:...), unless the network is trusted"
+    )
+    if not server.listen and not hosts.is_loopback(server.host):
+        yield f"server.host: {server.host} without TLS: {advice}"
+    for place, text in enumerate(server.listen):
+        address = re.search(r":interface=((?:[^:\\]|\\.)*)", text)
+        host = address[1].replace("\\", "") if address else ""
+        if text.startswith(("tcp:", "tcp6:")) and not hosts.is_loopback(host):
+            yield f"server.listen[{place}]: open to other machines without TLS: {advice}"
 
 
 def _of_metrics(server: Server, metrics: Operations) -> Iterator[str]:

@@ -62,6 +62,15 @@ class JsonTests(SynchronousTestCase):
     def report(self) -> explain.Report:
         return explain.Report(prints=False)
 
+    def test_proxies_H_PROXY(self) -> None:
+        """The HTTP proxy of each remote is printed, and stands in the JSON."""
+        fields = {"remote": "https://sso.example", "proxy": "proxy.example:3128"}
+        shown = printed(explain.Report(), event="remote.request.proxied", **fields)
+        self.assertIn("it happened", shown)
+        report = self.report()
+        printed(report, event="remote.request.proxied", **fields)
+        self.assertEqual(report.as_json()["proxies"], {"https://sso.example": "proxy.example:3128"})
+
     def test_prints_nothing_before_the_end(self) -> None:
         """With C{--json} no line is printed on the way."""
         self.assertEqual(printed(self.report(), event="auth.provider.refused"), "")

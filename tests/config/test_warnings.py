@@ -33,6 +33,25 @@ class WarningsTests(ConfigCase):
             with self.subTest(part):
                 self.assertIn(part, "\n".join(self.changed(**over).warnings))
 
+    def test_main_port_without_tls(self) -> None:
+        """A main port that other machines reach without TLS causes a warning."""
+        for server, warned in (
+            ({"host": "127.0.0.1"}, False),
+            ({"host": "localhost"}, False),
+            ({"host": "0.0.0.0"}, True),
+            ({"host": ...}, True),
+            ({"host": "192.0.2.1"}, True),
+            ({"port": ..., "listen": ["unix:/run/a.sock:mode=660"]}, False),
+            ({"port": ..., "listen": ["systemd"]}, False),
+            ({"port": ..., "listen": ["tcp:8080:interface=127.0.0.1"]}, False),
+            ({"port": ..., "listen": ["tcp6:8080:interface=\\:\\:1"]}, False),
+            ({"port": ..., "listen": ["tcp:8080"]}, True),
+            ({"port": ..., "listen": ["unix:/run/a.sock:mode=660", "tcp:port=8080"]}, True),
+        ):
+            with self.subTest(server):
+                found = [each for each in self.changed(server=server).warnings if " TLS" in each]
+                self.assertEqual(len(found), int(warned), found)
+
     def test_ambiguous_subjects_T25(self) -> None:
         """
         A realm that continues another realm with a hyphen causes a warning: subjects may
