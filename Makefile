@@ -75,6 +75,7 @@ bench: $(VENV)/tools $(VENV)-bench/locked  ## how fast, beside Klein, FastAPI an
 	$(BIN)/python bench/remote.py
 	$(BIN)/python bench/ldap.py
 	$(BIN)/python bench/tokens.py
+	$(BIN)/python bench/client.py
 
 bench-quick: $(VENV)/tools $(VENV)-bench/locked  ## the core of it, in a minute
 	$(BIN)/python bench/bench.py --quick --rounds 5 --seconds 1

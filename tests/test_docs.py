@@ -226,8 +226,8 @@ class BackendsTests(SynchronousTestCase):
     """The pages for backends, and the examples in examples/backends."""
 
     def test_same_code(self) -> None:
-        """Every example is shown on a page, as it is."""
-        pattern = r"^<!-- (examples/backends/\S+) -->\n```python\n(.*?)^```$"
+        """Every example, in Python and in other languages, is shown on a page, as it is."""
+        pattern = r"^<!-- (examples/(?:backends|verify)/\S+) -->\n```\w+\n(.*?)^```$"
         shown = {
             name: code
             for page in (ROOT / "docs").glob("backends-*.md")
@@ -235,7 +235,10 @@ class BackendsTests(SynchronousTestCase):
                 pattern, page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
             )
         }
-        examples = (ROOT / "examples" / "backends").glob("*.py")
+        folder = ROOT / "examples"
+        kinds = ("go", "mjs", "java", "xml", "rs", "toml")
+        others = [path for kind in kinds for path in folder.glob(f"verify/*/**/*.{kind}")]
+        examples = [*folder.glob("backends/*.py"), *others]
         code = {each.relative_to(ROOT).as_posix(): each.read_text("utf-8") for each in examples}
         self.assertEqual(shown, code)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
@@ -88,8 +88,9 @@ class FakeGateway:
         return self._keys[-1]
 
     def add_user(self, user: User, password: str) -> User:
-        """Let a user in by name and password."""
-        self._known.append(_Known("basic", f"{user.username}:{password}", user))
+        """Let a user in by name and password; a name with a colon never gets in."""
+        secret = "" if ":" in user.username else f"{user.username}:{password}"
+        self._known.append(_Known("basic", secret, user))
         return user
 
     def add_token(self, user: User, token: str) -> str:
@@ -258,11 +259,13 @@ def _credentials(header: str) -> list[tuple[str, str]]:
 def _password(value: str) -> str | None:
     """Return user name and password of a Basic credential, or C{None} if it is malformed."""
     try:
-        text = b64decode(value, validate=True).decode()
+        raw = b64decode(value, validate=True)
+        text = raw.decode()
     except ValueError:
         return None
     username, colon, _ = text.partition(":")
-    return text if username and colon else None
+    is_canonical = b64encode(raw).decode() == value
+    return text if username and colon and is_canonical else None
 
 
 def _first(headers: Sequence[tuple[str, str]], name: str) -> str | None:
