@@ -8,6 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.sources import parsed
+
 ROOT = Path(__file__).parent.parent / "authotron"
 
 MAY_IMPORT = {
@@ -86,7 +88,7 @@ ALONE = {
 def modules() -> Iterator[tuple[str, ast.Module]]:
     for path in sorted(ROOT.rglob("*.py")):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        yield name.removesuffix(".__init__"), ast.parse(path.read_text())
+        yield name.removesuffix(".__init__"), parsed(path)
 
 
 TREES = dict(modules())

@@ -11,6 +11,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from types import SimpleNamespace, new_class
 from typing import Any
 
@@ -110,7 +111,9 @@ class _Reading:
         """Return the section without its invalid keys, or C{None} if it stays invalid."""
         for _ in range(_MOST_READINGS):
             try:
-                return self._lenient().model_validate(self.left, context=self.context)
+                invalid = frozenset(self.invalid & self.section.model_fields.keys())
+                lenient = _lenient(self.section, invalid)
+                return lenient.model_validate(self.left, context=self.context)
             except ValidationError as error:
                 self.errors += _details(error)
             keys = {str(at[0]) for each in self.errors if (at := location_of(each))}
@@ -123,18 +126,6 @@ class _Reading:
                 if not {str(key), _untwinned(str(key))} & self.invalid
             }
         return None
-
-    def _lenient(self) -> type[BaseModel]:
-        """Return the section without validators of the whole section, and with optional keys."""
-        keys = self.invalid & self.section.model_fields.keys()
-        names: dict[str, Any] = {key: Field(default=None, repr=False) for key in keys}
-        for name in _after(self.section):
-            names[name] = model_validator(mode="after")(lambda self: self)
-        names["__annotations__"] = dict.fromkeys(keys, Any)
-        names["__module__"] = self.section.__module__
-        made = new_class(self.section.__name__, (self.section,), {}, lambda own: own.update(names))
-        assert issubclass(made, BaseModel)
-        return made
 
     def validator_errors(self, instance: BaseModel) -> Iterator[ErrorDetails]:
         """
@@ -156,6 +147,19 @@ class _Reading:
     def _is_caused(self, error: ErrorDetails) -> bool:
         words = {*_WORD.findall(error["msg"]), *map(str, location_of(error))}
         return not self.invalid.isdisjoint(words | {*map(_untwinned, words)})
+
+
+@lru_cache
+def _lenient(section: type[BaseModel], invalid: frozenset[str]) -> type[BaseModel]:
+    """Return a section without validators of the whole section, and with optional invalid keys."""
+    names: dict[str, Any] = {key: Field(default=None, repr=False) for key in invalid}
+    for name in _after(section):
+        names[name] = model_validator(mode="after")(lambda self: self)
+    names["__annotations__"] = dict.fromkeys(invalid, Any)
+    names["__module__"] = section.__module__
+    made = new_class(section.__name__, (section,), {}, lambda own: own.update(names))
+    assert issubclass(made, BaseModel)
+    return made
 
 
 def _after(section: type[BaseModel]) -> dict[str, Any]:

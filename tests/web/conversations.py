@@ -20,7 +20,9 @@ from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import Decision, Outcome
 from authotron.limits.unfinished_heads import UnfinishedHeads
 from authotron.model.authentication import Authentication
+from authotron.model.identity import Credential
 from authotron.net.world import World
+from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.worlds import NOW, clock_at, run_at_once
 from authotron.web import gateway_routes, operations_routes
@@ -77,6 +79,25 @@ class Wire(StringTransport):
 
     def loseWriteConnection(self) -> None:
         self.half_closed = True
+
+
+@implementer(IProvider)
+@define(eq=False)
+class Failing:
+    """A provider that fails, and whose name and type clients must not see."""
+
+    error: Exception
+    name: str = "secret-name"
+    type: str = "secret-type"
+    realm: str = "internal"
+    scheme: str = "basic"
+    local: bool = False
+
+    def affinity(self, credential: Credential) -> Affinity:
+        return Affinity.POSSIBLE
+
+    async def authenticate(self, credential: Credential) -> Authentication:
+        raise self.error
 
 
 class Replaced:

@@ -10,18 +10,16 @@ from attrs import define
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from authotron.config import section
 from authotron.config.page import Page
 from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.authentication import Authentication
 from authotron.model.errors import ConfigError
-from authotron.model.identity import Credential, Identity
+from authotron.model.identity import Identity
 from authotron.model.request import RequestContext
-from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.web.replies import Replies, field_value
-from tests.web.conversations import ALICE, InMemoryGateway, basic
+from tests.web.conversations import ALICE, Failing, InMemoryGateway, basic
 
 
 @define
@@ -32,24 +30,6 @@ class From:
 
     def holds(self, context: RequestContext) -> bool:
         return context.address == self.address
-
-
-@implementer(IProvider)
-@define
-class Defective:
-    """A provider with a defect."""
-
-    name: str = "it"
-    type: str = "defective"
-    realm: str = "internal"
-    scheme: str = "basic"
-    local: bool = True
-
-    def affinity(self, credential: Credential) -> Affinity:
-        return Affinity.POSSIBLE
-
-    async def authenticate(self, credential: Credential) -> Authentication:
-        raise KeyError("canary")
 
 
 class AuthenticateTests(SynchronousTestCase):
@@ -106,8 +86,8 @@ class AuthenticateTests(SynchronousTestCase):
             self.assertEqual(answer.status, 401)
 
     def test_broken_T60(self) -> None:
-        """A defect is a 500 without a JWT and without the reason."""
-        self.gateway.serving.gateway.authenticator.providers = [Defective()]
+        """A defect of a provider is a 503 without a JWT and without the reason."""
+        self.gateway.serving.gateway.authenticator.providers = [Failing(KeyError("canary"))]
         answer = self.gateway.ask("GET /authenticate", Authorization=ALICE)
         self.assertEqual(answer.status, 503)
         self.assertNotIn("authorization", answer.headers)

@@ -6,21 +6,16 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from attrs import define
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
-from authotron.model.authentication import Authentication
 from authotron.model.errors import Unavailable
-from authotron.model.identity import Credential
 from authotron.model.request import Presented
-from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.web.gateway_routes import GatewayRoutes
 from authotron.web.operations_routes import OperationsRoutes
 from tests.config.cases import ROOT
-from tests.web.conversations import ALICE, Answer, InMemoryGateway, basic
+from tests.web.conversations import ALICE, Answer, Failing, InMemoryGateway, basic
 from tests.web.test_token_routes import PROXIED, TokenCase
 
 ORIGINAL = (
@@ -436,30 +431,13 @@ class EveryRouteTests(TokenCase):
                     self.assertEqual(asked, [given.encode() if given else None])
 
 
-@implementer(IProvider)
-@define
-class Unreachable:
-    """A provider whose reason for an outage must not be sent to clients."""
-
-    name: str = "secret-name"
-    type: str = "secret-type"
-    realm: str = "internal"
-    scheme: str = "basic"
-    local: bool = False
-
-    def affinity(self, credential: Credential) -> Affinity:
-        return Affinity.POSSIBLE
-
-    async def authenticate(self, credential: Credential) -> Authentication:
-        raise Unavailable('secret-host: "quoted"\r\nX-Evil: 1')
-
-
 class OutageTests(UntrustedCase):
     """The reply during an outage."""
 
     def test_outage_reveals_nothing_T64(self) -> None:
         """A 503 is JSON and names neither the provider nor the reason."""
-        self.gateway.serving.gateway.authenticator.providers = [Unreachable()]
+        outage = Unavailable('secret-host: "quoted"\r\nX-Evil: 1')
+        self.gateway.serving.gateway.authenticator.providers = [Failing(outage)]
         for answer in self.answers(f"Authorization: {ALICE}"):
             self.assertEqual(answer.status, 503)
             self.assertEqual(answer.json().keys(), {"error"})
