@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64encode
 from typing import Any, ClassVar
 from uuid import UUID
 
-import yaml
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,23 +20,13 @@ from authotron.testing.worlds import NOW, as_deferred, clock_at
 from tests import directories
 from tests.config.cases import ROOT
 from tests.directories import BASE, Server
+from tests.recipes import recipe
 
 PAGE = (ROOT / "docs" / "directories.md").read_text(encoding="utf-8")
 GUID = UUID("8f4cd21e-8a4c-4d27-9a25-dbc3ce6d0a7e")
 DOMAIN = bytes.fromhex("010500000000000515000000") + bytes(range(12))
 
 Entries = dict[str, dict[str, list[Any]]]
-
-
-def recipe(heading: str) -> dict[str, Any]:
-    """Return the provider that the page shows below a heading."""
-    found = re.search(
-        rf"^## {heading}\n.*?^```yaml\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL
-    )
-    assert found, heading
-    [provider] = yaml.safe_load(found[1])["providers"]
-    assert isinstance(provider, dict)
-    return provider
 
 
 def sid(number: int) -> bytes:
@@ -58,7 +46,7 @@ class RecipeTestCase(SynchronousTestCase):
     names: ClassVar[tuple[str, ...]] = ()
 
     def setUp(self) -> None:
-        given = {**recipe(self.heading), "uri": "ldap://localhost"}
+        given = {**recipe(PAGE, self.heading), "uri": "ldap://localhost"}
         given.pop("ca_file", None)
         passwords = dict.fromkeys(self.names, "alice-secret")
         if given.pop("ldap_password_file", None):

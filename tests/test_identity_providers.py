@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
@@ -19,20 +18,10 @@ from authotron.testing.issuers import IDP, NEXT
 from authotron.testing.remotes import FakeRemote, Respond, start
 from authotron.testing.worlds import NOW, clock_at, world
 from tests.config.cases import ROOT
+from tests.recipes import recipe
 
 PAGE = (ROOT / "docs" / "identity-providers.md").read_text(encoding="utf-8")
 SUB = "f:0a9b:tess"
-
-
-def recipe(heading: str) -> dict[str, Any]:
-    """Return the provider that the page shows below a heading."""
-    found = re.search(
-        rf"^## {heading}\n.*?^```yaml\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL
-    )
-    assert found, heading
-    [provider] = yaml.safe_load(found[1])["providers"]
-    assert isinstance(provider, dict)
-    return provider
 
 
 class RecipeTestCase(SynchronousTestCase):
@@ -51,7 +40,7 @@ class RecipeTestCase(SynchronousTestCase):
     claims: ClassVar[Mapping[str, Any]] = {}
 
     def setUp(self) -> None:
-        self.config = {**recipe(self.heading), **self.changes()}
+        self.config = {**recipe(PAGE, self.heading), **self.changes()}
         self.issuer = str(self.config["issuer"])
         self.remote = FakeRemote(
             {
@@ -438,7 +427,7 @@ class PageTests(SynchronousTestCase):
     def test_no_recipe_warns(self) -> None:
         """No recipe causes a warning of C{authotron check} about its claims."""
         for heading in _tested():
-            without_files = {**recipe(heading), "token_file": None, "ca_file": None}
+            without_files = {**recipe(PAGE, heading), "token_file": None, "ca_file": None}
             warned = section.read(jwt.Config, without_files).warnings()
             self.assertEqual(warned, (), heading)
 

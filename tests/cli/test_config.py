@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from tests.cli.test_main import CommandCase
+from tests.cli.cases import CommandCase
 
 
 class ShowTests(CommandCase):

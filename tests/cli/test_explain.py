@@ -29,7 +29,7 @@ from authotron.model.identity import Credential
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.issuers import IDP
 from authotron.testing.worlds import world
-from tests.cli.test_main import CommandCase
+from tests.cli.cases import CommandCase
 from tests.config.cases import BASE
 
 

@@ -11,9 +11,7 @@ from typing import Any
 
 import click
 import jwt
-import yaml
 from click.testing import CliRunner, Result
-from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.cli import quickstart
 from authotron.cli.main import main
@@ -24,24 +22,7 @@ from authotron.jose import minter
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
 from authotron.plugin.passwords import check_hash
-from tests.config.cases import BASE, laid_over
-
-
-class CommandCase(SynchronousTestCase):
-    """Runs a command and returns its result."""
-
-    def setUp(self) -> None:
-        self.folder = Path(self.mktemp())
-        self.folder.mkdir()
-
-    def run_command(self, *words: str, text: str = "") -> Result:
-        return CliRunner().invoke(main, words, input=text)
-
-    def file(self, **over: Any) -> str:
-        path = self.folder / "config.yaml"
-        path.write_text(yaml.safe_dump(laid_over(BASE, over)))
-        path.chmod(0o600)
-        return str(path)
+from tests.cli.cases import CommandCase
 
 
 class TokenArgumentsTests(CommandCase):

@@ -13,7 +13,7 @@ from typing import Any
 import click
 import jwt
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -24,7 +24,6 @@ from authotron.cli import (
     output,
     tokens,
 )
-from authotron.cli.main import main
 from authotron.cli.token_sources import SkippedToken
 from authotron.cli.token_table import table
 from authotron.config import check
@@ -38,6 +37,7 @@ from authotron.telemetry.terminal import visible
 from authotron.testing.contracts import make_token
 from authotron.testing.worlds import NOW, world
 from authotron.web.token_bodies import token_as_json
+from tests.cli.cases import CommandCase
 from tests.config.cases import BASE, laid_over
 
 EVIL = "a\x1b[2J\x1b]0;x\x07\x9b31m\x7f\r\n\x08\u202eb\u2028\ud800"
@@ -47,15 +47,8 @@ TAME = EVIL.replace("\ud800", "")
 """What can stand in a file as well."""
 
 
-class OutputCase(SynchronousTestCase):
+class OutputCase(CommandCase):
     """Runs a command and checks that its output cannot control the terminal."""
-
-    def setUp(self) -> None:
-        self.folder = Path(self.mktemp())
-        self.folder.mkdir()
-
-    def run_command(self, *words: str, text: str = "", **environ: str) -> Result:
-        return CliRunner().invoke(main, words, input=text, env=environ)
 
     def printed(self, work: Any) -> str:
         """Return what a function prints."""
@@ -67,12 +60,6 @@ class OutputCase(SynchronousTestCase):
         result = CliRunner().invoke(command)
         self.assertIsNone(result.exception)
         return result.output
-
-    def file(self, **over: Any) -> str:
-        path = self.folder / "config.yaml"
-        path.write_text(yaml.safe_dump(laid_over(BASE, over)))
-        path.chmod(0o600)
-        return str(path)
 
     def assert_harmless(self, shown: str, *parts: str) -> None:
         for line in shown.split("\n"):

@@ -19,6 +19,7 @@ from tests.functional.daemon import Daemon
 from tests.functional.directory import BASE, MANY, PEOPLE, Scissors, Slapd, provider
 from tests.functional.proxy import Silence
 from tests.functional.wire import Answer
+from tests.recipes import recipe
 from tests.waiting import DEADLINE, until
 
 PATTERNS = ("*", "a*", "alice)(uid=*", "a)(uid=*))(|(uid=*", "\\28", "\\2a", "(", "é")
@@ -301,7 +302,7 @@ class RecipeTests(LdapCase):
 
     def test_recipe_L_NEST(self) -> None:
         """Direct and nested groups become roles without C{memberOf}; circles end."""
-        shown = test_directory_recipes.recipe("OpenLDAP")
+        shown = recipe(test_directory_recipes.PAGE, "OpenLDAP")
         kept = {key: shown[key] for key in ("user_base", "filter", "nested", "attributes")}
         # An attribute that no entry has, as in a directory without the overlay memberof.
         daemon = self.daemon(provider(self.slapd, "corp", **kept, group_attribute="seeAlso"))

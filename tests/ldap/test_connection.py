@@ -14,6 +14,13 @@ from tests.directories import BASE
 from tests.ldap.cases import ALICE, EVERYBODY, DirectoryCase
 
 
+async def read_all_groups(connection: Connection) -> tuple[str, ...]:
+    """Return all values of C{memberOf} of alice."""
+    entry = await connection.read(ALICE[0], ("memberOf",))
+    assert entry is not None
+    return (await connection.read_all_values(entry, "memberOf")).strings("memberOf")
+
+
 class SearchTests(DirectoryCase):
     """Results of searches of all sizes."""
 
@@ -30,12 +37,7 @@ class SearchTests(DirectoryCase):
         self.one.entries = directories.person("alice", *dns)
         self.one.limit = 1500
 
-        async def read(connection: Connection) -> tuple[str, ...]:
-            entry = await connection.read(ALICE[0], ("memberOf",))
-            assert entry is not None
-            return (await connection.read_all_values(entry, "memberOf")).strings("memberOf")
-
-        self.assertEqual(self.successResultOf(self.using(read)), tuple(dns))
+        self.assertEqual(self.successResultOf(self.using(read_all_groups)), tuple(dns))
         self.assertEqual(self.one.asked[-1].attributes, ("memberOf;range=3000-*",))
 
     def test_failed_searches_are_outages(self) -> None:
@@ -85,12 +87,7 @@ class SearchTests(DirectoryCase):
         self.one.entries = directories.person("alice", *(f"cn=g-{n},dc=org" for n in range(30)))
         self.one.limit = 10
 
-        async def read(connection: Connection) -> tuple[str, ...]:
-            entry = await connection.read(ALICE[0], ("memberOf",))
-            assert entry is not None
-            return (await connection.read_all_values(entry, "memberOf")).strings("memberOf")
-
-        self.assertEqual(len(self.successResultOf(self.using(read))), 30)
+        self.assertEqual(len(self.successResultOf(self.using(read_all_groups))), 30)
         for lie in (
             "",
             "range=20-*",
@@ -101,7 +98,7 @@ class SearchTests(DirectoryCase):
         ):
             with self.subTest(lie[:20]):
                 self.one.second_range = lie
-                self.failureResultOf(self.using(read), Unavailable)
+                self.failureResultOf(self.using(read_all_groups), Unavailable)
 
     def test_large_answer_does_not_pause_T67(self) -> None:
         """

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.cli.test_main import CommandCase
+from tests.cli.cases import CommandCase
 from tests.config.cases import BASE, laid_over
 from tests.config.test_files import ROOT, SERVICE, FilesCase
 from tests.functional import wire
