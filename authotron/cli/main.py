@@ -3,51 +3,66 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import secrets
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
-from twisted.internet.defer import execute
+from click.shell_completion import CompletionItem, get_completion_class
 
 from authotron import __version__
-from authotron.cli.options import (
-    Command,
-    Group,
-    clock,
-    config_option,
-    json_option,
-    load_config,
-    serve,
-)
-from authotron.cli.output import say, say_as_it_is, say_json, say_lines
-from authotron.config import file, yaml_file
-from authotron.config.check import Config
-from authotron.config.endpoint import with_mode
-from authotron.config.json_schema import json_schema
-from authotron.config.plugins import PluginConfig
-from authotron.net.world import World
+from authotron.cli.options import Command, Group, config_option, default_path, serve
+from authotron.cli.output import say, say_as_it_is
 
 _MODULES = {
-    name: name for name in ("config", "doctor", "explain", "jwt", "migrate", "quickstart", "tokens")
+    name: name
+    for name in (
+        "check",
+        "config",
+        "doctor",
+        "explain",
+        "jwt",
+        "migrate",
+        "quickstart",
+        "schema",
+        "tokens",
+    )
 } | {"token": "jwt"}
 """The modules of the commands that are not defined in this module, by the names of the commands."""
 
 _GROUPS = {
-    "Run": ("run", "quickstart"),
-    "Look": ("check", "config", "doctor", "explain", "jwt"),
-    "API tokens": ("tokens",),
-    "Secrets and keys": ("generate-secret", "generate-key", "hash-password"),
-    "Moving and tools": ("migrate", "schema", "completion"),
+    "Run": {
+        "run": "Start the gateway in the foreground.",
+        "quickstart": "Start a gateway to try it out.",
+    },
+    "Look": {
+        "check": "Check a configuration.",
+        "config": "Print a configuration as the gateway reads it.",
+        "doctor": "Check the services that a configuration needs.",
+        "explain": "Show how a credential is authenticated.",
+        "jwt": "Verify and print JWTs.",
+    },
+    "API tokens": {"tokens": "Create, list, rotate and revoke API tokens."},
+    "Secrets and keys": {
+        "generate-secret": "Print a new random secret.",
+        "generate-key": "Print a new private key.",
+        "hash-password": "Print the argon2id hash of a password.",
+    },
+    "Moving and tools": {
+        "migrate": "Print a configuration that replaces another service.",
+        "schema": "Print the JSON Schema of a configuration file.",
+        "completion": "Print a completion script for SHELL.",
+    },
 }
-"""The commands in the order and under the headings of C{authotron --help}."""
+"""
+The commands with their summaries, in the order and under the headings of C{authotron --help}.
 
-_LONGEST_SUMMARY = 58
-"""Maximum length of a command's summary, in characters: it fits a terminal of 80 columns."""
+The summaries are repeated here, so that neither help nor completion imports every command.
+"""
+
+SUMMARIES = {name: summary for group in _GROUPS.values() for name, summary in group.items()}
 
 
 class _Commands(Group):
@@ -65,14 +80,15 @@ class _Commands(Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands in groups."""
-        for heading, names in _GROUPS.items():
-            rows = []
-            for name in names:
-                command = self.get_command(ctx, name)
-                assert command is not None, name
-                rows.append((name, command.get_short_help_str(_LONGEST_SUMMARY)))
+        for heading, summaries in _GROUPS.items():
             with formatter.section(heading):
-                formatter.write_dl(rows)
+                formatter.write_dl([*summaries.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of commands, and of the options of this group."""
+        names = [each for each in SUMMARIES if each.startswith(incomplete)]
+        found = [CompletionItem(each, help=SUMMARIES[each]) for each in sorted(names)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
 
 
 @click.group(
@@ -98,7 +114,9 @@ def main(context: click.Context) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    path = file.path_of(os.environ)
+    from authotron.config import yaml_file  # noqa: PLC0415 - heavy, and only needed here
+
+    path = default_path()
     if os.environ.get("AOT_CONFIG_PATH") or Path(path).exists():
         serve(Path(path))
     else:
@@ -117,88 +135,6 @@ def run(path: Path) -> None:
     Ctrl-C stops the gateway, SIGHUP reloads its configuration.
     """
     serve(path)
-
-
-@main.command(
-    cls=Command,
-    examples=("authotron check config.yaml", "authotron check --strict --json config.yaml"),
-)
-@click.argument("file", required=False, type=click.Path(path_type=Path, readable=False))
-@config_option
-@click.option("--strict", is_flag=True, help="Exit with 1 if there are warnings.")
-@json_option
-def check(file: Path | None, path: Path, *, strict: bool, as_json: bool) -> None:
-    """
-    Check a configuration.
-
-    Print what the configuration would run, or all problems of the configuration.
-
-    Exit status 0 if the configuration is valid, 78 if not, 1 with --strict if there are warnings.
-    """
-    from authotron.cli.composed import compose_or_exit  # noqa: PLC0415 - heavy, and only needed here
-
-    found = load_config(file or path, as_json=as_json)
-    compose_or_exit(found, World(clock(), execute), as_json=as_json)
-    if as_json:
-        say_json({"good": True, **_summary(found), "warnings": list(found.warnings)})
-    else:
-        for line in _description(found):
-            say(line)
-        for warning in found.warnings:
-            say(f"warning: {warning}", fg="yellow", err=True)
-        say("The configuration is good.", fg="green")
-    if strict and found.warnings:
-        sys.exit(1)
-
-
-def _summary(found: Config) -> dict[str, Any]:
-    """Return what a configuration runs, without secrets, for C{check --json}."""
-    file = found.file
-    return {
-        "gateway": _addresses(file.server.listen, file.server.host, file.server.port),
-        "workers": file.server.processes,
-        "metrics": _addresses(
-            file.metrics.listen, file.metrics.host or file.server.host, file.metrics.port
-        )
-        if file.metrics.enabled
-        else [],
-        "jwt": {"alg": file.jwt.alg, "iss": file.jwt.iss, "exp": file.jwt.exp},
-        "providers": [_plugin(each) for each in found.providers],
-        "augmenters": [_plugin(each) for each in found.augmenters],
-        "store": None if found.store is None else found.store.type,
-    }
-
-
-def _addresses(listen: Sequence[str], host: str, port: int | None) -> list[str]:
-    return [*map(with_mode, listen)] or [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
-
-
-def _plugin(config: PluginConfig) -> dict[str, str]:
-    return {"name": config.name, "type": config.type, "realm": config.realm}
-
-
-def _description(found: Config) -> list[str]:
-    """Return lines that describe what a configuration runs, without secrets."""
-    file = found.file
-    summary = _summary(found)
-    server, second = ", ".join(summary["gateway"]), ", ".join(summary["metrics"])
-    lines = [
-        f"gateway:   {server}",
-        f"workers:   {file.server.processes}",
-        f"metrics:   {second or 'off'}",
-        f"tokens:    {file.jwt.alg}, issuer {file.jwt.iss}, {file.jwt.exp} s",
-    ]
-    for kind, configs in (("provider", found.providers), ("augmenter", found.augmenters)):
-        lines += [f"{kind + ':':10} {c.name} ({c.type}) in realm {c.realm}" for c in configs]
-    if found.store is not None:
-        lines.append(f"store:     {found.store.type}")
-    return lines
-
-
-@main.command(cls=Command, examples=("authotron schema > authotron.schema.json",))
-def schema() -> None:
-    """Print the JSON Schema of a configuration file. Editors and other tools read the schema."""
-    say_lines(json.dumps(json_schema(), indent=2))
 
 
 @main.command(
@@ -278,8 +214,6 @@ def generate_key(algorithm: Any) -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print a completion script for SHELL. Add the script to the start-up file of SHELL."""
-    from click.shell_completion import get_completion_class  # noqa: PLC0415 - only needed here
-
     kind = get_completion_class(shell)
     assert kind is not None
     say_as_it_is(kind(main, {}, "authotron", "_AUTHOTRON_COMPLETE").source())

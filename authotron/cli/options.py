@@ -8,18 +8,25 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from twisted.internet.task import Clock
-from twisted.python import runtime
-from twisted.scripts import twistd
 
 from authotron.cli.output import say, say_json
-from authotron.config import file
-from authotron.config.check import Config
-from authotron.daemon.service import EX_CONFIG
-from authotron.model.errors import ConfigError
+from authotron.model.errors import EX_CONFIG, ConfigError
+
+if TYPE_CHECKING:  # heavy, and not needed to complete or to explain a command line
+    from twisted.internet.task import Clock
+
+    from authotron.config.check import Config
+
+
+def default_path() -> str:
+    """Return the path of the configuration file, for a command line without C{--config}."""
+    from authotron.config import file  # noqa: PLC0415 - see above
+
+    return file.path_of(os.environ)
+
 
 config_option: Callable[[Any], Any] = click.option(
     "--config",
@@ -27,7 +34,7 @@ config_option: Callable[[Any], Any] = click.option(
     "path",
     # Click does not check whether the file is readable, as the message of file.load says more.
     type=click.Path(path_type=Path, readable=False),
-    default=lambda: file.path_of(os.environ),
+    default=default_path,
     show_default=os.environ.get("AOT_CONFIG_PATH") or "AOT_CONFIG_PATH, or ./config.yaml",
     help="The configuration file.",
 )
@@ -101,6 +108,9 @@ def exit_on_config_error(*, as_json: bool = False) -> Iterator[None]:
 
 def clock() -> Clock:
     """Return a clock that shows the current time and stands still."""
+    from twisted.internet.task import Clock  # noqa: PLC0415 - see above
+    from twisted.python import runtime  # noqa: PLC0415 - see above
+
     standing = Clock()
     standing.advance(runtime.seconds())
     return standing
@@ -108,6 +118,8 @@ def clock() -> Clock:
 
 def load_config(path: Path, *, as_json: bool = False) -> Config:
     """Load the configuration in a file; if it has problems, print them and exit with 78."""
+    from authotron.config import file  # noqa: PLC0415 - see above
+
     with exit_on_config_error(as_json=as_json):
         return file.load(path, os.environ)
 
@@ -118,5 +130,7 @@ def serve(path: Path, *further: str) -> None:
 
     @param further: further options of C{twistd authotron}.
     """
+    from twisted.scripts import twistd  # noqa: PLC0415 - see above
+
     sys.argv = ["twistd", "--nodaemon", "--pidfile=", "authotron", "--config", str(path), *further]
     twistd.run()

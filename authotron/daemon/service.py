@@ -35,7 +35,7 @@ from authotron.limits.fair_queue import Reputations
 from authotron.limits.hash_queue import HashQueue, at_once
 from authotron.limits.rejected_passwords import RejectedPasswords
 from authotron.limits.unfinished_heads import UnfinishedHeads
-from authotron.model.errors import ConfigError, Problem, TimedOut, Unavailable
+from authotron.model.errors import EX_CONFIG, ConfigError, Problem, TimedOut, Unavailable
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore
 from authotron.telemetry import logs
@@ -45,12 +45,6 @@ from authotron.tokens.store_service import TokenStoreService
 from authotron.web import gateway_routes, operations_routes
 from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Reply
-
-EX_CONFIG = 78
-"""
-Exit status if the configuration cannot be used (sysexits.h); systemd then does not restart the
-service.
-"""
 
 
 class GatewayService(MultiService):

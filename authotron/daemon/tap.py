@@ -21,9 +21,9 @@ from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import file
 from authotron.config.check import Config
 from authotron.daemon import leftovers, systemd
-from authotron.daemon.service import EX_CONFIG, GatewayService
+from authotron.daemon.service import GatewayService
 from authotron.daemon.workers.supervisor import Supervisor
-from authotron.model.errors import ConfigError
+from authotron.model.errors import EX_CONFIG, ConfigError
 from authotron.telemetry.terminal import visible
 
 Gateway = GatewayService | Supervisor

@@ -14,6 +14,10 @@ The path to a value in a configuration: the names of keys, and positions in list
 """
 
 
+EX_CONFIG = 78
+"""Exit status of a configuration that cannot be used (sysexits.h). systemd does not restart it."""
+
+
 class BadCredentials(Exception):
     """The C{Authorization} header cannot be parsed, so the client gets a 401."""
 

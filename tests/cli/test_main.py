@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 import jwt
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from authotron.cli import quickstart
-from authotron.cli.main import main
+from authotron.cli.main import SUMMARIES, main
 from authotron.cli.options import Command, clock
 from authotron.config import file
 from authotron.daemon.tap import Options
@@ -98,6 +99,30 @@ class HelpTests(CommandCase):
                 self.assertTrue(examples)
                 for example in examples:
                     self.assertIn(path, example)
+
+    def test_summaries_are_those_of_the_commands(self) -> None:
+        """The summaries in the help are the first sentences of the commands' own help texts."""
+        context = click.Context(main)
+        commands = {name: main.get_command(context, name) for name in SUMMARIES}
+        found = {name: each.get_short_help_str(80) for name, each in commands.items() if each}
+        self.assertEqual(found, SUMMARIES)
+        hidden = {"token"}
+        self.assertEqual({*main.list_commands(context)} - hidden, {*SUMMARIES})
+
+    def test_completion(self) -> None:
+        """Commands, commands of commands and options are completed, each with its summary."""
+        for words, current, expected in (
+            ("authotron", "to", ["tokens"]),
+            ("authotron", "gen", ["generate-key", "generate-secret"]),
+            ("authotron", "--ver", ["--version"]),
+            ("authotron tokens", "re", ["restore", "revoke"]),
+            ("authotron check", "--st", ["--strict"]),
+        ):
+            with self.subTest(words):
+                completing = ShellComplete(main, {}, "authotron", "_AUTHOTRON_COMPLETE")
+                found = completing.get_completions(words.split()[1:], current)
+                self.assertEqual([each.value for each in found], expected)
+                self.assertTrue(all(each.help for each in found))
 
     def test_summaries_are_whole_in_80_columns(self) -> None:
         """No summary of a command is cut in a terminal of 80 columns."""

@@ -36,6 +36,19 @@ class ImportTests(CommandCase):
         )
         self.assertEqual(found.stdout.split(), [])
 
+    def test_completion_is_light(self) -> None:
+        """Help and completion import neither Twisted nor pydantic, so Tab answers at once."""
+        program = (
+            "import sys, click\n"
+            "from authotron.cli.main import main\n"
+            "main.shell_complete(click.Context(main), 't'), main.get_help(click.Context(main))\n"
+            "print(*{'twisted', 'pydantic', 'cryptography', 'yaml'} & {*sys.modules})"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", program], check=True, capture_output=True, text=True
+        )
+        self.assertEqual(found.stdout.split(), [])
+
 
 class DoctorTests(CommandCase):
     """C{authotron doctor}; it needs a reactor of its own."""

@@ -15,14 +15,13 @@ from authotron.concurrency.racing import start, wait_all, with_timeout
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.concurrency.waiters import Waiters
 from authotron.config.check import Config
-from authotron.daemon.service import EX_CONFIG
 from authotron.daemon.workers import spawning
 from authotron.daemon.workers.messages import Action, PeerError
 from authotron.daemon.workers.process import WorkerProcess
 from authotron.daemon.workers.respawn import Respawn
 from authotron.daemon.workers.spawning import SealedConfig
 from authotron.daemon.workers.worker_metrics import TIMEOUT, WorkerMetrics
-from authotron.model.errors import Unavailable
+from authotron.model.errors import EX_CONFIG, Unavailable
 
 _STEADY = 10
 """

@@ -22,7 +22,7 @@ from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon import reload, systemd
-from authotron.daemon.service import EX_CONFIG, GatewayService
+from authotron.daemon.service import GatewayService
 from authotron.daemon.workers.heartbeats import HEARTBEAT
 from authotron.daemon.workers.messages import MessageChannel, PeerError
 from authotron.daemon.workers.sockets import SharedEndpoint
@@ -33,7 +33,7 @@ from authotron.daemon.workers.spawning import (
     read_config,
 )
 from authotron.gateway.gateway import Peers
-from authotron.model.errors import ConfigError, Unavailable
+from authotron.model.errors import EX_CONFIG, ConfigError, Unavailable
 from authotron.telemetry import logs
 from authotron.web.operations_routes import ProcessStatus
 

@@ -1,0 +1,93 @@
+"""C{authotron check}: say what a configuration would run, or list all its problems."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from twisted.internet.defer import execute
+
+from authotron.cli.composed import compose_or_exit
+from authotron.cli.options import Command, clock, config_option, json_option, load_config
+from authotron.cli.output import say, say_json
+from authotron.config.check import Config
+from authotron.config.endpoint import with_mode
+from authotron.config.plugins import PluginConfig
+from authotron.net.world import World
+
+
+@click.command(
+    cls=Command,
+    examples=("authotron check config.yaml", "authotron check --strict --json config.yaml"),
+)
+@click.argument("file", required=False, type=click.Path(path_type=Path, readable=False))
+@config_option
+@click.option("--strict", is_flag=True, help="Exit with 1 if there are warnings.")
+@json_option
+def check(file: Path | None, path: Path, *, strict: bool, as_json: bool) -> None:
+    """
+    Check a configuration.
+
+    Print what the configuration would run, or all problems of the configuration.
+
+    Exit status 0 if the configuration is valid, 78 if not, 1 with --strict if there are warnings.
+    """
+    found = load_config(file or path, as_json=as_json)
+    compose_or_exit(found, World(clock(), execute), as_json=as_json)
+    if as_json:
+        say_json({"good": True, **_summary(found), "warnings": list(found.warnings)})
+    else:
+        for line in _description(found):
+            say(line)
+        for warning in found.warnings:
+            say(f"warning: {warning}", fg="yellow", err=True)
+        say("The configuration is good.", fg="green")
+    if strict and found.warnings:
+        sys.exit(1)
+
+
+def _summary(found: Config) -> dict[str, Any]:
+    """Return what a configuration runs, without secrets, for C{check --json}."""
+    file = found.file
+    return {
+        "gateway": _addresses(file.server.listen, file.server.host, file.server.port),
+        "workers": file.server.processes,
+        "metrics": _addresses(
+            file.metrics.listen, file.metrics.host or file.server.host, file.metrics.port
+        )
+        if file.metrics.enabled
+        else [],
+        "jwt": {"alg": file.jwt.alg, "iss": file.jwt.iss, "exp": file.jwt.exp},
+        "providers": [_plugin(each) for each in found.providers],
+        "augmenters": [_plugin(each) for each in found.augmenters],
+        "store": None if found.store is None else found.store.type,
+    }
+
+
+def _addresses(listen: Sequence[str], host: str, port: int | None) -> list[str]:
+    return [*map(with_mode, listen)] or [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+
+
+def _plugin(config: PluginConfig) -> dict[str, str]:
+    return {"name": config.name, "type": config.type, "realm": config.realm}
+
+
+def _description(found: Config) -> list[str]:
+    """Return lines that describe what a configuration runs, without secrets."""
+    file = found.file
+    summary = _summary(found)
+    server, second = ", ".join(summary["gateway"]), ", ".join(summary["metrics"])
+    lines = [
+        f"gateway:   {server}",
+        f"workers:   {file.server.processes}",
+        f"metrics:   {second or 'off'}",
+        f"tokens:    {file.jwt.alg}, issuer {file.jwt.iss}, {file.jwt.exp} s",
+    ]
+    for kind, configs in (("provider", found.providers), ("augmenter", found.augmenters)):
+        lines += [f"{kind + ':':10} {c.name} ({c.type}) in realm {c.realm}" for c in configs]
+    if found.store is not None:
+        lines.append(f"store:     {found.store.type}")
+    return lines
