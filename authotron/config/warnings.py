@@ -105,6 +105,8 @@ def of_secrets(secrets: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 def of_store(store: StoreConfig | None) -> Iterator[str]:
     """Yield the warnings about the token store."""
+    for warning in getattr(store, "warnings", tuple)():
+        yield f"store.{warning}"
     if store is not None and "compat" not in store.model_fields_set:
         yield (
             "store.compat: not set, so GET /token creates an API token, as in auth-o-tron; add "

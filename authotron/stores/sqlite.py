@@ -79,6 +79,16 @@ class Config(StoreConfig):
         default=2, description="seconds to wait while another process writes to the database"
     )
 
+    def warnings(self) -> tuple[str, ...]:
+        """Warn of a folder that is missing, which is not created."""
+        try:
+            self.path.parent.stat()
+        except FileNotFoundError:
+            return (f"path: the folder {self.path.parent} does not exist",)
+        except OSError:
+            pass  # The account of the service may see more than the account that runs the check.
+        return ()
+
 
 @implementer(IChecksPepper, IKeepsPepper, IBacksUp)
 @define(eq=False)

@@ -33,6 +33,13 @@ class WarningsTests(ConfigCase):
             with self.subTest(part):
                 self.assertIn(part, "\n".join(self.changed(**over).warnings))
 
+    def test_missing_folder_of_the_store(self) -> None:
+        """A token store in a folder that does not exist causes a warning."""
+        for folder, count in ((self.folder, 0), (self.folder / "none", 1)):
+            store = {"type": "sqlite", "path": str(folder.absolute() / "x.db"), "compat": False}
+            found = self.changed(store=store).warnings
+            self.assertEqual(len([each for each in found if "does not exist" in each]), count)
+
     def test_main_port_without_tls(self) -> None:
         """A main port that other machines reach without TLS causes a warning."""
         for server, warned in (
