@@ -14,6 +14,9 @@ from authotron.config.server import SYSTEMD, VERY_MANY, Operations, Server
 from authotron.model import hosts
 from authotron.model.naming import MAX_ROLE, flaw
 
+_ASSIGNMENT = re.compile(r"(?:export )?[A-Z][A-Z0-9]*_[A-Z0-9_]+=.")
+"""Matches the line of a file with environment variables."""
+
 
 def of_file(file: File) -> Iterator[str]:
     """Yield the warnings about everything but plugins and secrets."""
@@ -96,11 +99,18 @@ def of_secrets(secrets: Sequence[tuple[str, str]]) -> Iterator[str]:
         if placeholders.is_perhaps_unfilled(text):
             yield f"{at}: looks like a placeholder that a tool should have filled in"
         if text.endswith(("\n", "\r")):
-            yield f"{at}: ends with a line end, which is part of it; |- instead of | avoids that"
+            yield (
+                f"{at}: ends with a line end, which is part of it; write |- instead of | in YAML, "
+                "and one line end in a file"
+            )
         elif text != text.strip():
             yield f"{at}: has blanks at its beginning or end, which are part of it"
         if text.startswith("\ufeff"):
             yield f"{at}: begins with a byte order mark, which is part of it; save it without one"
+        if not text.strip().removeprefix("\ufeff").isprintable():
+            yield f"{at}: has a line end or an invisible character, which is part of it"
+        if _ASSIGNMENT.match(text):
+            yield f"{at}: looks like NAME=value; all of that is the secret"
 
 
 def of_store(store: StoreConfig | None) -> Iterator[str]:

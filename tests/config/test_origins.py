@@ -234,7 +234,10 @@ class SecretFileTests(OriginsCase):
     """Files of secrets."""
 
     def test_odd_files_are_warnings_W_FILE(self) -> None:
-        """Blanks, further line ends and a byte order mark of a secret's file are warnings."""
+        """
+        Blanks, further line ends, a byte order mark and other characters of a secret's file that
+        are hardly meant are warnings.
+        """
         text = TEXT.replace("secret: a secret that is long enough for HS256", "secret_file: key")
         for around, warned in (
             ("{}", ""),
@@ -244,6 +247,11 @@ class SecretFileTests(OriginsCase):
             (" {}", "blanks"),
             ("{}\t\n", "blanks"),
             ("\ufeff{}\n", "byte order mark"),
+            ("{}\nanother\n", "line end or an invisible"),
+            ("{}\u200b\n", "line end or an invisible"),
+            ("a\0{}\n", "line end or an invisible"),
+            ("JWT_SECRET={}\n", "NAME=value"),
+            ("a={}=", ""),
         ):
             secret = around.format("a CANARY that is long enough for HS256")
             (self.folder / "key").write_text(secret, encoding="utf-8", newline="")
