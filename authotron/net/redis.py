@@ -43,7 +43,19 @@ _CONNECT_TIMEOUT = 2.8
 """Seconds within which a connection to Redis must be established and logged in."""
 
 
-_MOVED = frozenset({"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "NOREPLICAS"})
+_MOVED = frozenset(
+    {
+        "CLUSTERDOWN",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "NOAUTH",
+        "NOMASTERLINK",
+        "NOREPLICAS",
+        "READONLY",
+        "TRYAGAIN",
+    }
+)
 """
 Error codes of a Redis server that has executed nothing, and may be the wrong server after a
 failover.

@@ -34,6 +34,7 @@ _REASONS = {
     "NOMASTERLINK": (Reason.NOT_PRIMARY, "the server is a replica that has lost its primary"),
     "CLUSTERDOWN": (Reason.BAD_ANSWER, "the server is a Redis Cluster, which is not supported"),
     "MOVED": (Reason.BAD_ANSWER, "the server is a Redis Cluster, which is not supported"),
+    "TRYAGAIN": (Reason.BAD_ANSWER, "the server is a Redis Cluster, which is not supported"),
     "CROSSSLOT": (Reason.BAD_ANSWER, "the server is a Redis Cluster, which is not supported"),
     "NOAUTH": (Reason.NOT_ALLOWED, "the server wants a login; set store.password"),
     "WRONGPASS": (Reason.WRONG_LOGIN, "the user may also be disabled"),

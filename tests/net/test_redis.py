@@ -233,7 +233,8 @@ class FailoverTests(RedisCase):
         If a server says that it cannot serve a command any more, the client connects anew and
         sends the command once more, within the same request.
         """
-        for code in (b"READONLY", b"LOADING", b"MASTERDOWN", b"CLUSTERDOWN", b"NOAUTH"):
+        codes = b"READONLY LOADING MASTERDOWN CLUSTERDOWN NOAUTH MISCONF TRYAGAIN NOMASTERLINK"
+        for code in codes.split():
             connection, transport = self.connected()
             waiting = self.ask()
             self.answer(connection, b"-" + code + b" whatever the reason is")
