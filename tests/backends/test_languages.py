@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -78,7 +79,7 @@ def rust() -> Sequence[str]:
 def tokens(key: SigningKey) -> Mapping[str, str]:
     """JWTs that no service may believe, by what is wrong with them."""
     other = SigningKey(key.kid, "ES256", SigningKey.generate().material)
-    usual = {"issuer": ISSUER, "audience": AUDIENCE}
+    usual: dict[str, Any] = {"issuer": ISSUER, "audience": AUDIENCE}
     good = mint(ALICE, key, issuer=ISSUER, audience=AUDIENCE)
     head, claims, signature = good.split(".")
     _, others, _ = mint(User("internal", "root"), key, issuer=ISSUER, audience=AUDIENCE).split(".")

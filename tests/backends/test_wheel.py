@@ -111,7 +111,7 @@ class TypesTests(SynchronousTestCase):
 
     def test_mypy(self) -> None:
         """Mypy finds nothing in strict mode."""
-        options = ["--strict", "--python-executable", self.python, "--cache-dir", os.devnull]
+        options = ["--strict", "--python-executable", str(self.python), "--cache-dir", os.devnull]
         run(sys.executable, "-m", "mypy", *options, "service.py", cwd=self.project)
 
     def test_pyright(self) -> None:
@@ -119,5 +119,5 @@ class TypesTests(SynchronousTestCase):
         self.project.joinpath("pyrightconfig.json").write_text(
             '{"typeCheckingMode": "strict", "include": ["service.py"]}'
         )
-        command = [sys.executable, "-m", "pyright", "--pythonpath", self.python]
+        command = [sys.executable, "-m", "pyright", "--pythonpath", str(self.python)]
         self.assertIn("0 errors", run(*command, cwd=self.project))

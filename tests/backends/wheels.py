@@ -109,5 +109,5 @@ def environment(version: str, *others: str) -> Path:
 
 
 def install(python: Path, what: Iterable[str]) -> None:
-    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    run(*pip, "--constraint", constraints(), *what)
+    pip = ["-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
+    run(python, *pip, "--constraint", constraints(), *what)
