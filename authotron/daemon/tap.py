@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import cast
+from types import FrameType
+from typing import Any, cast
 
 from twisted.application.service import IService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -89,6 +92,7 @@ def makeService(options: Options, reactor: IGatewayReactor | None = None) -> ISe
         raise _refused(error) from None
     _reload_on_hangup(service, reactor)
     _tell_systemd(service, reactor)
+    _stop_once(reactor)
     _exit_with_status(service, reactor, is_interactive=bool(options["interactive"]))
     exempt_from_collection(reactor)
     return service
@@ -137,6 +141,24 @@ def _tell_systemd(service: Gateway, reactor: IReactorCore) -> None:
 def _not_notified(failure: Failure) -> None:
     """Log that systemd gets no heartbeats any more; its watchdog will restart the service."""
     Logger().failure("sending a heartbeat to systemd failed, expecting a restart", failure)
+
+
+def _stop_once(reactor: IReactorCore) -> None:
+    """Ignore SIGINT and SIGTERM while the service stops; Twisted would log an error for each."""
+    is_stopping: list[bool] = []
+
+    def stop(act: Callable[[int, FrameType | None], object], number: int, frame: Any) -> None:
+        if not is_stopping:
+            is_stopping.append(True)
+            act(number, frame)
+
+    def install() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            act = signal.getsignal(number)
+            if callable(act):
+                signal.signal(number, partial(stop, act))
+
+    reactor.callWhenRunning(install)
 
 
 def _exit_with_status(service: Gateway, reactor: IReactorCore, *, is_interactive: bool) -> None:

@@ -90,7 +90,9 @@ def command() -> list[str]:
     """Return the command that starts a worker with the interpreter and modules of this process."""
     switches = {"-I": sys.flags.isolated, "-S": sys.flags.no_site, "-B": sys.dont_write_bytecode}
     path = f"import sys; sys.path[:] = {sys.path!r}"
-    code = f"{path}; from authotron.daemon.workers.worker import main; main()"
+    # Ctrl-C and SIGHUP at a terminal reach workers, too, also while they are still starting.
+    ignore = "import signal; [signal.signal(n, signal.SIG_IGN) for n in (1, 2)]"
+    code = f"{ignore}; {path}; from authotron.daemon.workers.worker import main; main()"
     return [sys.executable, *(switch for switch, on in switches.items() if on), "-c", code]
 
 

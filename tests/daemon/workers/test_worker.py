@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -181,3 +183,12 @@ class CommandTests(SynchronousTestCase):
         [python, *_, code] = spawning.command()
         self.assertTrue(Path(python).name.startswith("python"))
         self.assertIn("from authotron.daemon.workers.worker import main", code)
+
+    def test_ctrl_c_does_not_end_a_worker_that_starts_W_STOP(self) -> None:
+        """A worker ignores SIGHUP and SIGINT before it imports anything else."""
+        self.assertTrue(spawning.command()[-1].startswith("import signal; "))
+        ignored: list[tuple[int, object]] = []
+        first = spawning.command()[-1].split("; ")[1]
+        fake = SimpleNamespace(SIG_IGN="ignore", signal=lambda *given: ignored.append(given))
+        exec(first, {"signal": fake})
+        self.assertEqual(ignored, [(signal.SIGHUP, "ignore"), (signal.SIGINT, "ignore")])
