@@ -18,6 +18,14 @@ from authotron.model.errors import Location
 _USER = re.compile(r"//[^/@\s]*@")
 """Matches user and password in a URL."""
 
+_SECRET_NAME = re.compile(
+    "authorization|cookie|credential|password|secret|token|api.?key", re.IGNORECASE
+)
+"""
+Matches the names of values that are probably secrets, in mappings whose keys a plugin does not
+declare, such as HTTP headers.
+"""
+
 _QUERY = re.compile(r"^(https?://[^?]*)\?.+")
 """Matches a URL with a query, which may hold a secret."""
 
@@ -80,7 +88,8 @@ def _leaves(value: object, location: Location) -> Iterator[tuple[Location, objec
             yield from _leaves(HIDDEN if is_hidden else each, (*location, key))
     elif isinstance(value, Mapping) and value:
         for key, each in value.items():
-            yield from _leaves(each, (*location, str(key)))
+            is_hidden = isinstance(each, str) and _SECRET_NAME.search(str(key))
+            yield from _leaves(HIDDEN if is_hidden else each, (*location, str(key)))
     elif isinstance(value, list | tuple) and value:
         for place, each in enumerate(value):
             yield from _leaves(each, (*location, place))

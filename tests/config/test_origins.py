@@ -5,11 +5,13 @@ from __future__ import annotations
 import pickle
 
 import yaml
+from attrs import evolve
 
-from authotron.config import effective
+from authotron.config import effective, section
 from authotron.config.file import load
 from authotron.config.origins import Origins
-from authotron.config.section import HIDDEN
+from authotron.config.plugins import PluginConfig
+from authotron.config.section import HIDDEN, Secret, Section
 from authotron.model.errors import ConfigError
 from tests.config.cases import BASE, ConfigCase, laid_over
 
@@ -111,6 +113,34 @@ class ValueTests(OriginsCase):
         found = [*effective.values(self.load(base))]
         self.assertNotIn("CANARY", str(found))
         self.assertIn(HIDDEN, [each.value for each in found])
+
+    def test_secrets_of_plugins_of_others_are_hidden(self) -> None:
+        """Secrets in mappings, lists and sections of a plugin are hidden, wherever they stand."""
+
+        class Nested(Section):
+            secret: Secret
+
+        class Foreign(PluginConfig):
+            headers: dict[str, str]
+            secrets: dict[str, Secret]
+            nested: list[Nested]
+            uri: str
+
+        given = {
+            "type": "foreign",
+            "name": "a",
+            "realm": "r",
+            "headers": {"Authorization": "CANARY", "X-Api-Key": "CANARY", "Accept": "text/plain"},
+            "secrets": {"first": "CANARY"},
+            "nested": [{"secret": "CANARY"}],
+            "uri": "amqp://user:CANARY@queue.example/",
+        }
+        foreign = section.read(Foreign, given)
+        config = evolve(self.load(laid_over(BASE, {})), providers=[foreign])
+        values = {each.path: each.value for each in effective.values(config)}
+        self.assertNotIn("CANARY", str(values))
+        self.assertEqual(values["providers[0].headers.Accept"], "text/plain")
+        self.assertEqual(values["providers[0].uri"], "amqp://***@queue.example/")
 
     def test_urls_are_listed_without_passwords_and_queries(self) -> None:
         """Of URLs everything is listed but user, password and query, which may be secrets."""
