@@ -69,6 +69,8 @@ class Authenticator:
     @ivar _is_unknown: whether a credential that no provider accepts or rejects may still be an API
         token, because the gateway has not reached the token store since it started.
     @ivar identity_check: checks each identity that a provider or augmenter returns.
+    @ivar outages: why the last call of a provider or augmenter got no answer, by the C{id} of the
+        plugin; a call with an answer removes the entry.
     """
 
     providers: Sequence[IProvider]
@@ -80,6 +82,7 @@ class Authenticator:
     own: IJudge | None = None
     _is_unknown: Callable[[Credential], bool] = _is_known
     identity_check: IdentityCheck = field(factory=IdentityCheck)
+    outages: dict[int, str] = field(factory=dict, init=False, repr=False)
     _rounds: Mapping[str, Sequence[Sequence[IAugmenter]]] = field(init=False, repr=False)
     _sometimes_local: AbstractSet[type] = field(init=False, repr=False)
     _log = Logger()
@@ -237,6 +240,8 @@ class Authenticator:
             failure = _as_failure(outcome)
             self._log_failure(provider, failure, took)
             return failure
+        if self.outages:
+            self.outages.pop(id(provider), None)
         self._metrics.provider_answered(provider, "success", took)
         if logs.log.writes_debug:
             self._log_answer(provider, "success", "", took)
@@ -245,6 +250,10 @@ class Authenticator:
     def _log_failure(self, provider: IJudge, failure: Failure, took: float) -> None:
         result, label = _classify(failure)
         self._metrics.provider_answered(provider, label, took)
+        if result in _OUTAGES:
+            self.outages[id(provider)] = str(failure.value)
+        elif failure.check(Rejected):
+            self.outages.pop(id(provider), None)
         if result == "broken":
             self._log.failure(
                 "provider {provider} is broken",
@@ -320,7 +329,11 @@ class Authenticator:
             failure = _as_failure(outcome)
             if not was_cancelled(failure):
                 self._metrics.augmenter_answered(augmenter, "error", took)
+            if failure.check(Unavailable):
+                self.outages[id(augmenter)] = str(failure.value)
             return failure
+        if self.outages:
+            self.outages.pop(id(augmenter), None)
         self._metrics.augmenter_answered(augmenter, "success", took)
         if logs.log.writes_debug:
             self._log_addition(augmenter, outcome, took)

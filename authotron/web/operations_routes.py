@@ -106,23 +106,35 @@ class ProcessStatus:
         return {
             "ready": not self._serving.stopping,
             "version": __version__,
-            "parts": await self._reachability(plugins),
+            "parts": await self._reachability(plugins, gateway.authenticator.outages),
             "warnings": list(gateway.config.warnings),
             "last_reload": list(self._serving.problems) or "good",
         }
 
-    async def _reachability(self, plugins: list[Any]) -> list[dict[str, object]]:
+    async def _reachability(
+        self, plugins: list[Any], outages: Mapping[int, str]
+    ) -> list[dict[str, object]]:
         checks = [
-            start(with_timeout(self._clock, _TIMEOUT, _check_reachable(plugin)))
+            start(with_timeout(self._clock, _TIMEOUT, _check_reachable(plugin, outages)))
             for plugin in plugins
         ]
         outcomes = await wait_all(checks)
         return [*map(_plugin_status, plugins, outcomes)]
 
 
-async def _check_reachable(plugin: Any) -> None:
+async def _check_reachable(plugin: Any, outages: Mapping[int, str]) -> None:
+    """
+    Check that the remote service of a plugin can be reached. A remote service that answers only
+    about credentials is not asked: the last call of its plugin counts.
+
+    @param outages: why the last call of a plugin got no answer, by the C{id} of the plugin.
+
+    @raise Unavailable: the remote service cannot be reached.
+    """
     if IReachable.providedBy(plugin):
         await plugin.check_reachable()
+    elif (reason := outages.get(id(plugin))) is not None:
+        raise Unavailable(reason)
 
 
 def _plugin_status(plugin: Part, failure: Failure | None) -> dict[str, object]:

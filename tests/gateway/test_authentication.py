@@ -414,6 +414,44 @@ class OutageTests(AuthorityCase):
         self.assertTrue(oracle.cancelled)
 
 
+class OutagesTests(AuthorityCase):
+    """Why the last call of a provider or augmenter got no answer."""
+
+    def test_provider_W_DOCTOR(self) -> None:
+        """An outage is noted until the provider answers again, by whatever answer."""
+        yes = Authentication(Identity("here", "alice"))
+        for answers, noted in (
+            ([Unavailable("down")], ["down"]),
+            ([Unavailable("down"), Rejected("no")], []),
+            ([Unavailable("down"), yes], []),
+            ([Rejected("no"), Unavailable("down"), Unavailable("slow")], ["slow"]),
+        ):
+            provider = Odd("one")
+            authenticator = Authenticator([provider], [], self.clock, self.metrics, timeout=5.0)
+            for provider.gives in answers:
+                asking = Deferred.fromCoroutine(authenticator.identify((TOKEN,), None))
+                asking.addErrback(lambda failure: failure.trap(Unavailable, Rejected) and None)
+                self.clock.advance(0)
+            self.assertEqual([*authenticator.outages.values()], noted)
+
+    def test_augmenter_W_DOCTOR(self) -> None:
+        """An outage is noted until the augmenter answers again."""
+        for answers, noted in (([Unavailable("down")], ["down"]), ([Unavailable("x"), None], [])):
+            authenticator = Authenticator(
+                [Prompt("one", gives=Authentication(Identity("here", "alice")))],
+                [giver := Giver("two", None)],
+                self.clock,
+                self.metrics,
+                timeout=5.0,
+            )
+            for gives in answers:
+                giver.gives = gives or Addition()
+                asking = Deferred.fromCoroutine(authenticator.identify((TOKEN,), None))
+                self.clock.advance(0)
+                self.successResultOf(asking)
+            self.assertEqual([*authenticator.outages.values()], noted)
+
+
 class AugmentersTests(AuthorityCase):
     """Who adds what."""
 

@@ -50,6 +50,14 @@ class OperationsTests(SynchronousTestCase):
         self.assertEqual((answer.status, part["reachable"]), (200, False))
         self.assertEqual(part["reason"], "connection refused")
 
+    def test_last_call_W_DOCTOR(self) -> None:
+        """A remote that cannot be checked without a credential is as its last call was."""
+        authenticator = self.gateway.serving.gateway.authenticator
+        [plugin] = authenticator.providers
+        authenticator.outages[id(plugin)] = "certificate expired"
+        [part] = self.gateway.ask("GET /ready", self.gateway.operations).json()["parts"]
+        self.assertEqual((part["reachable"], part["reason"]), (False, "certificate expired"))
+
     def test_addresses(self) -> None:
         """C{/} lists the addresses of the port, as a page for browsers."""
         answer = self.gateway.ask("GET /", self.gateway.operations)
