@@ -34,6 +34,7 @@ class Breaker:
     _failures: int = field(default=0, init=False)
     _until: float = field(default=0.0, init=False)
     _trying: bool = field(default=False, init=False)
+    _reason: str = field(default="", init=False)
     _log = Logger()
 
     def enter(self, clock: IReactorTime) -> None:
@@ -52,7 +53,10 @@ class Breaker:
         @raise Unavailable: the circuit is open.
         """
         if self.is_open() and (self._trying or clock.seconds() < self._until):
-            raise Unavailable(f"{self._remote} is not asked: circuit open after repeated failures")
+            last = self._reason and f", the last: {self._reason}"
+            raise Unavailable(
+                f"{self._remote} is not asked: circuit open after repeated failures{last}"
+            )
 
     def succeeded(self) -> None:
         """
@@ -67,11 +71,14 @@ class Breaker:
             )
         self._failures, self._trying = 0, False
 
-    def failed(self, clock: IReactorTime) -> None:
+    def failed(self, clock: IReactorTime, reason: str = "") -> None:
         """
         Count a failed call: the remote service could not be reached, or did
         not answer in time.
+
+        @param reason: why the call failed, for error messages while the circuit is open.
         """
+        self._reason = reason
         self._failures += 1
         self._trying = False
         self._until = clock.seconds() + PAUSE

@@ -364,10 +364,10 @@ class WebClient:
             if left < seconds / 2:
                 breaker.abandoned()
             else:
-                breaker.failed(self._clock)
+                breaker.failed(self._clock, str(late))
             raise TimedOut(f"{place}: {late}") from None
-        except _Unreachable:
-            breaker.failed(self._clock)
+        except _Unreachable as error:
+            breaker.failed(self._clock, str(error))
             raise
         except Unavailable:
             breaker.succeeded()

@@ -377,7 +377,8 @@ class SlotsTests(SynchronousTestCase):
             self.clock.advance(4)
         self.assertEqual(self.web._breakers.open_count(), 1)
         [refused] = self.ask()
-        self.assertIn("circuit open", str(self.failureResultOf(refused, Unavailable).value))
+        error = str(self.failureResultOf(refused, Unavailable).value)
+        self.assertIn("circuit open after repeated failures, the last: no answer within", error)
 
 
 class PeerTests(SynchronousTestCase):
