@@ -65,7 +65,6 @@ setup(
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
-        "Programming Language :: Python :: 3.14",
         "Topic :: Internet :: WWW/HTTP",
         "Typing :: Typed",
     ],

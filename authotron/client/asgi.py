@@ -74,7 +74,7 @@ class AuthotronMiddleware:
 
 def authorization(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     """Return the values of all C{Authorization} headers of a scope."""
-    return [value.decode("latin-1") for name, value in headers if name == b"authorization"]
+    return [value.decode("latin-1") for name, value in headers if name.lower() == b"authorization"]
 
 
 async def refuse(error: AuthotronError, scope: Scope, receive: Receive, send: Send) -> None:

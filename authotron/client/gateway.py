@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import os
 import random
+import re
 import ssl
 import threading
 import time
@@ -40,6 +41,8 @@ _BACK_OFF = 0.1
 """Seconds before the second attempt; each further attempt waits twice as long, with jitter."""
 
 _MAX_THREADS = 16
+_PRINTABLE = re.compile(r"[\t -~]*")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -147,9 +150,7 @@ class Client:
 
     def authenticate_anew(self, authorization: str, *, realm: str | None = None) -> Authenticated:
         """Do as L{authenticate}, and ask the gateway even if the user is remembered."""
-        sent = {"Authorization": authorization}
-        if realm is not None:
-            sent["X-Auth-Realm"] = realm
+        sent = _question(authorization, realm, {})
         return self._answer(self._digest(sent), sent)
 
     async def _find(
@@ -161,9 +162,7 @@ class Client:
     ) -> Authenticated:
         if not authorization:
             raise NoToken("the request has no credentials")
-        sent = {"Authorization": authorization, **(headers or {})}
-        if realm is not None:
-            sent["X-Auth-Realm"] = realm
+        sent = _question(authorization, realm, headers or {})
         key = self._digest(sent)
         known = self._users.get(key, self._monotonic(), self._clock())
         if known is not None:
@@ -220,6 +219,24 @@ class Client:
             return Authenticated(self._verifier.verify(token), token)
         except Unauthenticated as error:
             raise Unavailable(f"the JWT of the gateway is not accepted: {error}") from None
+
+
+def _question(
+    authorization: str, realm: str | None, headers: Mapping[str, str]
+) -> Mapping[str, str]:
+    """
+    Return the headers that are sent to the gateway.
+
+    @raise InvalidToken: a client sent a value that cannot be a header.
+    """
+    if not _PRINTABLE.fullmatch(authorization):
+        raise InvalidToken("malformed", "the credentials have a character that is not printable")
+    sent = {"Authorization": authorization, **headers}
+    if realm is not None:
+        sent["X-Auth-Realm"] = realm.encode("utf-8", "surrogateescape").decode("latin-1")
+    if any(_CONTROL.search(value) for value in sent.values()):
+        raise InvalidToken("malformed", "a header for the gateway has a control character")
+    return sent
 
 
 class _Busy(Unavailable):

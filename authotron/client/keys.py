@@ -49,7 +49,7 @@ class Key:
 
 
 Keys = Mapping[tuple[str, str], Sequence[Key]]
-"""Keys by C{kid} and algorithm; all that fit an algorithm stand under an empty C{kid}, too."""
+"""Keys by C{kid} and algorithm; the only one that fits has an empty C{kid} as well."""
 
 
 def shared_secret(secret: str | bytes) -> Keys:
@@ -89,7 +89,8 @@ def _by_name(keys: Sequence[Key]) -> Keys:
     for key in keys:
         for kid in {key.kid, ""}:
             named.setdefault((kid, key.algorithm), []).append(key)
-    return named
+    # A JWT that names no key is verified if only one fits: to try many would take long.
+    return {name: same for name, same in named.items() if name[0] or len(same) == 1}
 
 
 def _keys(jwk: Mapping[str, Any]) -> list[Key]:

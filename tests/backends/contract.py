@@ -118,7 +118,7 @@ class FrameworkContract:
                 self._case().assertIn('error="invalid_token"', challenge, what)
 
     def test_spoofed_headers(self) -> None:
-        """Headers in which a client calls itself somebody say nothing."""
+        """Headers in which a client claims a name say nothing."""
         spoofed = [
             (name, "root")
             for name in (

@@ -106,7 +106,7 @@ class StarletteTests(FrameworkContract, SynchronousTestCase):
             self.assertEqual(reply.status, status, needed)
 
     def test_spoofed_headers(self) -> None:
-        """Headers in which a client calls itself somebody say nothing."""
+        """Headers in which a client claims a name say nothing."""
         self.refused(self.ask("/", [("X-Auth-Username", "root")]), "spoofed")
 
 

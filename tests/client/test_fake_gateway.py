@@ -66,7 +66,7 @@ class FakeGatewayTests(SynchronousTestCase):
         self.assertEqual(json.loads(refused.body), {"error": "Unauthorized access"})
 
     def test_revoke(self) -> None:
-        """What is revoked gets nobody in: a token, or all that a user has."""
+        """A revoked token, and whatever a revoked user has, is refused."""
         gateway = FakeGateway()
         gateway.add_token(ALICE, "first")
         gateway.add_token(ALICE, "second")

@@ -90,6 +90,28 @@ class ClientTests(ClientCase):
         self.assertEqual(found.user, ALICE)
         self.assertRaises(InvalidToken, self.client.authenticate, "Bearer opaque", realm="external")
 
+    def test_malformed(self) -> None:
+        """What cannot be a header is refused, and does not reach the gateway."""
+        for value in ("Bearer \r\nX-Auth-Realm: x", "Bearer é", "Bearer \x00", "Bearer \ud800"):
+            self.assertEqual(self.fails(InvalidToken, value).code, "malformed")
+        authenticate = self.client.authenticate
+        for realm in ("x\r\nAuthorization: y", "\x7f"):
+            error = self.assertRaises(InvalidToken, authenticate, "Bearer opaque", realm=realm)
+            self.assertEqual(error.code, "malformed")
+        self.assertEqual(self.asked, 0)
+
+    def test_realm_beyond_ascii(self) -> None:
+        """A realm is sent in UTF-8, as the gateway reads it."""
+        sent: list[Mapping[str, str]] = []
+
+        def ask(path: str, headers: Mapping[str, str], seconds: float) -> Answer:
+            sent.append(headers)
+            return self.gateway._ask(path, headers, seconds)
+
+        client = self.client_with(ask=ask)
+        self.assertRaises(InvalidToken, client.authenticate, "Bearer opaque", realm="Zürich")
+        self.assertEqual(sent[0]["X-Auth-Realm"].encode("latin-1"), "Zürich".encode())
+
     def test_other_statuses(self) -> None:
         """A 403 forbids, and what is neither a refusal nor an outage is not sent again."""
         self.gateway.fail_on("authenticate", 403)

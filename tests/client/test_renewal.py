@@ -116,6 +116,6 @@ class OriginTests(SynchronousTestCase):
             self.assertNotEqual(origin_of(url), same)
 
     def test_none(self) -> None:
-        """A token that is for nobody in particular would be sent to everybody."""
+        """A token without the URLs that it is for is a mistake, as any host would get it."""
         for urls in ((), ("",), ("api.test",), ("ftp://api.test/",)):
             self.assertRaises(ValueError, origins, urls)

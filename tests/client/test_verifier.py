@@ -56,7 +56,7 @@ class VerifierTests(SynchronousTestCase):
             self.assertEqual(user.claims["sub"], "internal-alice")
 
     def test_shared_secret(self) -> None:
-        """A verifier with a secret believes HS256, and asks nobody for keys."""
+        """A verifier with a secret believes HS256, and fetches no keys."""
         found = Verifier(ISSUER, secret=SECRET.material, clock=lambda: NOW).verify(token(SECRET))
         self.assertEqual(found, ALICE)
 
@@ -182,6 +182,8 @@ class VerifierTests(SynchronousTestCase):
         key = KEYS["ES256"]
         unnamed = mint(ALICE, SigningKey("", "ES256", key.material), now=NOW)
         self.assertEqual(verifier().verify(unnamed), ALICE)
+        many = {"source": lambda: source(key, SigningKey.generate("ES256", "other"))}
+        self.refuse("unknown-key", unnamed, **many)
 
     def test_gateway_away(self) -> None:
         """If the keys cannot be fetched the JWT is not called bad."""
