@@ -148,7 +148,7 @@ class Overlay:
         self, steps: tuple[str, ...], name: str, environ: Mapping[str, str]
     ) -> Iterator[str]:
         text, kind = environ[name], self._kind(steps, environ)
-        is_known = kind is not KeyKind.VALUE or len(steps) == 1 or self._is_known(steps, environ)
+        is_known = kind is not KeyKind.VALUE or len(steps) == 1 or self._is_key(steps, environ)
         shown = name if is_known else _SOME_VARIABLE
         if why := self._why_ignored(steps, text):
             yield f"{shown}: {why}"
@@ -171,9 +171,13 @@ class Overlay:
             return "ignored, as the configuration has version 1.0.0; set AOT_BIND_ADDRESS instead"
         return ""
 
-    def _is_known(self, steps: tuple[str, ...], environ: Mapping[str, str]) -> bool:
+    def _is_key(self, steps: tuple[str, ...], environ: Mapping[str, str]) -> bool:
+        """Return whether the name of a variable is a key, or a misspelt one, and no secret."""
         section = self._section(steps, environ)
-        return section is not None and steps[-1] in section.model_fields
+        if section is None:
+            return False
+        keys = section.model_fields
+        return steps[-1] in keys or is_slip(steps[-1], keys, secret_keys(section))
 
     def _kind(self, steps: tuple[str, ...], environ: Mapping[str, str]) -> KeyKind:
         if len(steps) == 1:

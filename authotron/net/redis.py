@@ -289,21 +289,29 @@ class Redis:
         [answer] = await self.ask_all([words])
         return answer
 
-    async def ask_all(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+    async def ask_all(
+        self, commands: Sequence[Sequence[Word]], *, repeatable: bool = True
+    ) -> list[Any]:
         """
         Send several commands to Redis at once and return their answers.
 
         If Redis answers that it cannot execute the commands, because it is a replica, is loading
-        its data or requires a login, the client connects anew and sends the commands once more.
+        its data or requires a login, the client connects anew and sends the commands once more. If
+        a connection that was open before is lost, because Redis or a network device closed the
+        unused connection, commands that may be executed twice are sent once more, too.
+
+        @param repeatable: whether the commands have the same effect if Redis executes them twice.
 
         @raise Unavailable: Redis cannot be reached, or answers a command with an error.
         """
         for is_last in (False, True):
+            kept = self._connection
             connection = await self._connected()
             try:
                 return await _answers(connection, commands)
             except Unavailable as error:
-                raise Unavailable(f"{self._name}: {error}") from None
+                if is_last or not repeatable or connection is not kept:
+                    raise Unavailable(f"{self._name}: {error}") from None
             except ErrorAnswer as error:
                 if error.code in _MOVED:
                     self._replace(connection)

@@ -317,9 +317,12 @@ class RedisStore:
         command: Sequence[Word] = ("EVAL", script, len(keys), *keys, *arguments)
         wanted = self._config.replicas
         if not wanted:
-            return await self._writer.ask(*command)
+            [answer] = await self._writer.ask_all([command], repeatable=False)
+            return answer
         milliseconds = int(self._config.timeout * _WAIT_SHARE * 1000)
-        answer, confirmed = await self._writer.ask_all([command, ("WAIT", wanted, milliseconds)])
+        answer, confirmed = await self._writer.ask_all(
+            [command, ("WAIT", wanted, milliseconds)], repeatable=False
+        )
         if confirmed < wanted:
             raise Unavailable(
                 f"only {confirmed} Redis replicas confirmed a change in time, but store.replicas "

@@ -210,6 +210,12 @@ class ProblemTests(OriginsCase):
             expected = f"{path}: {problem.format(name)} (variable {name})"
             self.assertEqual(self.located(TEXT, **{name: value}), [expected])
 
+    def test_misspelt_variable_W_ENV(self) -> None:
+        """A variable that is named after a misspelt key is named, with the key that is meant."""
+        [problem] = self.located(TEXT, AOT_SERVER__PROT="80")
+        expected = "unknown key; did you mean 'port'? (variable AOT_SERVER__PROT)"
+        self.assertEqual(problem, f"server.prot: {expected}")
+
     def test_name_of_a_variable_may_be_a_secret(self) -> None:
         """The name of a variable for an unknown key is not shown."""
         [problem] = self.located(TEXT, AOT_JWT__CANARY="x")

@@ -257,6 +257,27 @@ class FailoverTests(RedisCase):
         self.answer(self.endpoint.accept()[0], b"+OK", b"+PONG")
         self.assertEqual(self.successResultOf(later), b"PONG")
 
+    def test_kept_connection_is_lost_H_10(self) -> None:
+        """
+        If a kept connection is lost, a command that may be executed twice is sent once more, on a
+        new connection; another command is an outage.
+        """
+        for repeatable in (True, False):
+            connection, _ = self.connected()
+            waiting = Deferred.fromCoroutine(self.redis.ask_all([("PING",)], repeatable=repeatable))
+            connection.connectionLost(Failure(ConnectionDone()))
+            if repeatable:
+                second, _ = self.endpoint.accept()
+                self.answer(second, b"+OK", b"+AGAIN")
+                self.assertEqual(self.successResultOf(waiting), [b"AGAIN"])
+                second.connectionLost(Failure(ConnectionDone()))
+            else:
+                self.failureResultOf(waiting, Unavailable)
+        waiting = self.ask()
+        self.endpoint.accept()[0].connectionLost(Failure(ConnectionDone()))
+        self.failureResultOf(waiting, Unavailable)
+        self.assertEqual(self.endpoint.asked, [])
+
     def test_other_errors_stay_R_FAIL(self) -> None:
         """An error that another server would give as well is not answered by connecting anew."""
         connection, transport = self.connected()
