@@ -25,6 +25,6 @@ class CommandCase(SynchronousTestCase):
 
     def file(self, **over: Any) -> str:
         path = self.folder / "config.yaml"
-        path.write_text(yaml.safe_dump(laid_over(BASE, over)))
+        path.write_text(yaml.dump(laid_over(BASE, over), Dumper=yaml.CSafeDumper))
         path.chmod(0o600)
         return str(path)

@@ -51,7 +51,7 @@ class ConfigCase(SynchronousTestCase):
 
     def load(self, content: Any, **environ: str) -> Config:
         path = self.folder / "config.yaml"
-        text = content if isinstance(content, str) else yaml.safe_dump(content)
+        text = content if isinstance(content, str) else yaml.dump(content, Dumper=yaml.CSafeDumper)
         path.write_text(text, encoding="utf-8")
         path.chmod(0o600)
         return load(path, environ)
