@@ -29,6 +29,7 @@ from tests.deb.package import CHECKOUT, Package
 OF_THE_FILE: Sequence[Callable[[Package], str]] = (
     package.complete,
     package.manual,
+    package.links,
     package.alone,
     package.monitoring,
     package.lintian,

@@ -146,6 +146,20 @@ def _pages(context: click.Context) -> Iterator[str]:
             yield from _pages(click.Context(command, info_name=name, parent=context))
 
 
+def links(package: Package) -> str:
+    """Each link of a page leads to a file of the package."""
+    found = 0
+    folder = package.unpacked() / "usr/share/doc/authotron"
+    for page in sorted(folder.rglob("*.md")):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+            # The link `etc` to `examples` is absolute, so the system would leave the folder.
+            path = os.path.normpath(page.parent / target)
+            path = path.replace(f"{folder}/etc/", f"{folder}/examples/")
+            assert Path(path).exists(), f"{page.name}: {target} is not in the package"
+            found += 1
+    return f"{found} links, all to files of the package"
+
+
 def manual(package: Package) -> str:
     """The pages are formatted without a warning."""
     pages = sorted(package.unpacked().glob("usr/share/man/man1/*.gz"))
