@@ -23,6 +23,10 @@ from attrs import define, field
 from tests.functional import wire
 from tests.waiting import DEADLINE, until
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # In the background of a shell script Ctrl-C is ignored, and children would ignore it as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 TWISTD = Path(sys.executable).parent / "twistd"
 SECRET = "functional-tests-sign-with-this-secret"
 USERS = ({"username": "alice", "password": "wonder", "roles": ["reader"]},)
