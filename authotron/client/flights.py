@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
+from authotron.client.errors import Unavailable
+
 T = TypeVar("T")
 Work = Callable[[], T]
 Spawn = Callable[[Callable[[], None]], None]
@@ -49,7 +51,11 @@ class Flights(Generic[T]):
         """Do the work in another thread, unless it is under way."""
         future, is_new = self._join(key)
         if is_new:
-            self._spawn(lambda: self._run(key, work, future))
+            try:
+                self._spawn(lambda: self._run(key, work, future))
+            except RuntimeError as error:  # no thread can be started; later callers try again
+                self._remove(key, future)
+                future.set_exception(Unavailable(f"no thread could be started: {error}"))
         return future
 
     def is_running(self, key: Hashable) -> bool:

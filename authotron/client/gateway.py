@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -151,7 +152,7 @@ class Client:
     def authenticate_anew(self, authorization: str, *, realm: str | None = None) -> Authenticated:
         """Do as L{authenticate}, and ask the gateway even if the user is remembered."""
         sent = _question(authorization, realm, {})
-        return self._answer(self._digest(sent), sent)
+        return self._answer(self._digest(sent), sent, self._monotonic() + self._timeout)
 
     async def _find(
         self,
@@ -167,7 +168,9 @@ class Client:
         known = self._users.get(key, self._monotonic(), self._clock())
         if known is not None:
             return known
-        return await wait(self._flights, key, lambda: self._answer(key, sent), self._timeout + 1)
+        ends = self._monotonic() + self._timeout  # also for work that waits for a thread
+        work = partial(self._answer, key, sent, ends)
+        return await wait(self._flights, key, work, self._timeout + 1)
 
     def _digest(self, sent: Mapping[str, str]) -> bytes:
         """Return the key of a question: not the credentials themselves, which would be secrets."""
@@ -175,12 +178,14 @@ class Client:
         prefixed = b"".join(b"%d:%b" % (len(text), text) for text in texts)
         return hmac.digest(self._secret, prefixed, "sha256")
 
-    def _answer(self, key: bytes, sent: Mapping[str, str]) -> Authenticated:
+    def _answer(self, key: bytes, sent: Mapping[str, str], ends: float) -> Authenticated:
         """Ask the gateway until it decides, or no time is left for a further attempt."""
-        ends, attempt = self._monotonic() + self._timeout, 1
+        attempt = 1
         while True:
+            left = ends - self._monotonic()
+            if left <= 0:
+                raise Unavailable("no thread was free to ask the gateway in time")
             try:
-                left = ends - self._monotonic()
                 found = self._outcome(self._ask(self._path, sent, left))
             except Unavailable as outage:
                 pause = self._pause(attempt, outage)

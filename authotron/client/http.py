@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 from authotron.client.errors import Unavailable
 
 _MAX_BODY = 1024 * 1024
+_FAILURES = (OSError, http.client.HTTPException, UnicodeError)
+"""What a failed exchange raises; UnicodeError is for host names that IDNA cannot encode."""
+
 _MAX_IDLE = 8
 """Maximum connections that are kept open for further requests."""
 
@@ -59,11 +62,11 @@ class Http:
                 return self._ask(kept, path, headers, ends)
             except (ConnectionError, http.client.BadStatusLine):
                 pass  # the gateway closed the idle connection
-            except (OSError, http.client.HTTPException) as error:
+            except _FAILURES as error:
                 raise self._unavailable(error) from None
         try:
             return self._ask(self._connection(), path, headers, ends)
-        except (OSError, http.client.HTTPException) as error:
+        except _FAILURES as error:
             raise self._unavailable(error) from None
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 
@@ -18,6 +19,7 @@ _BACK_OFF = 1.0
 """Seconds between two attempts to fetch a key set that a request needs."""
 
 _KEYS = "keys"
+_log = logging.getLogger("authotron.client")
 
 
 class KeySet:
@@ -127,4 +129,11 @@ class KeySet:
         self._due, self._ends = now + self._lifetime, now + self._lifetime + _MAX_STALE
 
     def _refresh_in_background(self) -> None:
-        self._refresh(self._loaded + 1)
+        was_failing = bool(self._failure)
+        try:
+            self._refresh(self._loaded + 1)
+        except Unavailable as failure:
+            if not was_failing:  # once, until refreshing succeeds
+                left = round(self._ends - self._clock())
+                _log.warning("refreshing the keys failed, used for %d s more: %s", left, failure)
+            raise

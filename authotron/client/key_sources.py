@@ -50,13 +50,20 @@ def of_issuer(issuer: str, timeout: float, tls: ssl.SSLContext | None = None) ->
         url = document.get("jwks_uri")
         if not isinstance(url, str) or _scheme(url) not in {"https", _scheme(issuer)}:
             raise Unavailable(f"the discovery document of {issuer} names no safe jwks_uri")
-        return at_url(url, timeout, tls)()
+        try:
+            named = at_url(url, timeout, tls)
+        except ValueError as error:
+            raise Unavailable(f"the jwks_uri of {issuer} cannot be used: {error}") from None
+        return named()
 
     return fetch
 
 
 def _scheme(url: str) -> str:
-    return urlsplit(url).scheme
+    try:
+        return urlsplit(url).scheme
+    except ValueError:
+        return ""
 
 
 def _split(url: str) -> tuple[str, str]:

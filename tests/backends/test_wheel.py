@@ -57,7 +57,7 @@ class WheelTests(SynchronousTestCase):
             needed.add("typing_extensions")  # of cryptography and PyJWT, before Python 3.11
         self.assertEqual(names - {"pip", "setuptools"}, needed)
         self.assertTrue(run(python, "-c", SAMPLE).startswith(str(folder())))
-        install(python, ["twisted"])
+        install(python, ["hypothesis", "twisted"])
         place = folder() / f"tests-{version}"
         shutil.copytree(ROOT / "tests" / "client", place / "tests" / "client")
         place.joinpath("tests", "__init__.py").touch()

@@ -220,6 +220,21 @@ class OutageTests(ClientCase):
         self.fails(Unavailable)
         self.assertEqual((self.asked, self.pauses), (2, [0.2]))
 
+    def test_no_thread_in_time(self) -> None:
+        """Work that waited for a thread until its time was over does not ask the gateway."""
+        works: list[Callable[[], None]] = []
+        client = self.client_with(spawn=works.append)
+
+        async def ask() -> None:
+            task = asyncio.ensure_future(client.authenticate_async("Bearer opaque"))
+            await asyncio.sleep(0)
+            self.now += 5
+            works.pop()()
+            await task
+
+        self.assertRaises(Unavailable, asyncio.run, ask())
+        self.assertEqual(self.asked, 0)
+
 
 class CrowdTests(ClientCase):
     """Many callers at the same time."""

@@ -108,11 +108,12 @@ class KeySetTests(SynchronousTestCase):
         """Cached keys are used for a day while the gateway is away, and asked for every 10 s."""
         self.expect("old")
         self.gateway.is_away = True
-        for _ in range(300, 86_400, 300):
-            self.gateway.now += 300
-            self.expect("old")
-            self.expect("old")
-            self.gateway.run_threads()
+        with self.assertLogs("authotron.client", "WARNING"):
+            for _ in range(300, 86_400, 300):
+                self.gateway.now += 300
+                self.expect("old")
+                self.expect("old")
+                self.gateway.run_threads()
         self.assertEqual(self.gateway.fetches, 1 + 287)
         self.gateway.now += 600
         self.assertRaises(Unavailable, find, self.keys, "old")
@@ -137,6 +138,33 @@ class KeySetTests(SynchronousTestCase):
         self.gateway.now += 1
         self.gateway.is_away = False
         self.expect("old")
+
+    def test_outage_is_logged_once(self) -> None:
+        """While refreshing fails the log says so once, and for how long the keys are used."""
+        self.expect("old")
+        self.gateway.is_away = True
+        with self.assertLogs("authotron.client", "WARNING") as logged:
+            for _ in range(3):
+                self.gateway.now += 300
+                self.expect("old")
+                self.gateway.run_threads()
+        [line] = logged.output
+        self.assertIn("refreshing the keys failed, used for 86400 s more", line)
+
+    def test_no_threads(self) -> None:
+        """If no thread can be started the keys are used, and the next request tries again."""
+        self.expect("old")
+        attempts: list[int] = []
+
+        def spawn(_work: object) -> None:
+            attempts.append(1)
+            raise RuntimeError("can't start new thread")
+
+        self.keys._flights._spawn = spawn
+        for _ in range(2):
+            self.gateway.now += 300
+            self.expect("old")
+        self.assertEqual(len(attempts), 2)
 
     def test_same_name_new_key(self) -> None:
         """A key that was replaced under its name is fetched when a signature does not fit."""
