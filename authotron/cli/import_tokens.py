@@ -144,7 +144,9 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
                 await with_timeout(world.clock, _TIMEOUT, peer.wait_for_peer())
             database = pool[section.database]
             found = token_sources.auth_o_tron_tokens(
-                database[section.tokens_collection], database[section.users_collection], realm
+                database[section.tokens_collection or "tokens"],
+                database[section.users_collection or "users"],
+                realm,
             )
             await _Import(tokens, gateway.authenticator.identity_check, world, dry_run).copy(found)
         finally:

@@ -12,6 +12,7 @@ from attrs import define, field
 from pydantic import Field, SecretStr, field_validator
 from pymongo.errors import DuplicateKeyError
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from txmongo import filter as sorting
 from zope.interface import implementer
 
@@ -68,21 +69,30 @@ or C{checked}, so the two documents are not mistaken for revocations.
 """
 
 
+_TOKENS, _USERS = "tokens", "users"
+"""The collections of auth-o-tron, whose names earlier versions of authotron used as well."""
+
+_PREFIX = "authotron_"
+"""What distinguishes the names of the collections of authotron from those of auth-o-tron."""
+
+
 class Config(StoreConfig, DatabaseTlsConfig):
-    """`type: mongo`: API tokens in a MongoDB database that only authotron uses."""
+    """`type: mongo`: API tokens in a MongoDB database, which may be the database of auth-o-tron."""
 
     type: Literal["mongo"]
     uri: Secret = Field(
         description="address of MongoDB: mongodb://user:password@host:port/database"
     )
-    database: NonEmptyStr = Field(
-        description="name of the database; it must not contain the tokens of auth-o-tron"
+    database: NonEmptyStr = Field(description="name of the database")
+    tokens_collection: NonEmptyStr | None = Field(
+        default=None,
+        description="collection of the API tokens; by default authotron_tokens, or tokens if an "
+        "earlier version of authotron stored them there",
     )
-    tokens_collection: NonEmptyStr = Field(
-        default="tokens", description="collection of the API tokens"
-    )
-    users_collection: NonEmptyStr = Field(
-        default="users", description="collection of the owners of API tokens"
+    users_collection: NonEmptyStr | None = Field(
+        default=None,
+        description="collection of the owners of API tokens; by default authotron_users, or users "
+        "if an earlier version of authotron stored them there",
     )
     connections: int = Field(
         default=4, ge=1, le=100, description="number of connections to MongoDB that are kept open"
@@ -113,9 +123,14 @@ class MongoStore:
 
     The unique key of a document is its field C{token.token_string}, the keyed hash of the API
     token. The field C{form} of every document is the version of the document format. The store
-    refuses a database that contains documents with another C{form}, such as the tokens of
-    auth-o-tron.
+    refuses a collection that contains documents with another C{form}.
+
+    auth-o-tron stores its tokens and users in the collections C{tokens} and C{users} of the same
+    database, with indexes that documents of authotron would violate. So authotron has collections
+    of its own, and either gateway can be started again with the store of the other.
     """
+
+    _log = Logger()
 
     _config: Config
     _clock: IReactorTime
@@ -123,22 +138,49 @@ class MongoStore:
     pepper: bytes | None = field(default=None, init=False)
     _connections: MongoConnections | None = field(default=None, init=False)
     _open: bool = field(default=False, init=False)
+    _prefix: str = field(default="", init=False)
 
     async def open(self) -> None:
         if self._connections is None:
             self._connections = MongoConnections.of(self._config, self._clock)
         await self._connections.wait()
-        foreign = await self._allowed(lambda: self._tokens.find_one({"form": {"$ne": FORM}}))
-        if foreign is not None:
+        self._prefix = await self._choose_prefix()
+        if await self._has_foreign(self._tokens_name):
             problem = (
-                f"{self._config.database}.{self._config.tokens_collection} holds tokens that "
-                "authotron did not write; choose another database (`authotron tokens import` "
-                "copies tokens from such a database)"
+                f"{self._config.database}.{self._tokens_name} holds tokens that authotron did not "
+                "write; choose another store.tokens_collection and store.users_collection "
+                "(`authotron tokens import` copies tokens from such a database)"
             )
             raise ConfigError([Problem("store.database", problem)])
-        users = self._collection(self._config.users_collection)
-        await create_indexes(self._tokens, self._revoked, users)
+        await create_indexes(self._tokens, self._revoked, self._users)
         self._open = True
+
+    async def _choose_prefix(self) -> str:
+        """
+        Return the prefix of the names of collections: none if an earlier version of authotron used
+        the names of auth-o-tron in this database.
+        """
+        if self._config.tokens_collection is not None:
+            return ""
+        tokens, revoked = self._collection(_TOKENS), self._collection(f"{_TOKENS}_revoked")
+        for collection, which in ((tokens, {"form": FORM}), (revoked, {})):
+            found = await self._allowed(partial(collection.find_one, which))
+            if found is not None:
+                return ""
+        if await self._has_foreign(_TOKENS):
+            self._log.warn(
+                "{database}.{collection} holds API tokens of auth-o-tron, which are not accepted; "
+                "copy them with `authotron tokens import auth-o-tron`, or delete them",
+                database=self._config.database,
+                collection=_TOKENS,
+                event="store.foreign",
+            )
+        return _PREFIX
+
+    async def _has_foreign(self, name: str) -> bool:
+        collection = self._collection(name)
+        found = await self._allowed(lambda: collection.find_one({"form": {"$ne": FORM}}))
+        return found is not None
 
     async def close(self) -> None:
         self._open = False
@@ -317,12 +359,20 @@ class MongoStore:
         return int(outcome.deleted_count)
 
     @property
+    def _tokens_name(self) -> str:
+        return self._config.tokens_collection or f"{self._prefix}{_TOKENS}"
+
+    @property
     def _revoked(self) -> Any:
-        return self._collection(f"{self._config.tokens_collection}_revoked")
+        return self._collection(f"{self._tokens_name}_revoked")
 
     @property
     def _tokens(self) -> Any:
-        return self._collection(self._config.tokens_collection)
+        return self._collection(self._tokens_name)
+
+    @property
+    def _users(self) -> Any:
+        return self._collection(self._config.users_collection or f"{self._prefix}{_USERS}")
 
     def _collection(self, name: str) -> Any:
         return self._connected().pool[self._config.database][name]
@@ -364,7 +414,7 @@ class MongoStore:
         Return the id of an owner in the MongoDB collection of users, to which a
         new owner is added.
         """
-        users = self._collection(self._config.users_collection)
+        users = self._users
         owner = {"realm": realm, "username": username}
         # If another gateway adds the same owner meanwhile, the first attempt fails, and the second
         # finds the owner.

@@ -137,7 +137,8 @@ class MongoContractTests(StoreContract):
         for each in (kept, imported):
             await store.add(each)
             without = {"$unset": {"parent": 1, "origin": 1, "lineage": 1}}
-            await pool[section["database"]]["tokens"].update_one({"_id": each.id}, without)
+            tokens = pool[section["database"]]["authotron_tokens"]
+            await tokens.update_one({"_id": each.id}, without)
         await counted_as_earlier(self, store, kept)
 
 
@@ -374,18 +375,56 @@ class MongoFaultTests(MoreFaults, TestCase):
             self.assertNotIn("canary", str(error))
             self.assertEqual([e for e in events if e["log_level"] == LogLevel.critical], [])
 
+    async def opened(self, section: dict[str, Any]) -> ITokenStore:
+        store = store_of(section)
+        self.addCleanup(closed, store)
+        await store.open()
+        return store
+
     async def test_others_tokens(self) -> None:
-        """A database with the tokens of auth-o-tron is refused, and not changed."""
+        """A database with tokens of auth-o-tron is used with a warning; they are not changed."""
         section = shared("mongo").section
         pool = ConnectionPool(section["uri"])
         self.addCleanup(pool.disconnect)
         theirs = {"token": {"token_string": "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"}}
         await pool[section["database"]]["tokens"].insert_one(theirs)
+        with capturedLogs() as events:
+            store = await self.opened(section)
+        self.assertEqual([e["event"] for e in events if "event" in e], ["store.foreign"])
+        kept = make_token()
+        await store.add(kept)
+        self.assertEqual(await store.list_tokens(TokenQuery()), [kept])
+        self.assertEqual(await pool[section["database"]]["tokens"].count_documents({}), 1)
+
+    async def test_others_tokens_in_named_collection(self) -> None:
+        """A named collection that holds other tokens is refused, and not changed."""
+        section = {**shared("mongo").section, "tokens_collection": "mine"}
+        pool = ConnectionPool(section["uri"])
+        self.addCleanup(pool.disconnect)
+        theirs = {"token": {"token_string": "0b0e8ab1-5b1c-4f0e-9d5e-0e6f0c3f7a11"}}
+        await pool[section["database"]]["mine"].insert_one(theirs)
         store = store_of(section)
         self.addCleanup(closed, store)
         self.assertIsInstance(await outcome(store.open()), ConfigError)
         self.assertIsInstance(await outcome(store.add(make_token())), Unavailable)
-        self.assertEqual(await pool[section["database"]]["tokens"].count_documents({}), 1)
+        self.assertEqual(await pool[section["database"]]["mine"].count_documents({}), 1)
+
+    async def test_collections_of_an_earlier_version(self) -> None:
+        """API tokens that an earlier version stored in the collection C{tokens} are found there."""
+        section = shared("mongo").section
+        earlier = {**section, "tokens_collection": "tokens", "users_collection": "users"}
+        kept = make_token()
+        await (await self.opened(earlier)).add(kept)
+        self.assertEqual(await (await self.opened(section)).get(kept.id), kept)
+
+    async def test_collections_of_an_earlier_version_without_tokens(self) -> None:
+        """The records of revoked API tokens of an earlier version are found, too."""
+        section = shared("mongo").section
+        earlier = {**section, "tokens_collection": "tokens", "users_collection": "users"}
+        revoked, store = make_token(), await self.opened(earlier)
+        await store.add(revoked)
+        await store.remove(revoked.id, NOW)
+        self.assertIsNotNone(await (await self.opened(section)).find_revoked(revoked.id))
 
 
 del StoreContract
