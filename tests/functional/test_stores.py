@@ -375,12 +375,6 @@ class MongoFaultTests(MoreFaults, TestCase):
             self.assertNotIn("canary", str(error))
             self.assertEqual([e for e in events if e["log_level"] == LogLevel.critical], [])
 
-    async def opened(self, section: dict[str, Any]) -> ITokenStore:
-        store = store_of(section)
-        self.addCleanup(closed, store)
-        await store.open()
-        return store
-
     async def test_others_tokens(self) -> None:
         """A database with tokens of auth-o-tron is used with a warning; they are not changed."""
         section = shared("mongo").section
