@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
-from authotron.cli.options import Command, config_option
-from authotron.cli.output import say
+from authotron.cli.options import Command, config_option, json_option
+from authotron.cli.output import say, say_json
 from authotron.cli.token_store import run
 from authotron.config import files
 from authotron.gateway.gateway import Gateway
 from authotron.model.errors import Unavailable
 from authotron.net.world import World
 from authotron.plugin.interfaces import IBacksUp, IKeepsPepper
+from authotron.telemetry import audit
 from authotron.tokens.service import TokenService
 from authotron.web.replies import Reply
 
@@ -26,8 +27,9 @@ _file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
     examples=("authotron tokens backup /var/backups/tokens.db",),
 )
 @config_option
+@json_option
 @_file
-def backup(path: Path, file: Path) -> None:
+def backup(path: Path, file: Path, *, as_json: bool) -> None:
     """
     Copy all API tokens to a new FILE, while the gateway runs or not.
 
@@ -37,13 +39,16 @@ def backup(path: Path, file: Path) -> None:
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         await _backed_up(kept).back_up(file)
+        audit.backed_up(str(file), audit.at_terminal())
+        pepper_file = _pepper_file(kept)
+        if as_json:
+            say_json({"file": str(file), "pepper_file": pepper_file})
+            return
         say(f"wrote {file}")
-        if IKeepsPepper.providedBy(kept.store.backend) and kept.store.pepper is not None:
-            say(f"keep the pepper apart from the backup: {kept.store.backend.pepper_file}")
-        else:
-            say("keep the pepper apart from the backup: store.pepper of the configuration")
+        pepper = pepper_file or "store.pepper of the configuration"
+        say(f"keep the pepper apart from the backup: {pepper}")
 
-    run(path, work)
+    run(path, work, as_json=as_json)
 
 
 @click.command(
@@ -60,7 +65,10 @@ def backup(path: Path, file: Path) -> None:
     help="The file that holds a copy of the pepper of the store that was backed up.",
 )
 @click.option("--replace", is_flag=True, help="Discard the API tokens that the store has now.")
-def restore(path: Path, file: Path, pepper_file: Path | None, *, replace: bool) -> None:
+@json_option
+def restore(
+    path: Path, file: Path, pepper_file: Path | None, *, replace: bool, as_json: bool
+) -> None:
     """
     Replace all API tokens by those of FILE, which `tokens backup` wrote.
 
@@ -71,9 +79,13 @@ def restore(path: Path, file: Path, pepper_file: Path | None, *, replace: bool) 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         await _backed_up(kept).restore(file, pepper, kept.store.verify_backup, replace=replace)
         await kept.store.open()
-        say(f"restored the API tokens of {file}")
+        audit.restored(str(file), audit.at_terminal())
+        if as_json:
+            say_json({"restored": str(file)})
+        else:
+            say(f"restored the API tokens of {file}")
 
-    run(path, work, opens=False)
+    run(path, work, opens=False, as_json=as_json)
 
 
 @click.command(
@@ -83,7 +95,8 @@ def restore(path: Path, file: Path, pepper_file: Path | None, *, replace: bool) 
     examples=("authotron tokens new-pepper",),
 )
 @config_option
-def new_pepper(path: Path) -> None:
+@json_option
+def new_pepper(path: Path, *, as_json: bool) -> None:
     """
     Give up all API tokens that were hashed with a lost pepper.
 
@@ -94,9 +107,21 @@ def new_pepper(path: Path) -> None:
 
     async def work(_: Gateway[Reply], kept: TokenService, _world: World) -> None:
         await kept.store.accept_pepper()
-        say("the token store accepts its pepper; API tokens of another pepper are rejected")
+        audit.pepper_accepted(audit.at_terminal())
+        if as_json:
+            say_json({"accepted": True})
+        else:
+            say("the token store accepts its pepper; API tokens of another pepper are rejected")
 
-    run(path, work, opens=False)
+    run(path, work, opens=False, as_json=as_json)
+
+
+def _pepper_file(kept: TokenService) -> str | None:
+    """Return the path of the pepper that the token store generated, if there is one."""
+    backend = kept.store.backend
+    if not IKeepsPepper.providedBy(backend) or kept.store.pepper is None:
+        return None
+    return str(backend.pepper_file)
 
 
 def _backed_up(kept: TokenService) -> IBacksUp:

@@ -128,6 +128,36 @@ def revoked(token: Token, root: str, by: Actor) -> None:
     )
 
 
+def backed_up(file: str, by: Actor) -> None:
+    """Log that all API tokens were copied to a file."""
+    _log.info("all API tokens copied to {file} by {by}", event="tokens.backed_up", **_of(file, by))
+
+
+def restored(file: str, by: Actor) -> None:
+    """Log that all API tokens were replaced by those of a backup."""
+    _log.info(
+        "all API tokens replaced by those of {file} by {by}",
+        event="tokens.restored",
+        **_of(file, by),
+    )
+
+
+def pepper_accepted(by: Actor) -> None:
+    """Log that the API tokens that were hashed with another pepper were given up."""
+    _log.info(
+        "API tokens of another pepper given up by {by}",
+        event="tokens.pepper_accepted",
+        by=str(by),
+        by_username=by.username,
+        credential=by.credential,
+    )
+
+
+def _of(file: str, by: Actor) -> dict[str, str]:
+    username, credential = by.username, by.credential
+    return {"file": file, "by": str(by), "by_username": username, "credential": credential}
+
+
 def unconfirmed(token: Token, what: str, by: Actor) -> None:
     """
     Log that the token store did not confirm a change of an API token.

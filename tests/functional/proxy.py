@@ -74,18 +74,19 @@ class Backend:
     """
     The echo backend.
 
-    @ivar published: the gateway's key set; without one it believes in L{SECRET}.
+    @ivar published: the gateway's key set; without one it believes in C{secret}.
     """
 
     folder: Path = field(converter=absolute)
     published: bytes | None = None
+    secret: str = SECRET
     port: int = field(factory=free_port)
     process: subprocess.Popen[bytes] = field(init=False)
 
     def start(self) -> Backend:
         self.folder.mkdir(parents=True, exist_ok=True)
         keys = self.folder / "keys"
-        keys.write_bytes(self.published or SECRET.encode())
+        keys.write_bytes(self.published or self.secret.encode())
         option = "--jwks-file" if self.published else "--secret-file"
         command = ["-m", "authotron.testing.echo", "--port", str(self.port), option]
         with (self.folder / "echo.log").open("wb") as log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -97,6 +98,29 @@ class MoveTests(SynchronousTestCase):
         moved = self.started(new)
         self.assertEqual([self.status(moved, each) for each in tokens], [200] * len(tokens))
         self.assertEqual(self.status(moved, self.made(moved)), 200)
+
+    def test_json_and_audit_Q_BACKUP(self) -> None:
+        """With C{--json} each command prints one object; each writes one audit event."""
+        old, new = self.machine(), self.machine()
+        luggage = Path(self.mktemp()).absolute()
+        luggage.mkdir()
+        token = self.made(self.started(old))
+        pepper = old.data / "tokens.db.pepper"
+        end = "-c /etc/authotron/authotron.yaml --json"
+        for machine, words, printed, event in (
+            (old, "backup a.db", {"file": "a.db", "pepper_file": str(pepper)}, "copied to a.db"),
+            (new, f"restore a.db --pepper {pepper}", {"restored": "a.db"}, "those of a.db"),
+            (new, "new-pepper", {"accepted": True}, "of another pepper given up"),
+        ):
+            done = machine.run(f"authotron tokens {words} {end}", luggage)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(json.loads(done.stdout), printed)
+            [line] = [each for each in done.stderr.splitlines() if event in each]
+            self.assertIn("with terminal", line)
+        self.assertEqual(self.status(self.started(new), token), 200)
+        refused = new.run(f"authotron tokens restore a.db {end}", luggage)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("error", json.loads(refused.stdout))
 
     def test_lost_pepper_Q_PEPPER(self) -> None:
         """Without its pepper a gateway does not start, and says why; it starts once given up."""
