@@ -274,7 +274,7 @@ class MongoStore:
         return await self._call(lambda: self._tokens.find_one(which)) is not None
 
     async def get(self, id_: str) -> Token | None:
-        document = await self._call(lambda: self._ready().find_one({"_id": id_}))
+        document = await self._read(lambda: self._ready().find_one({"_id": id_}))
         return None if document is None else from_row(row_of(document))
 
     async def list_tokens(self, wanted: TokenQuery) -> Sequence[Token]:
@@ -283,7 +283,7 @@ class MongoStore:
         where |= {name: value for name, value in owner.items() if value is not None}
         if wanted.below is not None:
             where["$or"] = tree_terms(wanted.below)
-        documents = await self._call(
+        documents = await self._read(
             lambda: self._ready().find(
                 where, limit=wanted.most, sort=sorting.sort(sorting.ASCENDING("_id"))
             )
@@ -347,7 +347,7 @@ class MongoStore:
     async def find_revoked(self, id_: str) -> Revoked | None:
         self._ready()
         which = {"_id": id_, "mark": {"$exists": True}}
-        found = await self._call(lambda: self._revoked.find_one(which))
+        found = await self._read(lambda: self._revoked.find_one(which))
         if found is None:
             return None
         return Revoked(id_, found["realm"], found["username"], found["mark"], found["until"])
@@ -385,6 +385,10 @@ class MongoStore:
     async def _call(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Run an operation, once more on the new primary if the old one stepped down."""
         return await self._connected().call(operation)
+
+    async def _read(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Run an operation that changes nothing, once more if the connection is lost."""
+        return await self._connected().read(operation)
 
     async def _allowed(self, operation: Callable[[], Awaitable[T]]) -> T:
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -20,7 +21,7 @@ from authotron.model.errors import TimedOut, Unavailable
 from authotron.net.reasons import Reason
 from authotron.net.tls_gates import GatedConnections
 from authotron.stores import mongo_client, mongo_errors
-from authotron.stores.mongo_errors import NotPrimary
+from authotron.stores.mongo_errors import Disconnected, NotPrimary
 
 T = TypeVar("T")
 
@@ -210,6 +211,20 @@ class MongoConnections:
         @raise Unavailable: the database cannot be reached, or refuses the operation.
         """
         return await self._in_time(lambda: self._call(operation))
+
+    async def read(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """
+        Run an operation that changes nothing, as L{call} does, and run it again if the connection
+        is lost: a network device may have dropped an unused connection.
+
+        @raise Unavailable: the database cannot be reached, or refuses the operation.
+        """
+        return await self._in_time(lambda: self._read(operation))
+
+    async def _read(self, operation: Callable[[], Awaitable[T]]) -> T:
+        with suppress(Disconnected):
+            return await self._call(operation)
+        return await self._call(operation)
 
     async def _call(self, operation: Callable[[], Awaitable[T]]) -> T:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pymongo.errors import (
+    AutoReconnect,
     ConfigurationError,
     NotPrimaryError,
     OperationFailure,
@@ -42,6 +43,10 @@ class NotPrimary(Unavailable):
     """Raised if a MongoDB server executed nothing, because it is not the primary any more."""
 
 
+class Disconnected(Unavailable):
+    """Raised if the connection was lost; whether the operation was executed is unknown."""
+
+
 class NotAllowed(Unavailable):
     """Raised if the database user may not run an operation, or is not logged in."""
 
@@ -61,7 +66,8 @@ def of_connection(error: BaseException) -> Unavailable:
     """Convert an exception with which a connection ended or an operation was given up."""
     if isinstance(error, NotPrimaryError):
         return NotPrimary(f"MongoDB: {Reason.NOT_PRIMARY}: the server accepts no changes")
-    return Unavailable(f"MongoDB cannot be reached: {describe(error)}")
+    kind = Disconnected if isinstance(error, AutoReconnect) else Unavailable
+    return kind(f"MongoDB cannot be reached: {describe(error)}")
 
 
 def describe(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from pymongo.errors import (
@@ -11,7 +12,7 @@ from pymongo.errors import (
     OperationFailure,
     WriteConcernError,
 )
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.error import DNSLookupError
 from twisted.internet.testing import MemoryReactorClock
@@ -140,6 +141,30 @@ class WordsTests(SynchronousTestCase):
             self.assertTrue(said.startswith("MongoDB cannot be reached: "), said)
             self.assertIn(words, said)
             self.assertNotIn("canary", said)
+
+
+class LostConnectionTests(SynchronousTestCase):
+    """An operation whose connection is lost."""
+
+    def test_kept_connection_is_lost_H_10(self) -> None:
+        """An operation that changes nothing is run once more; another one is an outage."""
+        clock = MemoryReactorClock()
+        self.patch(connection, "reactor", clock)
+        keys = {"type": "mongo", "database": "d", "uri": "mongodb://a"}
+        connections = MongoConnections.of(read(mongo.Config, keys), clock)
+        self.addCleanup(connections.pool.disconnect)
+        for run, losses, good in (
+            (connections.read, 1, True),
+            (connections.read, 2, False),
+            (connections.call, 1, False),
+        ):
+            answers = [fail(AutoReconnect("canary")) for _ in range(losses)] + [succeed("found")]
+            asking = Deferred.fromCoroutine(run(partial(answers.pop, 0)))
+            if good:
+                self.assertEqual(self.successResultOf(asking), "found")
+            else:
+                error = self.failureResultOf(asking, Unavailable).value
+                self.assertEqual(str(error), "MongoDB cannot be reached: connection lost")
 
 
 class Attempts:
