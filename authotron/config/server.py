@@ -73,6 +73,9 @@ def _endpoint(text: str) -> str:
         ) from None
     except (LookupError, OSError):
         pass  # The string is valid, but names a file or a socket that does not exist now.
+    except Exception:  # noqa: BLE001 - OpenSSL raises errors of its own for other contents
+        why = "names a file that does not contain a certificate and its key (PEM)"
+        raise ValueError(why) from None
     kind, _, rest = text.partition(":")
     port = re.search(r"(?:^|:port=)([0-9]+)(?=:|$)", rest)
     if kind in _WITH_PORT and port is not None and int(port[1]) > _HIGHEST_PORT:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -18,12 +19,13 @@ from authotron import __version__
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import server
 from authotron.config.check import Config
-from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
+from authotron.config.endpoint import narrow_sockets, server_endpoint, socket_path, with_mode
 from authotron.config.server import Operations, Server
 from authotron.daemon import leftovers, systemd
 from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.limits import descriptors
 from authotron.limits.unfinished_heads import UnfinishedHeads
+from authotron.model.errors import ConfigError, Problem
 from authotron.net.reasons import Reason, describe, reason_of
 from authotron.telemetry.metrics import Metrics
 from authotron.web import operations_routes
@@ -32,6 +34,9 @@ from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.site import FindClient, Site
 
 _log = Logger()
+
+_LONGEST_PATH = 107
+"""Maximum number of bytes of the path of a UNIX socket (unix(7))."""
 
 OpenSocket = systemd.Endpoint | SharedEndpoint
 """An endpoint whose socket is open already."""
@@ -93,9 +98,14 @@ def why_not_listening(error: Exception, description: str, port: str) -> str:
     """
     reason = reason_of(error)
     where = description
-    if isinstance(error, CannotListenError) and isinstance(error.port, int):
-        host = error.interface or "all addresses"
-        where = f"port {error.port} of {host}"
+    path = socket_path(description)
+    if path is not None:
+        return f"cannot listen at the UNIX socket {path}: {_why_no_socket(error, path)}"
+    if isinstance(error, CannotListenError):
+        if isinstance(error.port, int):
+            where = f"port {error.port} of {error.interface or 'all addresses'}"
+        if isinstance(error.socketError, Exception):
+            error = error.socketError
     if reason is Reason.ADDRESS_TAKEN:
         advice = f"stop the process that uses the port, or set {_KEYS[port]} to another port"
     elif reason is Reason.NOT_ALLOWED:
@@ -105,6 +115,25 @@ def why_not_listening(error: Exception, description: str, port: str) -> str:
     else:
         advice = f"check the keys {port}.host, {port}.port and {port}.listen"
     return f"cannot listen at {where}: {reason or describe(error)}; {advice}"
+
+
+def _why_no_socket(error: Exception, path: Path) -> str:
+    """Describe why the system refuses to listen at a UNIX socket, and what the operator can do."""
+    reason = reason_of(error)
+    lock = path.with_name(f"{path.name}.lock")
+    if reason is Reason.NOT_FOUND:
+        return f"the folder {path.parent} does not exist; create it"
+    if reason is Reason.NOT_ALLOWED:
+        return f"{reason}; the gateway must be able to write to the folder {path.parent}"
+    if lock.exists() and not lock.is_symlink():
+        return f"{lock} is not the lock of a gateway; remove it"
+    if path.exists():
+        is_used = "another process listens there; stop that process, or choose another path"
+        is_other = "the path exists and is not a socket; remove it, or choose another path"
+        return is_used if path.is_socket() else is_other
+    if reason is None and len(os.fsencode(path)) > _LONGEST_PATH:
+        return f"the path is longer than {_LONGEST_PATH} bytes; choose a shorter one"
+    return f"{reason or describe(error)}; check the key server.listen"
 
 
 class Listener(Service):
@@ -130,7 +159,7 @@ class Listener(Service):
     ) -> None:
         self.port = port
         if isinstance(endpoint, str):
-            self._endpoint = server_endpoint(reactor, endpoint)
+            self._endpoint = _opened(reactor, endpoint, port)
             self.description = with_mode(endpoint)
         else:
             self._endpoint, self.description = endpoint, endpoint.description
@@ -263,6 +292,19 @@ def main_connection_limit(config: Config, metrics_port: Operations | None) -> in
     if metrics_port is not None:
         others += metrics_connection_limit(metrics_port.max_connections)
     return connection_limit(config.file.server.max_connections, others)
+
+
+def _opened(reactor: IGatewayReactor, text: str, port: str) -> IStreamServerEndpoint:
+    """
+    Return the server endpoint that a string describes.
+
+    @raise ConfigError: a file that the string names cannot be read.
+    """
+    try:
+        return server_endpoint(reactor, text)
+    except OSError as error:
+        why = f"cannot read {error.filename}: {describe(error)}"
+        raise ConfigError([Problem(f"{port}.listen", why)]) from None
 
 
 def endpoints(server: Server, reactor: IGatewayReactor) -> Sequence[str | systemd.Endpoint]:

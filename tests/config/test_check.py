@@ -183,6 +183,10 @@ class ProblemsTests(ConfigCase):
                 "server.listen[0]: is no",
             ),
             ({"metrics": {"listen": ["tcp:x"]}}, "metrics.listen[0]: is not an endpoint"),
+            (
+                {"metrics": {"listen": [f"ssl:1:privateKey={__file__}"]}},
+                "a certificate and its key",
+            ),
             ({"server": {"port": True}}, "server.port"),
             ({"jwt": {"alg": "none"}}, "jwt.alg: must be one of 'HS256', "),
             ({"auth": {"cache": {"ttl": float("inf")}}}, "auth.cache.ttl"),

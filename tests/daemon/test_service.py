@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import resource
+import stat
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv6Address, UNIXAddress
@@ -21,6 +24,7 @@ from authotron.daemon.listening import endpoints, url_of, why_not_listening
 from authotron.daemon.service import GatewayService
 from authotron.gateway.gateway import Gateway, Peers
 from authotron.model.authentication import Authentication
+from authotron.model.errors import ConfigError
 from authotron.model.identity import Identity
 from authotron.plugin.interfaces import IConnected
 from authotron.providers import plain
@@ -176,8 +180,39 @@ class StartTests(ServiceCase):
             said = why_not_listening(failure, "tcp:80:interface=192.0.2.1", "server")
             self.assertIn(words, said)
             self.assertNotIn("text of the system", said)
-        said = why_not_listening(PermissionError(errno.EACCES, "x"), "unix:/run/x", "server")
-        self.assertIn("cannot listen at unix:/run/x: not allowed", said)
+        without_zone = CannotListenError("fe80::1", 80, OSError(errno.EINVAL, "Invalid argument"))
+        said = why_not_listening(without_zone, "tcp6:80:interface=fe80\\:\\:1", "server")
+        self.assertIn("port 80 of fe80::1: invalid argument; check the keys server.host", said)
+
+    def test_reasons_for_no_unix_socket_U_LOCK(self) -> None:
+        """Each reason for which there is no UNIX socket is said in words, with the way out."""
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        for name in ("file", "locked.lock"):
+            (folder / name).touch()
+        os.mknod(folder / "used", stat.S_IFSOCK | 0o600)
+        taken = OSError(errno.EADDRINUSE, "text of the system")
+        for name, error, words in (
+            ("used", taken, "another process listens there; stop that process"),
+            ("file", taken, "the path exists and is not a socket; remove it"),
+            ("locked", OSError(errno.EINVAL, "x"), "locked.lock is not the lock of a gateway"),
+            ("none/x", OSError(errno.ENOENT, "x"), "the folder /none does not exist; create it"),
+            ("x", PermissionError(errno.EACCES, "x"), "not allowed; the gateway must be able"),
+            ("x" * 108, OSError("AF_UNIX path too long"), "longer than 107 bytes"),
+        ):
+            with self.subTest(name):
+                path = f"/{name}" if name == "none/x" else folder / name
+                failure = CannotListenError("any", str(path).encode(), error)
+                said = why_not_listening(failure, f"unix:{path}:mode=660", "server")
+                self.assertIn(f"cannot listen at the UNIX socket {path}: ", said)
+                self.assertIn(words, said)
+                self.assertNotIn("text of the system", said)
+
+    def test_files_of_endpoints_W_PORT(self) -> None:
+        """A missing file of a TLS endpoint is a problem of the configuration."""
+        listen = ["ssl:8443:privateKey=/nowhere.pem"]
+        error = self.assertRaises(ConfigError, self.make, server={"listen": listen, "port": ...})
+        self.assertEqual(str(error), "server.listen: cannot read /nowhere.pem: not found")
 
     def test_addresses_are_urls_W_STOP(self) -> None:
         """The log names each port as a URL that can be clicked."""
