@@ -26,7 +26,7 @@ from authotron.client.verifier import Verifier
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _USER = "user"
 
-if TYPE_CHECKING:  # for type checkers alone: earlier versions have another type
+if TYPE_CHECKING:  # for type checkers only: earlier versions of aiohttp define another type
     from aiohttp.typedefs import Middleware
 
 
@@ -79,7 +79,7 @@ def user_of(request: web.Request) -> User:
     """
     Return the user who sent a request.
 
-    @raise NoToken: there is none.
+    @raise NoToken: the request has no token.
     """
     user = request.get(_USER)
     if not isinstance(user, User):

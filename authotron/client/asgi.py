@@ -1,7 +1,7 @@
 """
 Middleware for any ASGI application: requests without a good JWT are answered here.
 
-C{scope["user"]} is the L{User} behind the middleware, for HTTP and for WebSocket.
+Behind the middleware, C{scope["user"]} of HTTP and WebSocket requests is the L{User}.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Middleware, a decorator and an authentication backend for Django.
 C{AUTHOTRON} has the arguments of L{Verifier}, and of the middleware C{optional} and C{exclude}. Or
 C{AUTHOTRON = {"verifier": verifier}} names a verifier of your own.
 
-C{request.authotron_user} is the L{User}. C{request.user} is the same one; or, with
+C{request.authotron_user} is the L{User}. C{request.user} is the L{User}; or, with
 L{AuthotronBackend} among C{AUTHENTICATION_BACKENDS}, the user of Django's database whose name is
 the subject of the JWT.
 """
@@ -82,7 +82,7 @@ class AuthotronMiddleware:
         return cast("HttpResponseBase", await self._get_response(request))
 
     def process_exception(self, _request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Answer what a view raises about its user."""
+        """Answer a request whose view raised an error of this library."""
         return response(error) if isinstance(error, AuthotronError) else None
 
 
@@ -148,7 +148,7 @@ def user_of(request: HttpRequest) -> User:
     """
     Return the user who sent a request.
 
-    @raise NoToken: there is none.
+    @raise NoToken: the request has no token.
     """
     user = getattr(request, "authotron_user", None)
     if not isinstance(user, User):
@@ -158,7 +158,7 @@ def user_of(request: HttpRequest) -> User:
 
 def set_user(request: HttpRequest, user: User) -> None:
     """
-    Let a request have a user.
+    Set the user of a request.
 
     @raise AuthotronError: the user is not one of Django's database, and must be.
     """

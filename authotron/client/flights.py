@@ -91,7 +91,7 @@ class Flights(Generic[T]):
                 del self._running[key]
 
 
-_ALL: WeakSet[Flights[Any]] = WeakSet()  # whatever their work returns
+_ALL: WeakSet[Flights[Any]] = WeakSet()  # flights with work of any type
 
 
 def _restart_all() -> None:

@@ -67,9 +67,10 @@ class Client:
     """
     Asks the gateway, and remembers its answers.
 
-    Equal questions that are asked at the same time are sent once. A user is remembered for C{ttl}
-    seconds, and never longer than their JWT is valid; a refusal or an outage is not remembered. An
-    outage is asked about again, with growing pauses, as long as the time of the caller allows.
+    Equal requests that are made at the same time are sent once. A user is remembered for C{ttl}
+    seconds, and never longer than their JWT is valid; a refusal or an outage is not remembered. A
+    request that meets an outage is repeated, with growing pauses, as long as the caller's time
+    allows.
 
     Keep one client for the life of the service. Threads and event loops may share it.
 
@@ -77,8 +78,8 @@ class Client:
     @param verifier: verifies the JWT that the gateway answers with.
     @param ttl: seconds for which a user is remembered; 0 asks the gateway every time.
     @param max_users: the most users that are remembered.
-    @param timeout: seconds for one question, with all its attempts.
-    @param attempts: how often a question is sent at most.
+    @param timeout: seconds for one request to the gateway, with all its attempts.
+    @param attempts: how many times a request to the gateway is sent at most.
     """
 
     def __init__(
@@ -173,7 +174,7 @@ class Client:
         return await wait(self._flights, key, work, self._timeout + 1)
 
     def _digest(self, sent: Mapping[str, str]) -> bytes:
-        """Return the key of a question: not the credentials themselves, which would be secrets."""
+        """Return the key of a request in the cache: a hash, because the credentials are secret."""
         texts = [text.encode("utf-8", "surrogatepass") for each in sent.items() for text in each]
         prefixed = b"".join(b"%d:%b" % (len(text), text) for text in texts)
         return hmac.digest(self._secret, prefixed, "sha256")
@@ -253,7 +254,7 @@ class _Final(Unavailable):
 
 
 class _Users:
-    """A bounded cache of users, each until the end of their time, or of their JWT."""
+    """A bounded cache of users, each kept until its time to live or the JWT of the user ends."""
 
     def __init__(self, ttl: float, size: int) -> None:
         self._ttl, self._size = ttl, size

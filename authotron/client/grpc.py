@@ -40,7 +40,7 @@ def current_user() -> User:
     """
     Return the user who called the method that is running.
 
-    @raise NoToken: there is none.
+    @raise NoToken: the request has no token.
     """
     user = _user.get()
     if user is None:
@@ -85,7 +85,7 @@ class AuthotronInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[MethodHandler | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> MethodHandler | None:
-        """Let the method of a call ask for its user first."""
+        """Verify the user of a call before its method runs."""
         handler = await continuation(handler_call_details)
         return _wrapped(handler, self._protected)
 
@@ -134,7 +134,7 @@ class AuthotronThreadInterceptor(grpc.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], MethodHandler | None],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> MethodHandler | None:
-        """Let the method of a call ask for its user first."""
+        """Verify the user of a call before its method runs."""
         handler = continuation(handler_call_details)
         return _wrapped(handler, self._protected)
 
@@ -190,7 +190,7 @@ class AuthotronCredentials(grpc.AuthMetadataPlugin):
 def _wrapped(
     handler: MethodHandler | None, protect: Callable[..., Callable[..., Any]]
 ) -> MethodHandler | None:
-    """Return a method handler whose behaviour is protected, whatever its kind."""
+    """Return a handler of the same kind that verifies the user before the method runs."""
     if handler is None:  # an unknown method
         return None
     kind = next(each for each in _KINDS if getattr(handler, each) is not None)

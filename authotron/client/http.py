@@ -34,7 +34,7 @@ class Http:
     """
     Sends GET requests to one origin, and keeps its connections open.
 
-    Redirects are not followed: what is asked here is at the address that the service configured.
+    Redirects are not followed: the configured address must be that of the gateway itself.
     """
 
     def __init__(self, origin: str, tls: ssl.SSLContext | None = None) -> None:
@@ -139,5 +139,5 @@ def _body(
             _limit(connection, ends)
     if response.length:
         raise http.client.IncompleteRead(read, response.length)
-    response.close()  # read1() does not, and a connection is used again only then
+    response.close()  # read1() leaves the response open, and an open response blocks its connection
     return read

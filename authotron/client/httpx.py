@@ -16,7 +16,8 @@ class AuthotronAuth(httpx.Auth):
     """
     Sends a bearer token to the services that it is for, and renews it once if it is refused.
 
-    @param only: the URLs of these services; requests to other hosts have no token.
+    @param only: URLs of the services that get the token; requests to other hosts are sent without
+        the token.
     """
 
     def __init__(self, source: TokenSource, *only: str) -> None:

@@ -1,4 +1,7 @@
-"""A cached key set: fetched once for all callers, refreshed in the background, searched anew."""
+"""
+A cached key set: fetched once for all callers, refreshed in the background, and fetched again for
+unknown keys.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,8 @@ class KeySet:
         self._due = self._ends = self._retry = clock()
         self._searched = clock() - cool_down
         self._failure = ""
-        # Fetches are numbered from 1: the last started, the last successful, the one searches need.
+        # Fetches are numbered from 1; remembered are the last started, the last successful, and the
+        # one that searches need.
         self._started = self._loaded = self._needed = 0
 
     def cached(self, kid: str, algorithm: str) -> Sequence[Key]:
@@ -66,11 +70,11 @@ class KeySet:
         self, kid: str, algorithm: str, wait: Wait, tried: Sequence[Key] = ()
     ) -> Sequence[Key]:
         """
-        Return the keys for a JWT that L{cached} does not return.
+        Return the keys for a JWT whose key L{cached} does not find.
 
         @param tried: keys that did not sign the JWT.
 
-        @raise InvalidToken: there is no such key, or none but C{tried}.
+        @raise InvalidToken: no key fits the JWT, or only keys that C{tried} contains.
         @raise Unavailable: the keys cannot be fetched.
         """
         if self._clock() >= self._ends:
@@ -93,7 +97,10 @@ class KeySet:
         raise InvalidToken("unknown-key")
 
     def _plan_search(self) -> None:
-        """Let the search need a fetch that starts from now on, unless the last was just now."""
+        """
+        Let the search for an unknown key wait for a new fetch, unless such a search has just been
+        made.
+        """
         now = self._clock()
         if now >= self._searched + self._cool_down:
             self._searched, self._needed = now, self._started + 1
@@ -104,9 +111,9 @@ class KeySet:
 
     async def _fetch(self, number: int, wait: Wait) -> None:
         """
-        Return once the fetch of a number, or a later one, has succeeded.
+        Return once the fetch with this number, or a later one, has succeeded.
 
-        The caller may have to wait for two: the one that is under way may have begun too early.
+        A caller may have to wait for two fetches, if the one that is under way began too early.
         """
         while self._loaded < number:
             if self._failure and self._clock() < self._retry:

@@ -49,7 +49,7 @@ def of_issuer(issuer: str, timeout: float, tls: ssl.SSLContext | None = None) ->
             raise Unavailable(f"the discovery document of {issuer} names another issuer")
         url = document.get("jwks_uri")
         if not isinstance(url, str) or _scheme(url) not in {"https", _scheme(issuer)}:
-            raise Unavailable(f"the discovery document of {issuer} names no safe jwks_uri")
+            raise Unavailable(f"the discovery document of {issuer} names no jwks_uri with https")
         try:
             named = at_url(url, timeout, tls)
         except ValueError as error:

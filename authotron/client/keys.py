@@ -26,7 +26,7 @@ _RSA_BITS = range(2048, 8193)
 
 _MAX_KEYS = 200
 _SHORTEST_SECRET = 16
-"""Bytes of the shortest shared secret that the gateway accepts by itself."""
+"""Minimum length of a shared secret in bytes, which is that of the gateway's default settings."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,14 @@ class Key:
 
 
 Keys = Mapping[tuple[str, str], Sequence[Key]]
-"""Keys by C{kid} and algorithm; the only one that fits has an empty C{kid} as well."""
+"""
+Keys by C{kid} and algorithm; the only key of an algorithm is found under an empty C{kid} as well.
+"""
 
 
 def shared_secret(secret: str | bytes) -> Keys:
     """
-    Return the keys that a shared secret stands for.
+    Return the verification keys for a shared secret, one for each HMAC algorithm.
 
     @raise ValueError: the secret is too short.
     """

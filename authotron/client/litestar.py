@@ -77,7 +77,7 @@ def authentication(
     Return the arguments of C{Litestar}: middleware, error responses, and the security scheme.
 
     @param exclude: patterns of paths that need no user, as Litestar has them.
-    @param title: of the OpenAPI document, as C{version}.
+    @param title: the title of the OpenAPI document, beside its C{version}.
     """
     scheme = SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")
     return {

@@ -20,7 +20,7 @@ def origins(urls: Collection[str]) -> frozenset[Origin]:
     """
     Return the origins of some URLs.
 
-    @raise ValueError: there is none, or one is not an http or https URL.
+    @raise ValueError: no URL is given, or one is not an http or https URL.
     """
     found = frozenset(origin_of(url) for url in urls)
     if not found or not all(scheme in _PORTS and host for scheme, host, _ in found):

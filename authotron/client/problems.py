@@ -37,8 +37,8 @@ def is_excluded(path: str, exclude: Collection[str]) -> bool:
     """
     Whether a path is one of those that need no user, or below one that ends in a slash.
 
-    A path with C{..}, C{//} or an escaped character is never excluded: what it leads to is decided
-    later, and perhaps otherwise.
+    A path with C{..}, C{//} or an escaped character is never excluded, because the application may
+    resolve it to another path.
     """
     if ".." in path or "//" in path or "%" in path or "\\" in path:
         return False

@@ -19,7 +19,8 @@ import pytest
 
 from authotron.client.user import User
 
-if TYPE_CHECKING:  # Loaded by the first test that needs it: pytest loads this module every time.
+# The import is left to the first test that needs it, as pytest loads this module in every run.
+if TYPE_CHECKING:
     from authotron.client.testing import FakeGateway
 
 

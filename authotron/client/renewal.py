@@ -35,8 +35,8 @@ class TokenSource:
     """
     Gives the token that calls to other services are made with.
 
-    A token is renewed once half of its life is over. If renewing fails, it is used until it
-    expires. Threads and event loops may share a source.
+    A token is renewed once half of its life is over. If renewing a token fails, the token is used
+    until it expires. Threads and event loops may share a source.
 
     @param fetch: returns a new token; called in a thread, never twice at the same time.
     """
@@ -58,7 +58,7 @@ class TokenSource:
         """
         Return the token, and wait in this thread if there is none that is valid.
 
-        @raise AuthotronError: there is none, and none can be fetched.
+        @raise AuthotronError: there is no token, and no token can be fetched.
         """
         return self._current() or waiting.run(self._wait(waiting.blocking))
 
@@ -84,7 +84,8 @@ class TokenSource:
         if token is None or now >= token.expires:
             return None
         if now >= self._due:
-            self._due = now + max(1.0, (token.expires - now) / 2)  # if this renewal fails
+            # for the case that this renewal fails
+            self._due = now + max(1.0, (token.expires - now) / 2)
             self._flights.start("token", self._renew)
         return token.value
 

@@ -17,14 +17,15 @@ class AuthotronAuth(AuthBase):
     """
     Sends a bearer token to the services that it is for, and renews it once if it is refused.
 
-    @param only: the URLs of these services; requests to other hosts have no token.
+    @param only: URLs of the services that get the token; requests to other hosts are sent without
+        the token.
     """
 
     def __init__(self, source: TokenSource, *only: str) -> None:
         self._source, self._origins = source, origins(only)
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        """Let a request have the token."""
+        """Add the token to a request."""
         if origin_of(request.url or "") in self._origins:
             token = self._source.get()
             request.headers["Authorization"] = f"Bearer {token}"
@@ -39,7 +40,7 @@ class AuthotronAuth(AuthBase):
         if response.status_code != _UNAUTHORIZED or origin_of(sent.url or "") not in self._origins:
             return response
         self._source.refused(token)
-        content = response.content  # read it, so that the connection can be used again
+        content = response.content  # the body must be read before the connection can be used again
         del content
         again = sent.copy()
         again.hooks = {"response": []}

@@ -4,10 +4,10 @@ Authentication and permissions for Django REST framework.
 ::
 
     class Read(APIView):
-        authentication_classes = [AuthotronAuthentication]
-        permission_classes = [has_role("reader")]
+    authentication_classes = [AuthotronAuthentication]
+    permission_classes = [has_role("reader")]
 
-C{request.auth} is the L{User}. C{request.user} is the same one, or the user of Django's database as
+C{request.auth} is the L{User}. C{request.user} is the L{User}, or the user of Django's database as
 in L{authotron.client.django}.
 """
 
@@ -32,7 +32,7 @@ class Refused(APIException):
         super().__init__(error.public)
         self.status_code = error.status
         challenge = error.headers.get("WWW-Authenticate")
-        self.auth_header = challenge or ""  # what the framework answers a 401 with
+        self.auth_header = challenge or ""  # the challenge that the framework sends with a 401
         if "Retry-After" in error.headers:
             self.wait = int(error.headers["Retry-After"])
 
@@ -63,7 +63,7 @@ def has_role(*roles: str) -> type[BasePermission]:
     """Return a permission: the user needs one of the roles."""
 
     class HasRole(BasePermission):
-        """The user has one of some roles."""
+        """The user has one of the required roles."""
 
         def has_permission(self, request: Request, view: Any) -> bool:
             return isinstance(request.auth, User) and request.auth.has_role(*roles)
@@ -75,7 +75,7 @@ def has_scope(*scopes: str) -> type[BasePermission]:
     """Return a permission: the user needs all of the scopes."""
 
     class HasScope(BasePermission):
-        """The user has some scopes."""
+        """The user has all of the required scopes."""
 
         def has_permission(self, request: Request, view: Any) -> bool:
             user = request.auth

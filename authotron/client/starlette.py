@@ -1,5 +1,5 @@
 """
-Authentication for Starlette, in its own terms.
+Authentication for Starlette, by the interfaces of Starlette itself.
 
 C{request.user} is the L{User}. The scopes of C{request.auth} are C{authenticated}, the roles of the
 user as they are, and the scopes of the user with C{scope:} before them::
@@ -7,7 +7,7 @@ user as they are, and the scopes of the user with C{scope:} before them::
     app = Starlette(routes=routes, middleware=[authentication(verifier)])
 
     @requires("reader")
-    async def read(request):
+        async def read(request):
         return PlainTextResponse(request.user.username)
 """
 
@@ -65,7 +65,8 @@ class AuthotronBackend(AuthenticationBackend):
             raise Refused(error) from None
         except AuthotronError as error:
             raise Refused(error) from None
-        return AuthCredentials(granted(user)), cast("BaseUser", user)  # it has all attributes
+        # a L{User} has all attributes of a BaseUser
+        return AuthCredentials(granted(user)), cast("BaseUser", user)
 
 
 def granted(user: User) -> list[str]:

@@ -20,10 +20,11 @@ class AuthotronAgent:
     """
     Sends a bearer token to the services that it is for, and renews it once if it is refused.
 
-    Use it as C{treq.client.HTTPClient(AuthotronAgent(Agent(reactor), source, url))}. Redirects are
-    followed by treq, whose requests come through this agent one by one.
+    Use it as C{treq.client.HTTPClient(AuthotronAgent(Agent(reactor), source, url))}. treq follows
+    redirects itself, and sends each request of a redirect through this agent.
 
-    @param only: the URLs of these services; requests to other hosts have no token.
+    @param only: URLs of the services that get the token; requests to other hosts are sent without
+        the token.
     """
 
     def __init__(self, agent: IAgent, source: TokenSource, *only: str) -> None:
@@ -51,7 +52,7 @@ class AuthotronAgent:
         if response.code != _UNAUTHORIZED:
             return response
         self._source.refused(token)
-        if body is not None:  # it was sent, and cannot be sent again
+        if body is not None:  # the body was sent, and cannot be sent again
             return response
         await readBody(response)
         token = await self._source.get_deferred()

@@ -55,7 +55,7 @@ class Protected:
         self._roles, self._scopes = roles, tuple(scopes)
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
-        """Never asked, as the resource is a leaf: it finds the child once the user is known."""
+        """Never called: the resource is a leaf, which finds its child once the user is known."""
         return self
 
     def putChild(self, path: bytes, child: IResource) -> None:
@@ -100,7 +100,7 @@ def user_of(request: IRequest) -> User:
     """
     Return the user who sent a request.
 
-    @raise NoToken: there is none.
+    @raise NoToken: the request has no token.
     """
     user = request.getComponent(IUser)  # type: ignore[attr-defined] # Componentized
     if not isinstance(user, User):
@@ -109,7 +109,7 @@ def user_of(request: IRequest) -> User:
 
 
 def refuse(failure: Failure, request: IRequest) -> None:
-    """Answer a request by an error of this library; other failures go on."""
+    """Answer a request that failed with an error of this library; raise all other errors again."""
     failure.trap(AuthotronError)
     error = failure.value
     assert isinstance(error, AuthotronError)

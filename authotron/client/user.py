@@ -50,17 +50,17 @@ class User:
 
     @property
     def is_authenticated(self) -> bool:
-        """True, as Django and Starlette ask of users."""
+        """Always true; Django and Starlette require this attribute."""
         return True
 
     @property
     def display_name(self) -> str:
-        """The name of the user, as Starlette asks of users."""
+        """The name of the user; Starlette requires this attribute."""
         return self.username
 
     @property
     def identity(self) -> str:
-        """What identifies the user in all realms, as Starlette asks of users."""
+        """What identifies the user in all realms; Starlette requires this attribute."""
         return self.subject
 
     def has_role(self, *roles: str) -> bool:
@@ -79,7 +79,7 @@ class User:
 
     def require(self, *roles: str, scopes: Iterable[str] = ()) -> None:
         """
-        Return if the user has one of the roles, and all of the scopes.
+        Check that the user has one of the roles, and all of the scopes.
 
         @raise Forbidden: the user has none of the roles, or a scope is missing.
         """

@@ -34,7 +34,9 @@ _CONDITIONS = ("cnf", "restrictions")
 """Claims that restrict who may use a JWT, or where: ignoring one would accept a stolen JWT."""
 
 _MAX_HEADERS = 32
-"""Headers of JWTs whose key is remembered; the gateway uses one for each of its keys."""
+"""
+Maximum number of JWT headers whose key is remembered; the gateway uses one header for each key.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class Verifier:
     threads and event loops at the same time.
 
     C{verify} waits in the calling thread if keys must be fetched, C{verify_async} lets the event
-    loop of asyncio go on meanwhile, C{verify_deferred} the reactor of Twisted. Each takes the
-    value of a JWT; C{authenticate} and its kin take the C{Authorization} headers of a request.
+    loop of asyncio go on meanwhile, C{verify_deferred} the reactor of Twisted. Each method takes
+    the text of a JWT; C{authenticate} and its kin take the C{Authorization} headers of a request.
 
     @param issuer: C{jwt.iss} of the gateway. If neither C{jwks_url} nor C{secret} is given, the
         keys are fetched from this URL.
@@ -68,12 +70,12 @@ class Verifier:
     @param secret: the shared secret, for a gateway that signs with HS256.
     @param algorithms: the accepted algorithms; by default all that fit the keys.
     @param leeway: seconds by which the clocks of gateway and service may differ.
-    @param checks: the claims among C{cnf} and C{restrictions} that the service checks by itself,
-        in C{user.claims}; JWTs with the other ones are refused.
+    @param checks: the claims among C{cnf} and C{restrictions} that the service checks by itself, in
+        C{user.claims}; a JWT with a claim that is not listed here is refused.
     @param original_rules: give every user the role C{default}, and make all attributes strings, as
         the client library of auth-o-tron does.
     @param lifetime: seconds after which the cached keys are refreshed in the background.
-    @param cool_down: seconds after a search for an unknown key in which no other is begun.
+    @param cool_down: minimum number of seconds between two searches for unknown keys.
     @param timeout: seconds that a request waits for keys.
     @param tls: verifies the certificate of the gateway; by default as the system does.
     @param source: returns the key set, instead of a request to the gateway; for tests.
@@ -195,13 +197,13 @@ class Verifier:
     def _is_signed(self, parsed: _Parsed, candidates: Sequence[Key]) -> bool:
         for key in candidates:
             if key.is_signer(parsed.signed, parsed.signature):
-                if len(self._headers) < _MAX_HEADERS:  # only the gateway gets here
+                if len(self._headers) < _MAX_HEADERS:  # only JWTs of the gateway reach this line
                     self._headers[parsed.header] = (parsed.kid, parsed.algorithm)
                 return True
         return False
 
     async def _search(self, parsed: _Parsed, wait: waiting.Wait) -> User:
-        """Verify a JWT that no cached key has signed with keys that are fetched now."""
+        """Fetch the keys again, and verify a JWT that was signed by none of the cached keys."""
         if parsed.algorithm in SHARED or self._published is None:
             raise InvalidToken("signature")
         tried = self._cached(parsed)
@@ -223,7 +225,9 @@ class Verifier:
         self._check_audience(claims.get("aud"))
         for name in self._conditions:
             if name in claims:
-                raise InvalidToken("unchecked-claim", f"the JWT has an unchecked claim {name}")
+                raise InvalidToken(
+                    "unchecked-claim", f"the service does not check the claim {name}"
+                )
         return user_from_claims(claims, original_rules=self._original_rules)
 
     def _check_audience(self, claimed: object) -> None:
@@ -274,7 +278,7 @@ def _read_header(header: str) -> tuple[str, str]:
     if not _EXTENSIONS.isdisjoint(members):
         raise InvalidToken("malformed", "the JWT demands an extension that is not supported")
     if kind.lower().removeprefix("application/") not in _TYPES:
-        raise InvalidToken("malformed", "the JWT is of another type")
+        raise InvalidToken("malformed", "the JWT has a typ that is not accepted")
     return kid, algorithm
 
 

@@ -1,7 +1,7 @@
 """
 Wait for shared work in a thread, in a coroutine of asyncio, or for a Deferred of Twisted.
 
-What waits is written once, as a coroutine that is handed its way to wait. L{blocking} never
+Code that waits is written once, as a coroutine that gets a function to wait with. L{blocking} never
 suspends, so L{run} gets the result of such a coroutine without an event loop.
 """
 

@@ -15,7 +15,7 @@ class GatewayMixin:
 
     Pass C{self.gateway.verifier()} to the service that is tested.
 
-    @cvar gateway_options: as of L{FakeGateway}.
+    @cvar gateway_options: the options of the L{FakeGateway} that each test gets.
     """
 
     gateway_options: Mapping[str, Any] = {}
@@ -31,6 +31,6 @@ class GatewayMixin:
         """
         Return the headers of a request of a user, as the proxy passes them on.
 
-        @param options: as of L{authotron.client.testing.mint}.
+        @param options: the options of L{authotron.client.testing.mint}.
         """
         return {"Authorization": f"Bearer {self.gateway.mint(user, **options)}"}

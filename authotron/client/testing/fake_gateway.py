@@ -99,7 +99,10 @@ class FakeGateway:
         return token
 
     def revoke(self, user_or_token: User | str) -> None:
-        """Let a user, or a token, in no longer; JWTs that were minted before stay valid."""
+        """
+        Refuse a user, or a token, from now on; JWTs that were minted before the revocation stay
+        valid.
+        """
         self._known = [
             each for each in self._known if user_or_token not in (each.user, each.secret)
         ]
@@ -108,7 +111,7 @@ class FakeGateway:
         """
         Return a JWT of a user, signed with the key of the gateway.
 
-        @param options: as of L{authotron.client.testing.mint}.
+        @param options: the options of L{authotron.client.testing.mint}.
         """
         usual: dict[str, Any] = {
             "issuer": self.issuer,
@@ -124,7 +127,8 @@ class FakeGateway:
         """
         Sign with a new key from now on.
 
-        @param keep_old: whether the old keys stay published, as JWTs that they signed are valid.
+        @param keep_old: whether the old keys stay published, so that JWTs signed with them stay
+            valid.
         """
         new = SigningKey.generate(self.key.algorithm)
         self._keys = [*self._keys, new] if keep_old else [new]
@@ -142,7 +146,7 @@ class FakeGateway:
         self._faults[action] = _Fault(status, times)
 
     def recover(self) -> None:
-        """End all outages."""
+        """Answer all further requests without faults."""
         self._faults.clear()
 
     def count(self, path: str) -> int:
@@ -151,9 +155,9 @@ class FakeGateway:
 
     def verifier(self, **options: Any) -> Verifier:
         """
-        Return a verifier that believes in this gateway, and needs no network.
+        Return a verifier that trusts this gateway, and needs no network.
 
-        @param options: as of L{Verifier}.
+        @param options: the options of L{Verifier}.
         """
         own: dict[str, Any] = {"audience": self.audience, "clock": self._clock}
         if self.key.is_shared:
@@ -166,7 +170,7 @@ class FakeGateway:
         """
         Return a client that asks this gateway, and needs no network.
 
-        @param options: as of L{Client}.
+        @param options: the options of L{Client}.
         """
         own: dict[str, Any] = {"ask": self._ask, "clock": self._clock}
         return Client(self.issuer, verifier or self.verifier(), **{**own, **options})

@@ -40,7 +40,8 @@ def _requests_of(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
         def answer(self) -> None:
             """Answer a request of any method."""
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            target = self.requestline.split()[1]  # which self.path is not, for //authenticate
+            # self.path would be /authenticate for //authenticate
+            target = self.requestline.split()[1]
             found = gateway.answer(self.command, target, list(self.headers.items()))
             if found is None:
                 self.close_connection = True

@@ -68,7 +68,10 @@ class SigningKey:
         return {**json.loads(encoded), "kid": self.kid, "alg": self.algorithm, "use": "sig"}
 
     def sign(self, claims: Mapping[str, Any], **header: Any) -> str:
-        """Return a JWT with exactly these claims; C{header} adds members to its header."""
+        """
+        Return a JWT with exactly these claims; C{header} contains further members of the JWT's
+        header.
+        """
         named = {"kid": self.kid, **header} if self.kid else header
         return jwt.encode(dict(claims), self.material, self.algorithm, headers=named)
 
