@@ -8,7 +8,7 @@ from typing import Any
 
 def remarks(given: Mapping[str, Any]) -> Iterator[str]:
     """
-    Yield what an operator should know, the most important first.
+    Yield the remarks that an operator should read, the most important first.
 
     @param given: the mapping of the file, as written.
     """
@@ -20,7 +20,7 @@ def remarks(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _widening(given: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the changes by which users get more roles than before."""
+    """Yield the changes because of which users get more roles in authotron than in auth-o-tron."""
     for place, augmenter in enumerate(_mappings(given, "augmenters")):
         if augmenter.get("type") != "ldap":
             continue
@@ -88,7 +88,7 @@ def _always(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _mappings(given: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """Return the mappings in the list that a key of a mapping holds."""
+    """Return the mappings of a list, which is the value of a key of another mapping."""
     return [each for each in _list(given.get(key)) if isinstance(each, Mapping)]
 
 

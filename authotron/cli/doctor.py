@@ -68,9 +68,9 @@ def doctor(path: Any, username: str | None, *, as_json: bool) -> None:
     Checked are key sets, LDAP directories, other remote services and the token store. The keys of a
     key set are listed by name and algorithm. Each server of a directory is checked separately:
     connection, TLS, bind, search, and with --user the roles of a user and their groups. Services
-    that verify tokens are asked about an invalid token. The token store gets a change without
-    effect, to check that it accepts changes. The HTTP proxies through which requests are sent are
-    printed.
+    that verify tokens are asked about an invalid token. The token store is asked to make a change
+    without effect, to check that the store accepts changes. The HTTP proxies through which requests
+    are sent are printed.
 
     Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """
@@ -125,7 +125,10 @@ def _subjects(
 
 
 async def _all_results(subject: _Subject, world: World) -> AsyncIterator[CheckResult]:
-    """Yield the results of a plugin's checks, and then the HTTP proxies of its requests."""
+    """
+    Yield the results of a plugin's checks, and then one result that names the HTTP proxies through
+    which the checks sent requests.
+    """
     with noting_proxies() as proxies:
         async for result in surviving(subject.results, world):
             yield result

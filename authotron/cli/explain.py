@@ -196,7 +196,7 @@ class Report:
     _size: int | None = field(default=None, init=False)
 
     def __call__(self, event: LogEvent) -> None:
-        """Print and collect one log event, if it is about the authentication."""
+        """Print and collect a log event, if the event is about the credential."""
         name = str(event.get("event", ""))
         if not name.startswith(_SHOWN):
             return

@@ -34,10 +34,10 @@ from authotron.tokens.service import TokenService
 from authotron.web.replies import Reply
 
 _PROGRESS = 1_000
-"""Number of tokens after which the progress is printed."""
+"""The progress is printed each time this number of tokens has been read."""
 
 _TIMEOUT = 10.0
-"""Seconds that one operation on the database of the other service may take."""
+"""Maximum number of seconds for one operation on the database from which tokens are imported."""
 
 _dry_run_option: Callable[[Any], Any] = click.option(
     "--dry-run", is_flag=True, help="Print what would be copied, and write nothing."
@@ -53,10 +53,11 @@ def import_() -> None:
     """
     Copy tokens of another service.
 
-    The tokens stay in the store of the other service, which is only read. Imported tokens are
-    accepted if the configuration has `store.imported: true`. Tokens that were imported before are
-    not changed, so a second run copies only new ones. A token that never expires gets the lifetime
-    `tokens.max_ttl`. Exit status 1 if some tokens were skipped.
+    The tokens also stay in the store of the other service, because the import only reads that
+    store. Imported tokens are accepted if the configuration has `store.imported: true`. Tokens that
+    an earlier import has copied are not changed, so a second import copies only new tokens. A token
+    that never expires gets the lifetime `tokens.max_ttl`. Exit status 1 if some tokens were
+    skipped.
     """
 
 

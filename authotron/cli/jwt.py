@@ -80,7 +80,7 @@ def decode(path: Path, source: Any) -> None:
 
 
 def _why_invalid(text: str, seen: Unverified, minter: Minter, issuer: str) -> str | None:
-    """Return why a JWT is none that this gateway minted and that is still valid."""
+    """Return why a JWT is invalid: this gateway has not minted the JWT, or the JWT has expired."""
     try:
         minter.verify(text)
     except pyjwt.InvalidAlgorithmError:

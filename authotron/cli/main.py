@@ -59,7 +59,8 @@ _GROUPS = {
 """
 The commands with their summaries, in the order and under the headings of C{authotron --help}.
 
-The summaries are repeated here, so that neither help nor completion imports every command.
+The summaries are repeated in this module, so that neither help nor completion imports the module of
+every command.
 """
 
 SUMMARIES = {name: summary for group in _GROUPS.values() for name, summary in group.items()}

@@ -19,7 +19,7 @@ def why_not_asked(
     """
     Return why a provider was asked about none of the credentials of a request.
 
-    @param realm: the realm that the client named.
+    @param realm: the realm in the header C{X-Auth-Realm} of the client.
     """
     mine = [each for each in credentials if each.scheme == provider.scheme]
     if not mine:

@@ -124,7 +124,7 @@ def _claims(config: Config, password: str) -> str:
     """
     Return the claims of the JWT that is minted for the example user C{alice}.
 
-    The reactor does not run yet, so the gateway works without threads and network.
+    A command runs without a reactor, so the gateway of a command works without threads and network.
     """
     now = clock()
     gateway = compose_or_exit(config, World(now, execute))

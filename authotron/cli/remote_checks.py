@@ -20,7 +20,10 @@ from authotron.plugin.remote_provider import RemoteProvider
 from authotron.tokens.bounded_store import StoreClient
 
 INVALID_TOKEN = "authotron-doctor-asks-about-an-invalid-token"  # noqa: S105 - valid nowhere
-"""The token that a remote service is asked about, which every service must refuse."""
+"""
+A token that every remote service must refuse, with which C{authotron doctor} asks the remote
+services.
+"""
 
 
 PROXIED = "remote.request.proxied"

@@ -72,7 +72,8 @@ def restore(
     """
     Replace all API tokens by those of FILE, which `tokens backup` wrote.
 
-    Stop the gateway first. Nothing is changed if FILE is damaged or needs another pepper.
+    Stop the gateway before you run this command. If FILE is damaged or needs another pepper, the
+    store is not changed.
     """
     pepper = None if pepper_file is None else _content(pepper_file)
 

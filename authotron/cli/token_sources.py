@@ -33,7 +33,10 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _OF_TOKENS = ("token_string", "user_id", "scopes")
 _NAMES = ("realm", "username", "user_id")
 _OF_USERS = (*_NAMES, "id", "roles", "attributes", "scopes")
-"""Keys of auth-o-tron's documents for which a token must not have two values, or it is skipped."""
+"""
+Keys of a token's document in the database of auth-o-tron. A token with two values for one of these
+keys is skipped.
+"""
 
 _DEEPEST = 4
 """Maximum depth of nested C{user} mappings that are read from a document."""
@@ -59,8 +62,8 @@ class SkippedToken:
     """
     A token of another service that cannot be copied into the token store.
 
-    @ivar which: a description of the token that does not reveal it.
-    @ivar why: the reason why the token is skipped, as a sentence without a full stop.
+    @ivar which: a description that identifies the token without revealing its secret.
+    @ivar why: why the import skips the token, as a sentence without a full stop.
     """
 
     which: str
@@ -179,7 +182,10 @@ class _Stored(_Lenient):
     """A document in the collection C{tokens} of an auth-o-tron."""
 
     class Token(_Lenient):
-        """The key C{token} of the document: the token in plain text, and its scopes."""
+        """
+        The value of the key C{token} of a document: a token in plain text, and the scopes of the
+        token.
+        """
 
         token_string: str = Field(min_length=8, max_length=512)
         scopes: dict[str, list[str]] = Field(default_factory=dict)

@@ -46,8 +46,8 @@ def tokens() -> None:
     """
     Create, list, rotate and revoke API tokens.
 
-    The commands work with the configured store, without the gateway. Running gateways notice
-    changes of API tokens within `tokens.recheck` seconds. Exit status 1 if a command fails.
+    The commands work with the configured store, without the gateway. A running gateway notices a
+    changed API token after `tokens.recheck` seconds at most. Exit status 1 if a command fails.
     """
 
 
@@ -301,7 +301,9 @@ async def _revoke(
     missing: list[str] = []
     for id_ in dict.fromkeys(ids):
         try:
-            if id_ not in ended:  # Revoking a token has revoked those that it created, too.
+            # Revoking an API token also revokes the tokens that were created with it, so some may
+            # be revoked already.
+            if id_ not in ended:
                 ended.update(dict.fromkeys(await kept.end(id_, audit.at_terminal())))
         except NoSuchToken:
             missing.append(id_)

@@ -1,9 +1,10 @@
 """
 Remove the UNIX sockets and pid files that a killed process left behind.
 
-Twisted removes a lock or a pid file only if no process has the number in the file. In a container
-each new gateway has the process number 1 again, so Twisted would never remove the files of its
-predecessor. Therefore this module connects to a socket to find out whether a process uses it.
+Twisted removes a left lock or pid file only if no process has the process number that the file
+contains. In a container each new gateway has the process number 1 again, so Twisted would never
+remove the files of its predecessor. Therefore this module connects to a socket to find out whether
+a process uses it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def remove_stale_socket(endpoint: str) -> None:
 
 
 def _is_stale(path: Path) -> bool:
-    """Whether nothing listens at a path, or nothing is there."""
+    """Whether no process listens at a path, or the path does not exist."""
     with socket.socket(socket.AF_UNIX) as attempt:
         attempt.setblocking(False)
         try:

@@ -140,8 +140,8 @@ class Listener(Service):
     """
     Listens at one endpoint.
 
-    A failure to listen that is known at once is raised by C{startService}; a later one is passed to
-    C{on_failure}.
+    L{Listener} raises a failure to listen that is known at once from C{startService}, and passes a
+    later failure to C{on_failure}.
 
     @ivar description: the endpoint, as the log shows it.
     @ivar port: C{server} for the main port, or C{metrics}.

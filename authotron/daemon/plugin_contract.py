@@ -121,7 +121,7 @@ def _attribute_flaws(interface: InterfaceClass, plugin: object) -> Iterator[str]
     for name, types in _TYPES.get(interface, {}).items():
         value: Any = getattr(plugin, name, None)
         if not hasattr(plugin, name):
-            continue  # L{verifyObject} has reported a missing attribute already
+            continue  # L{verifyObject} has already reported that the attribute is missing
         if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
             wanted = " or ".join(_readable(each) for each in types)
             yield f"{name} is {_readable(type(value))}, must be {wanted}"

@@ -54,13 +54,13 @@ class Reloader(Generic[P]):
 
     @ivar _load: reads the configuration.
     @ivar _first: the configuration that the process has started with.
-    @ivar _prepare: builds what the service needs to use a configuration, and changes nothing that
-        is in use. C{_prepare} raises L{ConfigError} if the configuration cannot be used, and
-        returns C{None} if the service is stopping.
-    @ivar _adopt: puts into use the object that C{_prepare} has built.
-    @ivar _refuse: records the reasons, as strings, why the new configuration is not used.
+    @ivar _prepare: a function that builds what the service needs to use a configuration, and
+        changes nothing that is in use. C{_prepare} raises L{ConfigError} if the configuration
+        cannot be used, and returns C{None} if the service is stopping.
+    @ivar _adopt: a function that puts the object that C{_prepare} has built into use.
+    @ivar _refuse: a function that records why the new configuration is not used.
     @ivar _has_workers: whether a reload starts new worker processes. A new worker applies some
-        changed keys that a single process applies only after a restart.
+        changed keys of the configuration that a single process would apply only after a restart.
     """
 
     _load: Callable[[], Config]
@@ -103,7 +103,10 @@ class Reloader(Generic[P]):
         self._log.info("configuration reloaded", event="startup.config.reloaded")
 
     def _failed(self, failure: Failure) -> None:
-        """Go on with the old configuration: a defect in a reload does not end the service."""
+        """
+        Keep the old configuration in use after a defect, because a defect in a reload must not end
+        the service.
+        """
         self._log.failure(_INTERNAL, failure, event="reload.failed")
         self._refuse([_INTERNAL])
 
@@ -156,8 +159,8 @@ class LiveTokenStore:
     The open token store of the configuration in use, if it has one.
 
     A reload that leaves the section C{store} as it was keeps the open store. If a reload changes
-    the section C{store}, the new store is opened at once, and the old one is closed after the
-    grace.
+    the section C{store}, the new store is opened at once, and the old store is closed after
+    C{server.grace}.
     """
 
     def __init__(
@@ -166,7 +169,7 @@ class LiveTokenStore:
         serve: Callable[[TokenService], TokenStoreService],
         retired: Retired,
     ) -> None:
-        """@param serve: makes the service that opens a token store and keeps it open."""
+        """@param serve: a function that makes the service that keeps a token store open."""
         self._serve = serve
         self._retired = retired
         self._service = None if tokens is None else serve(tokens)

@@ -231,7 +231,7 @@ class GatewayService(MultiService):
                 )
 
     def fail(self, failure: Failure) -> None:
-        """Stop the service after a failure with which it cannot go on."""
+        """Stop the service after a fatal error."""
         self._log.failure("fatal error, shutting down", failure, event="startup.server.failed")
         self.status = 1
         self._reactor.stop()
@@ -240,7 +240,10 @@ class GatewayService(MultiService):
 
     @property
     def problems(self) -> Sequence[str]:
-        """The problems for which the configuration that was read last is not in use."""
+        """
+        The problems of the configuration that was read last, if these problems keep it from being
+        used.
+        """
         return self.serving.problems
 
     def reload(self) -> Deferred[None]:
@@ -297,8 +300,8 @@ class GatewayService(MultiService):
         """
         Stop the service, as its token store is broken or must not be used.
 
-        If the configuration was reloaded, the service does not stop, but rejects API tokens until
-        the configuration is corrected.
+        If the configuration was reloaded, the service goes on without the token store, and rejects
+        API tokens until the configuration is corrected.
         """
         if isinstance(failure.value, ConfigError):
             self._refuse([str(problem) for problem in failure.value.problems])

@@ -144,7 +144,10 @@ def _not_notified(failure: Failure) -> None:
 
 
 def _stop_once(reactor: IReactorCore) -> None:
-    """Ignore SIGINT and SIGTERM while the service stops; Twisted would log an error for each."""
+    """
+    Ignore further SIGINT and SIGTERM signals while the service stops, because Twisted would log an
+    error for each further signal.
+    """
     is_stopping: list[bool] = []
 
     def stop(act: Callable[[int, FrameType | None], object], number: int, frame: Any) -> None:

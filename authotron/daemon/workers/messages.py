@@ -18,7 +18,10 @@ Maximum number of bytes of a message; a message with the metrics of a worker has
 """
 
 Action = Callable[[Any], Any]
-"""Acts on a message: takes the message's content, and returns a result or a Deferred."""
+"""
+A function that acts on a message: it takes the content of the message, and returns a result or a
+Deferred.
+"""
 
 
 class PeerError(Exception):
@@ -35,7 +38,7 @@ class Notification:
 
 @frozen
 class Question:
-    """A message that the other process answers; the answer has the same number as the question."""
+    """A message to which the other process sends an answer with the same number."""
 
     number: int
     word: str
@@ -44,7 +47,7 @@ class Question:
 
 @frozen
 class Answer:
-    """A message that answers the question with the same number."""
+    """A message that answers the request message with the same number."""
 
     number: int
     content: Any = None
@@ -53,8 +56,8 @@ class Answer:
 @frozen
 class Failed:
     """
-    A message that reports a failure: its sender could not do what the question with the same number
-    asked for.
+    A message that reports a failure: the other process could not do what the request message with
+    the same number asked for.
     """
 
     number: int
@@ -127,7 +130,7 @@ class MessageChannel:
 
     def ask(self, word: str, content: Any = None) -> Deferred[Any]:
         """
-        Send the other process a question.
+        Send the other process a message that asks for an answer.
 
         @return: a Deferred that fires with the answer, or fails with L{PeerError}; a caller that
             stops waiting cancels the Deferred.
@@ -152,7 +155,7 @@ class MessageChannel:
             self._on_broken()
 
     def lost(self) -> None:
-        """Fail all unanswered questions, and send no further message."""
+        """Let all requests without an answer fail, and send no further message."""
         self._is_lost = True
         unanswered, self._unanswered = self._unanswered, {}
         for answer in unanswered.values():
@@ -176,7 +179,7 @@ class MessageChannel:
             return
         answer = self._unanswered.pop(message.number, None)
         if answer is None:
-            return  # the question was cancelled by its caller
+            return  # the caller has cancelled its request
         if isinstance(message, Failed):
             answer.errback(PeerError())
         else:

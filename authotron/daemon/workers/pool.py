@@ -40,7 +40,7 @@ class WorkerPool:
     @ivar config: the configuration that new workers get.
     @ivar metrics: the metrics of all workers and of the supervisor.
     @ivar served: fires when all workers accept connections for the first time.
-    @ivar is_stopping: whether no worker may be started any more.
+    @ivar is_stopping: whether the service is stopping, so that no worker may be started.
     """
 
     _log = Logger()
@@ -80,7 +80,7 @@ class WorkerPool:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why workers cannot use all of their configuration, as one of them reports."""
+        """Why workers cannot use all of their configuration, as one of the workers reports."""
         reported = (worker.problems for worker in self.workers if not worker.is_leaving)
         return next(filter(None, reported), ())
 
@@ -132,7 +132,10 @@ class WorkerPool:
         return worker
 
     def _actions(self, sender: Callable[[], WorkerProcess]) -> dict[str, Action]:
-        """Return the actions for messages of a worker, by the words that name the messages."""
+        """
+        Return the actions for messages of a worker: a dictionary whose keys are the first words of
+        messages.
+        """
 
         def forward(word: str) -> Action:
             return lambda content: self._forward(sender(), word, content)
@@ -175,8 +178,7 @@ class WorkerPool:
 
     def _note_refused(self, worker: WorkerProcess, problems: Any) -> None:
         """
-        Store the reasons why a worker cannot use all of its configuration, and count a failed
-        reload.
+        Store why a worker cannot use all of its configuration, and count a failed reload.
 
         If several workers report a problem, only one failed reload is counted. While all workers
         are being replaced, the supervisor itself counts the failed reload.

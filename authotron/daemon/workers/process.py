@@ -71,7 +71,7 @@ class WorkerProcess(ProcessProtocol):
 
     async def ask(self, word: str, content: Any = None) -> Any:
         """
-        Send the worker a question, and wait for the answer.
+        Send the worker a message that asks for an answer, and wait for the answer.
 
         @raise PeerError: the worker has ended, or failed to do what it was asked to do.
         """

@@ -22,7 +22,7 @@ class Respawn:
     Starts workers in the place of lost ones; the delay doubles with each loss in a row.
 
     @ivar _missing: how many lost workers have not been replaced yet.
-    @ivar _spawn: starts a worker.
+    @ivar _spawn: a function that starts a worker process.
     """
 
     _clock: IReactorTime

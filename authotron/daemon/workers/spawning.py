@@ -64,7 +64,7 @@ class Descriptors:
 
     @property
     def config(self) -> int:
-        """The file in memory that holds the configuration."""
+        """The descriptor of the file in memory that holds the configuration."""
         return self.input + 2
 
     def as_child_fds(self, sockets: Sequence[int], config: int) -> dict[int, int | str]:
@@ -102,9 +102,9 @@ def environment(
     """
     Return the environment of a worker: that of the supervisor without systemd's variables.
 
-    @param has_served: whether the service has served requests before. If the configuration forbids
-        to use the token store, the worker of a service that has served requests serves without the
-        store, instead of ending the service.
+    @param has_served: whether the service has served requests before. If the configuration does not
+        allow the token store to be used, a worker of a service that has served requests serves
+        without the token store, instead of ending the service.
     """
     inherited = {
         name: value for name, value in environ.items() if name not in _SUPERVISOR_VARIABLES

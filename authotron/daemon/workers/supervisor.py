@@ -148,7 +148,7 @@ class Supervisor(Service):
         log_stopped(self._log)
 
     def fail(self, failure: Failure) -> None:
-        """Stop the service after a failure with which it cannot go on."""
+        """Stop the service after a fatal error."""
         self._log.failure("fatal error, shutting down", failure, event="startup.server.failed")
         self._give_up(1)
 

@@ -90,7 +90,7 @@ class Worker(Service):
         has_served: bool = False,
     ) -> None:
         """
-        @param write: sends bytes to the supervisor.
+        @param write: a function that sends bytes to the supervisor.
         @param has_served: whether the service has served requests before this worker started.
 
         @raise ConfigError: the configuration cannot be used any more; perhaps a file is missing.
@@ -181,7 +181,10 @@ class _SupervisorPipes(Protocol):
     """
 
     def __init__(self, make_worker: Callable[[Callable[[bytes], object]], Worker]) -> None:
-        """@param make_worker: makes the worker; its argument sends bytes to the supervisor."""
+        """
+        @param make_worker: a function that makes the worker, whose argument is a function that
+            sends bytes to the supervisor.
+        """
         self.closed: Deferred[None] = Deferred()
         self.worker = make_worker(self._send)
 
