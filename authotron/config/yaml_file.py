@@ -16,6 +16,12 @@ from authotron.model.errors import ConfigError, Problem
 _LARGEST = 4 * 1024 * 1024
 """Maximum bytes of a configuration file."""
 
+_LONGEST_TOKEN = 4
+"""
+Maximum length of quoted text that an error message repeats: tokens of YAML, such as C{---}, are
+shorter than secrets.
+"""
+
 
 @frozen
 class Parsed:
@@ -111,4 +117,10 @@ def _message(error: yaml.MarkedYAMLError) -> str:
     problem = (error.problem or "is not YAML").replace("\n", " ")
     named = r"\b(alias|anchor|tag|handle) '.*"
     problem = re.sub(named, r"\1; put values that begin with *, & or ! in quotes", problem)
-    return re.sub(r"'(?!<)[^']{5,}'", "another", problem)
+    return re.sub(r"'([^']*)'", _without_text, problem)
+
+
+def _without_text(quoted: re.Match[str]) -> str:
+    """Return quoted text as it is if the text is a token of YAML, which contains no secret."""
+    is_token = len(quoted[1]) <= _LONGEST_TOKEN or quoted[1].startswith("<")
+    return quoted[0] if is_token else "other text"

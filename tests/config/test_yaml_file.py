@@ -58,6 +58,11 @@ class FileTests(ConfigCase):
             ('jwt: {secret: "CANARY\\ud83d"}\n', "escape of no character"),
             ('jwt: {secret: "CANARY\\ud83d\\ude00"}\n', "escape of no character"),
             ('jwt: {secret: "CANARY\\U00110000"}\n', "escape of no character"),
+            ("server: {port: 80\n  foo: [", ""),
+            ("a: {b: CANARY", "'}', but"),
+            ("a: [CANARY, 2", "']', but"),
+            ("a: [b, CANARY}}", "expected ',' or ']'"),
+            ("{}\nCANARY\n", "'<document start>', but found '<scalar>'"),
         ):
             with self.subTest(text[:40]):
                 problems = self.problems(text)
