@@ -20,7 +20,7 @@ from aiohttp import web
 
 from authotron.client import problems
 from authotron.client.errors import AuthotronError, NoToken
-from authotron.client.user import User
+from authotron.client.user import User, as_names
 from authotron.client.verifier import Verifier
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # for type checkers only: earlier versions of aiohttp define 
 
 
 def authotron_middleware(
-    verifier: Verifier, *, optional: bool = False, exclude: Collection[str] = ()
+    verifier: Verifier, *, optional: bool = False, exclude: str | Collection[str] = ()
 ) -> Middleware:
     """
     Return a middleware that verifies the JWT of each request: C{request["user"]} is its L{User}.
@@ -39,6 +39,7 @@ def authotron_middleware(
     @param optional: let requests without a token pass, with C{None} as the user.
     @param exclude: paths that need no user; one that ends in a slash stands for all below it.
     """
+    paths = problems.open_paths(exclude)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -49,7 +50,7 @@ def authotron_middleware(
             return response(error)
 
     async def _user(request: web.Request) -> User | None:
-        if problems.is_excluded(request.raw_path.partition("?")[0], exclude):
+        if problems.is_excluded(request.raw_path.partition("?")[0], paths):
             return None
         try:
             return await verifier.authenticate_async(request.headers.getall("Authorization", []))
@@ -61,13 +62,14 @@ def authotron_middleware(
     return middleware
 
 
-def requires(*roles: str, scopes: Collection[str] = ()) -> Callable[[Handler], Handler]:
+def requires(*roles: str, scopes: str | Collection[str] = ()) -> Callable[[Handler], Handler]:
     """Return a decorator of handlers: the user needs one of the roles, and all of the scopes."""
+    roles, needed = as_names(roles), as_names(scopes)
 
     def decorate(handler: Handler) -> Handler:
         @wraps(handler)
         async def protected(request: web.Request) -> web.StreamResponse:
-            user_of(request).require(*roles, scopes=scopes)
+            user_of(request).require(*roles, scopes=needed)
             return await handler(request)
 
         return protected

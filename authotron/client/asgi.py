@@ -11,7 +11,7 @@ from typing import Any
 
 from authotron.client import problems
 from authotron.client.errors import AuthotronError, NoToken
-from authotron.client.user import User
+from authotron.client.user import User, as_names
 from authotron.client.verifier import Verifier
 
 Scope = MutableMapping[str, Any]
@@ -39,14 +39,14 @@ class AuthotronMiddleware:
         app: App,
         verifier: Verifier,
         *,
-        roles: Collection[str] = (),
-        scopes: Collection[str] = (),
+        roles: str | Collection[str] = (),
+        scopes: str | Collection[str] = (),
         optional: bool = False,
-        exclude: Collection[str] = (),
+        exclude: str | Collection[str] = (),
     ) -> None:
         self._app, self._verifier = app, verifier
-        self._roles, self._scopes = tuple(roles), tuple(scopes)
-        self._optional, self._exclude = optional, tuple(exclude)
+        self._roles, self._scopes = as_names(roles), as_names(scopes)
+        self._optional, self._exclude = optional, problems.open_paths(exclude)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):

@@ -29,7 +29,7 @@ from django.utils.module_loading import import_string
 
 from authotron.client import problems
 from authotron.client.errors import AuthotronError, NoToken
-from authotron.client.user import User
+from authotron.client.user import User, as_names
 from authotron.client.verifier import Verifier
 
 _BACKEND = "authotron.client.django.AuthotronBackend"
@@ -121,22 +121,23 @@ class AuthotronBackend:
         return _model()._default_manager.filter(pk=user_id).first()  # noqa: SLF001 - so Django does
 
 
-def requires(*roles: str, scopes: Collection[str] = ()) -> Callable[[V], V]:
+def requires(*roles: str, scopes: str | Collection[str] = ()) -> Callable[[V], V]:
     """Return a decorator of views: the user needs one of the roles, and all of the scopes."""
+    roles, needed = as_names(roles), as_names(scopes)
 
     def decorate(view: V) -> V:
         if iscoroutinefunction(view):
 
             @wraps(view)
             async def waiting(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-                user_of(request).require(*roles, scopes=scopes)
+                user_of(request).require(*roles, scopes=needed)
                 return await view(request, *args, **kwargs)
 
             return cast("V", waiting)
 
         @wraps(view)
         def protected(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-            user_of(request).require(*roles, scopes=scopes)
+            user_of(request).require(*roles, scopes=needed)
             return view(request, *args, **kwargs)
 
         return cast("V", protected)
@@ -182,7 +183,7 @@ def authorization(request: HttpRequest) -> list[str]:
 
 def is_open(request: HttpRequest) -> bool:
     """Whether a request needs no user."""
-    return problems.is_excluded(request.path, _option("exclude") or ())
+    return problems.is_excluded(request.path, problems.open_paths(_option("exclude") or ()))
 
 
 def response(error: AuthotronError) -> HttpResponse:

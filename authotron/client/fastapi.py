@@ -23,7 +23,7 @@ from fastapi.security import HTTPBearer, SecurityScopes
 
 from authotron.client import problems
 from authotron.client.errors import AuthotronError, Forbidden, NoToken
-from authotron.client.user import User
+from authotron.client.user import User, as_names
 from authotron.client.verifier import Verifier
 
 
@@ -67,6 +67,8 @@ class Authotron:
         app.add_exception_handler(AuthotronError, _failed)
 
     def _require(self, roles: tuple[str, ...], scopes: tuple[str, ...]) -> Callable[..., User]:
+        roles, scopes = as_names(roles), as_names(scopes)
+
         def require(user: User = Depends(self.user)) -> User:  # noqa: B008 - FastAPI's idiom
             try:
                 user.require(*roles, scopes=scopes)

@@ -14,7 +14,7 @@ An extension for Flask.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -23,7 +23,7 @@ from werkzeug.local import LocalProxy
 
 from authotron.client import problems
 from authotron.client.errors import AuthotronError, NoToken
-from authotron.client.user import User
+from authotron.client.user import User, as_names
 from authotron.client.verifier import Verifier
 
 V = TypeVar("V", bound=Callable[..., Any])
@@ -48,24 +48,28 @@ class Authotron:
         app.extensions[_KEY] = self._verifier or _configured(app)
         app.register_error_handler(AuthotronError, response)
 
-    def required(self, *roles: str, scopes: tuple[str, ...] = ()) -> Callable[[V], V]:
+    def required(self, *roles: str, scopes: str | Collection[str] = ()) -> Callable[[V], V]:
         """Return a decorator of views: the user needs one of the roles, and all of the scopes."""
+        roles, needed = as_names(roles), as_names(scopes)
 
         def decorate(view: V) -> V:
             @wraps(view)
             def protected(*args: Any, **kwargs: Any) -> Any:
-                self.user().require(*roles, scopes=scopes)
+                self.user().require(*roles, scopes=needed)
                 return current_app.ensure_sync(view)(*args, **kwargs)
 
             return cast("V", protected)
 
         return decorate
 
-    def protect(self, blueprint: Blueprint, *roles: str, scopes: tuple[str, ...] = ()) -> None:
+    def protect(
+        self, blueprint: Blueprint, *roles: str, scopes: str | Collection[str] = ()
+    ) -> None:
         """Let every request of a blueprint need a user."""
+        roles, needed = as_names(roles), as_names(scopes)
 
         def check() -> None:
-            self.user().require(*roles, scopes=scopes)
+            self.user().require(*roles, scopes=needed)
 
         blueprint.before_request(check)
 

@@ -21,7 +21,7 @@ import grpc.aio
 
 from authotron.client.errors import AuthotronError, NoToken
 from authotron.client.renewal import TokenSource
-from authotron.client.user import User
+from authotron.client.user import User, as_names
 from authotron.client.verifier import Verifier
 
 if TYPE_CHECKING:  # generic in the stubs alone
@@ -52,9 +52,14 @@ class _Verification:
     """What an interceptor asks of a caller."""
 
     def __init__(
-        self, verifier: Verifier, *roles: str, scopes: Collection[str] = (), optional: bool = False
+        self,
+        verifier: Verifier,
+        *roles: str,
+        scopes: str | Collection[str] = (),
+        optional: bool = False,
     ) -> None:
-        self.verifier, self._roles, self._scopes = verifier, roles, tuple(scopes)
+        self.verifier = verifier
+        self._roles, self._scopes = as_names(roles), as_names(scopes)
         self._optional = optional
 
     def admitted(self, user: User) -> User:
@@ -76,7 +81,11 @@ class AuthotronInterceptor(grpc.aio.ServerInterceptor):
     """
 
     def __init__(
-        self, verifier: Verifier, *roles: str, scopes: Collection[str] = (), optional: bool = False
+        self,
+        verifier: Verifier,
+        *roles: str,
+        scopes: str | Collection[str] = (),
+        optional: bool = False,
     ) -> None:
         self._asked = _Verification(verifier, *roles, scopes=scopes, optional=optional)
 
@@ -125,7 +134,11 @@ class AuthotronThreadInterceptor(grpc.ServerInterceptor):
     """Verifies the JWT of each call to a server with threads, as L{AuthotronInterceptor} does."""
 
     def __init__(
-        self, verifier: Verifier, *roles: str, scopes: Collection[str] = (), optional: bool = False
+        self,
+        verifier: Verifier,
+        *roles: str,
+        scopes: str | Collection[str] = (),
+        optional: bool = False,
     ) -> None:
         self._asked = _Verification(verifier, *roles, scopes=scopes, optional=optional)
 

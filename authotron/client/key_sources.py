@@ -37,7 +37,10 @@ def of_issuer(issuer: str, timeout: float, tls: ssl.SSLContext | None = None) ->
     discovery document, and publishes its keys at C{/.well-known/jwks.json}.
     """
     origin, path = _split(issuer.rstrip("/"))
-    http = Http(origin, tls)
+    try:
+        http = Http(origin, tls)
+    except ValueError as error:
+        raise ValueError(f"{error}; without a URL as issuer, name jwks_url or secret") from None
     base = path.rstrip("/")
 
     def fetch() -> Keys:

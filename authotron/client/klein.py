@@ -20,13 +20,14 @@ from twisted.web.iweb import IRequest
 
 from authotron.client.errors import AuthotronError
 from authotron.client.twisted import authenticate, write_head
+from authotron.client.user import as_names
 from authotron.client.verifier import Verifier
 
 Route = Callable[..., Any]
 
 
 def authenticated(
-    verifier: Verifier, *roles: str, scopes: Collection[str] = ()
+    verifier: Verifier, *roles: str, scopes: str | Collection[str] = ()
 ) -> Callable[[Route], Route]:
     """
     Return a decorator of routes, which are called with the user behind the request.
@@ -34,6 +35,7 @@ def authenticated(
     @param roles: the user needs one of them.
     @param scopes: the user needs all of them.
     """
+    roles, needed = as_names(roles), as_names(scopes)
 
     def decorate(route: Route) -> Route:
         @wraps(route)
@@ -42,7 +44,7 @@ def authenticated(
             request = args[place]
             try:
                 user = await authenticate(request, verifier)
-                user.require(*roles, scopes=scopes)
+                user.require(*roles, scopes=needed)
                 found = route(*args[: place + 1], user, *args[place + 1 :], **kwargs)
                 return await found if isawaitable(found) else found
             except AuthotronError as error:

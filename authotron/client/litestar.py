@@ -26,7 +26,7 @@ from litestar.types import ASGIApp
 
 from authotron.client import problems
 from authotron.client.errors import AuthotronError, NoToken
-from authotron.client.user import User
+from authotron.client.user import User, as_names
 from authotron.client.verifier import Verifier
 
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
@@ -96,14 +96,15 @@ def authentication(
     }
 
 
-def requires(*roles: str, scopes: Collection[str] = ()) -> Guard:
+def requires(*roles: str, scopes: str | Collection[str] = ()) -> Guard:
     """Return a guard: the user needs one of the roles, and all of the scopes."""
+    roles, needed = as_names(roles), as_names(scopes)
 
     def guard(connection: ASGIConnection[Any, Any, Any, Any], _handler: BaseRouteHandler) -> None:
         user = connection.scope.get("user")
         if not isinstance(user, User):
             raise NoToken
-        user.require(*roles, scopes=scopes)
+        user.require(*roles, scopes=needed)
 
     return guard
 

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from authotron.client.errors import AuthotronError
+from authotron.client.user import as_names
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -33,13 +34,29 @@ def headers(error: AuthotronError) -> Mapping[str, str]:
     return {"Content-Type": CONTENT_TYPE, **error.headers}
 
 
+def open_paths(given: str | Collection[str]) -> tuple[str, ...]:
+    """
+    Return the paths that need no user.
+
+    @raise ValueError: one does not begin with a slash.
+    """
+    paths = as_names(given)
+    if not all(each.startswith("/") for each in paths):
+        raise ValueError(f"a path does not begin with a slash: {paths}")
+    return paths
+
+
 def is_excluded(path: str, exclude: Collection[str]) -> bool:
     """
     Whether a path is one of those that need no user, or below one that ends in a slash.
+
+    C{/} stands for itself alone, as it would open the whole service.
 
     A path with C{..}, C{//} or an escaped character is never excluded, because the application may
     resolve it to another path.
     """
     if ".." in path or "//" in path or "%" in path or "\\" in path:
         return False
-    return any(path == each or (each.endswith("/") and path.startswith(each)) for each in exclude)
+    return any(
+        path == each or (each[1:].endswith("/") and path.startswith(each)) for each in exclude
+    )

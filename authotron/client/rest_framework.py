@@ -22,7 +22,7 @@ from rest_framework.request import Request
 
 from authotron.client import django
 from authotron.client.errors import AuthotronError, NoToken
-from authotron.client.user import User
+from authotron.client.user import User, as_names
 
 
 class Refused(APIException):
@@ -61,6 +61,7 @@ class AuthotronAuthentication(BaseAuthentication):
 
 def has_role(*roles: str) -> type[BasePermission]:
     """Return a permission: the user needs one of the roles."""
+    roles = as_names(roles)
 
     class HasRole(BasePermission):
         """The user has one of the required roles."""
@@ -73,6 +74,7 @@ def has_role(*roles: str) -> type[BasePermission]:
 
 def has_scope(*scopes: str) -> type[BasePermission]:
     """Return a permission: the user needs all of the scopes."""
+    scopes = as_names(scopes)
 
     class HasScope(BasePermission):
         """The user has all of the required scopes."""

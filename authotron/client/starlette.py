@@ -50,9 +50,10 @@ class AuthotronBackend(AuthenticationBackend):
     """
 
     def __init__(
-        self, verifier: Verifier, *, optional: bool = False, exclude: Collection[str] = ()
+        self, verifier: Verifier, *, optional: bool = False, exclude: str | Collection[str] = ()
     ) -> None:
-        self._verifier, self._optional, self._exclude = verifier, optional, tuple(exclude)
+        self._verifier, self._optional = verifier, optional
+        self._exclude = problems.open_paths(exclude)
 
     async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
         if problems.is_excluded(_path(conn), self._exclude):
@@ -86,7 +87,7 @@ def response(error: AuthotronError) -> Response:
 
 
 def authentication(
-    verifier: Verifier, *, optional: bool = False, exclude: Collection[str] = ()
+    verifier: Verifier, *, optional: bool = False, exclude: str | Collection[str] = ()
 ) -> Middleware:
     """Return the middleware of Starlette, with a backend that verifies JWTs."""
     backend = AuthotronBackend(verifier, optional=optional, exclude=exclude)

@@ -24,7 +24,7 @@ from zope.interface import Interface, implementer
 
 from authotron.client import problems
 from authotron.client.errors import AuthotronError, NoToken
-from authotron.client.user import User
+from authotron.client.user import User, as_names
 from authotron.client.verifier import Verifier
 
 
@@ -49,10 +49,10 @@ class Protected:
         resource: IResource,
         verifier: Verifier,
         *roles: str,
-        scopes: Collection[str] = (),
+        scopes: str | Collection[str] = (),
     ) -> None:
         self._resource, self._verifier = resource, verifier
-        self._roles, self._scopes = roles, tuple(scopes)
+        self._roles, self._scopes = as_names(roles), as_names(scopes)
 
     def getChildWithDefault(self, name: bytes, request: IRequest) -> IResource:
         """Never called: the resource is a leaf, which finds its child once the user is known."""

@@ -77,15 +77,30 @@ class User:
         """The scopes of the user for any service, each once."""
         return tuple(dict.fromkeys(each for scopes in self.scopes.values() for each in scopes))
 
-    def require(self, *roles: str, scopes: Iterable[str] = ()) -> None:
+    def require(self, *roles: str, scopes: str | Iterable[str] = ()) -> None:
         """
         Check that the user has one of the roles, and all of the scopes.
 
         @raise Forbidden: the user has none of the roles, or a scope is missing.
         """
-        missing = [each for each in scopes if not self.has_scope(each)]
+        missing = [each for each in as_names(scopes) if not self.has_scope(each)]
         if missing or (roles and not self.has_role(*roles)):
             raise Forbidden(roles=roles if not self.has_role(*roles) else (), scopes=missing)
+
+
+def as_names(given: str | Iterable[str]) -> tuple[str, ...]:
+    """
+    Return roles, scopes or paths as a tuple; one that is given as a string counts as one.
+
+    Without this C{exclude="/health"} would exclude C{/}, and an iterator would be empty for every
+    request but the first.
+
+    @raise TypeError: one is not a string.
+    """
+    names = (given,) if isinstance(given, str) else tuple(given)
+    if not all(isinstance(each, str) for each in names):
+        raise TypeError(f"not a list of strings (or a decorator lacks its parentheses): {names}")
+    return names
 
 
 def user_from_claims(claims: Mapping[str, Any], *, original_rules: bool = False) -> User:

@@ -148,11 +148,12 @@ class Verifier:
         """Do as L{verify}, and return a Deferred of Twisted."""
         return waiting.deferred(self._verify_in_twisted(token))
 
-    def authenticate(self, fields: Sequence[str]) -> User:
+    def authenticate(self, fields: str | Sequence[str] | None) -> User:
         """
         Return the user who sent a request.
 
-        @param fields: the values of all C{Authorization} headers of the request.
+        @param fields: the values of all C{Authorization} headers of the request, or of the only
+            one; C{None} stands for a request without the header.
 
         @raise NoToken: the request has no bearer token.
         @raise InvalidToken: the JWT is not good.
@@ -160,11 +161,11 @@ class Verifier:
         """
         return self.verify(bearer_token(fields))
 
-    async def authenticate_async(self, fields: Sequence[str]) -> User:
+    async def authenticate_async(self, fields: str | Sequence[str] | None) -> User:
         """Do as L{authenticate}, and wait in a coroutine of asyncio."""
         return await self.verify_async(bearer_token(fields))
 
-    def authenticate_deferred(self, fields: Sequence[str]) -> Deferred[User]:
+    def authenticate_deferred(self, fields: str | Sequence[str] | None) -> Deferred[User]:
         """Do as L{authenticate}, and return a Deferred of Twisted."""
         return waiting.deferred(self._authenticate_in_twisted(fields))
 
@@ -174,7 +175,7 @@ class Verifier:
             return self._user(parsed)
         return await self._search(parsed, waiting.in_twisted)
 
-    async def _authenticate_in_twisted(self, fields: Sequence[str]) -> User:
+    async def _authenticate_in_twisted(self, fields: str | Sequence[str] | None) -> User:
         return await self._verify_in_twisted(bearer_token(fields))
 
     def _parse(self, token: str) -> _Parsed:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from authotron.client import problems
 from authotron.client.errors import AuthotronError, NoToken
-from authotron.client.user import User
+from authotron.client.user import User, as_names
 from authotron.client.verifier import Verifier
 
 if TYPE_CHECKING:  # Typeshed has these types, but no module at run time before Python 3.11.
@@ -37,14 +37,14 @@ class AuthotronMiddleware:
         app: WSGIApplication,
         verifier: Verifier,
         *,
-        roles: Collection[str] = (),
-        scopes: Collection[str] = (),
+        roles: str | Collection[str] = (),
+        scopes: str | Collection[str] = (),
         optional: bool = False,
-        exclude: Collection[str] = (),
+        exclude: str | Collection[str] = (),
     ) -> None:
         self._app, self._verifier = app, verifier
-        self._roles, self._scopes = tuple(roles), tuple(scopes)
-        self._optional, self._exclude = optional, tuple(exclude)
+        self._roles, self._scopes = as_names(roles), as_names(scopes)
+        self._optional, self._exclude = optional, problems.open_paths(exclude)
 
     def __call__(self, environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
         for name in ("REMOTE_USER", "AUTH_TYPE", USER):

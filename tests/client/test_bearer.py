@@ -17,9 +17,16 @@ class BearerTests(SynchronousTestCase):
         for value in ("Bearer a.b-c.d_e", "bearer a.b-c.d_e", "BEARER  a.b-c.d_e "):
             self.assertEqual(bearer_token([value]), "a.b-c.d_e")
 
+    def test_one_value(self) -> None:
+        """The value of the only header may be given as it is, and its absence as None."""
+        self.assertEqual(bearer_token("Bearer a.b.c"), "a.b.c")
+        self.assertRaises(NoToken, bearer_token, None)
+        self.assertRaises(NoToken, bearer_token, "")
+
     def test_missing(self) -> None:
         """Without a header, or with another scheme, there is no token."""
-        for fields in ([], [""], ["Bearer"], ["Bearer "], ["Basic YTpi"], ["Bearerabc"]):
+        values: list[list[str]] = [[], [""], ["Bearer"], ["Bearer "], ["Basic YTpi"], ["Bearerabc"]]
+        for fields in values:
             self.assertRaises(NoToken, bearer_token, fields)
 
     def test_ambiguous(self) -> None:

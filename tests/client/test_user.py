@@ -9,7 +9,7 @@ from dataclasses import FrozenInstanceError
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.client import Forbidden, User
-from authotron.client.user import user_from_claims
+from authotron.client.user import as_names, user_from_claims
 
 CLAIMS = {
     "realm": "internal",
@@ -53,6 +53,15 @@ class UserTests(SynchronousTestCase):
         self.assertEqual((error.roles, error.scopes), (("admin", "owner"), ()))
         error = self.assertRaises(Forbidden, user.require, "reader", scopes=["read", "delete"])
         self.assertEqual((error.roles, error.scopes), ((), ("delete",)))
+
+    def test_names(self) -> None:
+        """A string is one name, an iterator is read once, and anything else is a mistake."""
+        self.assertEqual(as_names("read"), ("read",))
+        self.assertEqual(as_names(iter(["read", "write"])), ("read", "write"))
+        self.assertRaises(TypeError, as_names, [print])
+        user = user_from_claims(CLAIMS)
+        user.require(scopes="write")
+        self.assertRaises(Forbidden, user.require, scopes="delete")
 
     def test_original_rules(self) -> None:
         """By the original's rules each user has the role default once, and texts as attributes."""
