@@ -34,6 +34,18 @@ _SYNONYMS = {
     "bind_password": "ldap_password",
     "bindpw": "ldap_password",
     "group_filter": "filter",
+    "db": "database",
+    "master_name": "sentinel_service",
+    "socket": "host",
+    "ssl": "tls",
+    "ssl_ca": "tls_ca_file",
+    "ssl_ca_certs": "tls_ca_file",
+    "ssl_certfile": "tls_certificate_file",
+    "ssl_keyfile": "tls_key_file",
+    "unix_socket": "host",
+    "unix_socket_path": "host",
+    "uri": "host",
+    "url": "host",
     "active_directory": "ldap",
     "ad": "ldap",
     "freeipa": "ldap",
@@ -66,8 +78,8 @@ _SYNONYMS = {
     "valkey": "redis",
 }
 """
-Names that other programs use for keys of directories and for types of plugins, and authotron's
-names for these keys and types.
+Names that other programs use for keys of directories and stores and for types of plugins, and
+authotron's names for these keys and types.
 """
 
 

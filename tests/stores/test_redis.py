@@ -40,6 +40,22 @@ class ConfigTests(SynchronousTestCase):
         for host in ("redis://x", "h:6379", "run/x.sock"):
             self.assertIn("store.host: ", self.problems(host=host))
 
+    def test_keys_of_other_programs_R_LOGIN(self) -> None:
+        """A key as other programs call it is a mistake that names the key of authotron."""
+        for key, known in (
+            ("url", "host"),
+            ("uri", "host"),
+            ("unix_socket_path", "host"),
+            ("db", "database"),
+            ("ssl", "tls"),
+            ("ssl_certfile", "tls_certificate_file"),
+            ("user", "username"),
+            ("master_name", "sentinel_service"),
+        ):
+            with self.subTest(key):
+                problem = self.problems(**{key: "x"})
+                self.assertIn(f"store.{key}: unknown key; did you mean {known!r}?", problem)
+
     def test_without_effect_R_LOGIN(self) -> None:
         """A key that has no effect beside another key is a mistake that names both."""
         service = {"sentinels": ["a"], "sentinel_service": "m"}
