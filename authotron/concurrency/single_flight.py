@@ -21,7 +21,8 @@ Linger = Callable[[Callable[[], None]], bool]
 """
 Decides whether work goes on after its last caller has left.
 
-A C{Linger} gets a function that cancels the work, unless the work has ended or has a new caller.
+A C{Linger} gets a function that cancels the work, which does nothing if the work has ended or has a
+new caller.
 """
 
 
@@ -50,7 +51,7 @@ class SingleFlight(Generic[T]):
     C{outlives_callers} is set: then the work goes on for later callers.
 
     @ivar running: the work under way, by key. Work that is removed from C{running} goes on for the
-        callers that wait; a later caller of its key starts new work.
+        callers that wait; a later call with its key starts new work.
     """
 
     _outlives_callers: bool = False
@@ -85,7 +86,7 @@ class SingleFlight(Generic[T]):
         recover: Callable[[Failure], T] | None = None,
     ) -> Deferred[T]:
         """
-        Share work that has started with later callers of C{key}.
+        Let later callers of C{key} share work that has started.
 
         Return the Deferred of the caller that started the work.
 

@@ -1,4 +1,4 @@
-"""A thread that serves one component, such as SQLite, which other components never delay."""
+"""A thread for one component, such as SQLite, which no other component delays."""
 
 from __future__ import annotations
 

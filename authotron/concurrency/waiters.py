@@ -16,8 +16,8 @@ class Waiters(Generic[T]):
     """
     The callers that wait for one event, each with a Deferred of its own.
 
-    A caller that cancels its Deferred stops waiting; the other callers go on waiting. A caller that
-    joins while the Deferreds of an event fire waits for the next event.
+    A caller that cancels its Deferred stops waiting; the other callers go on waiting. While the
+    Deferreds of an event fire, a caller that joins waits for the next event.
     """
 
     _waiting: dict[Deferred[T], None] = field(factory=dict, init=False, repr=False)

@@ -163,12 +163,12 @@ class Authenticator:
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
     ) -> list[IProvider]:
         """
-        Select the providers of the scheme and realm that could know the credential by its shape.
+        Select the providers of the scheme and realm that may accept a credential of this shape.
 
-        A credential that one provider owns is shown to no other provider, even if the owner is of
-        another realm. A credential that names some providers is shown to these providers only. If
-        no provider could know the credential, all are asked, unless the credential is a JWT that
-        names its issuer.
+        A credential that one provider claims as its own is passed to no other provider, even if
+        that one is of another realm. A credential that names providers, such as a JWT with their
+        issuer, is passed to these providers only. If no provider could know the credential, all are
+        asked, unless the credential is a JWT that names its issuer.
 
         @param reasons: receives the reasons for which providers are not asked.
         """
@@ -215,7 +215,7 @@ class Authenticator:
         reason = token_routing.why_strange(credential, eligible)
         if logs.log.writes_debug:
             self._log.debug(
-                "JWT not shown to any provider: {reason}; to show it to a provider, set its "
+                "no provider was asked about the JWT: {reason}; to ask one, set its "
                 "`accepts: any`, or its `typ` for purposes other than access",
                 reason=reason,
                 event="auth.issuer.unknown",
@@ -416,7 +416,7 @@ def _as_failure(outcome: object) -> Failure:
 
 
 def _classify(failure: Failure) -> tuple[str, str]:
-    """Return the name of a failure in the log, and its label in the metrics."""
+    """Return the name of a failure for the log, and its label for the metrics."""
     for kind, name, label in _RESULTS:
         if failure.check(kind):
             return name, label

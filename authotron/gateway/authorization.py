@@ -16,7 +16,7 @@ class Reason(Enum):
 
     CONDITION_FAILED = "the request does not meet a condition of the credential"
     MISSING_CONTEXT = (
-        "a condition of the credential depends on a fact that the request does not state"
+        "a condition of the credential depends on data that the request does not contain"
     )
 
 
@@ -27,7 +27,7 @@ class Allow:
 
 @frozen
 class Deny:
-    """The decision that the client may not make the request."""
+    """The decision that a request is forbidden."""
 
     reason: Reason
 

@@ -22,7 +22,8 @@ _COMMON = {len(each): each for each in (b"Basic ", b"Bearer ")}
 
 _UNCOMMON = b"\n"
 """
-A byte with which no C{Authorization} header begins, used if C{_COMMON} has no entry for a length.
+A byte with which no C{Authorization} header begins, for lengths of headers that C{_COMMON} does not
+contain.
 """
 
 

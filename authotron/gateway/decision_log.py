@@ -17,7 +17,7 @@ from authotron.telemetry import logs
 from authotron.telemetry.suppression import Suppression
 
 _SCHEMES = frozenset({"basic", "bearer"})
-"""Schemes that refusals are logged with; clients make up others."""
+"""Schemes that are named in the log of a refusal; clients may invent further schemes."""
 
 
 @define(eq=False)

@@ -99,7 +99,7 @@ class _CachedDecision(Entry, Generic[R]):
     """
     A decision in the cache.
 
-    @ivar again: the time until which the cache repeats this decision, in seconds since the epoch.
+    @ivar again: the time until which this decision may be used, in seconds since the epoch.
     @ivar until: the time until which a new JWT may be minted for the authentication that led to
         this decision, in seconds since the epoch.
     """
@@ -129,7 +129,7 @@ class _CachedDecision(Entry, Generic[R]):
 
 _Epoch = tuple[int, int]
 """
-The moment at which a lookup of a decision began: how many times all decisions had been invalidated,
+When a lookup of a decision began, as two counts: how many times all decisions had been invalidated,
 and how many changes of API tokens had been counted.
 """
 
@@ -141,7 +141,7 @@ def _unknown() -> None:
 @define(eq=False)
 class DecisionCache(Generic[R]):
     """
-    Returns a cached decision at once, or else authenticates the client, once for each key.
+    Returns a cached decision at once, or else authenticates the client, once for each cache key.
 
     Authentications and minted JWTs are cached under keyed hashes of what the client presented: all
     spellings of the same credentials and realm are one entry. The decisions about one user may take
@@ -228,7 +228,7 @@ class DecisionCache(Generic[R]):
         Discard cached decisions, and do not cache the results of lookups that are under way.
 
         @param tokens: the ids of API tokens that were revoked or changed: only the decisions that
-            depend on these are discarded. Without C{tokens} all decisions are discarded.
+            depend on these are discarded. If C{tokens} is C{None}, all decisions are discarded.
         """
         self._flights.running.clear()
         if tokens is None:
@@ -242,7 +242,7 @@ class DecisionCache(Generic[R]):
         self._changed.update(dict.fromkeys(changed, self._changes))
         if len(self._changed) > _MAX_CHANGED:
             self._changed.clear()
-            self._epoch += 1  # Results of lookups of an earlier epoch are not cached.
+            self._epoch += 1  # Results of lookups that began before an invalidation are not cached.
 
     def remembered(self) -> int:
         """Return the number of cached decisions."""
@@ -259,7 +259,7 @@ class DecisionCache(Generic[R]):
         The lengths of all values are hashed as well, so that no two clients share a key; a missing
         value differs from an empty one.
         """
-        authorization, realm = presented  # One expression is three times as fast as a loop.
+        authorization, realm = presented  # A loop would take three times as long.
         text = b"%d %d %b%b" % (
             -1 if authorization is None else len(authorization),
             -1 if realm is None else len(realm),
@@ -281,7 +281,7 @@ class DecisionCache(Generic[R]):
         Find the decision that is cached for the canonical spelling of the credentials, or
         authenticate the client if no such decision is cached.
 
-        @param cached: a cached decision that must not be repeated any more.
+        @param cached: a cached decision that may no longer be used.
         """
         text = credentials.header_text(presented)
         if not text:
@@ -471,7 +471,7 @@ def make(
     """
     Build the cache of the decisions of C{authenticator}.
 
-    @param meter: times the work for requests on the fast path.
+    @param meter: measures the work for requests on the fast path.
     """
     reuse = config.reuse if config.reuse is not None else 30.0
     return DecisionCache(

@@ -27,9 +27,9 @@ class Forwarding:
     """
     Reads the headers in which proxies state the requested host and the client's address.
 
-    A header counts only if the peer is a trusted proxy. Lines of C{X-Forwarded-For} and
-    C{Forwarded} are one list; any other duplicate header is ignored. Of several addresses the
-    rightmost one that is not a trusted proxy is the client's.
+    A header counts only if the peer is a trusted proxy. The lines of C{X-Forwarded-For} are one
+    list, and so are those of C{Forwarded}; any other duplicate header is ignored. Of several
+    addresses the rightmost one that is not a trusted proxy is the client's.
     """
 
     _trusted: Sequence[str]

@@ -1,4 +1,4 @@
-"""A gateway composed from one configuration, and the gateway that is in use."""
+"""A gateway that is built from one configuration, and the object that holds the gateway in use."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Peers:
 @define(eq=False)
 class LiveGateway(Generic[R]):
     """
-    The gateway that the two sites serve; a reload replaces it.
+    The gateway behind both HTTP sites; a reload replaces the gateway.
 
     @ivar gateway: the gateway of the configuration in use.
     @ivar stopping: whether the service is about to stop, so that C{/ready} answers 503.
@@ -94,8 +94,8 @@ class LiveGateway(Generic[R]):
         Discard cached decisions in all workers, and return once every worker has confirmed.
 
         @param tokens: the ids of API tokens that were revoked or changed: only decisions that
-            depend on these or on tokens derived from them are discarded. Without C{tokens} all
-            decisions are discarded.
+            depend on these or on tokens derived from them are discarded. If C{tokens} is C{None},
+            all decisions are discarded.
 
         @raise Unavailable: a worker has not confirmed that it discarded decisions.
         """

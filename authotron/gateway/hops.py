@@ -38,8 +38,9 @@ class Hop:
     """
     The information of one proxy about the peer from which the proxy received a request.
 
-    @ivar address: the address of the peer, or C{None} if it is not readable.
-    @ivar host: the host that was requested of the proxy, if the header names it.
+    @ivar address: the address of the peer, or C{None} if the address is malformed.
+    @ivar host: the host that the client requested from the proxy, if the header of the proxy names
+        the host.
     """
 
     address: str | None
@@ -59,7 +60,7 @@ def forwarded(lines: Sequence[str]) -> Iterator[Hop]:
     Yield the hops of C{Forwarded} (RFC 7239), the nearest first; several lines are one list.
 
     The list is read from its end, because trusted proxies append elements to a list that the client
-    may have begun with anything, such as a quoted string without an end. Elements in front of a
+    may have begun with anything, such as a quoted string without an end. Elements to the left of a
     malformed element are not read.
     """
     left = ",".join(lines)
@@ -94,7 +95,7 @@ def _unquoted(value: str) -> str:
 
 
 def _address(text: str) -> str | None:
-    """Return an address without its port and brackets, or C{None} if it is not readable."""
+    """Return an address without its port and brackets, or C{None} if the address is malformed."""
     found = _WITH_PORT.fullmatch(text)
     if found is None:
         return None if "[" in text or "]" in text else address_of(text)

@@ -43,9 +43,9 @@ class IdentityCheck:
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
-        # An identity that is within C{_max_names} and C{_max_values} stays within the configured
-        # limits, even if augmenters add as much again. A string of n characters has at most n/2
-        # names with commas.
+        # An identity within C{_max_names} and C{_max_values} stays within the configured limits
+        # even if augmenters double its size. Each name takes at least two characters in the joined
+        # string: itself and a comma.
         limits = self._limits
         counts = (limits.max_roles, limits.max_attributes, limits.max_scopes)
         self._max_names = min(MAX_NAME, limits.max_bytes // 4, *counts)
@@ -76,10 +76,11 @@ class IdentityCheck:
 
     def _is_plain(self, identity: Identity) -> bool:
         """
-        Return whether an identity needs no normalization: small, names in ASCII without blanks.
+        Return whether an identity needs no normalization, because it is small and its names are
+        ASCII without blanks.
 
-        For speed all names are checked as one string, as every identity outside the cache is
-        checked.
+        All names are checked as one string, because each identity outside the cache is checked, and
+        several strings would take longer.
         """
         realm, username, roles, attributes, scopes = identity
         if type(roles) is not tuple:  # A plugin that violates the interface may return a list.
@@ -107,7 +108,7 @@ class IdentityCheck:
         """
         Return whether a checked identity with the additions of augmenters needs no second check.
 
-        The method remembers the last addition that needed no check, because an augmenter with fixed
+        The method remembers the last addition that was found plain, because an augmenter with fixed
         lists returns the same object for many users.
         """
         if len(additions) != 1:

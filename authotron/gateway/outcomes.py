@@ -34,9 +34,9 @@ class Outcome:
     """
     The result of authenticating a request.
 
-    Treat an outcome as immutable. The class is not frozen because an outcome is made for each
-    request whose decision is not cached: making a frozen object takes twice as long, and reading a
-    tuple takes longer.
+    Treat an outcome as immutable. The class is neither frozen nor a tuple, because an outcome is
+    made for each request whose decision is not cached: making a frozen object takes twice as long,
+    and reading a field of a tuple takes longer.
 
     @ivar result: one of L{RESULTS}.
     @ivar authentication: C{None} unless the result is L{SUCCESS}.
@@ -57,7 +57,7 @@ class Outcome:
 @define
 class Decision(Generic[R]):
     """
-    An outcome of authentication, and the reply to the proxy that is made of it.
+    An outcome of authentication, with the reply that the proxy gets for this outcome.
 
     Treat a decision as immutable.
     """

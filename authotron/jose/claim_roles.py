@@ -116,7 +116,7 @@ class RoleClaims:
         Return the roles of a JWT, and for each configured claim that contains roles the names of
         the members that lead to it.
 
-        @raise Rejected: the JWT only refers to its roles, or a claim has an unexpected shape and
+        @raise Rejected: the roles are not in the JWT itself, or a claim has an unexpected shape and
             C{is_strict} is set.
         """
         _refuse_distributed(claims, self.paths or KEYCLOAK_ROLES)
@@ -179,7 +179,7 @@ class RoleClaims:
         roles.is_readable = True
 
     def _warn_of_missing(self, path: str, claims: Claims) -> None:
-        """Warn once of a configured path that no JWT has had so far."""
+        """Warn once of a configured path of a claim that no JWT has contained so far."""
         if path not in self._found and path not in self._warned:
             self._warned.add(path)
             self._log.warn(
@@ -194,14 +194,14 @@ class RoleClaims:
 
 def _refuse_distributed(claims: Claims, paths: Sequence[str]) -> None:
     """
-    Refuse a JWT that only refers to its roles (OpenID Connect Core, section 5.6.2).
+    Refuse a JWT that contains only a link to its roles (OpenID Connect Core, section 5.6.2).
 
-    Microsoft Entra issues JWTs that only refer to the roles to users with many groups. The gateway
-    does not fetch roles from other servers, and must not treat a user who has roles as a user
-    without roles.
+    To users with many groups, Microsoft Entra issues JWTs that contain a link to the roles instead
+    of the roles. The gateway does not fetch roles from other servers, and must not treat a user who
+    has roles as a user without roles.
 
     @raise Rejected: a role claim is a distributed claim.
     """
     names = claims.get("_claim_names")
     if isinstance(names, dict) and any(path.split(".")[0] in names for path in paths):
-        raise Rejected("the JWT only refers to its roles (_claim_names)")
+        raise Rejected("the JWT has a link to its roles instead of the roles (_claim_names)")

@@ -29,19 +29,27 @@ _CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
 _STRINGS = frozenset({str})
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""A JSON encoder that is made once, as C{json.dumps} would make one for each value."""
+"""A JSON encoder that is made only once; C{json.dumps} would make one for each value."""
 
 _LONG_NUMBER = re.compile(r"[0-9]e-0|[0-9]{19}")
-"""What is in the JSON of numbers that auth-o-tron writes differently than Python."""
+"""
+Matches the parts of JSON in which numbers stand that auth-o-tron writes differently than Python.
+"""
 
 _INTEGERS = range(-(2**63), 2**64)
-"""Whole numbers that auth-o-tron keeps as such; it reads others as floating-point numbers."""
+"""
+Whole numbers that auth-o-tron reads as integers; auth-o-tron reads all other numbers as
+floating-point numbers.
+"""
 
 _MAX_SHOWN = 100
 """Maximum characters of a claim's value that a message repeats."""
 
 _LAST_IN_FULL = 5
-"""Digits after the point of the smallest power of ten that auth-o-tron writes in full."""
+"""
+The number of decimal places of the smallest power of ten that auth-o-tron writes without an
+exponent.
+"""
 
 _MAX_NAMES = 20
 """Maximum names of claims that a message lists."""

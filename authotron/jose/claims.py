@@ -90,9 +90,7 @@ class ClaimRules:
             if not purposes.has_kind(self.config.typ, header, claims):
                 raise Rejected(f"the JWT is not of the type {self.config.typ}")
         elif (purpose := purposes.other_purpose(header, claims)) is not None:
-            raise Rejected(
-                f"the JWT is not an access token but {purpose}; the key `typ` can allow it"
-            )
+            raise Rejected(f"the JWT is not an access token but {purpose}; set `typ` to accept it")
 
     def _check_times(
         self, claims: Claims, now: float, *, lasting: bool
@@ -210,9 +208,9 @@ def effective_expiry(claimed: float | None, now: float, leeway: float) -> float 
     """
     Return the time at which a credential expires, if clocks may differ by C{leeway} seconds.
 
-    The claimed expiry is returned if it lies in the future, in whole seconds. For C{leeway} seconds
-    after the claimed expiry the end of the leeway is returned, so that a JWT minted in this time is
-    valid until the leeway ends.
+    If the claimed expiry lies in the future, it is returned as a whole number of seconds. For
+    C{leeway} seconds after the claimed expiry the end of the leeway is returned, so that a JWT
+    minted in this time is valid until the leeway ends.
 
     @param claimed: the expiry that the credential claims, in seconds since the epoch.
 
@@ -229,8 +227,8 @@ def _check_shapes(claims: Claims) -> None:
     """
     Check the form of the claims that state audience, issuer, times and key of a JWT.
 
-    A claim that is C{null} counts as absent. The claims C{exp} and C{nbf} are not checked by this
-    function, but where the lifetime of the JWT is checked.
+    A claim that is C{null} counts as absent. This function does not check the claims C{exp} and
+    C{nbf}; the check of the lifetime of the JWT does.
 
     @raise Rejected: a claim that this function checks is malformed.
     """

@@ -86,7 +86,7 @@ class ClaimsConfig(Section):
 
     @property
     def is_strict(self) -> bool:
-        """Whether roles and scopes of an unexpected shape refuse a JWT, as in auth-o-tron."""
+        """Whether to refuse a JWT with roles or scopes of a wrong shape, as auth-o-tron does."""
         return False
 
     @model_validator(mode="after")
@@ -102,7 +102,8 @@ _KEYCLOAK = "/protocol/openid-connect/certs"
 
 def missing_checks(config: ClaimsConfig, cert_uri: str | None) -> Iterator[str]:
     """
-    Yield a warning for each check of a JWT that is not configured, with the line to add.
+    Yield a warning for each check of JWTs that is not configured, with the line to add to the
+    configuration.
 
     @param cert_uri: the URL of the key set, from which the issuer can be derived for Keycloak.
     """

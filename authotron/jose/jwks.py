@@ -88,14 +88,14 @@ class KeySet:
         found = fitting(keys, algorithm)
         if len(found) != 1:
             raise Rejected(
-                f"the header names no key (kid), and {len(found)} keys of the issuer fit "
+                f"the JWT header names no key (kid), and {len(found)} keys of the issuer fit "
                 f"{algorithm}"
             )
         return found
 
     async def search(self) -> KeysByName:
         """
-        Fetch the key set once more, at most every 10 s, because it may have a new key by now.
+        Fetch the key set again, because the issuer may have added a key; at most once in 10 s.
 
         @raise Unavailable: fetching failed, now or in the last 10 s.
         """
@@ -211,7 +211,7 @@ def key_set(
     """
     Return the key set at a URL, or without a URL the key set that the issuer names.
 
-    A reload keeps the key set with its cached keys, unless its URL or the way to reach it changed.
+    A reload keeps a key set with its cached keys, unless its URL or its HTTP settings have changed.
     Without the cached keys, all JWTs of an issuer that is unreachable after a reload would be
     refused. After a reload a key set is refreshed when it is next used, so that removed keys are
     not used for long.

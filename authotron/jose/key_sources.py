@@ -120,7 +120,7 @@ async def _get(
 
     @param secret: headers that are sent to C{url} alone, since they may hold credentials.
 
-    @raise Unavailable: there was no response, or a redirect leads elsewhere.
+    @raise Unavailable: there was no response, or a redirect that must not be followed.
     """
     headers = {**usual, **secret}
     response = await _get_once(web, url, headers)

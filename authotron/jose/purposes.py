@@ -58,8 +58,8 @@ def other_purpose(header: Claims, claims: Claims) -> str | None:
     Describe the purpose of a JWT, or return C{None} if it may be an access token.
 
     The header C{typ} names the kind of a JWT (RFC 8725 section 3.11), so every value that does not
-    mean an access token counts as another purpose. A claim counts only if it names a known purpose,
-    because servers use claims less uniformly than the header.
+    mean an access token counts as another purpose. A claim decides the purpose of a JWT only if the
+    claim names a known purpose, because servers use claims less uniformly than the JWT header.
     """
     typ = header.get("typ")
     if typ is not None and not (
@@ -94,8 +94,8 @@ def has_kind(kind: str, header: Claims, claims: Claims) -> bool:
     """
     Whether the header or a claim of a JWT names a kind of token.
 
-    A claim such as C{at_hash} counts as naming the kind C{id}: most ID tokens, and the access
-    tokens of Dex, name their kind in no other way.
+    A claim such as C{at_hash} marks a JWT as an ID token, because most ID tokens, and the access
+    tokens of Dex, have no other mark.
     """
     said = (header.get("typ"), *map(claims.get, _SAYING), *map(claims.get, _LOOSELY_SAYING))
     words = {as_word(each) for each in said if isinstance(each, str)}

@@ -47,7 +47,7 @@ class Unverified:
         The claim C{iss}, which may be of any type, or C{None} if a JWT has no issuer.
 
         The header of an encrypted JWT may repeat the issuer in clear (RFC 7519 section 5.3). If the
-        claims are not encrypted and not readable either, the issuer is L{UNREADABLE}.
+        claims are neither encrypted nor valid JSON, the issuer is L{UNREADABLE}.
         """
         if not (self.readable or "enc" in self.header):
             return UNREADABLE

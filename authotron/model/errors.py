@@ -15,7 +15,10 @@ The path to a value in a configuration: the names of keys, and positions in list
 
 
 EX_CONFIG = 78
-"""Exit status of a configuration that cannot be used (sysexits.h). systemd does not restart it."""
+"""
+Exit status for an invalid configuration (sysexits.h), after which systemd does not restart the
+service.
+"""
 
 
 class BadCredentials(Exception):
@@ -23,7 +26,7 @@ class BadCredentials(Exception):
 
 
 class TooManyCredentials(BadCredentials):
-    """Raised if an C{Authorization} header contains more credentials than are verified."""
+    """Raised if an C{Authorization} header contains more credentials than allowed."""
 
 
 class Rejected(Exception):
@@ -87,7 +90,7 @@ class ExceedsGrant(Exception):
 
 
 class MissingContext(Exception):
-    """A condition of a credential depends on a fact that is unknown, such as the requested host."""
+    """A condition of a credential depends on unknown data, such as the requested host."""
 
 
 @frozen
@@ -98,8 +101,8 @@ class Problem:
     @ivar kind: pydantic's name of the validation rule that was broken; empty for rules that
         pydantic does not have.
     @ivar origin: the file and line, or the environment variable, that contains the wrong value.
-    @ivar location: the path to the wrong value as a tuple, which may contain a secret, and is not
-        shown.
+    @ivar location: the path to the wrong value, as a tuple; the path may contain a secret, and is
+        not shown.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""The credentials in a request, and the facts of a request on which a condition may depend."""
+"""The credentials in a request, and the data of a request on which a condition may depend."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Presented(NamedTuple):
 
 class RequestContext(Protocol):
     """
-    The facts of a request on which a condition may depend, which do not include its credentials.
+    The data of a request on which a condition may depend; credentials are not among this data.
 
-    A condition should read only the facts that it needs, because the fast path parses a header only
-    when a condition reads the fact that depends on this header.
+    A condition should read only the data that it needs, because the fast path parses a header only
+    when a condition reads data from it.
     """
 
     @property
@@ -47,7 +47,7 @@ class RequestContext(Protocol):
 
 @frozen
 class RequestFacts:
-    """The facts of a request as plain values that are already known."""
+    """The data of a request that conditions may depend on, as plain values."""
 
     host: str | None = None
     address: str | None = None
@@ -60,5 +60,5 @@ class Condition(Protocol):
         """
         Return whether a request with the facts in C{context} meets the condition.
 
-        @raise MissingContext: the condition depends on a fact that the request does not state.
+        @raise MissingContext: the condition depends on data that the request does not contain.
         """

@@ -211,7 +211,7 @@ class Grant:
         @raise MissingContext: the requested host or the address of the client, on which the grant
             depends, is unknown.
         """
-        # Only the facts that the grant depends on are read, because finding a fact takes time.
+        # Only the data that the grant depends on is read, because reading takes time.
         if self.hosts:
             host = context.host
             if host is None:
