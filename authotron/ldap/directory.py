@@ -60,7 +60,7 @@ class Directory:
 
     async def use_connection(self, work: Callable[[Connection], Awaited[T]]) -> T:
         """
-        Call C{work} with a connection that no other caller uses meanwhile.
+        Call C{work} with a connection that no other caller uses at the same time.
 
         C{work} is called again with another connection if the first one turns out to be closed, if
         its server fails, or if the server refuses a search on a connection that was idle.
@@ -249,7 +249,10 @@ class Directory:
         self._idle.append(idle)
 
     def _failed(self, state: ServerState, fault: ServerFault) -> None:
-        """Record a failure of a server, and close its idle connections if it is paused."""
+        """
+        Record a failure of a server; if the failure pauses the server, close
+        its idle connections.
+        """
         if state.failed(fault, self._clock.seconds()):
             self._drop([idle for idle in self._idle if idle.state is state])
 

@@ -276,7 +276,10 @@ class FilterTemplate:
         return any(name != "username" for name in self.placeholders())
 
     def entry_attributes(self) -> tuple[str, ...]:
-        """Return the attributes of the user's entry that the filter contains."""
+        """
+        Return the names of the attributes of the user's entry that the filter contains as
+        placeholders.
+        """
         return tuple(name for each in self.placeholders() for name in attributes_behind(each))
 
     def finds_nested(self) -> bool:

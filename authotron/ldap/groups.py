@@ -54,7 +54,8 @@ def _parse_group(dn: str) -> Group | None:
 
 def common_name(group: Group) -> Iterator[str]:
     """
-    Yield the common name of a group as its role, unless it looks like a path.
+    Yield the common name of a group as its role, unless the name contains a slash and so looks like
+    a path.
 
     A group without a common name gets the one of the nearest entry above, as in auth-o-tron. A case
     in C{tests/conformance} records the role that auth-o-tron gives to a group without a common
@@ -69,9 +70,9 @@ def path_from(group: Group, top: int) -> Iterator[str]:
     """
     Yield the path from an ancestor of a group down to the group, such as C{/TeamA/Admin}.
 
-    @param top: the index, in the RDNs of the group's DN, of the RDN that names the ancestor.
+    @param top: the index of the ancestor's RDN in the RDNs of the group's DN.
     """
-    if top < 0 or not group.name[0].value_of("cn"):  # the group has no common name of its own
+    if top < 0 or not group.name[0].value_of("cn"):  # a group without a common name
         return
     steps = [rdn.value() for rdn in reversed(group.name[: top + 1])]
     if any("/" in step or not step.strip() for step in steps):
@@ -82,9 +83,9 @@ def path_from(group: Group, top: int) -> Iterator[str]:
 
 def _if_valid(group: Group, role: str, root: str) -> Iterator[str]:
     """
-    Yield a role if it is printable and does not imitate a path.
+    Yield a role if the role is printable, and begins with a slash only if the role is a path.
 
-    @param root: C{/} if the role is a path, and the empty string for other roles.
+    @param root: C{/} if the role is a path, or an empty string if the role is a common name.
     """
     if role.strip() and role.isprintable() and role.startswith("/") == bool(root):
         yield role
@@ -188,7 +189,7 @@ class Grant:
     """
     A role, and the group that it comes from.
 
-    @ivar group: the DN of the group as the directory writes it.
+    @ivar group: the DN of the group, spelled as the directory spells it.
     """
 
     role: str
@@ -200,7 +201,8 @@ class GroupSearch:
     """
     Selects the groups that an LDAP search finds.
 
-    @ivar as_path: whether the role is the path from below the search base, or the common name.
+    @ivar as_path: whether the role is the path of the group below the search base; otherwise the
+        role is the common name.
     """
 
     template: FilterTemplate

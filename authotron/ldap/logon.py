@@ -53,7 +53,8 @@ class LogonName:
     @ivar template: C{{username}@example.org} or C{EXAMPLE\{username}}.
     @ivar is_principal: whether the template has the form C{{username}@example.org}.
     @ivar domains: the names of the Windows domain that the configuration states.
-    @ivar guessed: further names of the Windows domain that users may write.
+    @ivar guessed: usual names of the Windows domain, such as C{EXAMPLE} for C{example.org}, which
+        users may also write.
     """
 
     template: str
@@ -82,7 +83,7 @@ class LogonName:
         return name
 
     def bind_name(self, name: str) -> str:
-        """Return the name that is sent in the bind of a user."""
+        """Return the name of the account that is sent in the bind of a user."""
         return self.template.replace("{username}", name)
 
     def choose(self, entries: Sequence[Entry], name: str) -> Entry:
@@ -102,11 +103,12 @@ class LogonName:
 
     def is_certain(self, entry: Entry, name: str) -> bool:
         """
-        Return whether an entry certainly belongs to the account that was bound.
+        Return whether it is certain that an entry belongs to the account that was bound.
 
         A server binds C{alice@example.org} as the account C{alice} of the domain only if no account
-        has the C{userPrincipalName} C{alice@example.org}. A search below a base cannot show that no
-        account has this C{userPrincipalName}, so only an entry that has it is certain.
+        has the C{userPrincipalName} C{alice@example.org}. A search below one base DN cannot show
+        that no account has this C{userPrincipalName}, so only an entry that has this
+        C{userPrincipalName} is certain.
         """
         if self.is_principal:
             return _has(entry, PRINCIPAL, self.bind_name(name))

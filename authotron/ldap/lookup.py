@@ -52,15 +52,15 @@ class Remarks:
     """
     The remarks that a lookup has logged already, so that each remark is in the log once.
 
-    @ivar users: the number of users that were looked up before the first user with the attribute
-        that lists groups.
+    @ivar users: the number of users that were looked up before any user had the attribute that
+        lists groups.
     """
 
     made: set[str] = field(factory=set)
     users: int = 0
 
     def is_new(self, remark: str) -> bool:
-        """Remember that a remark is logged, and return whether it was not logged before."""
+        """Note that a remark is logged; return whether the remark was not logged before."""
         is_new = remark not in self.made
         self.made.add(remark)
         return is_new
@@ -226,8 +226,8 @@ class Lookup:
         """
         Return whether a role stays one step of the path if C{role_prefix} is put before the role.
 
-        For example, the common name C{a/b} behind the prefix C{/Team/} would become the path
-        C{/Team/a/b}, which has one step more.
+        For example, with the prefix C{/Team/} the common name C{a/b} would become the path
+        C{/Team/a/b}, which has one step more than the groups.
         """
         extends_path = "/" in self.role_prefix and "/" in role and not role.startswith("/")
         if extends_path:
@@ -315,8 +315,8 @@ class Lookup:
         connection: Connection, template: FilterTemplate, user: TemplateUser
     ) -> bool:
         """
-        Return whether the directory is known to hold the user name in exactly the spelling of the
-        request.
+        Return whether the directory is known to contain the user name in exactly the spelling of
+        the request.
 
         If the directory holds exactly the spelling of the request, a search for groups need not
         read the members of the groups.

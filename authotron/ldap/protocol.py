@@ -116,7 +116,7 @@ class LdapProtocol(Protocol):
         """
         Send a request, and return its result and the entries that came before the result.
 
-        @param most: the number of entries that the request asks for.
+        @param most: the maximum number of entries that the request asks for.
         @raise ServerFault: the server did not answer with a valid result in time.
         """
         if self.closed_reason is not None:

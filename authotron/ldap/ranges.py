@@ -59,8 +59,8 @@ def _find_range(
     """
     Return the index of the last value in a range of an attribute's values, and the values.
 
-    For the last range C{None} takes the place of the index. If the entry holds no range of the
-    attribute's values, only C{None} is returned.
+    If the range is the last one, C{None} is returned in place of the index. If the entry contains
+    no range of values of the attribute, C{None} is returned instead.
 
     @raise Unavailable: the range of values does not begin at C{first}, or is empty.
     """

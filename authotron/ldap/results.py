@@ -53,7 +53,10 @@ class ConnectionStale(Unavailable):
 
 
 class NoVerdict(ServerFault):
-    """The server could not judge one bind; the server stays in use, as other binds may work."""
+    """
+    The server could not decide about one bind; the server stays in use, because other binds may
+    work.
+    """
 
 
 class BindRefused(ServerFault):

@@ -1,4 +1,4 @@
-"""Whether a server of a directory may be called, or is paused after a failure."""
+"""Whether a server of a directory may be called at the moment, or is paused after a failure."""
 
 from __future__ import annotations
 
@@ -36,11 +36,12 @@ class ServerState:
     """
     One server of a directory, and when it may be called again after a failure.
 
-    @ivar reason: why the last call failed; empty if it succeeded.
+    @ivar reason: why the last call of the server failed; empty if the call succeeded.
     @ivar timeouts: requests in a row that were not answered in time.
     @ivar refusals: how many times in a row the server has refused the password of the service
         account.
-    @ivar is_on_trial: whether one caller is trying the server again; other callers skip it.
+    @ivar is_on_trial: whether one caller is trying the server again after a pause; other callers
+        skip the server.
     """
 
     server: Server
@@ -57,7 +58,8 @@ class ServerState:
 
     def failed(self, fault: ServerFault, now: float) -> bool:
         """
-        Record a failure, and pause the server if the failure is not about a single request.
+        Record a failure, and pause calls of the server unless the failure concerns a single request
+        only.
 
         @return: whether the server is paused, so that its idle connections must be closed.
         """
@@ -86,7 +88,10 @@ class ServerState:
         return True
 
     def succeeded(self, now: float) -> None:
-        """Record a success; a pause that another caller's failure caused meanwhile continues."""
+        """
+        Record a success; if the failure of another call has paused the server meanwhile, the server
+        stays paused.
+        """
         self.timeouts = self.refusals = 0
         if self.reason and self.paused_until <= now:
             self.reason = ""

@@ -1,8 +1,9 @@
 """
 Compare the user names in DNs exactly, including the case of letters.
 
-Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). A directory finds the
-entry of C{alice} for a user C{ALICE}, who may be another person in the realm of another provider.
+Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). A directory also finds the
+entry of C{alice} for the user name C{ALICE}, but C{ALICE} may be another person in another provider
+of the realm.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def is_same_dn(dn: str, other: str, username: str) -> bool:
 
 def _spell_alike(rdns: Name, others: Name, username: str) -> bool:
     """
-    Return whether C{rdns} spells the user name exactly in every RDN in which C{others} spells it
+    Return whether C{rdns} spells the user name exactly wherever C{others} spells the user name
     exactly.
     """
     name = normalize(username)
