@@ -112,6 +112,7 @@ def complete(package: Package) -> str:
     completions = {
         "usr/share/bash-completion/completions/authotron",
         "usr/share/zsh/vendor-completions/_authotron",
+        "usr/share/fish/vendor_completions.d/authotron.fish",
     }
     examples = {
         f"usr/share/doc/authotron/examples/{name}"
@@ -133,7 +134,7 @@ def complete(package: Package) -> str:
     ]
     assert not bare, f"without a licence: {bare}"
     return (
-        f"{len(pages)} manual pages, 2 completions, {len(libraries)} libraries with their licences"
+        f"{len(pages)} manual pages, 3 completions, {len(libraries)} libraries with their licences"
     )
 
 
