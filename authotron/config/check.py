@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 
@@ -18,6 +18,8 @@ from authotron.config.server import METRICS_PORT
 from authotron.config.sources import Sources
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.token import IMPORTED
+
+S = TypeVar("S", bound=section.Section)
 
 
 @frozen
@@ -124,8 +126,24 @@ def _plugins(given: object, kind: str, sources: Sources, problems: list[Problem]
                 raise ConfigError([Problem(at, "must be a mapping")])
             problems += _reserved_name(value, at)
             module = plugins.load(kind, value.get("type"), at)
-            found.append(section.read(module.Config, value, at, sources))
+            found.append(_read(module.Config, value, at, sources))
     return found
+
+
+def _read(config: type[S], value: object, at: str, sources: Sources) -> S:
+    """
+    Read the section of a plugin, whose C{Config} may have validators with a defect.
+
+    @raise ConfigError: all problems of the section, or a validator raised an unexpected exception.
+    """
+    try:
+        return section.read(config, value, at, sources)
+    except ConfigError as error:
+        raise error.under(at) from None
+    except Exception as defect:  # noqa: BLE001 - a defect of a plugin does not end the service
+        where = plugins.place_of(defect)
+        reason = f"a validator of {config.__module__}.{config.__qualname__} failed: {where}"
+        raise ConfigError([Problem(at, reason)]) from None
 
 
 def _reserved_name(value: Mapping[str, Any], at: str) -> Iterator[Problem]:
@@ -146,7 +164,7 @@ def _store(given: object, sources: Sources) -> StoreConfig | None:
         return None
     module = plugins.load("stores", given.get("type"), "store")
     config: type[StoreConfig] = module.Config
-    store = section.read(config, given, "store", sources)
+    store = _read(config, given, "store", sources)
     return store if store.type != "none" else None
 
 

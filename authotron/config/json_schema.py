@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Union
 
-from pydantic import BaseModel, create_model
+from pydantic import BaseModel, PydanticUserError, create_model
 
 from authotron.config import plugins, section
 from authotron.config.fields import nested_section
@@ -15,13 +16,18 @@ from authotron.model.errors import ConfigError
 _EXTENSION = "ignored key, whose value may hold YAML anchors for other keys"
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a configuration file, with all plugins that are installed."""
+def json_schema(unusable: list[str] | None = None) -> dict[str, Any]:
+    """
+    Return the JSON Schema of a configuration file, with all plugins that are installed.
+
+    @param unusable: receives the reasons for which installed plugins are left out.
+    """
     listed: dict[str, Any] = {}
+    left_out: list[str] = [] if unusable is None else unusable
     for kind in ("providers", "augmenters"):
-        choice: Any = Union[tuple(module.Config for module in plugins.every(kind))]  # noqa: UP007 - of a list
+        choice: Any = Union[tuple(_configs(kind, left_out))]  # noqa: UP007 - of a list
         listed[kind] = (list[choice], File.model_fields[kind])
-    stores: Any = Union[(NoStore, *(module.Config for module in plugins.every("stores")))]
+    stores: Any = Union[(NoStore, *_configs("stores", left_out))]
     listed["store"] = (stores, File.model_fields["store"])
     whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
     return {
@@ -29,6 +35,19 @@ def json_schema() -> dict[str, Any]:
         **section.schema_of(whole),
         "patternProperties": {f"^{EXTENSION}": {"description": _EXTENSION}},
     }
+
+
+def _configs(kind: str, unusable: list[str]) -> Iterator[type[BaseModel]]:
+    """Yield the C{Config} of each plugin of a kind that has a JSON Schema."""
+    for module in plugins.every(kind, unusable):
+        try:
+            section.schema_of(module.Config)
+        except PydanticUserError as error:
+            type_ = plugins.documented_type(module)
+            reason = f"its Config has no JSON Schema: {error.message}"
+            unusable.append(f"plugin {type_!r} ({module.__name__}): {reason}")
+        else:
+            yield module.Config
 
 
 @cache

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import pkgutil
 import re
-from collections.abc import Iterator
-from importlib.metadata import entry_points
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import Field, field_validator, model_validator
 
@@ -22,7 +25,7 @@ from authotron.config.section import (
     Secret,
     Section,
 )
-from authotron.config.spelling import did_you_mean, is_slip
+from authotron.config.spelling import did_you_mean
 from authotron.model.errors import ConfigError, Problem
 
 SHORTEST_PEPPER = 16
@@ -123,6 +126,21 @@ def _text(secret: Secret | None) -> str:
     return secret.get_secret_value() if secret else ""
 
 
+_BASES: Mapping[str, type[Section]] = {
+    "providers": PluginConfig,
+    "augmenters": PluginConfig,
+    "stores": StoreConfig,
+}
+"""The class that the C{Config} of every plugin derives from, by the kind of plugin."""
+
+_SPEAKING = (ImportError, SyntaxError, AttributeError, NameError)
+"""Exceptions of an import whose text is about the code, and cannot contain a secret."""
+
+
+class UnusablePlugin(Exception):
+    """A plugin is installed, but cannot be imported, or its module lacks what every plugin has."""
+
+
 def load(kind: str, type_: object, at: str) -> ModuleType:
     """
     Import the module of one plugin, and no other plugin.
@@ -131,59 +149,156 @@ def load(kind: str, type_: object, at: str) -> ModuleType:
     @param type_: the value of C{type:}.
     @param at: the path of the section in the file.
 
-    @raise ConfigError: no installed plugin has this type.
+    @raise ConfigError: no installed plugin has this type, or the plugin cannot be used.
     """
     if type_ is None:
         raise ConfigError([Problem(f"{at}.type", "is missing")])
     if not isinstance(type_, str) or not re.fullmatch(r"[a-z][a-z0-9_-]*", type_):
         raise ConfigError([Problem(f"{at}.type", f"is not a type of {kind}")])
-    module = _find(kind, type_)
+    try:
+        module = _find(kind, type_)
+    except UnusablePlugin as unusable:
+        raise ConfigError([Problem(f"{at}.type", str(unusable))]) from None
     if module is None:
         known = [documented_type(each) for each in every(kind)]
-        named = f" {type_!r}" if is_slip(type_, known) else ""
-        message = f"unknown type{named} of {kind}{did_you_mean(type_, known)}"
-        raise ConfigError([Problem(f"{at}.type", f"{message} (known: {', '.join(known)})")])
-    version = getattr(module, "API_VERSION", API_VERSION)
-    if version != API_VERSION:
-        why = (
-            f"{type_!r} is written for version {version} of the plugin interface, but this "
-            f"authotron has version {API_VERSION}; install versions that fit"
+        message = (
+            f"unknown type {type_!r} of {kind}{did_you_mean(type_, known)} (known: "
+            f"{', '.join(known)}); if it is a plugin of another package, is its package installed "
+            "in this environment?"
         )
-        raise ConfigError([Problem(f"{at}.type", why)])
+        raise ConfigError([Problem(f"{at}.type", message)])
     return module
 
 
-def every(kind: str) -> Iterator[ModuleType]:
+def every(kind: str, unusable: list[str] | None = None) -> Iterator[ModuleType]:
     """
     Import all plugins of a kind: those of authotron, then those of other packages.
 
-    A module without C{Config} and C{make} is not a plugin, but code that several plugins share.
+    A module of authotron without C{Config} and C{make} is not a plugin, but code that several
+    plugins share.
+
+    @param unusable: receives the reasons for which plugins are left out.
     """
     package = importlib.import_module(f"authotron.{kind}")
     for found in pkgutil.iter_modules(package.__path__):
-        module = importlib.import_module(f"authotron.{kind}.{found.name}")
+        try:
+            module = _module(kind, found.name)
+        except UnusablePlugin as reason:
+            _note(reason, unusable)
+            continue
         if _is_plugin(module):
             yield module
     for point in entry_points(group=f"authotron.{kind}"):
-        yield point.load()
+        try:
+            plugin = _plugin(kind, point)
+        except UnusablePlugin as reason:
+            _note(reason, unusable)
+        else:
+            yield plugin
 
 
 def documented_type(module: ModuleType) -> str:
     """Return the C{type:} that names a plugin in a configuration."""
-    config: type[Section] = module.Config
+    return next(iter(_types(module.Config)), module.__name__.rpartition(".")[2])
+
+
+def place_of(error: BaseException) -> str:
+    """Describe an error by its type and the line that raised it; its text may be a secret."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
+
+
+def _types(config: type[Section]) -> tuple[str, ...]:
+    """Return the values that a C{Config} accepts for its key C{type}; none if it accepts all."""
     annotation: Any = config.model_fields["type"].annotation
-    return str(annotation.__args__[0])
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _note(reason: UnusablePlugin, unusable: list[str] | None) -> None:
+    if unusable is not None:
+        unusable.append(str(reason))
 
 
 def _find(kind: str, type_: str) -> ModuleType | None:
-    module = f"authotron.{kind}.{type_.replace('-', '_')}"
-    if importlib.util.find_spec(module) is not None:
-        found = importlib.import_module(module)
+    """
+    Import the plugin of a type; return C{None} if there is no plugin of this type.
+
+    @raise UnusablePlugin: the plugin is installed, but cannot be used.
+    """
+    name = type_.replace("-", "_")
+    if importlib.util.find_spec(f"authotron.{kind}.{name}") is not None:
+        found = _module(kind, name)
         return found if _is_plugin(found) and documented_type(found) == type_ else None
     for point in entry_points(group=f"authotron.{kind}", name=type_):
-        plugin: ModuleType = point.load()
-        return plugin
+        return _plugin(kind, point)
     return None
+
+
+def _module(kind: str, name: str) -> ModuleType:
+    """Import a module of authotron in which a plugin may be."""
+    full = f"authotron.{kind}.{name}"
+    return _imported(lambda: importlib.import_module(full), name.replace("_", "-"), full)
+
+
+def _plugin(kind: str, point: EntryPoint) -> ModuleType:
+    """
+    Import a plugin of another package.
+
+    @raise UnusablePlugin: the plugin cannot be imported, is written for another version of the
+        interface of plugins, or lacks C{Config} or C{make}.
+    """
+    module = _imported(point.load, point.name, point.value)
+    version = getattr(module, "API_VERSION", API_VERSION)
+    if version != API_VERSION:
+        raise UnusablePlugin(
+            f"{point.name!r} is written for version {version} of the plugin interface, but this "
+            f"authotron has version {API_VERSION}; install versions that fit"
+        )
+    if flaw := _flaw(kind, module, point.name):
+        raise UnusablePlugin(f"plugin {point.name!r} ({point.value}) cannot be used: {flaw}")
+    return module
+
+
+def _imported(load_module: Callable[[], ModuleType], type_: str, name: str) -> ModuleType:
+    try:
+        return load_module()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the module of a plugin may raise anything
+        why = f"plugin {type_!r} ({name}) cannot be imported: {_reason(error)}"
+        raise UnusablePlugin(why) from None
+
+
+def _reason(error: BaseException) -> str:
+    """Describe an error by its text if that is about code, else by the line that raised it."""
+    if isinstance(error, _SPEAKING):
+        return f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return place_of(error)
+
+
+def _flaw(kind: str, module: object, type_: str) -> str | None:
+    """Return what the module of a plugin lacks; C{None} if it has all that a plugin needs."""
+    config, base = getattr(module, "Config", None), _BASES[kind]
+    if config is None:
+        return f"it has no class Config{_similar('Config', module)}"
+    if not (isinstance(config, type) and issubclass(config, base)):
+        return f"its Config is not a class that derives from {base.__name__}"
+    if not callable(getattr(module, "make", None)):
+        return f"it has no function make(config, world){_similar('make', module)}"
+    types = _types(config)
+    if types and type_ not in types:
+        return (
+            f"the key type of its Config is Literal[{types[0]!r}], but its entry point is named "
+            f"{type_!r}"
+        )
+    return None
+
+
+def _similar(name: str, module: object) -> str:
+    """Name the function or class of a module that is meant to have another name."""
+    own = getattr(module, "__name__", None)
+    names = [each for each, it in vars(module).items() if getattr(it, "__module__", "") == own]
+    close = difflib.get_close_matches(name.lower(), [each.lower() for each in names], 1, 0.7)
+    found = next((each for each in names if each.lower() in close), None)
+    return f"; is {found} meant?" if found else ""
 
 
 def _is_plugin(module: ModuleType) -> bool:

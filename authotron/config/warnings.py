@@ -8,10 +8,11 @@ from itertools import combinations
 from typing import Any
 
 from authotron.config import endpoint, placeholders
-from authotron.config.plugins import PluginConfig, StoreConfig
+from authotron.config.plugins import PluginConfig, StoreConfig, place_of
 from authotron.config.schema import MOST_MILLISECONDS, File
 from authotron.config.server import SYSTEMD, VERY_MANY, Operations, Server
 from authotron.model import hosts
+from authotron.model.errors import ConfigError, Problem
 from authotron.model.naming import MAX_ROLE, flaw
 
 _ASSIGNMENT = re.compile(r"(?:export )?[A-Z][A-Z0-9]*_[A-Z0-9_]+=.")
@@ -49,7 +50,7 @@ def of_plugins(
         yield "providers: none configured, so only API tokens can be accepted"
     for kind, configs in (("providers", providers), ("augmenters", augmenters)):
         for place, config in enumerate(configs):
-            for warning in getattr(config, "warnings", tuple)():
+            for warning in _of_plugin(config, f"{kind}[{place}]"):
                 yield f"{kind}[{place}]: {warning}"
         yield from _of_duplicates(kind, configs)
     yield from _of_names(providers)
@@ -63,6 +64,20 @@ def of_plugins(
                 f"realms {one!r} and {other!r}: a JWT with the subject {other}-x may be of "
                 f"user {other[len(one) + 1 :] + '-x'!r} in {one!r} or of user 'x' in {other!r}"
             )
+
+
+def _of_plugin(config: PluginConfig, at: str) -> Sequence[str]:
+    """
+    Return what the method C{warnings} of a plugin's C{Config} returns.
+
+    @raise ConfigError: the method has a defect.
+    """
+    try:
+        found: Any = getattr(config, "warnings", tuple)()
+        return [found] if isinstance(found, str) else [*map(str, found)]
+    except Exception as defect:  # noqa: BLE001 - a defect of a plugin does not end the service
+        why = f"the method warnings() of plugin {config.type!r} failed: {place_of(defect)}"
+        raise ConfigError([Problem(at, why)]) from None
 
 
 def _of_duplicates(kind: str, configs: Sequence[PluginConfig]) -> Iterator[str]:

@@ -65,7 +65,7 @@ def compose(
     ]
     with config.origins.locating():
         signer = _minter(file.jwt, world, problems)
-    tokens = _tokens(config, world, store)
+        tokens = _tokens(config, world, store)
     owners = Owners(providers, world.clock, file.tokens.users, world.memory)
     own = TokenProvider(tokens, owners, world.clock)
     authenticator = Authenticator(
@@ -146,8 +146,8 @@ def _build_plugin(interface: InterfaceClass, kind: str, at: str, config: Any, wo
     try:
         plugin = plugins.load(kind, config.type, at).make(config, world)
         plugin_contract.verify(interface, plugin, at, config.type)
-    except ConfigError:
-        raise
+    except ConfigError as error:
+        raise error.under(at) from None
     except Exception as defect:  # noqa: BLE001 - a defect of a plugin does not end the service
         _log.failure(
             "building plugin {type} failed, refusing the configuration",

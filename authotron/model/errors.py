@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 Location: TypeAlias = tuple[int | str, ...]
 """
@@ -119,6 +119,30 @@ class Problem:
 class ConfigError(Exception):
     """The configuration cannot be used; the exception lists all problems found in it."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+    def __init__(self, problems: Iterable[Problem | str] | Problem | str) -> None:
+        """@param problems: the problems; a string is the message of a problem without a path."""
+        if isinstance(problems, (str, Problem)):
+            problems = (problems,)
+        self.problems = tuple(
+            each if isinstance(each, Problem) else Problem("", str(each)) for each in problems
+        )
         super().__init__("\n".join(map(str, self.problems)))
+
+    def under(self, at: str) -> ConfigError:
+        """
+        Return the error with the paths of its problems below the path of a section.
+
+        A plugin does not know the path of its section, so it names keys relative to the section.
+
+        @param at: the path of the section; a path that begins with it is kept.
+        """
+        if not self.problems:
+            return ConfigError([Problem(at, "the plugin reports a problem, but does not name it")])
+        return ConfigError(_under(at, each) for each in self.problems)
+
+
+def _under(at: str, problem: Problem) -> Problem:
+    if problem.path == at or problem.path.startswith((f"{at}.", f"{at}[")):
+        return problem
+    joint = "" if problem.path.startswith("[") or not problem.path else "."
+    return evolve(problem, path=f"{at}{joint}{problem.path}", location=())

@@ -42,7 +42,7 @@ class VersionTests(SynchronousTestCase):
     def load(self, **names: object) -> ModuleType:
         """Load the type C{sample}, whose module has C{names}."""
         module = ModuleType("sample")
-        vars(module).update(Config=Config, make=None, **names)
+        vars(module).update(Config=Config, make=plugins.load, **names)
         self.patch(sys, "modules", {**sys.modules, "sample": module})
         point = EntryPoint("sample", "sample", "authotron.providers")
         self.patch(plugins, "entry_points", lambda **_: [point])
