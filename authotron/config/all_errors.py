@@ -142,7 +142,7 @@ class _Reading:
             except (ValueError, PydanticCustomError) as error:
                 yield from (each for each in _raised(error) if not self._is_caused(each))
             except (AttributeError, TypeError, AssertionError):
-                continue  # the value that is missing is the cause
+                continue  # the missing value is itself the cause of the error
 
     def _is_caused(self, error: ErrorDetails) -> bool:
         words = {*_WORD.findall(error["msg"]), *map(str, location_of(error))}
@@ -180,7 +180,7 @@ def _details(error: ValidationError) -> list[ErrorDetails]:
 
 
 def _raised(error: ValueError | PydanticCustomError) -> Iterator[ErrorDetails]:
-    """Yield the errors that an exception of a validator stands for, in the form of pydantic."""
+    """Yield the errors that the exception of a validator describes, in the form of pydantic."""
     if isinstance(error, PydanticCustomError):
         yield _detail(error.type, error.message(), error.context or {})
     elif isinstance(error, Problems):

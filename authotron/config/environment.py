@@ -81,7 +81,10 @@ class KeyKind(Enum):
 
 
 def kind_of(section: type[BaseModel], key: str) -> KeyKind:
-    """Return how the string in an environment variable is converted for a key of a section."""
+    """
+    Return in which way the string of an environment variable is converted to the value of a key of
+    a section.
+    """
     secrets = [*secret_keys(section)]
     if key in secrets:
         return KeyKind.STRING if key in _SECRETS_OF_AUTH_O_TRON else KeyKind.SECRET

@@ -35,8 +35,8 @@ def as_string(text: str) -> str:
     """
     Return the string that a text stands for, with the surrounding blanks that auth-o-tron keeps.
 
-    auth-o-tron removes surrounding blanks, unless the text contains a comma, a bracket or a brace,
-    or has other characters before or behind its quotes.
+    auth-o-tron removes blanks around a text, unless the text contains a comma, a bracket or a
+    brace, or has other characters before or behind its quotes.
     """
     bare = text.strip()
     quoted = re.fullmatch(r'"(?:[^"\\]|\\.)*"', bare, re.DOTALL)

@@ -144,7 +144,10 @@ def acting_as_owner(path: Path) -> Iterator[None]:
 
 
 def _groups(uid: int, gid: int) -> tuple[int, Sequence[int]]:
-    """Return the groups of an account; without an entry in passwd, the group of its folder."""
+    """
+    Return the groups of an account; an account without an entry in passwd has only the group of the
+    folder that it owns.
+    """
     try:
         account = pwd.getpwuid(uid)
     except KeyError:

@@ -47,7 +47,8 @@ def describe_all(
     section: type[BaseModel], given: object, at: str, errors: Iterable[ErrorDetails]
 ) -> list[Problem]:
     """
-    Describe errors of pydantic; of a value that fits none of several types there is one problem.
+    Describe errors of pydantic as problems; a value that fits none of several allowed types is one
+    problem.
 
     @param section: the section that was validated.
     @param given: the mapping in the file that was validated.
@@ -61,7 +62,8 @@ def describe_all(
         if union is None:
             found[(*location, problem.message)] = problem
             continue
-        if len(location) > depths.get(union, 0):  # this type fits better than the earlier ones
+        # this type of the union fits better than the earlier types
+        if len(location) > depths.get(union, 0):
             found = {key: each for key, each in found.items() if key[: len(union)] != union}
             depths[union] = len(location)
         if len(location) == depths[union]:
@@ -116,7 +118,8 @@ class Problems(ValueError):
     """
     Several problems that one validator has found.
 
-    @ivar found: the key of each problem, empty for the whole section, and its message.
+    @ivar found: for each problem, the key that it concerns (empty for the whole section) and its
+        message.
     """
 
     def __init__(self, found: Iterable[tuple[str, str]]) -> None:
@@ -188,7 +191,10 @@ def _value_at(given: object, location: Location) -> object:
 
 
 def _number(mapping: object, key: object) -> int:
-    """Return the position of a key in a mapping, counted from 1; 0 if the key is missing."""
+    """
+    Return the position of a key among the keys of a mapping, counted from 1; 0 if the key is
+    missing.
+    """
     keys = [str(each) for each in mapping] if isinstance(mapping, dict) else []
     return keys.index(str(key)) + 1 if str(key) in keys else 0
 

@@ -117,8 +117,8 @@ def _in_range(seconds: float) -> float:
     """
     Return a duration, if it is not negative and at most L{LONGEST}.
 
-    This function checks the bounds, because pydantic constraints on the type of durations would
-    override narrower constraints on a single key.
+    This function checks the bounds of durations itself, because pydantic constraints on the type of
+    durations would override narrower constraints on a single key.
     """
     if not seconds >= 0:  # True for NaN, too, which C{seconds < 0} would accept.
         raise PydanticCustomError("greater_than_equal", "too small", {"ge": 0})

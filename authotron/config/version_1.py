@@ -14,13 +14,13 @@ _MOST_DIGITS = 20
 
 
 _ANY_PORT = 8080
-"""Stands for the port of an address that cannot be read, so that further problems are found."""
+"""Takes the place of the port if an address cannot be read, so that further problems are found."""
 
 
 def as_version_2(given: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[Problem]]:
     """
-    Return a configuration in version 2.0.0, warnings about what version 1.0.0 cannot say, and
-    problems: an unknown version, or keys that do not belong to this version.
+    Return a configuration in version 2.0.0, with warnings about what version 1.0.0 cannot express,
+    and problems: an unknown version, or keys that do not belong to this version.
     """
     version = given.get("version")
     if version == "2.0.0":

@@ -90,8 +90,8 @@ class _Loader(yaml.SafeLoader):
 
     def scan_plain_spaces(self, indent: int, start_mark: Any) -> list[str] | None:
         """
-        Skip the blanks and line ends within a plain scalar, and return the text that they
-        contribute to its value.
+        Skip the blanks and line ends within a plain scalar, and return the characters that these
+        become in the value.
         """
         length = 0
         while self.peek(length) in _BLANKS:
@@ -344,7 +344,8 @@ class Values:
                     problem=_TOO_MUCH if size else _CIRCLE, problem_mark=node.start_mark
                 )
             return self._made[id(node)], size
-        self._sizes[id(node)] = 0  # Size 0 marks an unfinished node, to which no alias may refer.
+        # The size 0 marks a node that is still being composed, to which no alias may refer.
+        self._sizes[id(node)] = 0
         value, size = self._new_value(node)
         self._made[id(node)], self._sizes[id(node)] = value, size
         return value, size

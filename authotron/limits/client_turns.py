@@ -18,12 +18,12 @@ class ClientTurns:
     """
     Calls the remote of one provider with credentials of clients, which take turns (see L{Slots}).
 
-    The answers of the remote count for the next turns: clients that guess wait longer than clients
-    whose users were accepted.
+    The answers of the remote decide the order of later turns: clients that guess passwords wait
+    longer than clients whose users were accepted.
 
-    The slots of L{authotron.net.http.WebClient} do not replace the slots of this class: one turn
-    may send several HTTP requests, and if both took slots of one pool, turns would wait for each
-    other without end. Key sets and discovery documents are fetched without waiting for a turn.
+    These slots do not replace the slots of L{authotron.net.http.WebClient}: one turn may send
+    several HTTP requests, and if both took slots of one pool, turns would wait for each other
+    without end. Requests for key sets and discovery documents do not wait for a slot.
 
     @ivar _timeout: seconds that a client may wait for its turn.
     @ivar _most: the maximum number of calls to the remote that are under way at once.
@@ -42,7 +42,7 @@ class ClientTurns:
         Do C{work} when it is the client's turn.
 
         @param client: the address of the client, if it is known.
-        @param name: the user name, or the token, that the client presents.
+        @param name: the user name or the token that the client has sent.
 
         @raise Rejected: the remote rejects the credential.
         @raise Unavailable: the client did not get its turn in time, or the remote is unavailable.

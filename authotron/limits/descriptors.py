@@ -16,7 +16,10 @@ _SHARE_OF_REMOTES = 8
 """Divisor of the file limit: connections to remotes may take an eighth of it."""
 
 LimitConnections = Callable[[int], int]
-"""Returns how many connections a configuration section may open, given how many it asks for."""
+"""
+A function that returns how many connections a configuration section may open, given how many the
+section asks for.
+"""
 
 
 def file_limit() -> int | None:

@@ -96,7 +96,7 @@ class Reputations:
         """
         Return the keyed hashes of a client and its user name or token, and its place in the queue.
 
-        @param name: the user name, or the token, that the client presents.
+        @param name: the user name or the token that the client has sent.
         """
         address = b"" if client is None else client_network(client).encode("utf-8", "surrogatepass")
         raw = name.encode("utf-8", "surrogatepass")
@@ -169,7 +169,7 @@ class Job:
     """
     A piece of work that waits for its turn.
 
-    @ivar number: set by the queue; later jobs have higher numbers.
+    @ivar number: the number that the queue gives to the job; later jobs have higher numbers.
     """
 
     asker: Asker
@@ -242,7 +242,7 @@ class _Share(Generic[J]):
     _best_first: bool = field(default=False, init=False)
 
     def add(self, job: J, path: Sequence[bytes]) -> None:
-        """Add a job at the end of the L{_Share} that the path leads to."""
+        """Add a job at the end of the L{_Share} at the path of the job."""
         self.size += 1
         self.newest = job.number
         if not path:

@@ -196,7 +196,7 @@ class LruCache(Generic[E]):
 
     def _add_to_share(self, entry: E) -> None:
         """
-        Count another entry of a subject; a L{_Share} exists only for a subject with several
+        Count a further entry of a subject; a L{_Share} exists only for a subject with several
         entries.
         """
         share = self._shares[entry.subject]

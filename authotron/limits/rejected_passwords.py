@@ -25,8 +25,8 @@ LONGEST = 600.0
 
 _BYTES = 4 * 2**20
 """
-Maximum number of bytes that rejected passwords take up; the user who failed longest ago is dropped
-first.
+Maximum number of bytes that rejected passwords take up; beyond it, the passwords of the user who
+failed longest ago are dropped first.
 """
 
 _PAIR, _USER = 250, 700
@@ -45,7 +45,10 @@ _SIZE = 16
 
 
 GRACE = 10.0
-"""Seconds to wait for the answer to a password that was sent and whose client has disconnected."""
+"""
+Number of seconds for which the gateway waits for the answer to a password that it has sent, after
+the client has disconnected.
+"""
 
 
 class RetryConfig(Section):
@@ -208,9 +211,10 @@ class PasswordGuard:
         If clients send equal user names and passwords at the same time, the remote gets them once.
         If the remote is unavailable, the password does not count as rejected.
 
-        @param status: knows whether the password was sent. The answer to a sent password is awaited
-            for up to L{GRACE} seconds after the client has disconnected, so that a client that
-            reconnects does not cause the password to be sent again.
+        @param status: an object that knows whether the password was sent to the remote. The answer
+            to a sent password is awaited for up to L{GRACE} seconds after the client has
+            disconnected, so that a client that reconnects does not cause the password to be sent
+            again.
 
         @raise Rejected: the remote rejects the pair, or has rejected it before.
         """

@@ -17,7 +17,10 @@ from authotron.model.errors import Unavailable
 from authotron.model.identity import Client
 
 CLIENT: ContextVar[Client] = ContextVar("CLIENT", default=None)
-"""The client whose request is being handled; a coroutine keeps the client in its context."""
+"""
+The client whose request is being handled, kept in the context of the coroutine that handles the
+request.
+"""
 
 _WAITING = 32
 """
