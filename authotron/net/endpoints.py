@@ -43,7 +43,7 @@ class _HostEndpoint(HostnameEndpoint):
 
     L{HostnameEndpoint} raises C{ValueError} for names that are not valid in IDNA, such as
     C{my_host} or C{ab--cd}, although a resolver finds them (RFC 2181 section 11). Only an override
-    of its private method C{_hostAsBytesAndText} can accept such names.
+    of the private method C{_hostAsBytesAndText} can accept names that IDNA forbids.
     """
 
     @staticmethod
@@ -53,7 +53,10 @@ class _HostEndpoint(HostnameEndpoint):
         return HostnameEndpoint._hostAsBytesAndText(host)  # noqa: SLF001 - see above
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - as in the interface
-        """Implement L{IStreamClientEndpoint.connect}; fail with C{DNSLookupError} if not a name."""
+        """
+        Implement L{IStreamClientEndpoint.connect}; fail with C{DNSLookupError} if the host cannot
+        be looked up.
+        """
         if self._badHostname:
             return fail(DNSLookupError(f"{self._hostText} is not a host name"))
         connecting: Deferred[IProtocol] = super().connect(protocolFactory)
@@ -67,9 +70,9 @@ class CancellableEndpoint:
     An endpoint that fails with C{CancelledError} if connecting is cancelled.
 
     Twisted's L{HostnameEndpoint} fails with C{DNSLookupError} or C{ConnectingCancelledError} when
-    connecting is cancelled. With C{DNSLookupError}, clients that disconnect would open the circuit
-    breaker of a server that works. With C{ConnectingCancelledError}, a timeout would look like a
-    bug of authotron, and the next server would not be tried.
+    connecting is cancelled. C{DNSLookupError} would let clients that disconnect open the circuit
+    breaker of a server that works. C{ConnectingCancelledError} would make a timeout look like a
+    defect of authotron, and the next server would not be tried.
     """
 
     _endpoint: IStreamClientEndpoint

@@ -254,8 +254,8 @@ class WebClient:
         @param query: the query of the URL, which is encoded here, and never logged.
         @param limit: maximum number of bytes in the body of the response.
         @param headers: headers to send in addition to, or in place of, the usual ones.
-        @param new_connection: whether to connect for this request alone. A server that closes
-            connections without an announcement cannot harm such a request.
+        @param new_connection: whether to connect for this request alone. Servers that close unused
+            connections cannot harm a request on a new connection.
 
         @raise Unavailable: there was no response in time, or its body is too large.
         """
@@ -325,7 +325,10 @@ class WebClient:
             self._slots.release()
 
     async def _wait_for_slot(self, place: str, seconds: float) -> float:
-        """Wait for a slot to send a request; return how many seconds of its timeout are left."""
+        """
+        Wait for a slot to send a request; return how many seconds of the timeout of the request are
+        left.
+        """
         began = self._clock.seconds()
         try:
             await with_timeout(self._clock, seconds, self._slots.acquire())

@@ -48,7 +48,7 @@ kept connection instead of answering.
 """
 
 _SERVERS = 1000
-"""Maximum number of servers that are known to close kept connections."""
+"""Maximum number of servers that are remembered as closing kept connections."""
 
 
 class Connections:
@@ -66,7 +66,7 @@ class Connections:
         """
         @param connect: a function that creates endpoints, by default one that connects by the
             reactor.
-        @param proxies: the HTTP proxies of an agent for which a plugin has not chosen proxies.
+        @param proxies: the HTTP proxies of agents for which a plugin has not chosen proxies itself.
         """
         self._reactor = reactor
         self._connect = connect or connector(reactor)
@@ -138,9 +138,9 @@ class _RepeatingAgent:
 
     The server may close a connection at any time while the connection is unused (RFC 9112 section
     9.3.1). A request that may have an effect is not repeated: only GET, HEAD and requests whose
-    body is L{RepeatableBytes} are. After a kept connection was lost, further requests to the
-    server have connections of their own for a minute, and so has each request with the header
-    C{Connection: close}.
+    body is L{RepeatableBytes} are. For a minute after a kept connection to a server was lost, each
+    request to this server has its own connection; so has each request with the header C{Connection:
+    close}.
     """
 
     _clock: IReactorTime
@@ -193,7 +193,10 @@ def _server(uri: bytes) -> bytes:
 
 
 def _lost_connection(failure: Failure) -> KeptConnectionLost | None:
-    """Return the loss of a kept connection that a failed request met, unless it was cancelled."""
+    """
+    Return why a kept connection was lost and a request failed, unless the
+    request was cancelled.
+    """
     if not isinstance(failure.value, ResponseFailed | RequestTransmissionFailed):
         return None
     reasons = [each.value for each in failure.value.reasons]

@@ -63,7 +63,7 @@ class _Body(Protocol):
 
         The transport that Twisted passes to the reader of a body can only be closed gracefully,
         which never ends if the remote service stops reading. Only the transport of the connection
-        itself, an attribute of the passed transport, can abort the connection.
+        itself, which is an attribute of the given transport, can abort the connection.
         """
         transport: Any = getattr(self.transport, "_producer", None) or self.transport
         getattr(transport, "abortConnection", transport.loseConnection)()

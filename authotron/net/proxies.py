@@ -60,7 +60,7 @@ class Proxies:
     @ivar http: the proxy for URLs with C{http}, or C{None}.
     @ivar https: the proxy for URLs with C{https}, or C{None}.
     @ivar excepted: host names, IP addresses and networks that are connected to without a proxy;
-        C{*} means all.
+        C{*} means all hosts.
     """
 
     http: Proxy | None = None
@@ -76,8 +76,8 @@ class Proxies:
         """
         Return the proxy for requests to C{host}, or C{None} to connect directly.
 
-        This machine and link-local addresses are always connected to directly, since a proxy would
-        reach another machine by their names.
+        This machine and link-local addresses are always connected to directly, because for a proxy
+        their names mean another machine.
         """
         proxy = self.https if scheme == "https" else self.http
         if proxy is None or _is_near(host) or self._is_excepted(host):
@@ -97,7 +97,7 @@ class Proxies:
 
 
 _ANY = Proxy("", 0)
-"""A placeholder for a proxy of any kind, to find out whether a URL is requested by a proxy."""
+"""Takes the place of any proxy, to find out whether a URL is requested through a proxy."""
 
 
 def from_environment(environ: Mapping[str, str]) -> Proxies:
@@ -134,8 +134,8 @@ def _usable(text: str) -> Proxy | None:
 
 def unsupported(environ: Mapping[str, str], urls: Iterable[str]) -> Iterator[tuple[str, str]]:
     """
-    Yield each environment variable that names a proxy for a URL in C{urls}, but a proxy of a kind
-    that authotron cannot use, with the reason.
+    Yield each environment variable that names, for a URL in C{urls}, a proxy that authotron cannot
+    use; with the reason.
     """
     if "REQUEST_METHOD" in environ:
         return

@@ -15,7 +15,8 @@ from authotron.model.errors import Unavailable
 
 class Reason(StrEnum):
     """
-    The kinds of failure that log, C{/ready}, C{doctor}, C{explain} and errors name.
+    The kinds of failures, as the log, C{/ready}, C{doctor}, C{explain} and error messages name
+    them.
 
     An error message consists of the name of what failed, the reason, which is a member of this
     class, and details, separated by colons, as in C{ldaps://directory.example.org: certificate

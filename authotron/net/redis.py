@@ -131,7 +131,7 @@ class RedisConnection(Protocol):
         self._lost = True
         if reason.value and reasons.reason_of(reason.value) is Reason.TLS_FAILED:
             self._lost_because = tls.describe_end(reason)
-        # Without a transport the method abort does nothing: Twisted raises an exception if a TLS
+        # The transport is removed, so that abort does nothing: Twisted raises an exception if a TLS
         # transport is aborted after its connection was lost.
         self.transport = None
         while self._waiting:
@@ -225,7 +225,7 @@ class Login:
         Log in and select the Redis database, before any other command of the connection.
 
         @raise ErrorAnswer: Redis rejects the login or the database.
-        @raise Unavailable: the Redis server is not the primary, but the login requires it.
+        @raise Unavailable: the login requires a primary, but the Redis server is not a primary.
         """
         if self.password is not None:
             user = [self.username] if self.username else []
@@ -296,9 +296,9 @@ class Redis:
         Send several commands to Redis at once and return their answers.
 
         If Redis answers that it cannot execute the commands, because it is a replica, is loading
-        its data or requires a login, the client connects anew and sends the commands once more. If
-        a connection that was open before is lost, because Redis or a network device closed the
-        unused connection, commands that may be executed twice are sent once more, too.
+        its data or requires a login, the client connects anew and sends the commands once more.
+        Commands that may be executed twice are also sent once more if a kept connection is lost,
+        because Redis or a network device closed the unused connection.
 
         @param repeatable: whether the commands have the same effect if Redis executes them twice.
 

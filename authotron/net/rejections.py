@@ -77,7 +77,10 @@ def _other(error: int) -> str:
 
 
 def _show(name: x509.Name) -> str:
-    """Return the common name, or else the whole name, without characters that do not print."""
+    """
+    Return the common name of a subject, or else its whole name, without characters that do not
+    print.
+    """
     common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     text = str(common[0].value) if common else name.rfc4514_string()
     shown = "".join(c if c.isprintable() else "?" for c in text)[:_LONGEST]

@@ -47,7 +47,7 @@ class MalformedResponse(Exception):
 _UNUSED = 1.0
 """
 Seconds without a request after which a server may have closed a kept connection because it was
-unused. A server that closes a connection right after a request has failed to answer the request.
+unused. If a server closes a connection right after a request, it has not answered the request.
 """
 
 
@@ -172,7 +172,7 @@ class _Check(ProtocolWrapper):
         super().writeSequence(data)
 
     def _expect_response(self) -> None:
-        """Note that a request begins, and whether the connection was unused before."""
+        """Record that a request begins, and whether the connection was unused before."""
         if not self._expects:
             self._expects = True
             since = self._unused_since

@@ -124,11 +124,12 @@ def _problems_of_files(
     config: Section, ca: str, certificate: str, key: str
 ) -> Iterator[tuple[str, str]]:
     """
-    Yield the problems of the files that three keys of a section name.
+    Yield the problems of the certificate and key files that a section names.
 
-    @param ca: the key that names trusted certificates.
-    @param certificate: the key that names a client certificate.
-    @param key: the key that holds the private key of the client certificate.
+    @param ca: the configuration key that names a file of trusted certificates.
+    @param certificate: the configuration key that names the file of the client certificate.
+    @param key: the configuration key that names the file with the private key of the client
+        certificate.
     """
     paths: tuple[Path | None, Path | None] = getattr(config, ca), getattr(config, certificate)
     private: Secret | None = getattr(config, key)
@@ -146,7 +147,7 @@ def _problems_of_files(
 
 def load(ca: Path | None, certificate: Path | None, key: Secret | None) -> Trust:
     """
-    Load trusted certificates and a client certificate from files, and add its key.
+    Load trusted certificates, and a client certificate with its key, from files.
 
     @raise ValueError: a file cannot be read, or does not contain certificates and keys in PEM.
     """
@@ -326,7 +327,10 @@ _ENDS = {
     "unrecognized name": "the server has no certificate for the name of the host",
     "alert handshake failure": "the server has no cipher in common, or wants a client certificate",
 }
-"""What parts of OpenSSL's reasons mean; the first that occurs in a reason counts."""
+"""
+The meanings of texts in error messages of OpenSSL; the first text that a
+message contains counts.
+"""
 
 
 def describe_end(reason: Failure) -> str:

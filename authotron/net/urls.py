@@ -31,7 +31,8 @@ _LONGEST_NAME = 253
 
 def check_url(text: str) -> str:
     """
-    Return an http or https URL as requests use it, if it contains nothing that must not be logged.
+    Return an http or https URL with its host in ASCII, if the URL contains nothing that must not be
+    logged.
 
     As in auth-o-tron, blanks and line ends around the URL and its fragment are removed, characters
     of the path and the query that a request cannot contain are encoded, and a host name beyond

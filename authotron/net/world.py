@@ -83,8 +83,8 @@ def forbid_http(_trust: Trust, _proxies: Proxies | None = None, /) -> IAgent:
 @frozen
 class _Borrowed:
     """
-    Runs the work that a plugin wants to do in a thread of its own in the shared threads instead,
-    for a L{World} that cannot start further threads.
+    Runs the work of a plugin in the shared threads instead of a thread of its own, for a L{World}
+    that cannot start further threads.
     """
 
     _threads: Threads
@@ -115,10 +115,10 @@ class World:
         time.
     @ivar kept_across_reloads: objects that a plugin keeps when the configuration is reloaded, such
         as fetched key sets; the key of each object is all settings that the object was built from.
-    @ivar own_thread: a function that starts a thread for one plugin, which no other plugin uses; by
-        default C{threads} does the work that is given to this thread.
-    @ivar hash_queue: verifies passwords against hashes in C{threads}, in turns of the clients that
-        sent the passwords.
+    @ivar own_thread: a function that starts a thread that only one plugin uses; by default no
+        thread is started, and C{threads} does the work.
+    @ivar hash_queue: verifies passwords against hashes in C{threads}; the clients that sent the
+        passwords take turns.
     """
 
     clock: IReactorTime

@@ -133,11 +133,11 @@ class _Answer(Entry, Generic[F]):
 @define(eq=False)
 class LookupCache(Generic[F]):
     """
-    A cache for the results of lookups, with at most one lookup at a time for each question.
+    A cache for the results of lookups, with at most one lookup at a time for each key.
 
     An answer may be used until its C{fresh_until}. Failures are not cached, because the decision
-    cache remembers rejections, and after an outage the remote service must be asked again.
-    Questions, which may contain credentials, are stored only as keyed hashes. The cache has a
+    cache remembers rejections, and after an outage the remote service must be asked again. The keys
+    of lookups, which may contain credentials, are stored only as keyed hashes. The cache has a
     budget in bytes, of which each subject, such as a user, has a share; see L{LruCache}.
 
     @param size: a function that returns how many bytes an answer takes up.
@@ -182,7 +182,7 @@ class LookupCache(Generic[F]):
         return None
 
     def forget(self, question: str) -> None:
-        """Remove the answer to a question from the cache."""
+        """Remove the answer to a lookup from the cache."""
         self._known.drop(self._hashed(question))
 
     @property

@@ -276,8 +276,9 @@ class IBacksUp(Interface):
 
         @param pepper: the pepper of the API tokens in the file, which becomes the pepper of the
             store, or C{None} if the store has this pepper already.
-        @param verify: a function that is called with the check value of the pepper in the file
-            before the store changes; if it raises an exception, nothing is restored.
+        @param verify: a function that is called with the check value of the pepper in the backup
+            file, before the store is changed; if the function raises an exception, nothing is
+            restored.
         @param replace: whether to replace API tokens that the store contains, which are then lost.
 
         @raise Unavailable: the file cannot be read, or API tokens or a pepper in the store would be

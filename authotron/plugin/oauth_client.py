@@ -28,7 +28,8 @@ class OAuthClient:
     characters such as C{+}, C{%}, C{:} and those beyond ASCII. With the method C{post} client id
     and secret are members of the form.
 
-    @ivar _methods: the method to use, and then the methods to try if the server answers 401.
+    @ivar _methods: the method of authentication to use, and then the methods to try if the server
+        answers 401.
     """
 
     _web: WebClient
@@ -39,7 +40,8 @@ class OAuthClient:
     def __attrs_post_init__(self) -> None:
         sent = {method: self._basic(method) for method in self._methods}
         known = dict.fromkeys(sent.values())
-        if len(known) < len(sent):  # two methods that send equal headers would get equal answers
+        # two methods of client authentication that send equal headers would get equal answers
+        if len(known) < len(sent):
             self._methods = self._methods[:1]
 
     async def post(
@@ -49,8 +51,9 @@ class OAuthClient:
         Send a form to the OAuth server; if the server answers 401, send client id and secret by the
         next method.
 
-        @param repeatable: whether the form may be sent twice; see L{WebClient.post}. Another form
-            has a connection of its own, which a server does not close before it reads the form.
+        @param repeatable: whether the form may be sent twice; see L{WebClient.post}. A request with
+            another form gets a connection of its own, which the server does not close before it
+            reads the form.
 
         @raise Unavailable: there was no response in time, or its body is too large.
         """

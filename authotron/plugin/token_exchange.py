@@ -31,7 +31,10 @@ from authotron.plugin.interfaces import IDescribesRemote, IProvider
 from authotron.plugin.remote_provider import Ask, Match, RemoteProviderConfig
 
 _EARLY = 10.0
-"""An access token is not used any more this many seconds before its expiry."""
+"""
+Number of seconds before the expiry of an access token from which on the access token is not used
+any more.
+"""
 
 
 class ExchangeConfig(RemoteProviderConfig, ClaimsConfig):

@@ -39,10 +39,11 @@ async def tokens_of(rows: Iterable[Row], clock: IReactorTime | None) -> list[Tok
     """
     Convert C{rows} to tokens, with pauses in which the reactor does other work.
 
-    A row that an earlier version stored may have 60 kB, which takes 1 ms of processor time.
+    A row that an earlier version stored may have 60 kB; converting such a row takes 1 ms of
+    processor time.
 
-    @param clock: the reactor, or C{None} outside of the reactor's thread, to convert all rows
-        without a pause.
+    @param clock: the reactor, to pause between rows; C{None} converts all rows without a pause, as
+        outside of the reactor's thread.
     """
     found, pieces = [], Pieces(clock) if clock else None
     for row in rows:

@@ -324,8 +324,8 @@ async def _check_account(connection: Connection, logon: LogonName, entry: Entry)
     """
     Ask the server which account is bound, and compare the answer with an entry.
 
-    If the server does not support the question ("Who am I?", RFC 4532), the account of the entry is
-    assumed to be bound.
+    If the server does not support the request Who am I? (RFC 4532), the account of the entry is
+    assumed to be the one that was bound.
 
     @raise Rejected: the server has bound another account than that of the entry.
     @raise Unavailable: the server accepted the bind as anonymous, or did not answer.
@@ -339,8 +339,8 @@ async def _check_account(connection: Connection, logon: LogonName, entry: Entry)
 
 def _normalize_dn(dn: str) -> str:
     """
-    Convert a DN to a form that is the same for all its spellings, as they name one account of the
-    directory.
+    Convert a DN to a form that is equal for all its spellings, because all spellings name one
+    account of the directory.
 
     Characters that directories ignore, such as soft hyphens, are removed (RFC 4518 section 2.2).
     """

@@ -237,8 +237,9 @@ class MongoStore:
         Return whether the owner of a new API token has C{most} or more API tokens that count
         towards the limit per owner.
 
-        Only API tokens that were created over HTTP count towards the limit. Imported tokens that an
-        earlier version stored have no C{origin}, and are recognised by the name of their provider.
+        Only API tokens that were created over HTTP count towards C{tokens.max_per_owner}. Imported
+        tokens that an earlier version stored have no C{origin}, and are recognised by the name of
+        their provider.
         """
         count, live = self._ready().count_documents, {"$gt": token.created}
         mine = {
@@ -383,7 +384,10 @@ class MongoStore:
         return self._connections
 
     async def _call(self, operation: Callable[[], Awaitable[T]]) -> T:
-        """Run an operation, once more on the new primary if the old one stepped down."""
+        """
+        Run an operation, and repeat it on the new primary if the old primary
+        has stepped down.
+        """
         return await self._connected().call(operation)
 
     async def _read(self, operation: Callable[[], Awaitable[T]]) -> T:

@@ -29,7 +29,10 @@ _DUPLICATE_CODES = frozenset({1, 11000})
 """Error codes by which MongoDB servers report a duplicate key."""
 
 _ATTEMPT_TIMEOUT = 1.0
-"""Seconds in which a connection to MongoDB must be established, and its first question answered."""
+"""
+Number of seconds in which a connection to MongoDB must be established, and its first command
+answered.
+"""
 
 _FAILURES = (PyMongoError, TimeExceeded, ConnectionClosed, ConnectError)
 
@@ -53,18 +56,19 @@ def connection_pool(config: Target, peer: GatedConnections | None) -> Connection
         config.uri.get_secret_value(),
         pool_size=config.connections,
         ssl_context_factory=peer,
-        retry_delay=_ATTEMPT_TIMEOUT,  # MongoConnections sets the delay itself
+        retry_delay=_ATTEMPT_TIMEOUT,  # MongoConnections sets the delay between attempts to connect
         ping_interval=2,
         ping_timeout=2,
     )
     login = parse_uri(config.uri.get_secret_value())
-    if login["username"] and not login["database"]:  # txmongo would ignore the user
+    if login["username"] and not login["database"]:  # txmongo ignores a user without a password
         options = {name.lower(): value for name, value in login["options"].items()}
         database, mechanism = options.get("authsource", "admin"), options.get("authmechanism")
         authenticated = pool.authenticate(
             database, login["username"], login["password"], mechanism or "DEFAULT"
         )
-        # Without a connection pool.authenticate fails, but stores the login for later connections.
+        # pool.authenticate fails if there is no connection, but stores the login for later
+        # connections.
         authenticated.addErrback(lambda _: None)
     return pool
 

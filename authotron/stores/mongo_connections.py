@@ -38,7 +38,8 @@ _RETRY_DELAY = 0.5
 """
 Seconds, on average, between two attempts to connect while no server of the URI can be used.
 
-The store is unavailable for that long after the server is back, so the delay does not grow.
+The delay between attempts does not grow, because the store stays unavailable for up to one delay
+after the server is back.
 """
 
 
@@ -71,7 +72,7 @@ class _Protocol(MongoProtocol):  # type: ignore[misc] # txmongo has no types
 @define(eq=False)
 class MongoConnections:
     """
-    The connection pool of a store, and why its last attempt to connect failed.
+    The connection pool of a store, and why the pool last failed to connect.
 
     @ivar _peer: the verifier of the certificate of the server, or C{None} if TLS is off.
     @ivar _hosts: the servers that the URI names; all are tried before an attempt fails.
@@ -100,7 +101,10 @@ class MongoConnections:
             self._watch(factory)
 
     def _watch(self, factory: Any) -> None:
-        """Let one connection of the pool report whether it can be used, and soon try again."""
+        """
+        Let one connection of the pool report whether it can be used, and reconnect soon after a
+        failure.
+        """
         lost, failed, use = (
             factory.clientConnectionLost,
             factory.clientConnectionFailed,
@@ -163,7 +167,7 @@ class MongoConnections:
 
     async def wait(self) -> None:
         """
-        Wait until there is a connection, or all servers have been tried once more.
+        Wait until there is a connection, or until all servers have been tried again.
 
         @raise Unavailable: no server of the URI can be used; the message says why.
         """

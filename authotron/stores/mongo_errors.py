@@ -52,7 +52,10 @@ class NotAllowed(Unavailable):
 
 
 def of_answer(error: OperationFailure) -> Unavailable:
-    """Convert an error that MongoDB answered with; its text may hold secrets and is left out."""
+    """
+    Convert an error response of MongoDB to L{Unavailable}, without its text, which may contain
+    secrets.
+    """
     code = error.code or 0
     reason, detail = _REASONS.get(code, (Reason.BAD_ANSWER, "the operation was refused"))
     # After a WriteConcernError the change is on the primary, but MongoDB may still roll it back.
@@ -63,7 +66,10 @@ def of_answer(error: OperationFailure) -> Unavailable:
 
 
 def of_connection(error: BaseException) -> Unavailable:
-    """Convert an exception with which a connection ended or an operation was given up."""
+    """
+    Convert an exception because of which a connection or an operation failed to
+    L{Unavailable}.
+    """
     if isinstance(error, NotPrimaryError):
         return NotPrimary(f"MongoDB: {Reason.NOT_PRIMARY}: the server accepts no changes")
     kind = Disconnected if isinstance(error, AutoReconnect) else Unavailable

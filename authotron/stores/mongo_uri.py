@@ -75,7 +75,8 @@ def check_uri(uri: str) -> None:
         )
     if not uri.startswith("mongodb://"):
         raise ValueError("must begin with mongodb://")
-    # The driver opens files that options name, so it parses only a URI with good options.
+    # The driver opens the files that options name, so it may parse only URIs whose options were
+    # checked.
     require_none(("", why) for why in _problems_of_options(uri))
     try:
         parsed = parse_uri(uri)

@@ -290,8 +290,8 @@ class RedisStore:
 
     async def _purge_revocations(self, now: float) -> None:
         """
-        Delete expired records of revoked tokens, which Redis has not deleted yet if its clock is
-        late.
+        Delete expired records of revoked tokens that Redis still has, because the clock of Redis is
+        slow.
         """
         expired = ("-inf", _text(now), "LIMIT", 0, _PAGE)
         ids = await self._connected().ask("ZRANGEBYSCORE", self._revocations, *expired)

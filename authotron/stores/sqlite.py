@@ -80,13 +80,17 @@ class Config(StoreConfig):
     )
 
     def warnings(self) -> tuple[str, ...]:
-        """Warn of a folder that is missing, which is not created."""
+        """
+        Warn that the folder of the database is missing, because authotron does not create the
+        folder.
+        """
         try:
             self.path.parent.stat()
         except FileNotFoundError:
             return (f"path: the folder {self.path.parent} does not exist",)
         except OSError:
-            pass  # The account of the service may see more than the account that runs the check.
+            # The account of the gateway may see files that the account of this process cannot see.
+            pass
         return ()
 
 

@@ -2,8 +2,9 @@
 Back up the SQLite database of a token store to a file, and restore a database from such a backup.
 
 A backup is written, and read, with the rights of the account that runs the command. The database is
-accessed with the rights of the owner of its folder. Because one account may lack the rights of the
-other, a backup is made, or restored, by way of a temporary file beside the database.
+accessed with the rights of the owner of its folder. A backup is made, or restored, by way of a
+temporary file beside the database, because the account that runs the command and the account that
+owns the database may lack the rights of each other.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _OLD = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def temporary(database: Path) -> Path:
-    """Return a new file name in the folder of a database."""
+    """Return an unused file name in the folder of a database."""
     return database.with_name(f"{database.name}.{token_hex(8)}")
 
 

@@ -114,6 +114,6 @@ SELECT EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM revoked)
 OR EXISTS (SELECT 1 FROM notes WHERE name = 'pepper')
 """
 """
-An SQL statement that finds out whether the database contains, or contained, API tokens, which need
-the pepper they were hashed with.
+An SQL statement that finds out whether the database contains, or contained, API tokens, for which a
+pepper must exist.
 """

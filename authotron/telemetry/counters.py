@@ -41,8 +41,8 @@ class Tally:
     How often one kind of event happened, and how long these events took, if their durations are
     measured.
 
-    @ivar durations: the histogram of durations, if they are measured. Tallies that differ only in
-        labels that the histogram does not have share one histogram.
+    @ivar durations: the histogram of durations, if they are measured. If tallies differ only in
+        labels that the histogram does not have, they share one histogram.
     @ivar number: how often the event happened.
     """
 
@@ -56,7 +56,7 @@ class Tally:
         self.durations.nanoseconds += int(seconds * 1e9)
 
     def take(self, other: Tally) -> None:
-        """Add what another tally has counted."""
+        """Add the number and the durations of another tally to this one."""
         self.number += other.number
         mine, others = self.durations, other.durations
         mine.buckets = [a + b for a, b in zip(mine.buckets, others.buckets, strict=True)]

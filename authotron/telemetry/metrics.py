@@ -109,7 +109,7 @@ def _histograms() -> Iterator[Histogram]:
 
 class Metrics(Collector):
     """
-    All metrics of the process; docs/metrics.md, "Families", describes each of them.
+    All metrics of the process. docs/metrics.md describes each of them in the section "Families".
 
     The values of labels come from the configuration or from short lists. No value that a client
     sends, or that a database stores, is used as a label.
@@ -200,7 +200,8 @@ class Metrics(Collector):
         Count a request that was answered on the fast path, both as a request whose credentials were
         verified and as an HTTP request.
 
-        Each request is counted once here, and C{_settle} later adds the counts to both metrics.
+        Each request is counted once by this method, and C{_settle} later adds the counts to both
+        metrics.
         """
         labels = result, realm, route, method, status
         tally = self._sent.get(labels)

@@ -72,7 +72,10 @@ class ProviderContract:
         return Credential("bearer", "bad-token")
 
     def settle(self, deferred: Deferred[Any]) -> Any:
-        """Return the result of C{deferred}; override it to advance a clock or a remote first."""
+        """
+        Return the result of C{deferred}. A subclass may override this method, to advance a clock or
+        to let a fake remote answer first.
+        """
         assert isinstance(self, SynchronousTestCase)
         return self.successResultOf(deferred)
 
@@ -152,7 +155,10 @@ class AugmenterContract:
         raise NotImplementedError
 
     def settle(self, deferred: Deferred[Any]) -> Any:
-        """Return the result of C{deferred}; override it to advance a clock or a remote first."""
+        """
+        Return the result of C{deferred}. A subclass may override this method, to advance a clock or
+        to let a fake remote answer first.
+        """
         assert isinstance(self, SynchronousTestCase)
         return self.successResultOf(deferred)
 

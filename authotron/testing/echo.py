@@ -90,8 +90,8 @@ class Echo(Resource):
 
 class _Channel(HTTPChannel):
     """
-    An HTTP connection that accepts large JWTs, because Twisted alone rejects headers of more than
-    16 KiB.
+    An HTTP connection that accepts headers of more than 16 KiB, which Twisted alone rejects,
+    because JWTs may be large.
     """
 
     MAX_LENGTH = totalHeadersSize = 131_072

@@ -65,7 +65,7 @@ def rsa_key(bits: int = 2048, number: int = 0) -> Any:
     """
     Generate an RSA key, or return the key that was generated for the same arguments before.
 
-    @param number: a number that distinguishes keys of the same size.
+    @param number: a number that distinguishes several keys of the same size.
     """
     del number
     return rsa.generate_private_key(65537, bits)

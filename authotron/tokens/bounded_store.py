@@ -130,7 +130,7 @@ class StoreClient:
 
     async def check_writable(self) -> None:
         """
-        Check that the store accepts changes, by a change that leaves the store as it is.
+        Check that the store accepts changes, by writing a value that the store contains already.
 
         @raise Unavailable: the store cannot be reached, or accepts no changes.
         """

@@ -101,7 +101,7 @@ class ImportedTokens:
     _max_ttl: float
 
     def may_know(self, text: str) -> bool:
-        """Whether imported tokens are enabled, and a bearer token may be an imported token."""
+        """Whether imported tokens are enabled, so that a bearer token may be an imported token."""
         return self._rules.imported and may_be(text)
 
     async def candidates(self, text: str) -> Sequence[PlainToken]:

@@ -87,8 +87,8 @@ class Owners:
 
 def _same_name(providers: list[IProvider]) -> list[IProvider]:
     """
-    Return the first provider, and all other providers with the name of the first.
+    Return the first of the providers, with all other providers that have the same name.
 
-    Several providers may have one name.
+    Several providers may have the same name.
     """
     return [provider for provider in providers if provider.name == providers[0].name]

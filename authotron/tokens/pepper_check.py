@@ -17,8 +17,8 @@ text.
 
 _PAGE, _PAGES = 500, 20
 """
-The number of API tokens that are listed at once, and the maximum number of such lists, in the
-search for an API token that was hashed with a known pepper.
+In the search for an API token that was hashed with a known pepper: the number of API tokens in one
+list, and the maximum number of lists.
 """
 
 _log = Logger()

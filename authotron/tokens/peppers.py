@@ -48,8 +48,8 @@ class Peppers:
 
     def has_mark(self, mark: str, text: str) -> bool:
         """
-        Whether an API token has the mark that a store keeps of a revoked token: the last 32 bits of
-        the token's hash.
+        Whether the last 32 bits of the hash of an API token equal the mark that a store keeps of a
+        revoked token.
         """
         return any(mark_of(_hash(key, text)) == mark for key in self._keys)
 

@@ -53,8 +53,8 @@ class TokenProvider:
 
     def is_unknown(self, credential: Credential) -> bool:
         """
-        Whether an opaque bearer token may be an imported API token, but the token store has not
-        been opened since the start.
+        Whether an opaque bearer token may be an imported token, and the token store has not been
+        opened since the start.
 
         The gateway rejects an opaque bearer token only when it can look the token up in the token
         store, and until then answers 503.

@@ -246,8 +246,8 @@ class TokenService:
 
     def note_use(self, id_: str) -> None:
         """
-        Keep in memory that an API token was used now; L{flush} later writes the time of the use to
-        the token store.
+        Remember in memory when an API token was used; L{flush} later writes the time of use to the
+        token store.
         """
         self._last_uses.note(id_)
 
@@ -269,7 +269,7 @@ class TokenService:
 
     async def show(self, requester: Authentication, id_: str) -> Token:
         """
-        Return an API token that the requester may see.
+        Return the API token, if the requester may see this token.
 
         Owners may see their own API tokens, and administrators all API tokens. If the requester
         uses a restricted API token, only this token and its descendants may be seen.
@@ -351,7 +351,7 @@ class TokenService:
 
     async def shorten(self, token: Token, expires: float, by: Actor) -> None:
         """
-        Let an API token and its descendants expire earlier than they would.
+        Shorten the lifetime of an API token and of its descendants.
 
         @raise NoSuchToken: the API token does not exist.
         @raise Unavailable: the store does not answer.
@@ -369,8 +369,8 @@ class TokenService:
         Store the shortened expiry of an API token for all its descendants, so that lists of API
         tokens show the right expiry.
 
-        If the token store fails, the descendants expire nevertheless, because L{find} checks all
-        ancestors of an API token.
+        Even if the new expiry of the descendants cannot be stored, the descendants expire, because
+        L{find} checks all ancestors of an API token.
         """
         for each in await self._tree(token.id):
             before = each.grant.expires
@@ -467,10 +467,10 @@ def make(
     spare_pepper: bytes | None = None,
 ) -> TokenService:
     """
-    Build the service for the API tokens in a store.
+    Build the L{TokenService} for the API tokens in a store.
 
     @param config: the C{tokens} section of the configuration.
-    @param rules: the keys of the C{store} section that all types of token stores have.
+    @param rules: the keys of the section C{store} that are common to all types of token stores.
     @param spare_pepper: the key to hash API tokens with, if neither the configuration nor the store
         has one.
     """
