@@ -7,7 +7,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.cli import acl_proxy
 from authotron.config import check
 from authotron.model.errors import ConfigError
+from authotron.plugin import passwords
 from authotron.stores import redis
+from tests.passwords import cheap_hash
 
 ENVIRON = {"PEPPER": "old pepper", "REDIS_HOST": "db", "REDIS_PORT": "6380", "REDIS_DB": "2"}
 FULL = {
@@ -25,6 +27,9 @@ FULL = {
 
 class ConfigurationTests(SynchronousTestCase):
     """The configuration that C{authotron migrate acl-proxy} prints."""
+
+    def setUp(self) -> None:
+        self.patch(passwords, "hash_password", cheap_hash)
 
     def made(self, environ: dict[str, str]) -> check.Config:
         return check.check(acl_proxy.configuration(environ, "s" * 32, "p" * 32))

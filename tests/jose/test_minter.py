@@ -8,7 +8,7 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519
 from hypothesis import given
 from hypothesis import strategies as some
 from twisted.logger import capturedLogs, formatEvent
@@ -23,6 +23,7 @@ from authotron.jose.minter import Minter
 from authotron.model.authentication import Authentication
 from authotron.model.errors import ConfigError, Rejected
 from authotron.model.identity import Identity
+from authotron.testing.issuers import rsa_key
 from authotron.testing.worlds import NOW, clock_at
 
 SECRET = "a secret that is long enough for HS256"
@@ -215,7 +216,7 @@ class KeyTests(SynchronousTestCase):
     def test_each_algorithm_T63(self) -> None:
         """Each algorithm signs; the published key verifies, and has no private part."""
         keys: dict[str, Any] = {
-            "RS256": rsa.generate_private_key(65537, 2048),
+            "RS256": rsa_key(),
             "ES256": ec.generate_private_key(ec.SECP256R1()),
             "EdDSA": ed25519.Ed25519PrivateKey.generate(),
         }
@@ -262,7 +263,7 @@ class KeyTests(SynchronousTestCase):
         signer = made(alg="EdDSA", key_file=self.write(ed25519.Ed25519PrivateKey.generate()))
         [jwk] = signer.jwks["keys"]
         for alg, key in (
-            ("RS256", rsa.generate_private_key(65537, 2048)),
+            ("RS256", rsa_key()),
             ("ES256", ec.generate_private_key(ec.SECP256R1())),
             ("HS256", SECRET),
         ):
@@ -274,7 +275,7 @@ class KeyTests(SynchronousTestCase):
         unsafe: list[Any] = [
             ed25519.Ed25519PublicKey.from_public_bytes(bytes(32)),
             ed25519.Ed25519PublicKey.from_public_bytes(b"\xee" + b"\xff" * 30 + b"\x7f"),
-            rsa.generate_private_key(65537, 1024).public_key(),
+            rsa_key(1024).public_key(),
         ]
         form = (serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         good = self.write(ed25519.Ed25519PrivateKey.generate())
@@ -289,7 +290,7 @@ class KeyTests(SynchronousTestCase):
 
     def test_unfit_key(self) -> None:
         """A key that is missing, weak, or of another kind is a configuration error with a path."""
-        weak = self.write(rsa.generate_private_key(65537, 1024), "weak.pem")
+        weak = self.write(rsa_key(1024), "weak.pem")
         other = self.write(ec.generate_private_key(ec.SECP384R1()), "other.pem")
         garbage = self.folder / "garbage.pem"
         garbage.write_text("no key")
