@@ -86,6 +86,39 @@ class AuthotronMiddleware:
         return response(error) if isinstance(error, AuthotronError) else None
 
 
+class RequestUser(User):
+    """
+    A user without an account in Django's database, with what Django asks of its users.
+
+    Permissions of Django belong to accounts, so this user has none.
+    """
+
+    is_active, is_anonymous, is_staff, is_superuser = True, False, False, False
+
+    @property
+    def pk(self) -> str:
+        """What identifies the user, as rate limits of REST framework ask."""
+        return self.subject
+
+    id = pk
+
+    def get_username(self) -> str:
+        """Return the subject, which is unique in all realms."""
+        return self.subject
+
+    def has_perm(self, perm: str, obj: object = None) -> bool:
+        """Return False: permissions of Django belong to accounts."""
+        return False
+
+    def has_perms(self, perm_list: Collection[str], obj: object = None) -> bool:
+        """Return False, unless no permission is asked for."""
+        return not perm_list
+
+    def has_module_perms(self, package_name: str) -> bool:
+        """Return False: permissions of Django belong to accounts."""
+        return False
+
+
 class AuthotronBackend:
     """
     Finds the user of Django's database that belongs to a L{User}, and creates it if need be.
@@ -161,9 +194,12 @@ def set_user(request: HttpRequest, user: User) -> None:
     """
     Set the user of a request.
 
-    @raise AuthotronError: the user is not one of Django's database, and must be.
+    @raise PermissionDenied: the user must be one of Django's database, and is not, or is not
+        active there.
     """
-    found: Any = user
+    found: Any = RequestUser(
+        user.realm, user.username, user.roles, user.scopes, user.attributes, user.claims
+    )
     if _BACKEND in settings.AUTHENTICATION_BACKENDS:
         from django.contrib.auth import authenticate  # noqa: PLC0415 - once Django is set up
         from django.core.exceptions import PermissionDenied  # noqa: PLC0415 - once it is set up

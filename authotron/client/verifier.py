@@ -198,7 +198,9 @@ class Verifier:
     def _is_signed(self, parsed: _Parsed, candidates: Sequence[Key]) -> bool:
         for key in candidates:
             if key.is_signer(parsed.signed, parsed.signature):
-                if len(self._headers) < _MAX_HEADERS:  # only JWTs of the gateway reach this line
+                if parsed.header not in self._headers:  # only JWTs of the gateway reach this line
+                    if len(self._headers) >= _MAX_HEADERS:
+                        self._headers.clear()
                     self._headers[parsed.header] = (parsed.kid, parsed.algorithm)
                 return True
         return False

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.throttling import UserRateThrottle
 from rest_framework.views import APIView
 
 from authotron.client.django import requires
@@ -56,6 +57,10 @@ class RestScope(Rest):
     permission_classes = [has_scope("read")]
 
 
+class RestSlow(Rest):
+    throttle_classes = [UserRateThrottle]
+
+
 class RestOpen(Rest):
     permission_classes = []
 
@@ -70,5 +75,6 @@ urlpatterns = [
     path("rest/", Rest.as_view()),
     path("rest/admin", RestAdmin.as_view()),
     path("rest/scope", RestScope.as_view()),
+    path("rest/slow", RestSlow.as_view()),
     path("rest/open", RestOpen.as_view()),
 ]

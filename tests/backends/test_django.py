@@ -30,8 +30,10 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.core.management import call_command
 from django.test import override_settings
 from django.test.utils import setup_test_environment
+from rest_framework.throttling import UserRateThrottle
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.client.django import RequestUser
 from tests.backends import asgi_calls
 from tests.backends.contract import ADMIN, ALICE, FrameworkContract, Headers, Reply, bearer
 from tests.backends.test_wsgi import ask
@@ -103,6 +105,26 @@ class RestTests(DjangoCase, SynchronousTestCase):
     prefix = "/rest"
     problem_details = False
     settings: ClassVar[dict[str, Any]] = {"MIDDLEWARE": []}
+
+    def test_rate_limit(self) -> None:
+        """Each user has a rate of their own."""
+        UserRateThrottle.rate = "2/hour"
+        for user in (ALICE, ADMIN):
+            token = bearer(self.gateway.mint(user))
+            statuses = [self.ask("/slow", token).status for _ in range(3)]
+            self.assertEqual(statuses, [200, 200, 429])
+
+
+class RequestUserTests(SynchronousTestCase):
+    """Users without an account."""
+
+    def test_what_django_asks(self) -> None:
+        """Templates, decorators and REST framework find what they ask of users."""
+        user = RequestUser("internal", "alice", ("reader",))
+        self.assertEqual((user.pk, user.get_username()), ("internal-alice", "internal-alice"))
+        self.assertTrue(user.is_authenticated and user.is_active and user.has_role("reader"))
+        self.assertFalse(user.is_anonymous or user.is_staff or user.is_superuser)
+        self.assertFalse(user.has_perm("x") or user.has_perms(["x"]) or user.has_module_perms("x"))
 
 
 class DatabaseTests(DjangoCase, SynchronousTestCase):

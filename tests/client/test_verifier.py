@@ -217,6 +217,15 @@ class VerifierTests(SynchronousTestCase):
         found.verify(token())
         self.assertEqual(len(found._headers), 1)
 
+    def test_headers_of_many_keys(self) -> None:
+        """However often the gateway changes its key, a bounded number of headers is remembered."""
+        keys = [SigningKey(f"key-{number}", "ES256", HOSTILE.material) for number in range(100)]
+        found = verifier(source=lambda: source(*keys))
+        for key in keys:
+            self.assertEqual(found.verify(token(key)), ALICE)
+            self.assertLessEqual(len(found._headers), 32)
+            self.assertIn(token(key).partition(".")[0], found._headers)
+
     def test_secret_does_not_print(self) -> None:
         """Neither keys nor tokens stand in a representation."""
         found = verifier(secret=SECRET.material)
