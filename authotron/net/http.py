@@ -35,7 +35,7 @@ from authotron.model.hosts import is_local
 from authotron.net import http_body, proxies, tls
 from authotron.net.breaker import Breaker, Breakers
 from authotron.net.certificates import Untrusted
-from authotron.net.proxies import Proxies, ProxyFailed
+from authotron.net.proxies import WANTS_LOGIN, Proxies, ProxyFailed
 from authotron.net.reasons import Reason, describe, reason_of
 from authotron.net.response_heads import MalformedResponse
 from authotron.net.tls import Trust, TrustConfig
@@ -49,6 +49,9 @@ _URL = re.compile("https?://")
 
 _CLOSE = {"Connection": "close"}
 """The header by which a request asks L{Agents} for a connection of its own."""
+
+_PROXY_LOGIN = 407
+"""The status code of an HTTP proxy that wants a login."""
 
 _TOO_SHORT = 0.05
 """
@@ -180,7 +183,8 @@ class RemoteResponse:
 
     def unexpected_status(self) -> Unavailable:
         """Create the error for a status code that does not tell whether the credential is valid."""
-        return Unavailable(f"{self.place} answered {self.status}")
+        because = f": {WANTS_LOGIN}" if self.status == _PROXY_LOGIN else ""
+        return Unavailable(f"{self.place} answered {self.status}{because}")
 
     def json_object(self) -> dict[str, Any]:
         """

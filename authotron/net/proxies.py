@@ -32,6 +32,10 @@ _OPENED = re.compile(rb"HTTP/1\.[01] 2[0-9]{2}(?: [^\r\n]*)?\r\n")
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})[ \r]")
 
 
+WANTS_LOGIN = "the proxy wants a login; put user and password into the URL of the proxy"
+"""What status 407 means (RFC 9110 section 15.5.8)."""
+
+
 class ProxyFailed(Unavailable):
     """An HTTP proxy cannot be reached, or opens no connection to the remote service."""
 
@@ -293,7 +297,8 @@ class _Tunnel(Protocol):
             self._open(rest)
         elif end or len(self._head) > _LONGEST:
             status = _STATUS.match(head + end)
-            self._fail(f"answered {status[1].decode()}" if status else "did not answer by HTTP")
+            answered = f"answered {status[1].decode()}" if status else "did not answer by HTTP"
+            self._fail(f"{answered}: {WANTS_LOGIN}" if answered == "answered 407" else answered)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self._head is None:

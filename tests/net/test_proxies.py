@@ -22,7 +22,7 @@ from authotron.net import http as net_http
 from authotron.net.breaker import Breakers
 from authotron.net.http import RemoteConfig, WebClient
 from authotron.net.http_agents import Connections
-from authotron.net.proxies import Proxies, Proxy, from_environment
+from authotron.net.proxies import WANTS_LOGIN, Proxies, Proxy, from_environment
 from authotron.net.tls import Trust
 from authotron.net.urls import Url
 from authotron.testing.remotes import FakeRemote, Respond, start
@@ -237,6 +237,13 @@ class ThroughProxyTests(SynchronousTestCase):
         self.server.say(GOOD["usual"])
         self.assertEqual(self.successResultOf(asking).json_object(), {})
 
+    def test_wrong_login_H_PROXY(self) -> None:
+        """A proxy that wants another login is named as the reason, not the remote service."""
+        asking = self.ask("http://a.example/p")
+        self.server.say(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        error = self.successResultOf(asking).unexpected_status()
+        self.assertIn("http://a.example/p answered 407: the proxy wants a login", str(error))
+
     def test_proxy_is_named_H_PROXY(self) -> None:
         """Each request through a proxy is logged with the proxy, without passwords and paths."""
         with noting_proxies() as log:
@@ -285,7 +292,11 @@ class ThroughProxyTests(SynchronousTestCase):
     def test_refused_tunnel_H_PROXY(self) -> None:
         """A proxy that opens no tunnel is an outage, with the proxy and its status."""
         for said, reason in (
-            (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", "answered 407"),
+            (
+                b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n",
+                f"answered 407: {WANTS_LOGIN}",
+            ),
+            (b"HTTP/1.1 403 Forbidden\r\n\r\n", "answered 403"),
             (b"HTTP/1.1 2000 OK\r\n\r\n", "did not answer by HTTP"),
             (b"x" * 70_000, "did not answer by HTTP"),
             (b"", "the server closed the connection"),
