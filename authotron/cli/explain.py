@@ -132,6 +132,7 @@ async def _explain(
             report.end(reason)
         else:
             minter = gateway.minter
+            report.list_conditions(found)
             report.accept(minter.claims(found, int(reactor.seconds())))
             report.say_size(len(minter.mint(found)), minter.warn_bytes)
     if as_json:
@@ -191,6 +192,7 @@ class Report:
     _providers: list[dict[str, Any]] = field(factory=list, init=False)
     _augmenters: list[dict[str, Any]] = field(factory=list, init=False)
     _proxies: dict[str, str] = field(factory=dict, init=False)
+    _conditions: list[str] = field(factory=list, init=False)
     _claims: dict[str, Any] | None = field(default=None, init=False)
 
     _size: int | None = field(default=None, init=False)
@@ -238,6 +240,12 @@ class Report:
             self.say(f"  provider {provider.name}: not asked, {reason}")
             self._providers.append({"name": provider.name, "asked": False, "reason": reason})
 
+    def list_conditions(self, found: Authentication) -> None:
+        """List the conditions of a credential, which the gateway checks for each request."""
+        self._conditions = [str(condition) for condition in found.conditions]
+        for condition in self._conditions:
+            self.say(f"  the credential is valid {condition}")
+
     def accept(self, claims: dict[str, Any]) -> None:
         """End the report with the claims of the JWT."""
         self.accepted, self._outcome, self._claims = True, "accepted", claims
@@ -270,6 +278,7 @@ class Report:
             "providers": self._providers,
             "augmenters": self._augmenters,
             "proxies": self._proxies,
+            "conditions": self._conditions,
             "claims": self._claims,
             "jwt_bytes": self._size,
         }

@@ -165,6 +165,11 @@ class Grant:
         texts = (text for each in (scopes, *lists) for text in each)
         return size + sum(map(getsizeof, (scopes, *lists, *texts)))
 
+    def __str__(self) -> str:
+        """Describe the requests for which the API token is valid, for people."""
+        limits = (("for hosts", self.hosts), ("from networks", self.networks))
+        return " and ".join(f"only {what} {', '.join(names)}" for what, names in limits if names)
+
     @property
     def is_restricted(self) -> bool:
         """

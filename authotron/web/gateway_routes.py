@@ -113,6 +113,7 @@ class GatewayRoutes:
         """
         ruling = authorize(authentication, self._facts(request))
         if isinstance(ruling, Deny):
+            request.reason = ruling.reason.value
             raise EarlyReply(replies.denied(ruling))
 
     def _find_client(self, request: Request) -> Client:

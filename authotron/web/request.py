@@ -53,6 +53,7 @@ class Request(server.Request):
     One HTTP request that Klein answers.
 
     @ivar outcome: the result of authentication, if the request was authenticated.
+    @ivar reason: why the request was denied although its client was authenticated.
     @ivar began: the time at which the request was received completely; 0 before that, and after the
         reply.
     """
@@ -61,6 +62,7 @@ class Request(server.Request):
     channel: Channel
     content: BytesIO
     outcome: Outcome | None = None
+    reason = ""
     began = 0.0
 
     def process(self) -> None:

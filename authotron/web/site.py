@@ -41,7 +41,7 @@ _IN_USE = 1.0
 
 _ANONYMOUS = "{method} {route}: {status} from {client}"
 _REFUSED = "{method} {route}: {status} for the user name {tried} from {client}"
-_IDENTIFIED = "{method} {route}: {status} for {username} of {realm} from {client}"
+_IDENTIFIED = "{method} {route}: {status} for {username} of {realm} from {client}{because}"
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 
@@ -108,6 +108,7 @@ class Answered(NamedTuple):
     An answered request, as metrics and the access log show it.
 
     @ivar seconds: how long the request took.
+    @ivar reason: why the request was denied although its client was authenticated.
     @ivar sender: the sender of the request, whose address is looked up only if the request is
         logged.
     """
@@ -119,6 +120,7 @@ class Answered(NamedTuple):
     outcome: Outcome | None
     sender: Sender
     request_id: bytes | None = None
+    reason: str = ""
 
 
 class Site(server.Site):
@@ -268,6 +270,7 @@ class Site(server.Site):
                     request.outcome,
                     request,
                     request.requestHeaders.getRawHeaders(b"X-Request-ID", [None])[0],
+                    request.reason,
                 )
             )
             self._ended(request)
@@ -315,6 +318,8 @@ class Site(server.Site):
             client=request.sender.sender,
             tried=tried,
             result=outcome.result if outcome else "",
+            reason=request.reason,
+            because=request.reason and f": {request.reason}",
             realm=identity.realm if identity else "",
             username=identity.username if identity else "",
         )

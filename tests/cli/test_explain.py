@@ -17,6 +17,7 @@ from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.gateway import credentials
 from authotron.gateway.authentication import Authenticator
+from authotron.model.authentication import Authentication
 from authotron.model.errors import (
     BadCredentials,
     BadIdentity,
@@ -25,7 +26,8 @@ from authotron.model.errors import (
     TimedOut,
     Unavailable,
 )
-from authotron.model.identity import Credential
+from authotron.model.identity import Credential, Identity
+from authotron.model.token import Grant
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.issuers import IDP
 from authotron.testing.worlds import world
@@ -135,6 +137,19 @@ class JsonTests(SynchronousTestCase):
         found = report.as_json()
         self.assertEqual((found["outcome"], found["reason"]), ("accepted", None))
         self.assertEqual(found["claims"], {"sub": "r-alice"})
+
+    def test_conditions(self) -> None:
+        """The report names the hosts and networks for which an API token is valid."""
+        for grant, expected in (
+            (Grant(hosts=("*.example.org",)), ["only for hosts *.example.org"]),
+            (
+                Grant(hosts=("a", "b"), networks=("192.0.2.0/24",)),
+                ["only for hosts a, b and only from networks 192.0.2.0/24"],
+            ),
+        ):
+            report = self.report()
+            report.list_conditions(Authentication(Identity("r", "alice"), conditions=(grant,)))
+            self.assertEqual(report.as_json()["conditions"], expected)
 
 
 class NotAskedTests(SynchronousTestCase):

@@ -235,6 +235,7 @@ class FastPath(Protocol, TimeoutMixin):
         waited: bool = False,
     ) -> None:
         factory, outcome, reply = self._factory, decision.outcome, decision.reply
+        reason = ""
         found = outcome.authentication
         self._context.head = self._bytes
         if found is not None and found.conditions:
@@ -244,7 +245,7 @@ class FastPath(Protocol, TimeoutMixin):
                 self._hand_over()
                 return
             if isinstance(ruling, Deny):
-                reply = denied(ruling)
+                reply, reason = denied(ruling), ruling.reason.value
         self._bytes = b""
         if self._closing or self._is_draining:
             shape = shape._replace(persistent=False)
@@ -256,7 +257,7 @@ class FastPath(Protocol, TimeoutMixin):
         )
         if factory.site.logs(status):
             factory.site.log_answered(
-                Answered(method, route, status, seconds, outcome, self._context, request_id)
+                Answered(method, route, status, seconds, outcome, self._context, request_id, reason)
             )
         # If the request waited for a decision, its callbacks were measured one by one, and the time
         # since the request began is not the time for which the reactor was blocked.

@@ -94,7 +94,16 @@ class Way:
     def __call__(self, event: LogEvent) -> None:
         if event.get("event") == "routes.request.answered":
             ignored = ("request_id",) if len(event["request_id"]) == 32 else ()
-            wanted = ("method", "route", "status", "client", "result", "username", "request_id")
+            wanted = (
+                "method",
+                "route",
+                "status",
+                "client",
+                "result",
+                "username",
+                "request_id",
+                "reason",
+            )
             self.events.append([event[name] for name in wanted if name not in ignored])
 
     def counted(self) -> list[str]:
@@ -176,6 +185,8 @@ class DifferentialTests(SynchronousTestCase):
         for trusted, expected in ((True, {200, 400, 403}), (False, {200, 400})):
             front = self.agree(requests, trusted=trusted)
             self.assertEqual({event[2] for event in front.events}, expected)
+            denied = {event[-1] for event in front.events if event[2] in (400, 403)}
+            self.assertTrue(all("condition of the credential" in each for each in denied), denied)
             self.assertEqual(front.gateway.handed_over(), 0)
 
     def test_every_byte(self) -> None:
