@@ -14,8 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from twisted.internet.defer import Deferred
-from twisted.logger import Logger
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 from twisted.web.iweb import IRequest
 from twisted.web.resource import IResource, getChildForRequest
@@ -42,7 +41,6 @@ class Protected:
     """
 
     isLeaf = True
-    _log = Logger()
 
     def __init__(
         self,
@@ -65,23 +63,26 @@ class Protected:
     def render(self, request: Request) -> int:
         """Verify the JWT, and render the resource that the rest of the path leads to."""
         user = authenticate(request, self._verifier)
-        gone = request.notifyFinish()
-        gone.addErrback(lambda _: user.cancel())
+        request.notifyFinish().addErrback(lambda _: user.cancel())
         user.addCallback(self._admit, request)
         user.addErrback(refuse, request)
-        user.addErrback(lambda failure: self._broken(failure, request))
+        user.addErrback(_ignore_cancelled)
+        user.addErrback(_report, request)
         return NOT_DONE_YET
 
     def _admit(self, user: User, request: Request) -> None:
         user.require(*self._roles, scopes=self._scopes)
         request.render(getChildForRequest(self._resource, request))
 
-    def _broken(self, failure: Failure, request: Request) -> None:
-        if getattr(request, "_disconnected", False):
-            return
-        self._log.failure("a protected resource failed", failure)
-        request.setResponseCode(500)
-        request.finish()
+
+def _ignore_cancelled(failure: Failure) -> None:
+    """Say nothing of a request whose client has left."""
+    failure.trap(CancelledError)
+
+
+def _report(failure: Failure, request: Request) -> None:
+    """Answer with a 500, and log why, as Twisted does for a resource that raises."""
+    request.processingFailed(failure)  # which returns the failure
 
 
 def authenticate(request: IRequest, verifier: Verifier) -> Deferred[User]:

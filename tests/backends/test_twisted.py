@@ -7,7 +7,9 @@ from typing import Any
 
 from klein import Klein
 from twisted.internet import reactor
+from twisted.internet.error import ConnectionDone
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.http_headers import Headers as WebHeaders
 from twisted.web.resource import IResource, Resource
@@ -82,6 +84,44 @@ class TwistedTests(FrameworkContract, SynchronousTestCase):
         self.assertEqual(ask(tree, "/admin/deep", bearer(token)).body, b"internal-alice")
         self.assertEqual(ask(tree, "/admin/deep", []).status, 401)
         self.assertEqual(ask(tree, "/admin/none", bearer(token)).status, 404)
+
+
+class FailureTests(SynchronousTestCase):
+    """Requests that do not end well."""
+
+    def start(self, resource: IResource, verifier: Any, token: str) -> Any:
+        channel = DummyChannel()
+        channel.site = Site(Protected(resource, verifier))
+        request = channel.site.requestFactory(channel, False)
+        request.requestHeaders = WebHeaders({"Authorization": [f"Bearer {token}"]})
+        request.gotLength(0)
+        request.requestReceived(b"GET", b"/", b"HTTP/1.1")
+        return request, channel.transport.written
+
+    def test_client_leaves(self) -> None:
+        """A client that leaves while keys are fetched costs nothing more, and is not logged."""
+        gateway, works = FakeGateway(), list[Any]()
+        verifier = gateway.verifier(spawn=works.append)
+        request, written = self.start(Read(), verifier, gateway.mint(ALICE))
+        request.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(written.getvalue(), b"")
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_broken_resource(self) -> None:
+        """A defect of the resource is a 500, and in the log."""
+
+        class Broken(Resource):
+            isLeaf = True
+
+            def render_GET(self, request: Any) -> bytes:
+                raise ZeroDivisionError
+
+        gateway = FakeGateway()
+        verifier = gateway.verifier()
+        verifier.verify(gateway.mint(ALICE))
+        _, written = self.start(Broken(), verifier, gateway.mint(ALICE))
+        self.assertTrue(written.getvalue().startswith(b"HTTP/1.1 500 "), written.getvalue())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
 
 class KleinTests(TwistedTests):
