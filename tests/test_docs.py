@@ -203,6 +203,22 @@ class SampleTests(SynchronousTestCase):
         for name, text in shown.items():
             self.assertEqual(text, paths[name].read_text(encoding="utf-8"), name)
 
+    def test_tree_W_IMPORT(self) -> None:
+        """The tree on the page lists every file of the sample package, also the empty files."""
+        tree = self.PAGE.partition("```text\nauthotron-robots/\n")[2].partition("```")[0]
+        listed, folders = set[str](), [""]
+        for line in tree.splitlines():
+            name, depth = line.split()[0], (len(line) - len(line.lstrip())) // 2
+            folders[depth:] = [folders[depth - 1] + name]
+            listed |= set() if name.endswith("/") else {folders[depth]}
+        folder = ROOT / "examples" / "authotron-robots"
+        files = [path for path in folder.rglob("*") if path.is_file() and is_of_package(path)]
+        found = {path.relative_to(folder).as_posix() for path in files}
+        self.assertEqual(listed, found - {"README.md"})
+        empty = {name for name in listed if (folder / name).read_text("utf-8").count("\n") <= 1}
+        touched = self.PAGE.partition("\ntouch ")[2].partition("\n")[0].split()
+        self.assertEqual(set(touched), empty)
+
     def test_public_names(self) -> None:
         """The sample imports public names of authotron alone; the page names no others."""
         imported = re.findall(r"^from (authotron(?:\.\S+)?) import", self.PAGE, flags=re.MULTILINE)
@@ -241,6 +257,12 @@ class BackendsTests(SynchronousTestCase):
         examples = [*folder.glob("backends/*.py"), *others]
         code = {each.relative_to(ROOT).as_posix(): each.read_text("utf-8") for each in examples}
         self.assertEqual(shown, code)
+
+
+def is_of_package(path: Path) -> bool:
+    """Return whether a file is part of a package, and not the result of a build or a test."""
+    made = ("build", "dist", "__pycache__", "_trial_temp")
+    return not any(part in made or part.endswith(".egg-info") for part in path.parts)
 
 
 def is_source(path: Path) -> bool:

@@ -32,7 +32,7 @@ from authotron.model.errors import (
 )
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.model.naming import fold_ascii_case
-from authotron.plugin import token_routing
+from authotron.plugin import results, token_routing
 from authotron.plugin.interfaces import (
     Affinity,
     IAugmenter,
@@ -236,10 +236,14 @@ class Authenticator:
     def _provider_done(
         self, outcome: Authentication | Failure, took: float, provider: IJudge
     ) -> Authentication | Failure:
-        if not isinstance(outcome, Authentication):
-            failure = _as_failure(outcome)
-            self._log_failure(provider, failure, took)
-            return failure
+        if not isinstance(outcome, Failure):
+            any_realm = provider is self.own
+            wrong = results.check_authentication(outcome, provider, any_realm=any_realm)
+            if wrong is not None:
+                outcome = Failure(wrong)
+        if isinstance(outcome, Failure):
+            self._log_failure(provider, outcome, took)
+            return outcome
         if self.outages:
             self.outages.pop(id(provider), None)
         self._metrics.provider_answered(provider, "success", took)
@@ -256,9 +260,10 @@ class Authenticator:
             self.outages.pop(id(provider), None)
         if result == "broken":
             self._log.failure(
-                "provider {provider} is broken",
+                "provider {provider} is broken{because}",
                 failure,
                 provider=provider.name,
+                because=_because(failure),
                 event="auth.provider.broken",
             )
         elif result in _OUTAGES or logs.log.writes_debug:
@@ -325,13 +330,16 @@ class Authenticator:
     def _augmenter_done(
         self, outcome: Addition | Failure, took: float, augmenter: IAugmenter
     ) -> Addition | Failure:
-        if not isinstance(outcome, Addition):
-            failure = _as_failure(outcome)
-            if not was_cancelled(failure):
+        if not isinstance(outcome, Failure):
+            wrong = results.check_addition(outcome)
+            if wrong is not None:
+                outcome = Failure(wrong)
+        if isinstance(outcome, Failure):
+            if not was_cancelled(outcome):
                 self._metrics.augmenter_answered(augmenter, "error", took)
-            if failure.check(Unavailable):
-                self.outages[id(augmenter)] = str(failure.value)
-            return failure
+            if outcome.check(Unavailable):
+                self.outages[id(augmenter)] = str(outcome.value)
+            return outcome
         if self.outages:
             self.outages.pop(id(augmenter), None)
         self._metrics.augmenter_answered(augmenter, "success", took)
@@ -356,8 +364,9 @@ class Authenticator:
             )
         else:
             self._log.failure(
-                "augmenter {augmenter_name} is broken",
+                "augmenter {augmenter_name} is broken{because}",
                 failure,
+                because=_because(failure),
                 augmenter_name=augmenter.name,
                 augmenter_type=augmenter.type,
                 realm=augmenter.realm,
@@ -409,10 +418,13 @@ _OUTAGES = frozenset({"unavailable", "timeout"})
 
 def _as_failure(outcome: object) -> Failure:
     """Return the failure of a plugin; a result of the wrong type becomes a C{TypeError}."""
-    if isinstance(outcome, Failure):
-        return outcome
-    wrong = type(outcome).__name__
-    return Failure(TypeError(f"the plugin returned a result of the wrong type: {wrong}"))
+    return outcome if isinstance(outcome, Failure) else Failure(results.wrong_type(outcome))
+
+
+def _because(failure: Failure) -> str:
+    """Return the text of an error of this gateway; that of other errors may contain a secret."""
+    is_ours = failure.check(results.WrongResult, results.OtherRealm)
+    return f": {failure.value}" if is_ours else ""
 
 
 def _classify(failure: Failure) -> tuple[str, str]:
@@ -437,9 +449,12 @@ def _combine(reasons: Sequence[BaseException | None]) -> Exception:
     for reason in reasons:
         if isinstance(reason, NotConfigured):
             return reason
-    if all(isinstance(reason, Rejected) for reason in reasons):
-        refusals = "; ".join(dict.fromkeys(map(str, reasons)))
-        if any(isinstance(reason, InsufficientScope) for reason in reasons):
-            return InsufficientScope(refusals)
-        return Rejected(refusals or "no provider accepts credentials of this kind")
-    return Unavailable("a provider that could know the credentials did not answer")
+    if not all(isinstance(reason, (Rejected, results.OtherRealm)) for reason in reasons):
+        return Unavailable("a provider that could know the credentials did not answer")
+    for reason in reasons:
+        if isinstance(reason, results.OtherRealm):
+            return reason
+    refusals = "; ".join(dict.fromkeys(map(str, reasons)))
+    if any(isinstance(reason, InsufficientScope) for reason in reasons):
+        return InsufficientScope(refusals)
+    return Rejected(refusals or "no provider accepts credentials of this kind")

@@ -175,8 +175,13 @@ class AugmenterContract:
         """For an unknown user an augmenter returns an empty addition, and does not fail."""
         stranger = Identity("here", "stranger")
         addition = self.settle(as_deferred(self.augmenter().augment, stranger))
-        self.assertEqual((addition.roles, dict(addition.attributes)), ((), {}))
         self.assertIsInstance(addition, Addition)
+        self.assertEqual(
+            (addition.roles, dict(addition.attributes)),
+            ((), {}),
+            "the augmenter adds to a user that it cannot know; if it adds to every user, build it "
+            "in the method augmenter() so that it adds nothing to the user 'stranger'",
+        )
 
 
 def make_token(

@@ -13,6 +13,7 @@ from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected
 from authotron.model.identity import Identity, earliest
 from authotron.model.token import IMPORTED
+from authotron.plugin import results
 from authotron.plugin.cache import AuthenticationCache
 from authotron.plugin.interfaces import IProvider, IUserLookup
 
@@ -72,6 +73,8 @@ class Owners:
     async def _look_up(self, provider: IProvider, username: str) -> Authentication:
         until = self._clock.seconds() + self._seconds
         found = await IUserLookup(provider).look_up(username)
+        if (wrong := results.check_authentication(found, provider)) is not None:
+            raise wrong
         return found._replace(
             provider=provider.name, fresh_until=earliest(until, found.fresh_until)
         )

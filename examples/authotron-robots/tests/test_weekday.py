@@ -11,6 +11,7 @@ from authotron.testing.contracts import AugmenterContract
 from authotron.testing.worlds import clock_at, make_plugin, world
 from authotron_robots import weekday
 
+# On a Sunday nothing is added: the contract asks about a stranger, who must get no addition.
 SUNDAY = datetime(2023, 11, 19, 12, tzinfo=UTC).timestamp()
 MONDAY = SUNDAY + 86_400
 

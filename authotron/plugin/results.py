@@ -1,0 +1,126 @@
+"""Check the types, and the realm, of what a provider or an augmenter of another package returns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from authotron.model.authentication import Authentication
+from authotron.model.errors import BadIdentity
+from authotron.model.identity import Addition, Identity
+from authotron.model.naming import normalize
+from authotron.plugin.interfaces import IJudge
+
+_MOST_SHOWN = 64
+"""Maximum characters of a realm that a message repeats."""
+
+_LISTS = (tuple, list, set, frozenset)
+"""The types of roles; a string would pass for a list of letters."""
+
+_NUMBERS = (type(None), int, float)
+_MAPPINGS = (dict, MappingProxyType)
+
+
+_WRONG = "the plugin returned a result of the wrong type: "
+
+
+class WrongResult(TypeError):
+    """
+    A plugin returned a value that its interface does not allow.
+
+    The message names types, contains nothing else of the value, and is written to the log.
+    """
+
+
+class OtherRealm(BadIdentity):
+    """A provider returned an identity of another realm than its own, so the client gets a 403."""
+
+
+def check_authentication(
+    found: object, provider: IJudge, *, any_realm: bool = False
+) -> WrongResult | OtherRealm | None:
+    """
+    Return what is wrong with the result of a provider; C{None} if nothing is wrong.
+
+    An authentication of the usual types costs a few comparisons only, as the gateway checks every
+    authentication that is not cached.
+
+    @param any_realm: whether the identity may be of another realm.
+    """
+    if not isinstance(found, Authentication):
+        return wrong_type(found)
+    identity, _, expires, fresh_until, _, conditions, restriction = found
+    if (
+        conditions
+        or restriction is not None
+        or type(identity) is not Identity
+        or type(expires) not in _NUMBERS
+        or type(fresh_until) not in _NUMBERS
+    ):
+        for flaw in _flaws_of_authentication(found):
+            return WrongResult(_WRONG + flaw)
+    if any_realm or identity.realm == provider.realm:
+        return None
+    return _other_realm(identity.realm, provider)
+
+
+def check_addition(found: object) -> WrongResult | None:
+    """Return what is wrong with the result of an augmenter; C{None} if nothing is wrong."""
+    if not isinstance(found, Addition):
+        return wrong_type(found)
+    if (
+        type(found.roles) is not tuple
+        or type(found.attributes) not in _MAPPINGS
+        or type(found.fresh_until) not in _NUMBERS
+    ):
+        for flaw in _flaws_of_addition(found):
+            return WrongResult(_WRONG + flaw)
+    return None
+
+
+def wrong_type(found: object) -> WrongResult:
+    """Return the error of a result that is of another class than the interface says."""
+    return WrongResult(_WRONG + type(found).__name__)
+
+
+def _other_realm(realm: object, provider: IJudge) -> OtherRealm | None:
+    """Return the error of a realm, unless it is another spelling of the realm of the provider."""
+    if isinstance(realm, str) and normalize(realm) == normalize(provider.realm):
+        return None
+    shown = ascii(realm[:_MOST_SHOWN]) if isinstance(realm, str) else type(realm).__name__
+    return OtherRealm(
+        f"provider {provider.name!a} returned an identity of realm {shown}, but the realm of the "
+        f"provider is {provider.realm!a}"
+    )
+
+
+def _flaws_of_authentication(found: Authentication) -> Iterator[str]:
+    restriction: Any = found.restriction
+    if not isinstance(found.identity, Identity):
+        yield f"identity is {_name(found.identity)}, must be Identity"
+    yield from _flaws_of_times(expires=found.expires, fresh_until=found.fresh_until)
+    if not isinstance(found.conditions, (tuple, list)):
+        yield f"conditions is {_name(found.conditions)}, must be tuple"
+    elif not all(callable(getattr(each, "holds", None)) for each in found.conditions):
+        yield "an object of conditions has no method holds"
+    if restriction is not None and not callable(getattr(restriction, "restrict", None)):
+        yield f"restriction is {_name(restriction)}, and has no method restrict"
+
+
+def _flaws_of_addition(found: Addition) -> Iterator[str]:
+    if not isinstance(found.roles, _LISTS):
+        yield f"roles is {_name(found.roles)}, must be tuple"
+    if not isinstance(found.attributes, Mapping):
+        yield f"attributes is {_name(found.attributes)}, must be a mapping"
+    yield from _flaws_of_times(fresh_until=found.fresh_until)
+
+
+def _flaws_of_times(**times: object) -> Iterator[str]:
+    for name, value in times.items():
+        if isinstance(value, bool) or not isinstance(value, _NUMBERS):
+            yield f"{name} is {_name(value)}, must be a number or None"
+
+
+def _name(value: object) -> str:
+    return "None" if value is None else type(value).__name__
