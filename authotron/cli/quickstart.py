@@ -19,6 +19,7 @@ from authotron.cli.options import Command, clock, load_config, serve
 from authotron.cli.output import say, say_lines
 from authotron.config import files
 from authotron.config.check import Config
+from authotron.config.server import Operations, Server
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential
 from authotron.net.world import World
@@ -58,25 +59,36 @@ def quickstart(folder: Path, *, prepare: bool) -> None:
         serve(path, "--interactive")
 
 
+_PORTS = ("AOT_SERVER__PORT", "AOT_METRICS__PORT")
+"""The environment variables that set the main port and the metrics port."""
+
+
 def _require_free_ports(path: Path) -> None:
     """
     Check before the instructions are printed that both ports can be opened.
 
-    @raise ClickException: a port is taken; the message names one that is free.
+    @raise ClickException: a port is taken; the message names free ports for all that are taken.
     """
     file = load_config(path).file
-    for section, variable, host in (
-        (file.server, "AOT_SERVER__PORT", file.server.host),
-        (file.metrics, "AOT_METRICS__PORT", file.metrics.host or file.server.host),
-    ):
+    taken: list[str] = []
+    settings = [f"{name}={value}" for name, value in os.environ.items() if name in _PORTS]
+    sections: tuple[tuple[Server | Operations, str], ...] = (
+        (file.server, file.server.host),
+        (file.metrics, file.metrics.host or file.server.host),
+    )
+    for variable, (section, host) in zip(_PORTS, sections, strict=True):
         port = section.port
         if port is None or section.listen or is_free(host, port):
             continue
         others = range(port + 10_000, min(port + 10_100, 65_536))
         free = next((each for each in others if is_free(host, each)), port + 1)
+        taken.append(f"port {port} of {host}")
+        settings = [each for each in settings if not each.startswith(f"{variable}=")]
+        settings.append(f"{variable}={free}")
+    if taken:
         raise click.ClickException(
-            f"port {port} of {host} is taken by another process; "
-            f"choose another one: {variable}={free} make run (or authotron quickstart)"
+            f"taken by another process: {' and '.join(taken)}; choose other ports: "
+            f"{' '.join(settings)} make run (or authotron quickstart)"
         )
 
 

@@ -518,8 +518,14 @@ class QuickstartTests(CommandCase):
             result = self.run_command("quickstart", "--folder", str(self.folder / "var"))
             self.assertEqual((result.exit_code, served), (1, []))
             self.assertNotIn("Authenticate", result.output)
-            self.assertIn(f"port {taken} of 127.0.0.1 is taken", result.output)
+            self.assertIn(f"taken by another process: port {taken} of 127.0.0.1;", result.output)
             self.assertIn(f"{variable}={taken + 10_000} make run", result.output)
+
+    def test_both_ports_taken_W_PORT(self) -> None:
+        """If both ports are taken, C{quickstart} names free ports for both at once."""
+        self.patch(quickstart, "is_free", lambda _, port: port > 10_000)
+        result = self.run_command("quickstart", "--folder", str(self.folder / "var"))
+        self.assertIn("AOT_SERVER__PORT=18080 AOT_METRICS__PORT=19090 make run", result.output)
 
     def test_keeps_existing_files(self) -> None:
         """C{quickstart} keeps files that exist."""
