@@ -86,7 +86,7 @@ def nginx_configuration(folder: Path, front: int, gateway: int, backend: int) ->
 def show(title: str, words: Sequence[str], secret: str = "") -> None:
     """Print a command of curl, and the beginning of its answer."""
     print(f"\n{title}\n$ {' '.join(words)}", flush=True)
-    sent = [*words[:1], "-si", "--max-time", "10", *words[1:]]
+    sent = [*words[:1], "-si", "--max-time", "60", "--noproxy", "*", *words[1:]]
     if secret:
         sent = [word.replace('"alice:$(cat alice-password)"', f"alice:{secret}") for word in sent]
     done = subprocess.run(sent, check=False, capture_output=True, text=True)

@@ -65,6 +65,15 @@ def free_port() -> int:
     raise AssertionError
 
 
+def has_ipv6() -> bool:
+    """Return whether this machine has the address ::1."""
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
 def free_pair() -> int:
     """Return the first of two consecutive free ports."""
     first = free_port()
