@@ -65,7 +65,7 @@ Realm = Annotated[NonEmptyStr, AfterValidator(_realm)]
 
 def _resolve(path: object, info: ValidationInfo) -> object:
     is_path = isinstance(path, str) and path.strip()
-    return sources_of(info).resolve_path(str(path)) if is_path else path
+    return sources_of(info).resolve_path(str(path)).absolute() if is_path else path
 
 
 def _beside_the_configuration(path: object, info: ValidationInfo) -> object:
@@ -76,7 +76,8 @@ _PATH = WithJsonSchema({"type": "string", "pattern": r"\S"})
 
 FilePath = Annotated[Path, BeforeValidator(_resolve), _PATH]
 """
-The path of a file that authotron reads; a relative path is resolved by C{Sources.resolve_path}.
+The absolute path of a file that authotron reads; a relative path is resolved by
+C{Sources.resolve_path}. Whether the file exists is not checked.
 """
 
 FilePaths = Annotated[tuple[FilePath, ...], Field(strict=False)]

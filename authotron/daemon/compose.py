@@ -23,7 +23,7 @@ from authotron.gateway.gateway import Gateway
 from authotron.gateway.identity_check import IdentityCheck
 from authotron.jose import minter
 from authotron.jose.minter import Minter
-from authotron.limits.descriptors import connection_limiter
+from authotron.limits.descriptors import connection_limiter, count_connections
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import UNIX
 from authotron.net.world import World
@@ -51,6 +51,9 @@ def compose(
         read.
     """
     file = config.file
+    with config.origins.locating():
+        _check_counts("providers", config.providers)
+        _check_counts("augmenters", config.augmenters)
     limit_connections = connection_limiter([*config.providers, *config.augmenters])
     memory = file.auth.cache.max_bytes // 2 // (len(config.providers) + len(config.augmenters) + 1)
     timeout = file.auth.timeout_in_ms / 1000
@@ -93,6 +96,21 @@ def compose(
     trusts_unix = UNIX in file.server.trusted_proxies
     forwarding = Forwarding(proxies, file.server.forwarded, trusts_unix)
     return Gateway(config, authenticator, signer, remembered, forwarding, owners, tokens)
+
+
+def _check_counts(kind: str, configs: Sequence[Any]) -> None:
+    """
+    Call the method C{count_connections} of each section that has the method.
+
+    @raise ConfigError: the method of a plugin fails, or does not return a number.
+    """
+    for place, section in enumerate(configs):
+        try:
+            count_connections([section])
+        except Exception as defect:  # noqa: BLE001 - a defect of a plugin does not end the service
+            where = plugins.place_of(defect)
+            why = f"the method count_connections() of plugin {section.type!r} failed: {where}"
+            raise ConfigError([Problem(f"{kind}[{place}]", why)]) from None
 
 
 def _replies(file: File, providers: Sequence[IProvider]) -> Replies:

@@ -258,8 +258,12 @@ class UnusableTests(PluginCase):
         self.assertIn("did you mean 'plain'", str(error))
 
     def test_validator_W_IMPORT(self) -> None:
-        """A defect of a validator or of C{warnings} is a problem of the section, with its place."""
-        for method in ("model_post_init(self, context)", "warnings(self)"):
+        """A defect of a method of C{Config} is a problem of the section, with its place."""
+        for method in (
+            "model_post_init(self, context)",
+            "warnings(self)",
+            "count_connections(self, limit)",
+        ):
             with self.subTest(method):
                 body = f"\n    def {method}:\n        return {{}}['canary']\n"
                 self.install(PLUGIN.replace('file: str = "users.csv"\n', f"file: str\n{body}"))
@@ -274,6 +278,19 @@ class UnusableTests(PluginCase):
         self.install(PLUGIN.replace('file: str = "users.csv"\n', f"file: str\n{body}"))
         found = load(Path(self.file(providers=[SECTION])), {})
         self.assertIn("providers[0]: owl", found.warnings)
+
+
+class PathTests(PluginCase):
+    """The values that a plugin gets."""
+
+    def test_absolute_path_W_MAKE(self) -> None:
+        """A C{FilePath} is absolute, beside the configuration, and need not exist."""
+        code = PLUGIN.replace("PluginConfig, Problem", "FilePath, PluginConfig, Problem")
+        self.install(code.replace('file: str = "users.csv"', "file: FilePath"))
+        path = Path(self.file(providers=[SECTION]))
+        self.assertFalse(path.is_absolute())
+        [section] = load(path, {}).providers
+        self.assertEqual(vars(section)["file"], path.absolute().parent / "users.csv")
 
 
 class StoreTests(PluginCase):
