@@ -244,7 +244,7 @@ class Report:
         """List the conditions of a credential, which the gateway checks for each request."""
         self._conditions = [str(condition) for condition in found.conditions]
         for condition in self._conditions:
-            self.say(f"  the credential is valid {condition}")
+            self.say(f"  valid for some requests alone: {condition}")
 
     def accept(self, claims: dict[str, Any]) -> None:
         """End the report with the claims of the JWT."""

@@ -248,7 +248,7 @@ async def _auth_o_tron_token(
     try:
         user = _User.model_validate(_merged(found[0] if found else {}))
     except ValidationError:
-        return SkippedToken(which, "the database has no valid owner of the token")
+        return SkippedToken(which, "the owner of the token in the database is missing or invalid")
     attributes = {name: text for name, text in user.attributes.items() if name != "exp"}
     owner = Identity(
         realm or user.realm,

@@ -140,7 +140,10 @@ def _check_secret(secret: str | None, config: JwtConfig) -> None:
 
 
 def _as_level(level: object) -> object:
-    """Read a log level as auth-o-tron does: in any case, with blanks around it."""
+    """
+    Read a log level as auth-o-tron does: upper and lower case are equal, and surrounding blanks are
+    ignored.
+    """
     return level.strip().lower() if isinstance(level, str) else level
 
 

@@ -38,7 +38,8 @@ Rule = Literal["any", "jwt", "opaque"] | Accepts
 
 def match(rule: Rule, credential: Credential) -> Affinity:
     """
-    Return how likely a provider with the rule C{accepts: rule} knows a token.
+    Estimate the affinity of a provider for a token by the key C{accepts} of the provider, whose
+    value is C{rule}.
 
     If the rules of some providers name the issuer or prefix of the token, only these providers are
     asked.

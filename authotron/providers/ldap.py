@@ -334,7 +334,9 @@ async def _check_account(connection: Connection, logon: LogonName, entry: Entry)
     if whoami == "":
         raise Unavailable("the LDAP server accepted the bind as anonymous, not as the user")
     if whoami is not None and not logon.is_called(entry, whoami):
-        raise Rejected("the account that was bound is not that of the entry")
+        raise Rejected(
+            "the directory has bound another account than that of the entry that was found"
+        )
 
 
 def _normalize_dn(dn: str) -> str:

@@ -179,8 +179,8 @@ class Site(server.Site):
         Reject connections above C{most}, unless an open connection that is not in use can be closed
         instead.
 
-        @param metrics: the metrics that count rejected connections, and callbacks that block the
-            reactor.
+        @param metrics: the metrics in which rejected connections, and callbacks that block the
+            reactor, are counted.
         """
         self._held_up = metrics.reactor_blocked
         self._connection_limit = ConnectionLimit(

@@ -102,9 +102,9 @@ def environment(
     """
     Return the environment of a worker: that of the supervisor without systemd's variables.
 
-    @param has_served: whether the service has served requests before. If the configuration does not
-        allow the token store to be used, a worker of a service that has served requests serves
-        without the token store, instead of ending the service.
+    @param has_served: whether the service has served requests before. In that case, if the token
+        store cannot be opened because of a configuration error, the worker goes on without the
+        token store, instead of ending the service.
     """
     inherited = {
         name: value for name, value in environ.items() if name not in _SUPERVISOR_VARIABLES
