@@ -10,7 +10,7 @@ def remarks(given: Mapping[str, Any]) -> Iterator[str]:
     """
     Yield the remarks that an operator should read, the most important first.
 
-    @param given: the mapping of the file, as written.
+    @param given: the file's mapping without defaults.
     """
     yield from _widening(given)
     yield from _tokens(given)
@@ -88,7 +88,7 @@ def _always(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _mappings(given: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
-    """Return the mappings of a list, which is the value of a key of another mapping."""
+    """Return those elements of a list in a mapping that are mappings."""
     return [each for each in _list(given.get(key)) if isinstance(each, Mapping)]
 
 

@@ -23,7 +23,7 @@ def config() -> None:
 
 @config.command(
     cls=Command,
-    short_help="Print the values in force.",
+    short_help="Print the effective values of all keys.",
     examples=(
         "authotron config show --origin",
         "authotron config show --set /etc/authotron/authotron.yaml",
@@ -65,6 +65,6 @@ def _as_json(found: list[Value], *, with_origin: bool) -> dict[str, Any]:
 
 
 def _origin(origin: Origin) -> dict[str, object]:
-    """Return the origin of a value as JSON: C{default}, or only the fields that are known."""
+    """Return the origin of a value as JSON: C{default}, or a mapping of the known fields."""
     known = attrs.asdict(origin, filter=lambda _, value: value is not None)
     return known or {"default": True}

@@ -68,9 +68,9 @@ def doctor(path: Any, username: str | None, *, as_json: bool) -> None:
     Checked are key sets, LDAP directories, other remote services and the token store. The keys of a
     key set are listed by name and algorithm. Each server of a directory is checked separately:
     connection, TLS, bind, search, and with --user the roles of a user and their groups. Services
-    that verify tokens are asked about an invalid token. The token store is asked to make a change
-    without effect, to check that the store accepts changes. The HTTP proxies through which requests
-    are sent are printed.
+    that verify tokens are sent an invalid token. The token store is asked to make a change without
+    effect, to check that the store accepts changes. The HTTP proxies through which requests are
+    sent are printed.
 
     Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """
@@ -149,7 +149,7 @@ def _row(subject: _Subject, results: list[CheckResult]) -> dict[str, Any]:
 async def surviving(
     results: AsyncIterator[CheckResult], world: World
 ) -> AsyncIterator[CheckResult]:
-    """Yield the results of a plugin's checks; an exception becomes a last, bad result."""
+    """Yield the results of a plugin's checks; an exception ends them as a failure."""
     while True:
         try:
             result = await with_timeout(world.clock, _TIMEOUT, _next(results))

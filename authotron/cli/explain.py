@@ -102,7 +102,7 @@ def explain(
 
 
 def _basic(username: str) -> str:
-    """Ask for the password of a user, and return the header with user name and password."""
+    """Ask for a user's password, and return the Authorization header."""
     if ":" in username:
         raise click.BadParameter("user names must not have a colon (RFC 7617)", param_hint="--user")
     if sys.stdin.isatty():

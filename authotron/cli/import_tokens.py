@@ -90,9 +90,9 @@ def of_acl_proxy(
     """
     Copy the tokens in the Redis of an acl-proxy.
 
-    The variables of the acl-proxy (REDIS_HOST, REDIS_PORT, ...) name the Redis. An acl-proxy stores
-    only the hashes of tokens. The copied hashes are verified with the PEPPER of the acl-proxy,
-    which must be the value of `store.acl_proxy_pepper` in the configuration.
+    The variables REDIS_HOST, REDIS_PORT, ... tell where the Redis is. An acl-proxy stores only the
+    hashes of tokens. The copied hashes are verified with the PEPPER of the acl-proxy, which must be
+    the value of `store.acl_proxy_pepper` in the configuration.
     """
     with exit_on_config_error():
         section = read(redis.Config, acl_proxy.store(os.environ), "REDIS_*")
@@ -158,7 +158,7 @@ def of_auth_o_tron(path: Path, theirs: Path, realm: str | None, *, dry_run: bool
 
 def _require_keys(config: Config, *keys: str) -> None:
     """
-    Require the keys in the section C{store} without which imported tokens are not accepted.
+    Require those keys of the section C{store} that are needed to accept imported tokens.
 
     @raise ConfigError: a key of the section C{store} is not set.
     """
@@ -187,7 +187,7 @@ class _Import:
         """
         Copy all tokens of a source, and print how many were copied.
 
-        @raise Unavailable: one of the two stores is unreachable.
+        @raise Unavailable: the source or the target is down.
         @raise SystemExit: 1 if some tokens were skipped.
         """
         while True:

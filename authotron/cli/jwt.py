@@ -47,9 +47,9 @@ def decode(path: Path, source: Any) -> None:
     """
     Print a JWT, of this gateway or of an identity provider, as JSON.
 
-    Printed are header, claims, times for people, and which configured providers would be asked
-    about the JWT, with the reason why others would not. The signature is verified only by the keys
-    with which this gateway mints JWTs; `authotron explain` verifies it by the providers.
+    Prints header, claims, readable times, and for each provider whether it would be asked about the
+    JWT, or why not. The signature is verified only by the keys with which this gateway mints JWTs;
+    `authotron explain` verifies it by the providers.
 
     The JWT is read from SOURCE, a file or standard input; never from the command line, which other
     users of the machine can see. Exit status 0 if this gateway minted the JWT and it is valid, else
@@ -86,14 +86,14 @@ def _why_invalid(text: str, seen: Unverified, minter: Minter, issuer: str) -> st
     except pyjwt.InvalidAlgorithmError:
         return f"signed with {seen.header.get('alg')!a}; this gateway signs with {minter.algorithm}"
     except pyjwt.InvalidIssuerError:
-        return f"the issuer is {seen.claims.get('iss')!a}; this gateway is {issuer!a}"
+        return f"the issuer of the JWT is {seen.claims.get('iss')!a}; this gateway is {issuer!a}"
     except pyjwt.InvalidTokenError as error:
         return str(error)
     return None
 
 
 def _times(claims: Mapping[str, Any], now: float) -> Iterator[tuple[str, str]]:
-    """Yield each time in the claims for people: in UTC, and relative to the current time."""
+    """Yield each time in the claims in readable form: in UTC, and relative to now."""
     for name in _TIMES:
         value = claims.get(name)
         if isinstance(value, int | float) and not isinstance(value, bool):

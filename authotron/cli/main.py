@@ -30,7 +30,7 @@ _MODULES = {
         "tokens",
     )
 } | {"token": "jwt"}
-"""The modules of the commands that are not defined in this module, by the names of the commands."""
+"""Maps the name of each command that another module defines to that module."""
 
 _GROUPS = {
     "Run": {
@@ -178,7 +178,7 @@ def hash_password(*, from_stdin: bool) -> None:
     help="Number of random bytes in the secret.",
 )
 def generate_secret(size: int) -> None:
-    """Print a new random secret. The secret is a value for `jwt.secret`."""
+    """Print a new random secret. Put the secret into `jwt.secret`."""
     say(secrets.token_urlsafe(size))
 
 
@@ -199,7 +199,7 @@ def generate_secret(size: int) -> None:
     help="The algorithm of the signatures (`jwt.alg`).",
 )
 def generate_key(algorithm: Any) -> None:
-    """Print a new private key. Save the key in the file that `jwt.key_file` names."""
+    """Print a new private key. Save the key printed in `jwt.key_file`."""
     from authotron.jose import keys  # noqa: PLC0415 - only needed here
 
     say_as_it_is(keys.generate(algorithm), nl=False)

@@ -24,7 +24,7 @@ def migrate() -> None:
 @migrate.command(
     "acl-proxy",
     cls=Command,
-    short_help="Print a configuration made from the environment.",
+    short_help="Print a configuration made from the variables of an acl-proxy.",
     examples=("(umask 077; authotron migrate acl-proxy > config.yaml)",),
 )
 def of_acl_proxy() -> None:
@@ -54,7 +54,7 @@ def of_auth_o_tron(file: Path) -> None:
     """
     Say what changes for the configuration FILE of an auth-o-tron.
 
-    The file works unchanged, with the environment variables of auth-o-tron. The output consists of
+    authotron reads a file for auth-o-tron, and its variables, unchanged. The output consists of
     remarks and, for a file of version 1.0.0, of the configuration in version 2.0.0, which contains
     the secrets of the file.
 

@@ -17,7 +17,7 @@ def why_not_asked(
     realm: str | None,
 ) -> str:
     """
-    Return why a provider was asked about none of the credentials of a request.
+    Return why a provider was not asked about any credential of a request.
 
     @param realm: the realm in the header C{X-Auth-Realm} of the client.
     """
@@ -66,8 +66,8 @@ def _reason(
 
 def _affinity(judge: IJudge, credential: Credential) -> Affinity | None:
     """
-    Return the affinity that a provider declares to a credential, or C{None} if the provider raises
-    an exception.
+    Return the affinity of a provider for a credential, or C{None} if the provider raises an
+    exception.
     """
     try:
         return judge.affinity(credential)

@@ -15,7 +15,7 @@ import click
 from authotron.cli.output import say, say_json
 from authotron.model.errors import EX_CONFIG, ConfigError
 
-if TYPE_CHECKING:  # heavy, and not needed to complete or to explain a command line
+if TYPE_CHECKING:  # imported late: not needed for completion or help
     from twisted.internet.task import Clock
 
     from authotron.config.check import Config
@@ -128,7 +128,7 @@ def serve(path: Path, *further: str) -> None:
     """
     Start the gateway in the foreground, as C{twistd} does.
 
-    @param further: further options of C{twistd authotron}.
+    @param further: more options for C{twistd authotron}.
     """
     from twisted.scripts import twistd  # noqa: PLC0415 - see above
 

@@ -37,8 +37,8 @@ def say_as_it_is(text: str, **style: Any) -> None:
     """
     Print text that authotron made itself or has escaped already.
 
-    If the reader of the output has ended, as C{head} does, the rest of the output is discarded, and
-    the command goes on to its own exit status.
+    If the reader of the output stops early, as C{head} does, the command discards the rest of the
+    output, and still exits with the status of its work.
     """
     try:
         click.secho(text, **style)

@@ -45,8 +45,8 @@ def quickstart(folder: Path, *, prepare: bool) -> None:
     """
     Start a gateway to try it out.
 
-    The command creates a folder with a configuration, example users and new secrets. Files that
-    exist are kept, so that you can change them and start again. Ctrl-C stops the gateway.
+    The command creates a folder with a configuration, example users and new secrets. Existing files
+    are kept, so you can edit them and start again. Ctrl-C stops the gateway.
     """
     try:
         path = _prepare(folder)
@@ -65,9 +65,9 @@ _PORTS = ("AOT_SERVER__PORT", "AOT_METRICS__PORT")
 
 def _require_free_ports(path: Path) -> None:
     """
-    Check before the instructions are printed that both ports can be opened.
+    Check that both ports can be opened, before printing instructions.
 
-    @raise ClickException: a port is taken; the message names free ports for all that are taken.
+    @raise ClickException: a port is taken; the message suggests a free port for each taken one.
     """
     file = load_config(path).file
     taken: list[str] = []
@@ -93,7 +93,7 @@ def _require_free_ports(path: Path) -> None:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether no process listens at a port; errors other than a taken port are reported later."""
+    """Return whether a port is free; errors other than a taken port are reported later."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -136,7 +136,7 @@ def _claims(config: Config, password: str) -> str:
     """
     Return the claims of the JWT that is minted for the example user C{alice}.
 
-    A command runs without a reactor, so the gateway of a command works without threads and network.
+    A command has no reactor, so the gateway that it builds works without threads and network.
     """
     now = clock()
     gateway = compose_or_exit(config, World(now, execute))

@@ -20,10 +20,7 @@ from authotron.plugin.remote_provider import RemoteProvider
 from authotron.tokens.bounded_store import StoreClient
 
 INVALID_TOKEN = "authotron-doctor-asks-about-an-invalid-token"  # noqa: S105 - valid nowhere
-"""
-A token that every remote service must refuse, with which C{authotron doctor} asks the remote
-services.
-"""
+"""An invalid token that C{authotron doctor} sends to remote services, which must all refuse it."""
 
 
 PROXIED = "remote.request.proxied"
@@ -72,7 +69,7 @@ class ProxyLog:
     """
     Collects the HTTP proxies through which requests were sent.
 
-    @ivar used: for each remote service its proxy, without user and password.
+    @ivar used: maps remote services to proxies, without user and password.
     """
 
     used: dict[str, str] = field(factory=dict)

@@ -92,7 +92,7 @@ def restore(
 @click.command(
     "new-pepper",
     cls=Command,
-    short_help="Give up all API tokens of a lost pepper.",
+    short_help="Discard all API tokens that were hashed with a lost pepper.",
     examples=("authotron tokens new-pepper",),
 )
 @config_option

@@ -34,8 +34,8 @@ _OF_TOKENS = ("token_string", "user_id", "scopes")
 _NAMES = ("realm", "username", "user_id")
 _OF_USERS = (*_NAMES, "id", "roles", "attributes", "scopes")
 """
-Keys of a token's document in the database of auth-o-tron. A token with two values for one of these
-keys is skipped.
+Keys of a token's document in the database of auth-o-tron. A token with two values for one key is
+skipped.
 """
 
 _DEEPEST = 4
@@ -221,7 +221,8 @@ async def auth_o_tron_tokens(
 
     @param tokens: the MongoDB collection C{tokens}.
     @param users: the MongoDB collection C{users}, with the owners of the tokens.
-    @param realm: the realm of all owners, if it has another name in authotron.
+    @param realm: the realm of all owners, if its name in authotron differs from its name in the
+        other service.
 
     @raise Unavailable: the database of the auth-o-tron is unreachable.
     """
@@ -293,7 +294,7 @@ def _conflict(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str |
     """
     Describe a key that has different values in several places of a document, if there is one.
 
-    A token with two values for a key is not copied: it is unknown which one auth-o-tron reads.
+    A token with two values for a key is not copied, as the right value is unknown.
     """
     for key in keys:
         values = [level[key] for level in levels if level.get(key) is not None]

@@ -38,9 +38,9 @@ def run(path: Path, work: Work, *, opens: bool = True, as_json: bool = False) ->
     """
     Open the token store of a configuration and run some work with it.
 
-    If the work fails, the reason is printed and the command exits with 1.
+    If the function fails, print the cause and exit with 1.
 
-    @param opens: whether the store is opened before the work begins.
+    @param opens: whether to open the store before the call.
     @param as_json: print as JSON why the work fails, and the problems of an invalid configuration.
     """
     config = load_config(path, as_json=as_json)
@@ -59,7 +59,7 @@ class _AuditLog:
     """
     Writes the audit events of API tokens to standard error, as a gateway writes them to its log.
 
-    The event C{auth.identity.left_out}, about bad roles of an owner, is written as well.
+    The event C{auth.identity.left_out}, about invalid roles of an owner, is logged.
     """
 
     _log: logs.Log
@@ -78,7 +78,7 @@ async def _run(
     as_json: bool,  # noqa: FBT001 - as above
 ) -> None:
     """
-    Run some work with the open token store.
+    Run a function with the open store.
 
     @raise SystemExit: 1 if the work fails.
     """

@@ -99,7 +99,7 @@ def tokens() -> None:
 @click.option("--ttl", type=text, help="Lifetime, such as 12h or 30d.")
 @click.option("--name", type=text, default="", help="A name for the token.")
 @click.option("--comment", type=text, default="", help="A comment about the token.")
-@click.option("--email", type=text, default="", help="An address of the owner.")
+@click.option("--email", type=text, default="", help="An e-mail address of the owner.")
 @json_option
 def create(
     path: Path,
@@ -110,7 +110,7 @@ def create(
     as_json: bool,
     **requested: Any,
 ) -> None:
-    """Create an API token for a user and print it. A token cannot be printed a second time."""
+    """Create an API token for a user and print it. A token is printed only this one time."""
     wish = _request(requested)
 
     async def work(gateway: Gateway[Reply], kept: TokenService, _world: World) -> None:
@@ -224,8 +224,8 @@ def rotate(path: Path, id_: str, ttl: str | None, keep: str | None, *, as_json: 
     """
     Replace an API token by a new one, and print the new one.
 
-    The new API token has the owner, restrictions, name and comment of the old one. The old token is
-    revoked, or expires after --keep, together with the tokens that were created with it.
+    The new API token has the owner, restrictions, name and comment of the old one. The old token
+    and the tokens created with it are revoked, or expire after --keep.
     """
     lifetime, kept_for = _duration(ttl, "--ttl"), _duration(keep, "--keep")
 
@@ -335,7 +335,7 @@ tokens.add_command(token_backup.new_pepper)
 
 async def _owner_now(gateway: Gateway[Reply], owner: Identity, provider: str) -> Authentication:
     """
-    Return the identity that the owner of an API token has now, by its provider.
+    Ask the provider for the identity that the owner of an API token has now.
 
     @raise Rejected: the owner does not exist any more.
     """
@@ -369,7 +369,7 @@ _OPTIONS = {
     "hosts": "--host",
     "networks": "--network",
 }
-"""Keys in the body of C{POST /tokens} for which the option of C{tokens create} has another name."""
+"""Keys in the body of C{POST /tokens} that differ in name from the option of C{tokens create}."""
 
 
 def _request(given: Mapping[str, Any]) -> TokenRequest:

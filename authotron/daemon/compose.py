@@ -179,9 +179,9 @@ def _build_plugin(interface: InterfaceClass, kind: str, at: str, config: Any, wo
 
 def _minter(config: JwtConfig, world: World, problems: Sequence[Problem]) -> Minter:
     """
-    Build the minter, unless there are problems.
+    Build the L{Minter}, unless the configuration has problems.
 
-    @raise ConfigError: there are problems; those of the keys are added.
+    @raise ConfigError: it lists all problems of the section.
     """
     try:
         built = minter.make(config, world.clock)
@@ -196,8 +196,9 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
     """
     Build the service of API tokens, if a store is configured.
 
-    Stores that are configured as in auth-o-tron have no pepper. For a store without a pepper one is
-    derived from `jwt.secret`, which all processes that share the store have in common.
+    Stores that are configured as in auth-o-tron have no pepper. For a store without a pepper, a
+    pepper is derived from `jwt.secret`, because all processes that share the store know this
+    secret.
     """
     if config.store is None:
         return None

@@ -1,10 +1,9 @@
 """
 Remove the UNIX sockets and pid files that a killed process left behind.
 
-Twisted removes a left lock or pid file only if no process has the process number that the file
-contains. In a container each new gateway has the process number 1 again, so Twisted would never
-remove the files of its predecessor. Therefore this module connects to a socket to find out whether
-a process uses it.
+Twisted removes a leftover lock or pid file only if no process has the number in the file. In a
+container each gateway has process number 1, so Twisted would never remove an earlier gateway's
+files. This module connects to a socket to find out whether a process listens at it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from authotron.config.endpoint import socket_path
 _log = Logger()
 
 _PROGRAMS = (b"twistd", b"authotron")
-"""Words in the command line of a process that may have written a pid file."""
+"""Words in the command line of a process that is a gateway."""
 
 
 def remove_stale_socket(endpoint: str) -> None:
@@ -38,7 +37,7 @@ def remove_stale_socket(endpoint: str) -> None:
     lock = path.with_name(f"{path.name}.lock")
     removed = [each for each in (path, lock) if _is_leftover(each)]
     for each in removed:
-        with suppress(OSError):  # If removing fails, listening fails, too, and says why.
+        with suppress(OSError):  # If removal fails, listening fails too, with a reason.
             each.unlink()
     if removed:
         _log.info(
@@ -68,7 +67,7 @@ def _is_leftover(path: Path) -> bool:
 
 
 def remove_stale_pid_file(path: Path) -> None:
-    """Remove a pid file if its process is this one, or is another program than the gateway."""
+    """Remove a pid file that names this process, or a process that is not a gateway."""
     try:
         number = int(path.read_text())
     except (OSError, ValueError):
@@ -81,6 +80,6 @@ def remove_stale_pid_file(path: Path) -> None:
 def _is_other_program(number: int) -> bool:
     try:
         command = Path(f"/proc/{number}/cmdline").read_bytes()
-    except OSError:  # The process has ended, or there is no /proc; Twisted then decides.
+    except OSError:  # The process has ended, or no /proc: Twisted decides about removal.
         return False
     return not any(word in command for word in _PROGRAMS)

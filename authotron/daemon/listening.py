@@ -140,8 +140,7 @@ class Listener(Service):
     """
     Listens at one endpoint.
 
-    L{Listener} raises a failure to listen that is known at once from C{startService}, and passes a
-    later failure to C{on_failure}.
+    If listening fails at once, C{startService} raises; a later failure goes to C{on_failure}.
 
     @ivar description: the endpoint, as the log shows it.
     @ivar port: C{server} for the main port, or C{metrics}.
@@ -272,7 +271,7 @@ def metrics_listeners(
 
 def main_connection_limit(config: Config, metrics_port: Operations | None) -> int:
     """
-    Return how many connections the main port may have, beside other connections of the process.
+    Return how many connections the main port may have, given the process's other connections.
 
     @param metrics_port: the section of the metrics port, if this process serves it.
     """

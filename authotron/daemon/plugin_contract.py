@@ -41,7 +41,7 @@ _TYPES: Mapping[InterfaceClass, Mapping[str, tuple[type, ...]]] = {
     },
     ITokenStore: {"type": (str,)},
 }
-"""The types that the attributes of a plugin must have, by its interface."""
+"""The types that the interface of a plugin requires of its attributes."""
 
 _OPTIONAL = (
     IBacksUp,
@@ -59,7 +59,7 @@ def verify(interface: InterfaceClass, plugin: object, at: str, type_: str) -> No
     """
     Verify the object that a plugin has built from its section of the configuration.
 
-    The messages do not contain the object itself, whose C{repr} may show a secret.
+    The messages do not contain the object made, whose C{repr} may show a secret.
 
     @param at: the path of the section in the configuration file.
     @param type_: the C{type} of the plugin.
@@ -96,7 +96,7 @@ def _interface_flaws(interface: InterfaceClass, plugin: object) -> Iterator[str]
 
 
 def _reason(invalid: Exception) -> str:
-    """Describe a violation without the object, whose C{repr} may show a secret."""
+    """Describe a violation; leave out the object, whose repr may be secret."""
     match invalid:
         case BrokenImplementation():
             return f"{_short(invalid.name)} is missing"

@@ -57,10 +57,10 @@ class Reloader(Generic[P]):
     @ivar _prepare: a function that builds what the service needs to use a configuration, and
         changes nothing that is in use. C{_prepare} raises L{ConfigError} if the configuration
         cannot be used, and returns C{None} if the service is stopping.
-    @ivar _adopt: a function that puts the object that C{_prepare} has built into use.
+    @ivar _adopt: a function that begins to use the object that C{_prepare} has built.
     @ivar _refuse: a function that records why the new configuration is not used.
-    @ivar _has_workers: whether a reload starts new worker processes. A new worker applies some
-        changed keys of the configuration that a single process would apply only after a restart.
+    @ivar _has_workers: whether a reload starts new worker processes. When some keys change, a new
+        worker applies them, but a single process only after a restart.
     """
 
     _load: Callable[[], Config]
@@ -130,8 +130,7 @@ class Retired:
         """
         Close a replaced configuration or token store after a delay.
 
-        @param seconds: the grace, in which requests may go on to use the old configuration or
-            store.
+        @param seconds: how long requests may still use the old configuration or token store.
         """
         pending: Deferred[None] = deferLater(self._clock, seconds, lambda: None)
 

@@ -39,7 +39,7 @@ class Pool(Service):
         return deferToThreadPool(self._reactor, self._pool, work)
 
     def own_thread(self) -> SingleThread:
-        """Return a new thread that works for one caller only, such as SQLite."""
+        """Return a new thread for one component alone, such as the SQLite store."""
         return SingleThread(self._reactor.callFromThread)
 
 

@@ -53,8 +53,8 @@ class GatewayService(MultiService):
 
     @ivar status: the exit status of the process.
     @ivar served: fires when the gateway accepts connections, which is as soon as the reactor runs.
-    @ivar has_served: whether the service was up before it got its present configuration; if so, a
-        token store that must not be used does not end the service.
+    @ivar has_served: whether the service ran before its present configuration; if so, an unusable
+        token store does not end it.
     """
 
     _log = Logger()
@@ -70,8 +70,8 @@ class GatewayService(MultiService):
         """
         @param sockets: in a worker, the listening sockets that the supervisor holds; the supervisor
             also serves the metrics port.
-        @param peers: the other processes, if this one is a worker, in which case the supervisor
-            counts reloads.
+        @param peers: the other processes, if this one is a worker; only the supervisor counts
+            reloads.
         """
         super().__init__()
         self._config = config

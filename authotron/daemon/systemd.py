@@ -92,7 +92,7 @@ class _Port(unix.Port):
     remove its file: the unit of systemd decides (SocketMode=, Backlog=, RemoveOnStop=).
     """
 
-    _shouldShutdown = False  # shutdown(2) would close the socket of systemd, too
+    _shouldShutdown = False  # shutdown(2) would also end the socket for systemd
 
     def __init__(
         self, listening: socket.socket, factory: IProtocolFactory, reactor: IGatewayReactor

@@ -415,7 +415,7 @@ class JwtTests(CommandCase):
         """A JWT of another issuer with the same secret is invalid, and both issuers are named."""
         token = self.minted(self.file(jwt={"iss": "elsewhere"}))
         found, _ = self.decoded(token)
-        self.assertIn("the issuer is 'elsewhere'; this gateway is", found["reason"])
+        self.assertIn("the issuer of the JWT is 'elsewhere'; this gateway is", found["reason"])
 
     def test_decode_of_no_jwt(self) -> None:
         """Text that is no JWT is invalid, in words."""

@@ -38,7 +38,7 @@ class Notification:
 
 @frozen
 class Question:
-    """A message to which the other process sends an answer with the same number."""
+    """A message with a number, which the other process repeats in its answer."""
 
     number: int
     word: str
@@ -56,8 +56,8 @@ class Answer:
 @frozen
 class Failed:
     """
-    A message that reports a failure: the other process could not do what the request message with
-    the same number asked for.
+    An answer that reports that the other process could not do what the message with this number
+    asked.
     """
 
     number: int
@@ -107,10 +107,10 @@ class MessageChannel:
     """
     One end of the connection between two processes.
 
-    The owner of the pipes calls C{received} with the bytes that arrive, and C{lost} when the pipes
-    close.
+    The object that owns the pipes calls C{received} with the bytes that arrive, and C{lost} when
+    the pipes close.
 
-    @ivar _actions: the action for each message, by the word that names the message.
+    @ivar _actions: maps the name of each message to the function that handles it.
     @ivar _on_broken: called if the other process sends bytes that are not a message; later messages
         cannot be trusted.
     """

@@ -24,13 +24,10 @@ from authotron.daemon.workers.worker_metrics import TIMEOUT, WorkerMetrics
 from authotron.model.errors import EX_CONFIG, Unavailable
 
 _STEADY = 10
-"""
-Number of heartbeats after which the end of a worker counts as a lost worker, and not as a failed
-start.
-"""
+"""A worker that ends after this number of heartbeats is lost; before, its start has failed."""
 
 _KILL_AFTER_GRACE = 2.0
-"""Seconds after C{server.grace} at which a worker that drains is killed."""
+"""Seconds after C{server.grace} until a draining worker is killed."""
 
 
 class WorkerPool:
@@ -180,8 +177,8 @@ class WorkerPool:
         """
         Store why a worker cannot use all of its configuration, and count a failed reload.
 
-        If several workers report a problem, only one failed reload is counted. While all workers
-        are being replaced, the supervisor itself counts the failed reload.
+        If several workers report a problem, only one failed reload is counted. If a reload that
+        replaces all workers fails, the supervisor counts the failure.
         """
         if not (self.problems or self._is_replacing):
             self.metrics.own.reload_ended("failure")
@@ -224,7 +221,7 @@ class WorkerPool:
         self._respawn.pause()
 
     def end_replacement(self) -> None:
-        """Replace lost workers again, including those that were lost during the replacement."""
+        """Replace lost workers again, also those lost while all workers were being replaced."""
         self._is_replacing = False
         if not self.is_stopping:
             self._respawn.resume()
@@ -249,7 +246,10 @@ class WorkerPool:
                 raise Unavailable("a worker has not confirmed that it cleared its cache")
 
     def _forward(self, sender: WorkerProcess, word: str, content: Any) -> None:
-        """Send a message of one worker, which reports a fact about a user, to all other workers."""
+        """
+        Pass a message of one worker about a user, such as a rejected password, on to all other
+        workers.
+        """
         for worker in self.workers:
             if worker is not sender:
                 worker.notify(word, content)

@@ -24,9 +24,9 @@ class WorkerProcess(ProcessProtocol):
     @ivar is_leaving: whether the worker was asked to drain.
     @ivar was_killed: whether the worker was killed, as it did not answer.
     @ivar problems: why the worker cannot use all of its configuration.
-    @ivar counted: the metrics that the worker reported last.
+    @ivar counted: the worker's last reported metrics.
     @ivar missed: heartbeats in a row that the worker has missed.
-    @ivar heartbeats: heartbeats that the worker has sent.
+    @ivar heartbeats: how many heartbeats the worker sent.
     @ivar exit_status: the exit status of the process, or C{None} if a signal has ended it.
     """
 
@@ -47,7 +47,7 @@ class WorkerProcess(ProcessProtocol):
     ) -> None:
         """
         @param input_: the descriptor from which the worker reads messages.
-        @param actions: the actions for messages of the worker other than C{serving} and C{alive}.
+        @param actions: the actions for all messages of the worker but C{serving} and C{alive}.
         @param on_end: called when the process has ended, with the reason.
         @param on_serving: called when the worker accepts connections.
         """
@@ -66,7 +66,7 @@ class WorkerProcess(ProcessProtocol):
 
     @property
     def state(self) -> str:
-        """The state that C{/ready} shows: C{starting}, C{serving} or C{leaving}."""
+        """The state in C{/ready}: C{starting}, C{serving} or C{leaving} (ends)."""
         return "leaving" if self.is_leaving else "serving" if self.has_served else "starting"
 
     async def ask(self, word: str, content: Any = None) -> Any:
@@ -105,7 +105,7 @@ class WorkerProcess(ProcessProtocol):
             self.transport.signalProcess("KILL")
 
     def kill_after(self, call: IDelayedCall) -> None:
-        """Keep the delayed call that kills this process, and cancel it if the process ends."""
+        """Keep the timer that kills the process, and cancel it if the process ends."""
         self._cancel_kill()
         self._kill_call = call
 

@@ -43,7 +43,7 @@ class Respawn:
             self._pending.append(self._clock.callLater(delay, self._start))
 
     def reset_delay(self) -> None:
-        """Reset the delay, so that the next lost worker is replaced after the shortest delay."""
+        """Reset the delay before replacements, so that the next lost worker is replaced soon."""
         self._losses = 0
 
     def pause(self) -> None:

@@ -31,7 +31,7 @@ class ListeningSocket:
     """
     A listening socket that the supervisor keeps open for its workers.
 
-    The supervisor accepts no connection from the socket.
+    The supervisor does not accept from this socket.
     """
 
     def __init__(self, reactor: IGatewayReactor, endpoint: str | systemd.Endpoint) -> None:
@@ -90,7 +90,7 @@ class FairAccept:
     more connections wait, the process doubles the number that it accepts before each pause.
     """
 
-    _port: Any  # A port of Twisted, whose attributes are not declared by an interface.
+    _port: Any  # A Twisted port with those attributes that no interface declares.
     _reactor: IGatewayReactor
     _accept: Any = field(init=False)
     _most: int = field(default=1, init=False)
@@ -102,7 +102,7 @@ class FairAccept:
         """Accept waiting connections; if more wait, pause, and accept twice as many next time."""
         self._port.numberAccepts = self._most
         self._accept()
-        # Twisted raises numberAccepts if it has accepted the allowed number of connections.
+        # Twisted increases numberAccepts after accepting the allowed number of connections.
         if self._port.numberAccepts <= self._most:
             self._most = 1
             return

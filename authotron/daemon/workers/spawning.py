@@ -73,7 +73,7 @@ class Descriptors:
         C{spawnProcess}.
 
         @param sockets: the listening sockets of the supervisor.
-        @param config: the descriptor by which the supervisor holds the sealed file of the
+        @param config: the supervisor's descriptor of the sealed file that contains the
             configuration.
         """
         standard: dict[int, int | str] = {0: 0, 1: 1, 2: 2}

@@ -40,7 +40,7 @@ from authotron.web.operations_routes import ProcessStatus
 INVALIDATION_TIMEOUT = 40.0
 """
 Maximum number of seconds to wait until all other workers have cleared their caches; a worker that
-does not answer is killed earlier.
+sends no heartbeats is killed sooner.
 """
 
 
