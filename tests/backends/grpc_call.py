@@ -17,7 +17,7 @@ def main(port: str, method: str, *authorization: str) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         call: Any = channel.unary_unary(f"/Archive/{method}")
         try:
-            answer = call(b"", metadata=metadata, timeout=10, wait_for_ready=True)
+            answer = call(b"", metadata=metadata, timeout=60, wait_for_ready=True)
         except grpc.RpcError as error:
             print(error.code().name)
         else:

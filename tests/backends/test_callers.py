@@ -48,7 +48,7 @@ def by_requests(url: str, source: TokenSource, only: str) -> int:
     with requests.Session() as session:
         session.auth = RequestsAuth(source, only)
         session.trust_env = False
-        return session.get(url, timeout=10).status_code
+        return session.get(url, timeout=60).status_code
 
 
 async def by_treq(url: str, source: TokenSource, only: str) -> int:

@@ -25,7 +25,7 @@ def slowly(*args, **options):
     return answer(*args, **options)
 
 gateway.answer = slowly
-verifier, client = gateway.verifier(), gateway.client(timeout=10)
+verifier, client = gateway.verifier(), gateway.client(timeout=60)
 token = gateway.mint(User("internal", "alice"))
 waiting = threading.Thread(target=verifier.verify, args=(token,))
 waiting.start()

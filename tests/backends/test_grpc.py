@@ -64,10 +64,10 @@ def called(port: int, metadata: Metadata) -> list[bytes]:
     """The answers of the three methods; one that fails raises."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         service: Any = channel  # bytes in, bytes out, which the stubs cannot know
-        one = service.unary_unary("/test.Service/One")(b"", metadata=metadata, timeout=10)
-        many = service.unary_stream("/test.Service/Many")(b"", metadata=metadata, timeout=10)
+        one = service.unary_unary("/test.Service/One")(b"", metadata=metadata, timeout=60)
+        many = service.unary_stream("/test.Service/Many")(b"", metadata=metadata, timeout=60)
         both = service.stream_stream("/test.Service/Both")(
-            iter([b""]), metadata=metadata, timeout=10
+            iter([b""]), metadata=metadata, timeout=60
         )
         return [one, *many, *both]
 

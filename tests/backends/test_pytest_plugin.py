@@ -57,7 +57,7 @@ class PytestTests(SynchronousTestCase):
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", "-q", "-p", "authotron.client.pytest_plugin",
                  "--strict-markers", "-p", "no:cacheprovider", *options],
-                capture_output=True, check=False, cwd=folder, text=True, timeout=120,
+                capture_output=True, check=False, cwd=folder, text=True, timeout=600,
                 env={"PYTHONPATH": str(ROOT), "PATH": ""},
             )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
