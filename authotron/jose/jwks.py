@@ -52,6 +52,7 @@ class KeySet:
     _is_due: bool = field(default=False, init=False)
     _last_failure: str = field(default="", init=False)
     _why_empty: str = field(default="", init=False)
+    _why_stale: str = field(default="", init=False)
     _flights: SingleFlight[KeysByName] = field(
         factory=lambda: SingleFlight(outlives_callers=True), init=False
     )
@@ -111,11 +112,17 @@ class KeySet:
 
     async def check_reachable(self) -> None:
         """
-        Fetch the keys if none are cached.
+        Fetch the keys if none are cached, and wait for a refresh that is due or under way.
 
-        @raise Unavailable: the key set cannot be fetched, or has no usable key.
+        @raise Unavailable: the key set cannot be fetched, or has no usable key. The keys of an
+            earlier fetch may still be in use.
         """
-        if not await self._current():
+        keys = await self._current()
+        if self._is_fetching:
+            keys = await self._fetch_once()
+        if self._why_stale:
+            raise Unavailable(self._why_stale)
+        if not keys:
             raise Unavailable(self._why_empty)
 
     @property
@@ -131,6 +138,20 @@ class KeySet:
     def is_at_hand(self) -> bool:
         """Whether keys are cached and not too stale to be used."""
         return self._keys is not None and self._clock.seconds() < self._fetched + _MAX_STALE
+
+    @property
+    def decides_until(self) -> float | None:
+        """
+        The time until which a decision that is made now with the cached keys may be used, in
+        seconds since the epoch, or C{None} if no refresh is due.
+
+        While a refresh is due or under way the time is past, because the refresh may remove the key
+        that the decision relies on. After a failed refresh the time is that of the next attempt.
+        """
+        if self._is_fetching:
+            return 0.0
+        is_due = self._is_due or self._clock.seconds() >= self._fetched + _REFRESH_INTERVAL
+        return self._tried + _COOLDOWN if is_due else None
 
     def knows(self, kid: str) -> bool:
         """Whether L{keys_named} returns or rejects at once, without fetching the key set."""
@@ -181,14 +202,15 @@ class KeySet:
         self._tried, self._is_fetching, self._has_failed = self._clock.seconds(), True, True
         try:
             keys = await self._source()
-        except NoUsableKey as why:
-            if self._keys:
+        except Unavailable as why:
+            if self._keys or not isinstance(why, NoUsableKey):
+                self._why_stale, self._is_due = str(why), True
                 raise
             keys, self._why_empty = {}, str(why)
         finally:
             self._is_fetching = False
         self._keys, self._fetched, self._has_failed = keys, self._clock.seconds(), False
-        self._is_due, self._last_failure = False, ""
+        self._is_due, self._last_failure, self._why_stale = False, "", ""
         return keys
 
 

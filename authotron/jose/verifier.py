@@ -58,6 +58,15 @@ class Verifier:
                 raise Rejected("the signature is wrong")
         return header, claims
 
+    def decides_until(self, header: Mapping[str, Any]) -> float | None:
+        """
+        Return the time until which the result of verifying a JWT with this header may be used, or
+        C{None} if the keys of the issuer are not about to change.
+        """
+        if self.keys is None or str(header.get("alg")).startswith("HS"):
+            return None
+        return self.keys.decides_until
+
     def describe_keys(self) -> str:
         """
         Describe the cached keys of the issuer by name and algorithm.

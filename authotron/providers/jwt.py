@@ -26,7 +26,7 @@ from authotron.jose.jwks import KeySet
 from authotron.jose.key_set_files import KeySetFile, RequestHeaders
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Unavailable
-from authotron.model.identity import Credential
+from authotron.model.identity import Credential, earliest
 from authotron.net import http, urls
 from authotron.net.http import RemoteConfig
 from authotron.net.urls import Url
@@ -246,8 +246,12 @@ class Jwt:
         header, claims = await self._verifier.verify(
             credential.value, unverified.parse_once(credential)
         )
+        until = self._verifier.decides_until(header)
         self._rules.check_type(header, claims)
-        return self._rules.authentication(claims, self._clock.seconds())
+        found = self._rules.authentication(claims, self._clock.seconds())
+        return (
+            found if until is None else found._replace(fresh_until=earliest(found.expires, until))
+        )
 
     async def check_reachable(self) -> None:
         if self._verifier.keys is not None:

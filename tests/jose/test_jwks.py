@@ -230,6 +230,51 @@ class KeySetTests(SynchronousTestCase):
         self.assertIn("no usable key", told[0] or "")
         self.assertIn("answered 500", told[1] or "")
 
+    def test_failed_refresh_is_unreachable(self) -> None:
+        """
+        After a failed fetch a key set is unreachable, with the reason, although its cached keys
+        stay in use; the next successful fetch makes the key set reachable again.
+        """
+        self.successResultOf(self.keys_named("idp"))
+        self.successResultOf(start(self.keys.check_reachable()))
+        self.play = Respond({}, 500)
+        self.failureResultOf(self.keys_named("next"), Unavailable)
+        failure = self.failureResultOf(start(self.keys.check_reachable()), Unavailable)
+        self.assertIn("answered 500", failure.getErrorMessage())
+        self.successResultOf(self.keys_named("idp"))
+        self.play = Respond(key_set(IDP))
+        self.clock.advance(10)
+        self.successResultOf(start(self.keys.check_reachable()))
+
+    def test_reachability_waits_for_refresh(self) -> None:
+        """The check of reachability waits for a refresh that is due, and reports its failure."""
+        self.successResultOf(self.keys_named("idp"))
+        self.clock.advance(600)
+        self.play = Hang()
+        checking = start(self.keys.check_reachable())
+        self.assertNoResult(checking)
+        self.clock.advance(10)
+        self.failureResultOf(checking, Unavailable)
+
+    def test_decides_until_refresh(self) -> None:
+        """
+        A decision may not be used longer than until a refresh of the keys that is due or under way,
+        and after a failed refresh until the next attempt.
+        """
+        self.successResultOf(self.keys_named("idp"))
+        self.assertIsNone(self.keys.decides_until)
+        self.keys.renew()
+        self.assertEqual(self.keys.decides_until, NOW + 10)
+        self.clock.advance(10)
+        self.play = Hang()
+        self.successResultOf(self.keys_named("idp"))
+        self.assertEqual(self.keys.decides_until, 0)
+        self.clock.advance(10)
+        self.assertEqual(self.keys.decides_until, NOW + 20)
+        self.play = Respond(key_set(IDP))
+        self.successResultOf(self.keys_named("idp"))
+        self.assertIsNone(self.keys.decides_until)
+
     def test_only_key_H_KID(self) -> None:
         """A JWT without C{kid} is verified by the only key that fits its algorithm."""
         self.play = Respond(key_set(IDP, CURVE))

@@ -90,6 +90,25 @@ class JwtTests(SynchronousTestCase):
         judge = provider(remote, cert_uri=None, issuer=ISSUER)
         self.successResultOf(start(judge.authenticate(bearer(IDP.sign()))))
 
+    def test_removed_key_after_reload(self) -> None:
+        """
+        A decision that relies on a key which the refresh after a reload removes is not used longer
+        than until that refresh; a decision by a shared secret does not depend on the key set.
+        """
+        plays: list[Action] = [Respond(key_set(IDP)), Hang(), Respond(key_set(NEXT))]
+        place = world(agents=FakeRemote(lambda _: plays.pop(0)))
+        settings = config(cert_uri=CERTS, secret="secret" * 6)
+        before = jwt.make(settings, place)
+        found = self.successResultOf(start(before.authenticate(bearer(IDP.sign()))))
+        self.assertEqual(found.fresh_until, found.expires)
+        place.clock.advance(10)  # type: ignore[attr-defined]
+        after = jwt.make(settings, place)
+        found = self.successResultOf(start(after.authenticate(bearer(IDP.sign()))))
+        self.assertEqual(found.fresh_until, 0)
+        symmetric = pyjwt.encode(dict(CLAIMS), "secret" * 6, "HS256")
+        found = self.successResultOf(start(after.authenticate(bearer(symmetric))))
+        self.assertEqual(found.fresh_until, found.expires)
+
     def test_id_token_T36(self) -> None:
         """An ID token is rejected."""
         deferred = start(provider().authenticate(bearer(IDP.sign(typ="ID"))))
