@@ -1,4 +1,4 @@
-"""Bind as a user, and turn the server's result into success, C{Rejected} or C{Unavailable}."""
+"""Bind as a user or as the service account, and turn the server's result into an outcome."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from authotron.ldap.results import (
     INVALID_CREDENTIALS,
     SUCCESS,
     UNWILLING,
+    BindRefused,
     NoVerdict,
     ServerBusy,
+    ServerFault,
     describe,
 )
 from authotron.model.errors import Rejected, Unavailable
@@ -69,13 +71,51 @@ async def bind_user(connection: Connection, dn: str, password: str) -> None:
     @raise Rejected: the directory refuses the user or the password.
     @raise Unavailable: the server failed, so the password may be right or wrong.
     """
+    result = await _bind_with_policy(connection, dn, password)
+    if result.code == _INVALID_DN and "=" not in dn:
+        raise Unavailable("the server accepts only DNs in a bind; write user_dn as a DN")
+    check_bind_result(result)
+
+
+async def bind_account(connection: Connection, dn: str, password: str) -> None:
+    """
+    Bind as the service account, or as anonymous if C{dn} is empty.
+
+    @raise BindRefused: the server refuses the password or the account, for example because the
+        account is locked.
+    @raise ServerFault: the server refuses the bind for another reason.
+    """
+    if dn:
+        result = await _bind_with_policy(connection, dn, password)
+    else:
+        result = await connection.bind_anonymous(password)
+    if result.code == SUCCESS:
+        return
+    reason = _policy_reason(result) or _active_directory_reason(result.message)
+    is_refused = result.code == INVALID_CREDENTIALS or reason is not None
+    kind = BindRefused if is_refused else ServerFault
+    account = dn or "anonymous"
+    raise kind(f"the server refused the bind as {account}: {reason or describe(result)}")
+
+
+async def _bind_with_policy(connection: Connection, dn: str, password: str) -> Result:
+    """Bind with the password policy control, with which a server says why it refuses a bind."""
     result = await connection.bind(dn, password, {decoding.PASSWORD_POLICY: None})
     if result.code == UNWILLING and not (result.controls or _ABOUT_ACCOUNT.search(result.message)):
         # Some servers refuse every bind that carries the password policy control.
         result = await connection.bind(dn, password)
-    if result.code == _INVALID_DN and "=" not in dn:
-        raise Unavailable("the server accepts only DNs in a bind; write user_dn as a DN")
-    check_bind_result(result)
+    return result
+
+
+def _policy_reason(result: Result) -> str | None:
+    """Return the error in the password policy control in words, or C{None} if there is none."""
+    try:
+        code = decoding.password_policy_error(result.controls)
+    except (
+        DecodingError
+    ):  # the result code says that the bind failed, so only the reason is missing
+        return None
+    return _POLICY_ERRORS.get(code, "the password policy")
 
 
 def check_bind_result(result: Result) -> None:

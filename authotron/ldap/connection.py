@@ -13,12 +13,10 @@ from authotron.ldap.encoding import BASE, Search
 from authotron.ldap.protocol import MAX_BYTES, LdapProtocol
 from authotron.ldap.results import (
     BUSY,
-    INVALID_CREDENTIALS,
     NO_SUCH_OBJECT,
     SIZE_LIMIT,
     STALE,
     SUCCESS,
-    BindRefused,
     ConnectionStale,
     ServerBusy,
     ServerFault,
@@ -76,20 +74,14 @@ class Connection(LdapProtocol):
             raise ValueError("a bind needs a DN and a password")
         return await self._bind(dn, password, controls)
 
-    async def bind_account(self, dn: str, password: str) -> None:
+    async def bind_anonymous(self, password: str = "") -> Result:
         """
-        Bind as the service account, or as anonymous if C{dn} and C{password} are empty.
+        Send a bind without a name (RFC 4513 section 5.1.1) and return its result.
 
-        @raise BindRefused: the server refuses the password.
-        @raise ServerFault: the server refuses the bind for another reason.
+        @param password: a password that is sent without a name, which most servers reject.
+        @raise Unavailable: the server did not return a result of the bind.
         """
-        if dn and not password:
-            raise ValueError("a bind with a DN needs a password")
-        result = await self._bind(dn, password)
-        if result.code != SUCCESS:
-            kind = BindRefused if result.code == INVALID_CREDENTIALS else ServerFault
-            account = dn or "anonymous"
-            raise kind(f"the server refused the bind as {account}: {describe(result)}")
+        return await self._bind("", password)
 
     async def _bind(
         self, dn: str, password: str, controls: Mapping[str, bytes | None] | None = None

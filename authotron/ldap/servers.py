@@ -10,6 +10,7 @@ from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupErro
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.concurrency.racing import with_timeout
+from authotron.ldap.bind_result import bind_account
 from authotron.ldap.connection import Connection
 from authotron.ldap.results import ServerFault
 from authotron.model.errors import TimedOut
@@ -101,7 +102,7 @@ class Connector:
         try:
             await self._establish(server, connection)
             if account is not None:
-                await connection.bind_account(account.dn, account.password)
+                await bind_account(connection, account.dn, account.password)
             opened = True
         finally:
             if not opened and connection.connected:
