@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
     IReactorTime,
+    ISSLTransport,
     ITCPTransport,
 )
 from twisted.internet.protocol import Protocol
@@ -43,6 +44,14 @@ _MAX_OTHER_MESSAGES = 1_000
 
 _SKIPPED = (decoding.REFERENCE, decoding.INTERMEDIATE)
 """LDAP messages that are ignored; references to other servers are not followed."""
+
+_TLS_RECORDS = (b"\x15", b"\x16")
+"""
+First bytes of TLS records with an alert or a handshake message (RFC 8446 section 5.1); an LDAP
+message begins with C{0x30}.
+"""
+
+_PERHAPS_TLS = "perhaps it expects ldaps://"
 
 
 @define(eq=False)
@@ -89,6 +98,7 @@ class LdapProtocol(Protocol):
     _reader: decoding.Reader = field(factory=decoding.Reader, init=False)
     _message_ids: count[int] = field(factory=lambda: count(1), init=False)
     _pending: dict[int, _PendingRequest] = field(factory=dict, init=False)
+    _has_received: bool = field(default=False, init=False)
     _tls_ready: Deferred[None] = field(factory=Deferred, init=False)
     _handshake: Handshake | None = field(default=None, init=False)
 
@@ -153,6 +163,10 @@ class LdapProtocol(Protocol):
             self._tls_ready.callback(None)
 
     def dataReceived(self, data: bytes) -> None:
+        if not self._has_received and data[:1] in _TLS_RECORDS:
+            self.abort(f"the server answered with TLS; {_PERHAPS_TLS}")
+            return
+        self._has_received = True
         try:
             for message in self._reader.feed(data):
                 self._message_received(message)
@@ -208,6 +222,8 @@ class LdapProtocol(Protocol):
             return "the server closed the connection"
         if self._handshake is not None:
             return self._handshake.describe_end(reason)
+        if not (self._has_received or ISSLTransport.providedBy(self.transport)):
+            return f"the server closed the connection before it answered; {_PERHAPS_TLS}"
         return tls.describe_end(reason)
 
     def _abort_transport(self) -> None:

@@ -118,7 +118,11 @@ class Connector:
         try:
             await connectProtocol(endpoint, connection)
         except (ConnectError, ConnectionClosed, DNSLookupError) as error:
-            raise ServerFault(f"{describe(error)}") from None
+            reason = describe(error)
+            if server.security is Security.TLS and isinstance(error, ConnectionClosed):
+                # An LDAP server without TLS closes the connection, as it cannot read a handshake.
+                reason += " before TLS began; perhaps the server does not use TLS on this port"
+            raise ServerFault(reason) from None
         except Untrusted as untrusted:
             raise ServerFault(str(untrusted)) from None
         if server.security is Security.STARTTLS:

@@ -320,6 +320,46 @@ class FailOverTests(DirectoryCase):
         self.assertIn("in clear", reason)
         self.assertEqual((self.one.binds, self.one.open), ([], []))
 
+    def test_ldaps_at_a_port_without_tls(self) -> None:
+        """A server that closes the connection during the TLS handshake perhaps has no TLS."""
+        self.directory = self.made(Security.TLS, hosts=("one",))
+        self.one.silent = True
+        searched = self.using()
+        self.one.hang_up()
+        reason = str(self.failureResultOf(searched, Unavailable).value)
+        self.assertEqual(
+            reason,
+            "one:389: connection lost before TLS began; perhaps the server does not use TLS on "
+            "this port",
+        )
+
+    def test_ldap_at_a_port_with_tls(self) -> None:
+        """A server that closes the connection before its first answer perhaps expects TLS."""
+        perhaps = "the server closed the connection before it answered; perhaps it expects ldaps://"
+        for security in (Security.CLEAR, Security.STARTTLS):
+            self.directory = self.made(security, hosts=("one",))
+            self.one.silent = True
+            searched = self.using()
+            self.one.hang_up()
+            reason = str(self.failureResultOf(searched, Unavailable).value)
+            self.assertEqual(reason, f"one:389: LDAP connection closed: {perhaps}")
+
+    def test_tls_alert_at_a_port_with_tls(self) -> None:
+        """A TLS alert as the first answer says that the server expects TLS."""
+        self.directory = self.made(hosts=("one",))
+        self.one.silent = True
+        searched = self.using()
+        self.one.transports[0].client.dataReceived(b"\x15\x03\x01\x00\x02\x02\x46")
+        reason = str(self.failureResultOf(searched, Unavailable).value)
+        self.assertIn("the server answered with TLS; perhaps it expects ldaps://", reason)
+
+    def test_server_that_answered_before_it_closed(self) -> None:
+        """A server that closes the connection after an answer is not suspected to expect TLS."""
+        self.directory = self.made(hosts=("one",))
+        self.one.hangs_up = True
+        reason = str(self.failureResultOf(self.using(), Unavailable).value)
+        self.assertNotIn("ldaps", reason)
+
 
 class VerifyTests(DirectoryCase):
     """Binds of users on separate connections."""
