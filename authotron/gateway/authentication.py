@@ -215,8 +215,7 @@ class Authenticator:
         reason = token_routing.why_strange(credential, eligible)
         if logs.log.writes_debug:
             self._log.debug(
-                "no provider was asked about the JWT: {reason}; to ask one, set its "
-                "`accepts: any`, or its `typ` for purposes other than access",
+                "no provider was asked about the JWT: {reason}",
                 reason=reason,
                 event="auth.issuer.unknown",
             )

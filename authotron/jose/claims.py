@@ -105,7 +105,11 @@ class ClaimRules:
         expires = effective_expiry(claimed, now, self.config.leeway)
         not_before = timestamp(claims, "nbf")
         if not_before is not None and now + self.config.leeway < not_before:
-            raise Rejected("the JWT is not valid yet (nbf)")
+            wait = shown(round(not_before - now))
+            raise Rejected(
+                f"the JWT is not valid yet (nbf), but in {wait} s, and the leeway is "
+                f"{self.config.leeway:g} s"
+            )
         return claimed, expires
 
     def _check_issuer_and_audience(self, claims: Claims) -> None:
@@ -219,7 +223,8 @@ def effective_expiry(claimed: float | None, now: float, leeway: float) -> float 
     if claimed is None or int(now) < int(claimed):
         return claimed
     if now >= claimed + leeway:
-        raise Rejected("expired")
+        ago = shown(round(now - claimed))
+        raise Rejected(f"expired {ago} s ago, and the leeway is {leeway:g} s")
     return claimed + leeway
 
 

@@ -61,21 +61,26 @@ def other_purpose(header: Claims, claims: Claims) -> str | None:
     mean an access token counts as another purpose. A claim decides the purpose of a JWT only if the
     claim names a known purpose, because servers use claims less uniformly than the JWT header.
     """
-    typ = header.get("typ")
-    if typ is not None and not (
-        isinstance(typ, str) and (typ in _PLAIN or as_word(typ) in _ACCESS)
-    ):
+    if has_other_header(header):
         return "a JWT whose header typ names another type"
     for name in _HASHES:
         if name in claims:
             return f"an ID token (`typ: ID`), as it has the claim {name}"
     if isinstance(claims.get("events"), dict):
         return "a security event token, as it has the claim events"
-    claim = _purpose_claim(claims)
+    claim = purpose_claim(claims)
     return None if claim is None else f"a JWT whose claim {claim} names another purpose"
 
 
-def _purpose_claim(claims: Claims) -> str | None:
+def has_other_header(header: Claims) -> bool:
+    """Whether the header C{typ} of a JWT names another type than that of an access token."""
+    typ = header.get("typ")
+    return typ is not None and not (
+        isinstance(typ, str) and (typ in _PLAIN or as_word(typ) in _ACCESS)
+    )
+
+
+def purpose_claim(claims: Claims) -> str | None:
     """Return the name of a claim that marks a JWT as not an access token, or C{None}."""
     for name in _SAYING:
         said = claims.get(name)

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from authotron.config.section import NonEmptyStr, Section
-from authotron.jose import unverified
+from authotron.jose import purposes, unverified
 from authotron.jose.claim_values import other_issuer, shown
 from authotron.model.identity import Credential
 from authotron.model.token import looks_like_ours
@@ -72,7 +72,8 @@ def why_strange(credential: Credential, providers: Sequence[object]) -> str:
     """
     Return why none of the given providers is asked about a JWT that names its issuer.
 
-    The returned text names the issuer in the unverified JWT, and the configured issuers.
+    The returned text names the issuer and the purpose in the unverified JWT, the configured
+    issuers, and what to do.
     """
     seen = unverified.parse_once(credential)
     issuer = None if seen is None else seen.issuer
@@ -80,11 +81,35 @@ def why_strange(credential: Credential, providers: Sequence[object]) -> str:
         {each.issuer for each in providers if IOfIssuer.providedBy(each) and each.issuer}
     )
     if issuer in known:
-        return f"no provider is configured for the purpose of the JWT (issuer {shown(issuer)})"
+        why = _why_other_purpose(seen) or "compare `accepts` and the types of the providers"
+        return (
+            f"no provider is configured for the purpose of the JWT (issuer {shown(issuer)}): {why}"
+        )
     if issuer is unverified.UNREADABLE:
         return "the claims of the JWT cannot be parsed, so its issuer is unknown"
     configured = "; ".join(other_issuer(issuer, each) for each in known[:_MAX_ISSUERS])
     return (
         "no provider is configured for the issuer, or the purpose, of the JWT: "
-        f"{configured or f'has {shown(issuer)}'}"
+        f"{configured or f'has {shown(issuer)}'}; "
+        f"{_why_other_purpose(seen) or 'to ask a provider, set its `accepts: any`'}"
     )
+
+
+def _why_other_purpose(seen: unverified.Unverified | None) -> str:
+    """
+    Describe by which header member or claim a JWT is not an access token, and what accepts the JWT;
+    or return an empty string if the JWT may be an access token.
+    """
+    if seen is None or (other := purposes.other_purpose(seen.header, seen.claims)) is None:
+        return ""
+    if purposes.has_other_header(seen.header):
+        found = f"its header typ is {shown(seen.header.get('typ'))}"
+    elif (claim := purposes.purpose_claim(seen.claims)) is not None:
+        found = f"its claim {claim} is {shown(seen.claims[claim])}"
+    else:
+        found = f"it is {other}"
+    if purposes.has_kind("Offline", seen.header, seen.claims):
+        return f"{found}; only a provider of type openid-offline accepts offline tokens"
+    if purposes.has_kind("ID", seen.header, seen.claims):
+        return f"{found}; clients must send access tokens, or a provider needs `typ: ID`"
+    return f"{found}; clients must send access tokens"

@@ -90,6 +90,16 @@ class TimeTests(ClaimsTestCase):
         self.refused({"leeway": 0}, exp=NOW)
         self.refused({"leeway": "10s"}, exp=NOW - 10)
 
+    def test_times_in_reasons(self) -> None:
+        """The reason says how long ago a JWT expired, or when it is valid, and the leeway."""
+        said: tuple[tuple[dict[str, Any], str], ...] = (
+            ({"exp": NOW - 3600}, "expired 3600 s ago, and the leeway is 60 s"),
+            ({"nbf": NOW + 90}, "not valid yet (nbf), but in 90 s, and the leeway is 60 s"),
+        )
+        for claims, reason in said:
+            error = self.assertRaises(Rejected, identity, **claims)
+            self.assertIn(reason, str(error))
+
     def test_expiry_is_passed_on_T41(self) -> None:
         """The identity expires when the JWT does, and is cached no longer."""
         known = authentication(exp=NOW + 3.5)

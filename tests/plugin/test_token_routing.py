@@ -125,7 +125,8 @@ class StrangerTests(SynchronousTestCase):
             self.why(f"{ISSUER}/", "https://other.example", None),
             "no provider is configured for the issuer, or the purpose, of the JWT: "
             f'has "{ISSUER}", wanted "https://idp.example/realms/x/"; only the slash at the end '
-            f'of the issuer differs; has "{ISSUER}", wanted "https://other.example"',
+            f'of the issuer differs; has "{ISSUER}", wanted "https://other.example"; '
+            "to ask a provider, set its `accepts: any`",
         )
         self.assertIn(f'has "{ISSUER}"', self.why(None))
 
@@ -133,8 +134,22 @@ class StrangerTests(SynchronousTestCase):
         """If the issuer is configured, the purpose of the JWT is the reason."""
         self.assertEqual(
             self.why(ISSUER, typ="ID"),
-            f'no provider is configured for the purpose of the JWT (issuer "{ISSUER}")',
+            f'no provider is configured for the purpose of the JWT (issuer "{ISSUER}"): its claim '
+            'typ is "ID"; clients must send access tokens, or a provider needs `typ: ID`',
         )
+        self.assertIn("as it has the claim at_hash; clients must", self.why(ISSUER, at_hash="x"))
+        self.assertIn('its claim typ is "Refresh"; clients must', self.why(ISSUER, typ="Refresh"))
+        self.assertIn("compare `accepts` and the types", self.why(ISSUER))
+
+    def test_offline_token_W_ISS(self) -> None:
+        """
+        For an offline token the reason names the type of provider that accepts such tokens, also if
+        no provider has an issuer, and does not recommend C{accepts: any}.
+        """
+        for issuer in (ISSUER, None):
+            reason = self.why(issuer, typ="Offline")
+            self.assertIn('its claim typ is "Offline"; only a provider of type openid-o', reason)
+            self.assertNotIn("accepts: any", reason)
 
     def test_long_issuer_W_ISS(self) -> None:
         """A long issuer is cut, and shown in ASCII on one line."""
