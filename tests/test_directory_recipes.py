@@ -57,6 +57,10 @@ class RecipeTestCase(SynchronousTestCase):
         self.world = directories.world(clock_at(NOW), localhost=self.server)
         self.provider = ldap.make(self.section, self.world)
 
+    def check_warnings(self) -> None:
+        """Check that C{authotron check --strict} accepts the recipe, apart from its test URI."""
+        self.assertEqual(self.section.warnings(), ())
+
     def entries(self) -> Entries:
         """Return the entries of the directory."""
         return {}
@@ -74,6 +78,7 @@ class RecipeTestCase(SynchronousTestCase):
 
     def check(self, roles: set[str], attributes: dict[str, str], *spellings: str) -> None:
         """Check the identity of alice, in all spellings of the name; others are rejected."""
+        self.check_warnings()
         for written in ("alice", *spellings):
             identity = self.successResultOf(self.login(written)).identity
             self.assertEqual((identity.username, set(identity.roles)), ("alice", roles), written)

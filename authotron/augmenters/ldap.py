@@ -40,6 +40,9 @@ Seconds for which outdated roles and attributes of a user are used while the dir
 unavailable, before the directory is asked again.
 """
 
+_NEW_KEYS = {"user_filter", *Membership.model_fields} - {"filter", "filters"}
+"""Keys about users and groups that auth-o-tron does not have."""
+
 
 class Config(AugmenterConfig, Membership, Connectivity):
     """`type: ldap`: the groups of a user in a directory become roles."""
@@ -74,6 +77,10 @@ class Config(AugmenterConfig, Membership, Connectivity):
     def searches_alone(self) -> bool:
         """Return true: an augmenter always searches without the bind of a user."""
         return True
+
+    def _may_be_moved(self) -> bool:
+        """Return whether the section lacks all keys about users and groups that are new."""
+        return self.model_fields_set.isdisjoint(_NEW_KEYS)
 
     def lookup(self) -> Lookup:
         """Build the LDAP search that finds a user and the user's roles."""

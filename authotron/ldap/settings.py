@@ -319,15 +319,7 @@ class Membership(Section):
             yield "filter is empty, so every group becomes a role"
         for path, text in self._filters_with_path():
             if is_template(text):
-                if self.nested and not parse_filter(text).finds_nested():
-                    yield (
-                        f"{path}: {text} finds no nested groups, because it compares no DN; "
-                        "use {dn}, or leave nested out"
-                    )
-                yield (
-                    f"{path}: {text} is an LDAP search, and each group that it finds becomes a "
-                    "role; auth-o-tron treated it as a part of a DN, and found no groups"
-                )
+                yield from self._search_warnings(path, text)
             elif text.lstrip().startswith("("):
                 yield (
                     f"{path}: {text} is not a search, because it has no {{username}} or {{dn}}, or "
@@ -340,6 +332,26 @@ class Membership(Section):
             elif path != "filter" and complete_rdns(text) != text:
                 complete = complete_rdns(text)
                 yield f"{path}: {text!r} is read as {complete!r}, as in auth-o-tron"
+
+    def _search_warnings(self, path: str, text: str) -> Iterator[str]:
+        """Yield the warnings about an LDAP search for groups."""
+        if self.nested and not parse_filter(text).finds_nested():
+            yield (
+                f"{path}: {text} finds no nested groups, because it compares no DN; "
+                "use {dn}, or leave nested out"
+            )
+        if self._may_be_moved():
+            yield (
+                f"{path}: {text} is an LDAP search, and each group that it finds becomes a "
+                "role; auth-o-tron treated it as a part of a DN, and found no groups"
+            )
+
+    def _may_be_moved(self) -> bool:
+        """
+        Return whether the section may have been written for auth-o-tron, which has an LDAP
+        augmenter, and no LDAP provider.
+        """
+        return False
 
     def _filters_with_path(self) -> Iterator[tuple[str, str]]:
         if self.filter is not None and self.filters is None:

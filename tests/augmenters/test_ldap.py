@@ -528,6 +528,23 @@ class ConfigTests(SynchronousTestCase):
         for each in warnings:
             self.assertIn("each group that it finds becomes a role", each)
 
+    def test_search_of_a_new_section(self) -> None:
+        """
+        A section with keys about users and groups that auth-o-tron lacks was not moved, so its
+        searches get no warning; other new keys may have been added to a section that was moved.
+        """
+        search = "(member={dn})"
+        for over in (
+            {"user_filter": "(uid={username})"},
+            {"nested": True},
+            {"attributes": {"mail": "email"}},
+            {"user_base": BASE},
+        ):
+            self.assertEqual(config(filter=search, **over).warnings(), (), over)
+            self.assertEqual(config(filters=[search], **over).warnings(), (), over)
+        for key, value in (("required", True), ("cache", 60), ("tls", "none")):
+            self.assertEqual(len(config(**{"filter": search, key: value}).warnings()), 1, key)
+
     def test_odd_values_L_MOVE(self) -> None:
         """A value that auth-o-tron accepts is accepted, and a warning says what is odd about it."""
         for over, words in (
