@@ -157,15 +157,26 @@ async def _check_user(
         entry = await lookup.find(connection, username)
         found[:] = await lookup.grants(connection, world.threads, username, entry)
         if entry is None and not found:
-            exactly = " letter by letter" if lookup.exact_spelling else ""
-            where = lookup.user_base or "the root of all names"
-            raise Rejected(f"no entry has the name {username}{exactly} below {where}")
+            raise Rejected(await _explain_no_entry(connection, lookup, username))
         parts = [entry.dn if entry else "no entry", _count_roles(found)]
         if not found and entry and lookup.rules.by_dn:
             parts += await _explain_no_groups(connection, lookup, entry)
         return ", ".join(parts)
 
     return await directory.use_connection(look_up)
+
+
+async def _explain_no_entry(connection: Connection, lookup: Lookup, username: str) -> str:
+    """Explain why a user has no entry: none matches, or the user name is spelled differently."""
+    search = lookup.user.text_for(username)
+    where = lookup.user_base or "the root of all names"
+    others = await lookup.find_all(connection, username, limit=1) if lookup.exact_spelling else []
+    if others:
+        return (
+            f"no entry has the name {username} letter by letter below {where}; "
+            f"{search} matches {others[0].dn}"
+        )
+    return f"no entry matches {search} below {where}"
 
 
 def _count_roles(found: list[Grant]) -> str:

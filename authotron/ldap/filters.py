@@ -267,6 +267,11 @@ class FilterTemplate:
         """
         return self.node.fill(user)
 
+    def text_for(self, username: str) -> str:
+        """Return the filter as text (RFC 4515) with the user name in it, for messages."""
+        escaped = re.sub(r"[\\*()\x00]", lambda found: f"\\{ord(found[0]):02x}", username)
+        return self.text.replace("{username}", escaped)
+
     def placeholders(self) -> tuple[str, ...]:
         """Return the names of all placeholders."""
         return tuple(dict.fromkeys(PLACEHOLDER.findall(self.text)))

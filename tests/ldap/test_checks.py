@@ -64,11 +64,25 @@ class DoctorTests(SynchronousTestCase):
 
     def test_unknown_user_W_DOCTOR(self) -> None:
         """A user without an entry is a failed check, and so is another spelling of a user name."""
-        for name in ("nobody", "ALICE"):
+        search = "(&(objectClass=person)(cn={}))"
+        escaped = r"no\2a\28one\29"
+        other = (
+            f"no entry has the name ALICE letter by letter below {BASE}; "
+            f"{search.format('ALICE')} matches uid=alice,ou=people,{BASE}"
+        )
+        for name, why in (
+            ("nobody", f"no entry matches {search.format('nobody')} below {BASE}"),
+            ("no*(one)", f"no entry matches {search.format(escaped)} below {BASE}"),
+            ("ALICE", other),
+        ):
             found = self.findings(config(), name)
             self.assertEqual([each.good for each in found], [True, True, False])
-            self.assertIn(f"no entry has the name {name} letter by letter below {BASE}",
-                          found[-1].detail)  # fmt: skip
+            self.assertIn(why, found[-1].detail)
+
+    def test_filter_that_found_nothing(self) -> None:
+        """The check names the configured filter that found no entry."""
+        found = self.findings(config(user_filter="(mail={username})"), "alice")
+        self.assertIn(f"no entry matches (mail=alice) below {BASE}", found[-1].detail)
 
     def test_user_of_groups_alone_W_DOCTOR(self) -> None:
         """A user without an entry is found if a search by user name finds groups."""
