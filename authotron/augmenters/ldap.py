@@ -75,7 +75,7 @@ class Config(AugmenterConfig, Membership, Connectivity):
         return checks.run_checks(self, world, username)
 
     def searches_alone(self) -> bool:
-        """Return true: an augmenter always searches without the bind of a user."""
+        """Return true: an augmenter never binds as the user to search."""
         return True
 
     def _may_be_moved(self) -> bool:

@@ -26,7 +26,7 @@ from authotron.model.errors import Location
 _WORD = re.compile(r"\w+")
 
 _MOST_READINGS = 100
-"""Maximum number of times that one section is read, each time without the invalid keys."""
+"""Maximum times a section is read again after invalid keys were removed."""
 
 
 def find_all(
@@ -38,7 +38,7 @@ def find_all(
     @param error: the error that validating the whole section raised.
     """
     found = {_identity(each): each for each in _details(error)}
-    with suppress(Exception):  # a plugin's validator that fails here must not hide the known errors
+    with suppress(Exception):  # a crash of a plugin's validator must not hide errors found before
         for each in _errors(section, given, context):
             found.setdefault(_identity(each), each)
     locations = [location_of(each) for each in found.values()]
@@ -96,9 +96,9 @@ def _errors_inside(
 @define
 class _Reading:
     """
-    Reads a section again and again without the keys that were found to be invalid.
+    Reads a section repeatedly, each time without the keys found invalid.
 
-    @ivar invalid: the invalid keys; they may be missing.
+    @ivar invalid: the invalid keys, now optional.
     """
 
     section: type[BaseModel]
@@ -151,7 +151,7 @@ class _Reading:
 
 @lru_cache
 def _lenient(section: type[BaseModel], invalid: frozenset[str]) -> type[BaseModel]:
-    """Return a section without validators of the whole section, and with optional invalid keys."""
+    """Return a section class without section-wide validators; invalid keys are optional."""
     names: dict[str, Any] = {key: Field(default=None, repr=False) for key in invalid}
     for name in _after(section):
         names[name] = model_validator(mode="after")(lambda self: self)

@@ -25,7 +25,7 @@ S = TypeVar("S", bound=section.Section)
 @frozen
 class Config:
     """
-    A configuration without problems.
+    A valid configuration.
 
     @ivar warnings: what an operator should look at, although the gateway can run.
     @ivar origins: where each value came from.
@@ -87,7 +87,7 @@ def check(
 
 @contextmanager
 def _collect(problems: list[Problem]) -> Iterator[None]:
-    """Add the problems of a C{ConfigError} to a list, so that the checks that follow run, too."""
+    """Collect the problems of a C{ConfigError} in a list and continue with later checks."""
     try:
         yield
     except ConfigError as error:
@@ -132,7 +132,7 @@ def _plugins(given: object, kind: str, sources: Sources, problems: list[Problem]
 
 def _read(config: type[S], value: object, at: str, sources: Sources) -> S:
     """
-    Read the section of a plugin, whose C{Config} may have validators with a defect.
+    Read a plugin's section, even if the validators of its C{Config} crash.
 
     @raise ConfigError: all problems of the section, or a validator raised an unexpected exception.
     """

@@ -68,8 +68,7 @@ def narrow_sockets() -> Iterator[None]:
     """
     Limit the file mode of UNIX sockets that are bound within the block to L{MODE}.
 
-    Twisted sets the mode of a socket only after binding it, so the umask limits the mode until
-    then.
+    Twisted sets a socket's mode only after binding it; in between, the umask limits the mode.
     """
     before = os.umask(_UMASK)
     try:

@@ -118,13 +118,12 @@ class Overlay:
     """
     Sets keys of a configuration from environment variables.
 
-    The case of variable names is ignored. A key whose value is a string takes the text of its
+    Variable names are case-insensitive. A key whose value is a string takes the text of its
     environment variable literally, except that surrounding blanks and one pair of surrounding
-    quotes are removed. The variables of keys whose values are not strings are parsed by
-    L{environment_value}. A mapping in an environment variable is merged over the mapping in the
-    configuration file.
+    quotes are removed. L{environment_value} parses the variables for keys that are not strings. A
+    mapping in an environment variable is merged over the mapping in the configuration file.
 
-    @ivar given: the mapping in the file, which is changed in place.
+    @ivar given: the mapping that was read from the file, which is modified.
     @ivar variables: for each configuration key that an environment variable set, the name of the
         variable, in a form that messages may show.
     """
@@ -210,8 +209,7 @@ class Overlay:
         for step in steps[:-1]:
             if not isinstance(mapping.get(step), dict):
                 mapping[step] = {}
-            # YAML aliases share a mapping; a copy is changed, so that the other places keep their
-            # values.
+            # A YAML mapping may be shared by aliases, so change a copy, not the shared mapping.
             mapping[step] = mapping = dict(mapping[step])
         self._lay_over(mapping, steps, value, name)
 
@@ -234,8 +232,8 @@ def sorted_by_key(environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str
     """
     Return pairs of a configuration key and the environment variable that sets it.
 
-    The key C{version} comes first, because other keys depend on it. A section comes before its
-    keys. If the names of several variables differ only in case, the name in capitals comes last.
+    C{version} is read first, because other keys depend on it. A section comes before its keys. If
+    the names of several variables differ only in case, the name in capitals comes last.
     """
     found = []
     for name in environ:

@@ -1,10 +1,9 @@
 """
 Access files safely in folders that other accounts may write to.
 
-An operator runs commands as root in the folder of the service account. The service account could
-have put symbolic links into its folder that lead to files of root. Therefore, before a command that
-runs as root accesses a path, it takes the rights of the account that controls the path. A command
-never replaces an existing file.
+Operators may run commands as root in the service account's folder. The service account could plant
+symbolic links in its folder to files of root. A command run as root first takes the rights of the
+account that controls a path, before accessing the path. Commands never overwrite a file.
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 @define
 class _PathWalk:
     """
-    Follows a path as the kernel does, and collects the accounts that can change which file the path
-    leads to.
+    Follows a path as the kernel does, and collects the accounts that could redirect the path to
+    another file.
 
     @ivar accounts: the accounts other than root that own a folder on the path, each with the group
         of its folder.
@@ -74,7 +73,7 @@ class _PathWalk:
             except FileNotFoundError:
                 return
             if self.is_shared:
-                self._note(found)  # In a sticky folder only the owner of a file can replace it.
+                self._note(found)  # In a sticky folder, other users cannot replace a file.
             if stat.S_ISLNK(found.st_mode):
                 links += 1
                 if links > _MOST_LINKS:
@@ -87,7 +86,7 @@ class _PathWalk:
             elif stat.S_ISDIR(found.st_mode):
                 at = here
                 self._enter(at)
-            # A file is always the end of the path.
+            # A path ends at a file.
 
     def _enter(self, folder: Path) -> None:
         found = folder.stat()
@@ -256,8 +255,8 @@ def _write_whole(name: str, folder: int, content: bytes) -> None:
     """
     Write a file without a name, and then link it under its name.
 
-    If the file system has no nameless files (NFS), the file has a random name first. If the file
-    system has no hard links (FAT), the file is written under its final name.
+    Without nameless files (NFS), the file first gets a random name. If the file system has no hard
+    links (FAT), the file is written under its final name.
     """
     try:
         descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=folder)
@@ -301,7 +300,7 @@ def read_small(path: Path) -> bytes:
     """
     Read a regular file of up to 64 KiB.
 
-    @raise OSError: the file cannot be read, is larger, or is not a regular file.
+    @raise OSError: the file is unreadable, too large, or not a regular file.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:

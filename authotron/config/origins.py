@@ -116,7 +116,7 @@ class Origins:
         return next((self.variables[part] for part in parts if part in self.variables), None)
 
     def _in_file(self, location: Location) -> Location:
-        """Return the location of a value in the file, where it has another key in version 1.0.0."""
+        """Return a value's location in the file; version 1.0.0 has other keys."""
         of_address = self.is_version_1 and location[:1] == ("server",)
         return ("bind_address",) if of_address else location
 

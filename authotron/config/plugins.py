@@ -134,7 +134,7 @@ _BASES: Mapping[str, type[Section]] = {
 """The class that the C{Config} of every plugin derives from, by the kind of plugin."""
 
 _SPEAKING = (ImportError, SyntaxError, AttributeError, NameError)
-"""Exceptions of an import whose text is about the code, and cannot contain a secret."""
+"""Import errors whose text describes code, and so cannot contain a secret."""
 
 
 class UnusablePlugin(Exception):
@@ -209,7 +209,7 @@ def place_of(error: BaseException) -> str:
 
 
 def _types(config: type[Section]) -> tuple[str, ...]:
-    """Return the values that a C{Config} accepts for its key C{type}; none if it accepts all."""
+    """Return the values a C{Config} allows for C{type}, or nothing if any is allowed."""
     annotation: Any = config.model_fields["type"].annotation
     return get_args(annotation) if get_origin(annotation) is Literal else ()
 
@@ -275,7 +275,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _flaw(kind: str, module: object, type_: str) -> str | None:
-    """Return what the module of a plugin lacks; C{None} if it has all that a plugin needs."""
+    """Return what the module of a plugin lacks, or C{None} if it has all that a plugin needs."""
     config, base = getattr(module, "Config", None), _BASES[kind]
     if config is None:
         return f"it has no class Config{_similar('Config', module)}"

@@ -75,8 +75,8 @@ def describe_all(
 
 def _without_types(given: object, location: Location) -> tuple[Location, Location | None]:
     """
-    Return a location without the names of types, and the location of the value that may have
-    several types, if there is one.
+    Return a location without type names, and the location of the innermost union value on it, or
+    C{None}.
 
     Pydantic adds the name of each type to the locations of its errors.
     """
@@ -129,9 +129,9 @@ class Problems(ValueError):
 
 def require_none(found: Iterable[tuple[str, str]]) -> None:
     """
-    End a validator that has found problems, each a key, or an empty string, and a message.
+    Raise all problems of a validator, each a key (or an empty string) and a message.
 
-    @raise Problems: there is a problem.
+    @raise Problems: a check has found problems.
     """
     if problems := [*found]:
         raise Problems(problems)
@@ -152,8 +152,8 @@ def _unknown_key(section: type[BaseModel], given: object, at: str, location: Loc
     """
     Describe a key that is unknown.
 
-    The name of an unknown key is repeated only if it is a misspelt known key, because a secret
-    becomes a key if an operator forgets a colon or a blank.
+    An unknown key is repeated only if it is a misspelt known key: it may be a secret, where a colon
+    or a blank was forgotten.
     """
     above = _path(section, given, at, location[:-1])
     key, known = str(location[-1]), keys_at(section, location[:-1])
@@ -181,7 +181,7 @@ def _path(section: type[BaseModel], given: object, at: str, location: Location) 
 
 
 def _value_at(given: object, location: Location) -> object:
-    """Return the value at a location; steps that pydantic adds (names of types) are skipped."""
+    """Return the value at a pydantic location, ignoring the type names in the location."""
     for step in location:
         if isinstance(given, dict):
             given = given.get(step, given)

@@ -318,7 +318,7 @@ class Service(Section):
 
 
 class NoStore(Section):
-    """A disabled store, whose other keys are ignored."""
+    """A store that is disabled; its keys are ignored."""
 
     model_config = ConfigDict(extra="allow")
 

@@ -41,7 +41,7 @@ Name = Annotated[NonEmptyStr, AfterValidator(naming.normalize)]
 Names = Annotated[tuple[Name, ...], Field(strict=False)]
 
 PossibleName = Annotated[str, AfterValidator(naming.normalize)]
-"""A name that may be empty, as auth-o-tron accepts it; see L{naming.flaw}."""
+"""A name that may be empty, as in auth-o-tron; see L{naming.flaw}."""
 
 PossibleNames = Annotated[tuple[PossibleName, ...], Field(strict=False)]
 
@@ -118,10 +118,10 @@ def _in_range(seconds: float) -> float:
     """
     Return a duration, if it is not negative and at most L{LONGEST}.
 
-    This function checks the bounds of durations itself, because pydantic constraints on the type of
-    durations would override narrower constraints on a single key.
+    The bounds of durations are checked here, because pydantic constraints on the duration type
+    would override narrower ones on a single key.
     """
-    if not seconds >= 0:  # True for NaN, too, which C{seconds < 0} would accept.
+    if not seconds >= 0:  # True for NaN too, unlike C{seconds < 0}.
         raise PydanticCustomError("greater_than_equal", "too small", {"ge": 0})
     if seconds > LONGEST:
         raise PydanticCustomError("less_than_equal", "too large", {"le": LONGEST})

@@ -50,7 +50,7 @@ C{insecure} is set.
 """
 
 VERY_MANY = 1 / 4
-"""If C{trusted_proxies} contains this share of all addresses or more, there is a warning."""
+"""Share of all addresses in C{trusted_proxies} from which there is a warning."""
 
 _SOCKETS = ("tcp:", "tcp6:", "unix:")
 """The kinds of endpoints that are plain sockets, which several workers can share."""

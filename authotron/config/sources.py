@@ -60,8 +60,8 @@ class Sources:
         """
         Return the secret in the environment variable that C{key} names.
 
-        Error messages do not repeat the value of C{key}, because an operator may have written the
-        secret there instead of the name of a variable.
+        Error messages omit the value of C{key}, which may be the secret itself instead of a
+        variable's name.
 
         @raise PydanticCustomError: C{name} is not a string, or the variable is unset or empty.
         """

@@ -14,8 +14,8 @@ Maximum number of letters by which a misspelt key may be longer than the known k
 
 _SHORT = 3
 """
-A longer word that begins with a known key counts as a misspelling of the key if the key has at
-least this number of letters.
+Minimum length of a known key for which a longer word that begins with it counts
+as a misspelling.
 """
 
 _TAIL = 5
@@ -85,7 +85,7 @@ authotron's names for these keys and types.
 
 def is_slip(word: str, known: Iterable[str], secrets: Iterable[str] = ()) -> bool:
     """
-    Return whether a word is so similar to a known key that it cannot be a secret.
+    Return whether a word is surely a misspelt key and no secret.
 
     @param secrets: the known keys that hold secrets; if an operator forgets the colon, key and
         secret are one word.

@@ -56,7 +56,7 @@ class _Loader(yaml.SafeLoader):
         return f"{_CORE}{_core_type(value)}"
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose a node; an anchor that is defined again counts from then on, as in YAML 1.2."""
+        """Compose a node; a redefined anchor replaces the old one from there, as in YAML 1.2."""
         if not self.check_event(yaml.AliasEvent):
             self.anchors.pop(self.peek_event().anchor, None)
         return super().compose_node(parent, index)
@@ -273,7 +273,7 @@ def is_merge(key: Node, value: Node) -> bool:
 
 
 def merged_nodes(node: Node) -> Iterator[Node]:
-    """Yield the mappings that the merge keys of a mapping name, the first with precedence."""
+    """Yield the mappings merged into a mapping by C{<<}, in order of precedence."""
     for key, value in node.value:
         if is_merge(key, value):
             yield from value.value if isinstance(value, yaml.SequenceNode) else [value]
@@ -344,7 +344,7 @@ class Values:
                     problem=_TOO_MUCH if size else _CIRCLE, problem_mark=node.start_mark
                 )
             return self._made[id(node)], size
-        # The size 0 marks a node that is still being composed, to which no alias may refer.
+        # Size 0 means that a node is still being composed; aliases to it are invalid.
         self._sizes[id(node)] = 0
         value, size = self._new_value(node)
         self._made[id(node)], self._sizes[id(node)] = value, size

@@ -29,8 +29,8 @@ class Parsed:
     The content of a YAML file.
 
     @ivar root: the YAML node of the whole file, in which the line of each value can be found.
-    @ivar warnings: what an operator should look at.
-    @ivar problems: duplicate keys, whose first values are in C{given}.
+    @ivar warnings: warnings for the operator.
+    @ivar problems: duplicate keys; C{given} has the first value.
     """
 
     given: dict[str, Any]
@@ -43,7 +43,7 @@ def parse(path: Path, *, may_be_empty: bool = False) -> Parsed:
     """
     Read the mapping in a YAML file.
 
-    @param may_be_empty: whether an empty file is an empty mapping instead of a problem.
+    @param may_be_empty: read an empty file as an empty mapping, not as an error.
 
     @raise ConfigError: the file cannot be read, is not YAML, or does not hold a mapping.
     """
@@ -79,9 +79,9 @@ def parse(path: Path, *, may_be_empty: bool = False) -> Parsed:
 
 def file_above(path: Path) -> Path | None:
     """
-    Return the file of this name in the nearest folder above the current one, if C{path} is missing.
+    If C{path} is missing, look for a file of its name in the parent folders, nearest first.
 
-    auth-o-tron would use that file.
+    auth-o-tron would read this.
     """
     if path.is_absolute() or path.exists():
         return None

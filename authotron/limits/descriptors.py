@@ -7,13 +7,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 OWN_FILES = 40
-"""
-Number of files that the process itself keeps open: logs, listeners, pipes, the store, host name
-lookups.
-"""
+"""Files reserved for the process: logs, listeners, pipes, store, host name lookups."""
 
 _SHARE_OF_REMOTES = 8
-"""Divisor of the file limit: connections to remotes may take an eighth of it."""
+"""Connections to remotes may take an eighth of the file limit."""
 
 LimitConnections = Callable[[int], int]
 """

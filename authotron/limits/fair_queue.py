@@ -30,8 +30,8 @@ _FAILED_LATELY = 0.5
 
 _MOST_FAILURES = 32.0
 """
-Maximum number of failures that count for one client: a client counts as failing for at most 3 min
-after its last failure.
+Maximum failures counted for a client, so that it counts as failing for at most 3 min after its last
+failure.
 """
 
 _TRUSTED_SECONDS = 3600.0
@@ -39,8 +39,8 @@ _TRUSTED_SECONDS = 3600.0
 
 _REMEMBERED = 10_000
 """
-Maximum number of clients and user names that are remembered as failing, and of those that are
-remembered as trusted.
+Maximum number of clients and user names remembered as failing, and the same
+number as trusted.
 """
 
 _HASH = re.compile(r"[0-9a-f]{32}")
@@ -60,8 +60,8 @@ class Asker:
     Keyed hashes of a client, and of the client with a user name or token.
 
     @ivar client: C{None} if the address of the client is not known.
-    @ivar path: the place of the client in a L{FairQueue}: the hash of the client and then C{pair},
-        or only C{pair} if the user name counts as a client of its own.
+    @ivar path: where the client's jobs are in a L{FairQueue}: client hash, then C{pair}, or C{pair}
+        alone if the user name counts as its own client.
     """
 
     client: bytes | None
@@ -78,8 +78,8 @@ class Reputations:
     """
     Remembers which clients failed lately, and which of their user names were verified.
 
-    @ivar _notify: sends a trusted pair of client and user name, as a keyed hash, to the other
-        workers, which have the same hash key.
+    @ivar _notify: sends the keyed hash of a trusted client and user name to the other workers,
+        which share the hash key.
     """
 
     _clock: IReactorTime
@@ -94,7 +94,7 @@ class Reputations:
 
     def asker(self, client: str | None, name: str) -> Asker:
         """
-        Return the keyed hashes of a client and its user name or token, and its place in the queue.
+        Return keyed hashes of a client and of its user name or token, and the client's queue path.
 
         @param name: the user name or the token that the client has sent.
         """
@@ -213,7 +213,7 @@ class FairQueue(Generic[J]):
         return self._jobs.take()
 
     def shed(self) -> J:
-        """Remove the job that is refused because too many jobs wait, and return this job."""
+        """Remove and return the job to refuse because too many jobs wait."""
         return self._jobs.shed()
 
     def remove(self, job: J) -> None:
@@ -242,7 +242,7 @@ class _Share(Generic[J]):
     _best_first: bool = field(default=False, init=False)
 
     def add(self, job: J, path: Sequence[bytes]) -> None:
-        """Add a job at the end of the L{_Share} at the path of the job."""
+        """Append a job to the L{_Share} that its path leads to."""
         self.size += 1
         self.newest = job.number
         if not path:
@@ -277,9 +277,9 @@ class _Share(Generic[J]):
         """
         Remove the job that is to be refused, and return it.
 
-        The refused job is the newest job of the client or user name with most jobs; of several with
-        equally many jobs, of the one with the worst reputation. If clients that failed lately have
-        more than half of all jobs, one of their jobs is refused.
+        The newest job of the client or user name with most jobs is refused; on a tie, the one with
+        the worse reputation loses. If clients that failed lately have more than half of all jobs,
+        one of their jobs is refused.
         """
         self.size -= 1
         if not self._shares:

@@ -48,7 +48,7 @@ class _Job(Job):
     """
     A password to verify.
 
-    @ivar waits: whether the job has not been given to a thread yet.
+    @ivar waits: whether the job still waits for a thread.
     """
 
     verify: Verify

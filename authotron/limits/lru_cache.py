@@ -24,7 +24,7 @@ Estimated bytes of memory for a cache entry without its value, and for each furt
 """
 
 _MAX_NAMES = 4
-"""Maximum further names of a cache entry; one more name replaces the oldest."""
+"""Maximum aliases of a cache entry; a new one replaces the oldest."""
 
 
 class Entry:
@@ -35,10 +35,10 @@ class Entry:
 
     @ivar size: the number of bytes that the entry takes up; the constructor gets the bytes of the
         value alone.
-    @ivar subject: the user or other subject that the entry belongs to, or C{None}; the entries of
-        one subject may take up a tenth of the cache.
+    @ivar subject: the subject that the entry belongs to, such as a user, or C{None}; the entries of
+        a subject may take up a tenth of the cache.
     @ivar tags: tags of the cache entry; all entries with a tag can be dropped at once.
-    @ivar names: further names, beside its key, under which the cache entry is found.
+    @ivar names: aliases under which the cache entry is also found.
     """
 
     __slots__ = ("key", "names", "size", "subject", "tags")
@@ -101,7 +101,7 @@ class LruCache(Generic[E]):
         return entry
 
     def put(self, entry: E) -> None:
-        """Add an entry; if it replaces another entry of its key, the further names are kept."""
+        """Add an entry; if it replaces one with the same key, the aliases are kept."""
         entries, subject = self._entries, entry.subject
         if entry.key in entries:
             self._replace(entry)
@@ -124,7 +124,7 @@ class LruCache(Generic[E]):
             self.alias(name, entry.key)
 
     def alias(self, name: bytes, key: bytes) -> None:
-        """Let the entry of a key be found under a further name; keep at most four further names."""
+        """Let a cache entry also be found under an alias; keep at most four aliases."""
         entry = self._entries.get(key)
         if entry is None or name in self._named:
             return
@@ -171,7 +171,7 @@ class LruCache(Generic[E]):
         self.size = 0
 
     def _tag(self, entry: E) -> None:
-        """Index an entry by its tags; a tag of a single entry is stored without a set."""
+        """Index an entry by its tags; a tag with only one entry needs no set."""
         for tag in entry.tags:
             keys = self._tagged.setdefault(tag, entry.key)
             if isinstance(keys, set):
@@ -196,8 +196,8 @@ class LruCache(Generic[E]):
 
     def _add_to_share(self, entry: E) -> None:
         """
-        Count a further entry of a subject; a L{_Share} exists only for a subject with several
-        entries.
+        Count one more entry of a subject; a L{_Share} exists only for subjects
+        with two or more.
         """
         share = self._shares[entry.subject]
         if not isinstance(share, _Share):

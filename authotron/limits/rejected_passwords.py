@@ -73,11 +73,11 @@ class RejectedPasswords:
     Pairs of a user and a password that remotes have rejected, as keyed hashes.
 
     Directories lock an account after a few wrong passwords, so a client that repeats an old
-    password would lock its user out. All workers of a service share the rejected pairs.
+    password would lock its user out. All workers share rejected passwords.
 
-    The pairs are not kept in an L{authotron.limits.lru_cache.LruCache}, for two reasons: all pairs
-    of a user are dropped together, beginning with the user whose last rejection is the oldest, and
-    reading a pair must not keep the pair longer.
+    Rejected pairs are not in an L{authotron.limits.lru_cache.LruCache}, as a user's pairs are
+    dropped together, the user with the oldest last rejection first, and as reading a pair must not
+    prolong its life.
 
     @ivar _notify: sends a message, given its name and its content, to the other workers.
     """
@@ -100,7 +100,7 @@ class RejectedPasswords:
         return PasswordGuard(self, provider, seconds)
 
     def clear(self) -> None:
-        """Drop all rejected passwords, since a reload may have changed which ones are valid."""
+        """Drop all rejected passwords, because some of them may be valid after a reload."""
         self._users.clear()
         self._size = 0
 
@@ -142,7 +142,7 @@ class RejectedPasswords:
                 self._note(bytes.fromhex(user), bytes.fromhex(pair), min(seconds, LONGEST))
 
     def on_accepted(self, content: Any) -> None:
-        """Drop the passwords of a user accepted by another worker; ignore malformed messages."""
+        """Drop a user's rejected passwords after another worker's success; skip bad messages."""
         user = content.get("user") if isinstance(content, Mapping) else None
         if _is_hash(user):
             self._remove(bytes.fromhex(user))
@@ -211,10 +211,9 @@ class PasswordGuard:
         If clients send equal user names and passwords at the same time, the remote gets them once.
         If the remote is unavailable, the password does not count as rejected.
 
-        @param status: an object that knows whether the password was sent to the remote. The answer
-            to a sent password is awaited for up to L{GRACE} seconds after the client has
-            disconnected, so that a client that reconnects does not cause the password to be sent
-            again.
+        @param status: records whether the password was sent to the remote. The answer to a sent
+            password is awaited for up to L{GRACE} seconds after the client has disconnected, so
+            that a client that reconnects does not cause the password to be sent again.
 
         @raise Rejected: the remote rejects the pair, or has rejected it before.
         """

@@ -41,7 +41,7 @@ class Slots:
     """
     A fixed number of slots, each for one request to a remote; clients take turns.
 
-    Without turns, clients that guess would shut out users while the remote is slow to refuse.
+    Without turns, clients that guess could block users while a remote answers slowly.
 
     @ivar most: the number of slots.
     @ivar reputations: how much each client is trusted.
@@ -60,7 +60,7 @@ class Slots:
         """
         Take a slot if one is free and no caller waits; return whether a slot was taken.
 
-        The caller has to release a slot that was taken.
+        The caller must release the slot that it took.
         """
         if self._taken >= self.most or len(self._waiting):
             return False

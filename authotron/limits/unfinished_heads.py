@@ -1,4 +1,4 @@
-"""A budget of memory for request heads of which only a part was received."""
+"""Limits the memory that incomplete request heads may use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DEFAULT_BYTES = 16 * 2**20
 """Maximum number of bytes that all unfinished request heads of a process may take up by default."""
 
 _SHARE = 4
-"""Divisor of the budget: the connections of one peer may take a quarter of the bytes."""
+"""The connections of one peer may take this fraction (a quarter) of the bytes."""
 
 
 def _no_proxy(_peer: str | None) -> bool:

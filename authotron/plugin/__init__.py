@@ -22,7 +22,7 @@ else:
         Import a public name of this package when it is first used (PEP 562).
 
         The modules of this package are not public names: C{from authotron.plugin import cache}
-        imports the module after this function has raised C{AttributeError}.
+        imports the module once this function has raised C{AttributeError}.
         """
         is_module = find_spec(f"{__name__}.{name}") is not None
         if is_module or (name.startswith("_") and name != "__all__"):

@@ -26,7 +26,7 @@ value.
 
 
 _TUPLE, _TEXT = 56, 57
-"""Bytes in memory of an empty tuple, and of an empty ASCII string with its reference in a tuple."""
+"""Bytes in memory of an empty tuple, and of an empty ASCII string and its tuple slot."""
 
 
 _MAX_ENTRIES = 10_000
@@ -74,10 +74,7 @@ def _identity_bytes(identity: Identity) -> int:
 
 
 def _unaugmented_bytes(before: Identity, identity: Identity) -> int:
-    """
-    Estimate how many bytes an unaugmented identity takes up, without strings that the augmented
-    identity shares.
-    """
+    """Estimate how many bytes an identity takes, except strings that its augmented copy shares."""
     roles, attributes = before.roles, before.attributes
     if (
         roles == identity.roles[: len(roles)]
@@ -141,8 +138,7 @@ class LookupCache(Generic[F]):
     budget in bytes, of which each subject, such as a user, has a share; see L{LruCache}.
 
     @param size: a function that returns how many bytes an answer takes up.
-    @param stale: seconds for which L{stale_answer} still returns an answer after its
-        C{fresh_until}.
+    @param stale: seconds after the C{fresh_until} of an answer in which L{stale_answer} returns it.
     @param subject: a function that returns to which subject, such as a user, an answer belongs.
     """
 

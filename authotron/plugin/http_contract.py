@@ -45,7 +45,7 @@ class Account:
 @frozen
 class ResponseReader:
     """
-    Reads the responses of one HTTP service of an operator, and ignores unknown members.
+    Reads the JSON responses of an operator's HTTP service, and ignores unknown keys.
 
     Roles, attributes and scopes in a response that have an unexpected type are left out, with one
     warning for each member. A response with a malformed user name or expiry is an error.
@@ -92,8 +92,8 @@ class ResponseReader:
 
     def _scopes(self, content: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
         """
-        Return the scopes in a response by service; a list without services is for the service
-        C{name}.
+        Return a map from services to scopes; a plain list of scopes belongs to
+        the service C{name}.
         """
         value = content.get("scopes")
         if not isinstance(value, dict):

@@ -239,7 +239,7 @@ class IChecksPepper(ITokenStore):
         """
         Replace the stored check value of the pepper if it is still C{earlier}, or else do nothing.
 
-        @param earlier: the check value that L{pepper_check} returned before.
+        @param earlier: the check value that L{pepper_check} returned.
         """
 
 
@@ -274,8 +274,8 @@ class IBacksUp(Interface):
         """
         Replace all API tokens by those of a file that L{back_up} wrote.
 
-        @param pepper: the pepper of the API tokens in the file, which becomes the pepper of the
-            store, or C{None} if the store has this pepper already.
+        @param pepper: the pepper of the API tokens in the file, to be stored, or C{None} if the
+            store has it already.
         @param verify: a function that is called with the check value of the pepper in the backup
             file, before the store is changed; if the function raises an exception, nothing is
             restored.

@@ -24,9 +24,8 @@ class OAuthClient:
 
     With the method C{basic} client id and secret are form-encoded, and sent by Basic
     authentication, as RFC 6749 demands. With the method C{basic-raw} client id and secret are sent
-    by Basic authentication without encoding, as many servers expect; the two methods differ for
-    characters such as C{+}, C{%}, C{:} and those beyond ASCII. With the method C{post} client id
-    and secret are members of the form.
+    by Basic authentication unencoded, as many servers expect; C{basic} differs for C{+}, C{%}, C{:}
+    and non-ASCII. With the method C{post} client id and secret are members of the form.
 
     @ivar _methods: the method of authentication to use, and then the methods to try if the server
         answers 401.
@@ -48,8 +47,8 @@ class OAuthClient:
         self, url: str, form: Mapping[str, str], *, repeatable: bool = False
     ) -> RemoteResponse:
         """
-        Send a form to the OAuth server; if the server answers 401, send client id and secret by the
-        next method.
+        Send a form to the OAuth server; after a 401, send it again with the next authentication
+        method.
 
         @param repeatable: whether the form may be sent twice; see L{WebClient.post}. A request with
             another form gets a connection of its own, which the server does not close before it
@@ -69,7 +68,7 @@ class OAuthClient:
 
     def refused(self, answer: RemoteResponse) -> Unavailable:
         """
-        Create the error for a status that does not tell whether the token is valid.
+        Create the error for an HTTP status that leaves a token's validity open.
 
         A 401 means that the server refuses the gateway as a client (RFC 6749 section 5.2).
         """

@@ -33,8 +33,8 @@ _MINIMUM_SALT, _MINIMUM_TAG = 8, 4
 
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[1-9]\d)\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{31}")
 """
-A regular expression of bcrypt hashes, in which the last character of the salt has only two bits,
-and the cost is 4 or more.
+A regular expression of bcrypt hashes with a cost of 4 or more, whose last salt character encodes
+only two bits.
 """
 
 _BCRYPT_BYTES = 72
@@ -54,7 +54,7 @@ def hash_password(password: str) -> str:
 
 def check_hash(text: str) -> str:
     """
-    Return a password hash unchanged if a password can be verified against it in reasonable time.
+    Return a password hash as it is, if verifying a password against it does not take too long.
 
     @raise ValueError: the string is not an argon2id or bcrypt hash, or a verification would cost
         too much time or memory.
@@ -104,7 +104,7 @@ def _check_cost(parameters: argon2.Parameters) -> None:
 
 def digest(text: str) -> bytes:
     """
-    Hash a password in plain text, for a comparison of two such hashes by C{hmac.compare_digest}.
+    Hash a plain-text password, so that C{hmac.compare_digest} can compare the hashes.
 
     The time that a comparison of hashes takes depends neither on the place where two passwords
     differ nor on their lengths.
@@ -168,9 +168,9 @@ class PasswordVerifier:
 
         @param client: the address of the client, so that each client gets a fair share of the
             threads.
-        @param remember: whether to cache that a password matches a hash. A match with a hash of
-            another user, against which the password of an unknown user is verified, must not be
-            cached: a faster second answer would reveal that another user has this password.
+        @param remember: whether to cache that a password matches a hash. A match with another
+            user's hash, tried for an unknown user, must not be cached: a faster second answer would
+            reveal that the password is in use.
 
         @raise Unavailable: too many passwords wait for a thread.
         """

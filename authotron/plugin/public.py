@@ -1,7 +1,4 @@
-"""
-The public names of L{authotron.plugin}, which imports these names from this module when they are
-first used.
-"""
+"""The public names that L{authotron.plugin} imports from this module at their first use."""
 
 from __future__ import annotations
 

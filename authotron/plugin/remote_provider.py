@@ -116,8 +116,7 @@ def make(
 
     @param memory: the number of bytes that cached tokens may take up; by default all the memory
         that the provider may use.
-    @param remote: checks for C{/ready} that the remote service can be reached, or C{None} for no
-        check.
+    @param remote: the object by which C{/ready} checks the remote service, or C{None} for no check.
     """
     known = AuthenticationCache(world.clock, world.memory if memory is None else memory)
     turns = http.make_turns(config, world)

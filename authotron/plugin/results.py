@@ -29,7 +29,7 @@ class WrongResult(TypeError):
     """
     A plugin returned a value that its interface does not allow.
 
-    The message names types, contains nothing else of the value, and is written to the log.
+    The logged message names the types, but contains no part of the value.
     """
 
 
@@ -41,7 +41,7 @@ def check_authentication(
     found: object, provider: IJudge, *, any_realm: bool = False
 ) -> WrongResult | OtherRealm | None:
     """
-    Return what is wrong with the result of a provider; C{None} if nothing is wrong.
+    Return what is wrong with the result of a provider, or C{None} if nothing is wrong.
 
     An authentication of the usual types costs a few comparisons only, as the gateway checks every
     authentication that is not cached.
@@ -66,7 +66,7 @@ def check_authentication(
 
 
 def check_addition(found: object) -> WrongResult | None:
-    """Return what is wrong with the result of an augmenter; C{None} if nothing is wrong."""
+    """Return what is wrong with the result of an augmenter, or C{None} if nothing is wrong."""
     if not isinstance(found, Addition):
         return wrong_type(found)
     if (
@@ -80,7 +80,7 @@ def check_addition(found: object) -> WrongResult | None:
 
 
 def wrong_type(found: object) -> WrongResult:
-    """Return the error of a result that is of another class than the interface says."""
+    """Return the error for a result whose class the interface does not allow."""
     return WrongResult(_WRONG + type(found).__name__)
 
 

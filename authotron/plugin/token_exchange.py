@@ -1,6 +1,6 @@
 """
-Code that is common to all providers that exchange a long-lived token for an access token, which
-names the user.
+Shared code of the providers that exchange a long-lived token for an access token that names the
+user.
 """
 
 from __future__ import annotations
@@ -31,10 +31,7 @@ from authotron.plugin.interfaces import IDescribesRemote, IProvider
 from authotron.plugin.remote_provider import Ask, Match, RemoteProviderConfig
 
 _EARLY = 10.0
-"""
-Number of seconds before the expiry of an access token from which on the access token is not used
-any more.
-"""
+"""Number of seconds before its expiry at which an access token ceases to be used."""
 
 
 class ExchangeConfig(RemoteProviderConfig, ClaimsConfig):
@@ -50,7 +47,7 @@ class ExchangeConfig(RemoteProviderConfig, ClaimsConfig):
 @frozen(eq=False)
 class AccessTokens:
     """
-    Verifies the access tokens for which a provider exchanges long-lived tokens.
+    Verifies access tokens that a provider gets for long-lived tokens.
 
     The result of an exchange is cached until the access token expires.
     """

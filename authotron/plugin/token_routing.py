@@ -70,7 +70,7 @@ def names_issuer(credential: Credential) -> bool:
 
 def why_strange(credential: Credential, providers: Sequence[object]) -> str:
     """
-    Return why none of the given providers is asked about a JWT that names its issuer.
+    Return why no given provider is asked about a JWT that names its issuer.
 
     The returned text names the issuer and the purpose in the unverified JWT, the configured
     issuers, and what to do.

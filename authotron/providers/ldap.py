@@ -150,7 +150,7 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
         return self.user_dn is None or self.bind_dn is not None
 
     def run_checks(self, world: World, username: str | None) -> AsyncIterator[CheckResult]:
-        """Check each LDAP server, and which roles and attributes the user C{username} would get."""
+        """Check each LDAP server, and show the roles and attributes of user C{username}."""
         return checks.run_checks(self, world, username)
 
     def lookup(self) -> Lookup:
@@ -298,11 +298,10 @@ class LdapProvider:
         """
         Return the user name as the LDAP directory spells it, so that a user has only one name.
 
-        If the entry of the user contains several names, the name that equals what the user entered
-        is returned, or else the name that differs from what the user entered only in upper and
-        lower case, width and blanks, provided that there is exactly one such name.
+        Of several names in the user's entry, return the one equal to what the user entered, or else
+        the only one that differs from it just in upper and lower case, character width and blanks.
 
-        @raise Rejected: the entry has no name, or several names none of which can be chosen.
+        @raise Rejected: the entry has no name, or several without a unique match.
         """
         known = self._lookup.texts(entry, self._user_attribute)
         same = [each for each in known if each == written] or [
@@ -324,8 +323,8 @@ async def _check_account(connection: Connection, logon: LogonName, entry: Entry)
     """
     Ask the server which account is bound, and compare the answer with an entry.
 
-    If the server does not support the request Who am I? (RFC 4532), the account of the entry is
-    assumed to be the one that was bound.
+    If the server lacks the request Who am I? (RFC 4532), the gateway assumes that the bind was for
+    the account of the entry.
 
     @raise Rejected: the server has bound another account than that of the entry.
     @raise Unavailable: the server accepted the bind as anonymous, or did not answer.

@@ -84,8 +84,8 @@ class OfflineTokens:
 
     def match(self, credential: Credential) -> Affinity:
         """
-        Return how likely the provider knows a token; a JWT whose C{typ} claim shows that it is not
-        an offline token is C{FOREIGN}.
+        Return how likely a token is the provider's; a JWT whose C{typ} claim excludes an offline
+        token is C{FOREIGN}.
         """
         seen = unverified.parse_once(credential)
         affinity = token_routing.match(self._accepts, credential)

@@ -127,8 +127,8 @@ class Plain:
 
     async def look_up(self, username: str) -> Authentication:
         """
-        Return a user of the list; if the user is listed several times, only with the roles that all
-        these entries have.
+        Return a listed user; if the user is listed several times, with only the roles common to all
+        these entries.
         """
         entries = self._users.get(username, ())
         if not entries:
@@ -160,8 +160,7 @@ class Plain:
 
     def _decoy_hashes(self, username: str) -> Sequence[str]:
         """
-        Choose the password hashes of a listed user to verify the password of an unknown user
-        against.
+        Choose a listed user's password hashes, to verify an unknown user's password against them.
 
         A keyed hash of the unknown user name selects the listed user, so that an unknown user name
         always leads to the same hashes. A random choice among hashes that differ in kind or number
@@ -182,8 +181,8 @@ def _rejection() -> Rejected:
 
 def _by_clear_text(entries: tuple[_Entry, ...], password: str) -> _Entry | None:
     """
-    Return the first entry with this plain-text password; hash the password even if there is no
-    entry, so that the time is constant.
+    Return the first entry with this plain-text password; hash it even if no entry has a password,
+    so that the time is constant.
     """
     found, given = None, passwords.digest(password)
     for known in reversed(entries):

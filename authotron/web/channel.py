@@ -97,7 +97,7 @@ class Channel(HTTPChannel):
         self.lost(self)
 
     def close_when_idle(self) -> None:
-        """Close the connection as soon as all requests that were begun are answered."""
+        """Close the connection once every request already started is answered."""
         self._leaving = True
         if self.requests:
             self.persistent = self.checkPersistence(self.requests[-1], b"HTTP/1.1")
@@ -177,8 +177,8 @@ class Channel(HTTPChannel):
         """
         Parse a request head if it is complete; return whether it is complete.
 
-        @param new: the number of bytes just received; only these are searched for the end of the
-            head.
+        @param new: the number of bytes just received; the end of the head is searched in these
+            bytes only.
         """
         if self._unread.startswith(self.delimiter):
             self._cut(0, self.delimiter)

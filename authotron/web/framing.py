@@ -32,8 +32,8 @@ body may have together.
 _COST = 8
 """
 Number of bytes that each chunk counts as, in addition to its extensions, towards the limit of bytes
-in chunk extensions and trailers. Because each chunk counts, a body can have at most 1024 chunks,
-which is enough for the largest body; more and smaller chunks would cost processor time.
+in chunk extensions and trailers. Each chunk counts towards the limit, so that a body has at most
+1024 chunks, enough for the largest body; more, smaller chunks cost processor time.
 """
 
 _BWS = rb"[ \t]*"
@@ -42,7 +42,7 @@ _EXTENSION = rb";%b%b(?:%b=%b%b)?" % (_BWS, TOKEN, _BWS, _BWS, _VALUE)
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})((?:%b)*)" % _EXTENSION)
 """
 A regular expression of the line with the size of a chunk (RFC 9112 section 7.1). Blanks before a
-semicolon, and quoted pairs, are not accepted, because servers parse these differently.
+semicolon, and quoted pairs, are refused, because servers parse them differently.
 """
 
 
@@ -72,7 +72,7 @@ def in_origin_form(line: bytes, fields: list[bytes]) -> tuple[bytes, list[bytes]
     URL replaces the header C{Host}, if there is one (RFC 9112 section 3.2.2). Bytes beyond ASCII in
     the request target, which browsers send in queries, are percent-encoded.
 
-    @raise MalformedRequest: the path is not UTF-8, or the URL has no host, or a user name.
+    @raise MalformedRequest: the path is not UTF-8, or the URL lacks a host or has a user.
     """
     method, target, version = line.split(b" ")
     if not target.isascii():
@@ -110,7 +110,7 @@ class Body(NamedTuple):
 
 
 def without_body(fields: Sequence[bytes]) -> list[bytes]:
-    """Return the headers without C{Content-Length}, C{Transfer-Encoding} and C{Expect}."""
+    """Return the headers except C{Content-Length}, C{Transfer-Encoding} and C{Expect}."""
     return [field for field in fields if _name(field) not in _ABOUT_BODY]
 
 
@@ -125,7 +125,7 @@ def announced_body(line: bytes, fields: Iterable[bytes]) -> Body:
     @param line: the request line.
     @param fields: the lines of the headers.
 
-    @raise MalformedRequest: a line is not a header, or the length is empty, duplicate or ambiguous.
+    @raise MalformedRequest: a line is not a header, or the body length is missing or ambiguous.
     """
     found = dict.fromkeys(_LENGTHS, b"")
     for each in fields:
@@ -219,8 +219,8 @@ class Chunks:
 
     def _read_trailer(self, line: bytes) -> None:
         if line and not _FIELD.fullmatch(line):
-            # A malformed trailer may be the next request, before which the client omitted the empty
-            # line that ends the chunked body.
+            # A malformed trailer may be the next request, sent without the empty line that must end
+            # the chunked body.
             raise MalformedRequest
         self.ended = not line
         self._around += len(line)

@@ -37,7 +37,7 @@ _ADDRESSES = {
 
 
 class IStatus(Protocol):
-    """The metrics and the readiness of the gateway, which may consist of one process or several."""
+    """The metrics and the readiness of a gateway of one or several processes."""
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """

@@ -45,7 +45,7 @@ body {{ font: 16px/1.6 system-ui, sans-serif; max-width: 34rem; margin: 4rem aut
 _START_PAGE = '<p><a href="/">Start page</a></p>'
 
 _TOOLS = ("curl/", "wget/", "httpie/", "xh/")
-"""Beginnings of C{User-Agent}, in lower case, of programs with which people read answers."""
+"""Beginnings, in lower case, of the C{User-Agent} of tools that people use."""
 
 
 def address(request: Request) -> str:
@@ -70,7 +70,7 @@ def address(request: Request) -> str:
 
 def for_browser(request: Request, reply: Reply, page: Page | None = None) -> Reply:
     """
-    Return an error as a page if the client is a browser; else the reply as it is.
+    Return an error as a page for a browser, or else the error reply unchanged.
 
     @param page: names the contact that a 401 shows.
     """

@@ -276,8 +276,7 @@ def _exact(text: str) -> bytes:
     """
     Encode a user name or realm as the value of a header, without changing any character.
 
-    @raise ValueError: the name cannot be the value of a header; the identity check refuses such
-        names before.
+    @raise ValueError: the name is not a valid header value; the identity check refuses it earlier.
     """
     value = text.encode()
     if not text.isprintable() and field_value(text) != value:

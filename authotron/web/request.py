@@ -144,7 +144,7 @@ class Request(server.Request):
 
     @property
     def authorization(self) -> bytes | None:
-        """The first C{Authorization} header."""
+        """The first header C{Authorization}."""
         return self.requestHeaders.getRawHeaders(b"Authorization", [None])[0]
 
     @property

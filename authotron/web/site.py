@@ -212,7 +212,7 @@ class Site(server.Site):
         return self.build_channel(addr)
 
     def build_channel(self, addr: Any) -> Channel:
-        """Build the protocol for a connection, even if there are as many connections as allowed."""
+        """Build a protocol for each connection, even above the connection limit."""
         channel: Channel = super().buildProtocol(addr)
         channel.unused_since = self._clock.seconds()
         channel.limit = self.limit

@@ -140,10 +140,10 @@ class TokenRoutes:
         """
         Revoke the API token in the request body, without authentication.
 
-        A client needs to know only the API token, so that a leaked API token can be revoked by
-        whichever client finds it. The reply does not tell whether the API token was valid. If the
-        API token is not valid, no cached decision is invalidated, so that clients cannot clear the
-        caches at will.
+        A client needs only the API token itself to revoke it, so that each client that finds a
+        leaked API token can revoke it. The reply does not tell whether the API token was valid. If
+        the API token is not valid, no cached decision is invalidated, so that clients cannot clear
+        the caches at will.
         """
         text = self._body(request, LeakedToken).token
         client = self._client()
@@ -186,8 +186,8 @@ class TokenRoutes:
         Change an API token, and then invalidate the cached decisions that depend on it, in all
         workers.
 
-        Decisions are invalidated even if the token store does not confirm the change, but not if
-        the API token does not exist, or the requester may not see it.
+        Cached decisions are invalidated even if the store does not confirm the change, unless the
+        requester may not see the API token or it does not exist.
         """
         is_unchanged = False
         try:
@@ -219,8 +219,7 @@ class TokenRoutes:
 
 def _is_cross_site_or_prefetch(request: Request) -> bool:
     """
-    Whether a browser sends a request because of a page of another site, or before the user clicks a
-    link.
+    Whether a page of another site causes the request, or the browser prefetches it.
 
     The header C{Sec-Fetch-Site} tells whether a page of another site causes the request (Fetch
     Metadata Request Headers, 2.4). A header C{Sec-Purpose}, C{Purpose}, C{X-Purpose} or C{X-Moz}
@@ -259,7 +258,7 @@ def _log_defect(failure: Failure) -> None:
 
 async def _as_replies(work: Awaitable[_T]) -> _T:
     """
-    Wait for work on API tokens, and convert its errors to replies.
+    Await an API token operation, and turn its errors into replies.
 
     @raise EarlyReply: the work failed; the exception contains the reply that tells why.
     """

@@ -86,7 +86,7 @@ def has_asterisk_beside_a_placeholder(node: Node) -> bool:
     try:
         parse_filter(str(node))
     except InvalidFilter as bad:
-        return "not allowed in a DN with a placeholder" in str(bad)
+        return "an asterisk in a DN with a placeholder" in str(bad)
     return False
 
 

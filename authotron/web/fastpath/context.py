@@ -1,7 +1,4 @@
-"""
-The facts of a request on the fast path, which are read from the raw request head when a condition
-needs them.
-"""
+"""The properties of a fast-path request, each read from the raw head when a condition needs it."""
 
 from __future__ import annotations
 
@@ -14,8 +11,7 @@ from authotron.web.replies import Reply
 
 class HeadContext:
     """
-    A L{RequestContext} that reads a fact from the raw bytes of a request head when a condition
-    needs the fact.
+    A L{RequestContext} that reads a property from the raw request head when a condition needs it.
 
     A connection uses one context for all its requests, to save creating an object for each request.
 

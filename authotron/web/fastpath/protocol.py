@@ -106,7 +106,7 @@ class FastPath(Protocol, TimeoutMixin):
         if self._closing:
             self.transport.abortConnection()
         elif remaining > 0 and not self._is_draining:
-            # The timeout is extended only when it ends, which costs less than with each reply.
+            # The timeout is extended only when it fires, which costs less than at each reply.
             self.setTimeout(remaining)
         else:
             self._close()
@@ -147,8 +147,8 @@ class FastPath(Protocol, TimeoutMixin):
         """
         Close the connection as soon as its current request is answered.
 
-        A connection without a request stays open for C{LAST_CALL} seconds, because the client may
-        have sent a request that has not arrived yet.
+        An idle connection stays open for C{LAST_CALL} seconds, because a request of the client may
+        be on its way.
         """
         if self._pending is None:
             self._is_draining = True
@@ -195,7 +195,7 @@ class FastPath(Protocol, TimeoutMixin):
         if not request.may_become_simple(self._bytes, self._factory.longest):
             self._hand_over()
         elif not self._count(len(self._bytes)):
-            # The L{Site} has the same budget for unfinished heads, and answers 503.
+            # The L{Site} shares this budget for unfinished heads, and answers 503.
             self._hand_over()
 
     def _client(self) -> Client:
@@ -280,7 +280,7 @@ class FastPath(Protocol, TimeoutMixin):
             try:
                 sent = self._socket.send(reply)
             except OSError:
-                # If the socket has failed, transport.write fails too, and closes the connection.
+                # If the socket has failed, transport.write fails and closes the connection.
                 sent = 0
             if sent == len(reply):
                 return

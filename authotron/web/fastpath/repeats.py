@@ -1,9 +1,9 @@
 """
 Recognise request heads that were parsed before, without parsing them again.
 
-Proxies send the same head again and again for one client: nothing differs but the value of
-C{X-Request-ID}. To hash a head without C{X-Request-ID}, and to look up two values, takes a third of
-the time of parsing.
+Proxies send almost the same head again and again for one client: only C{X-Request-ID} differs. To
+hash a head without C{X-Request-ID}, and to look up two values, takes a third of the time of
+parsing.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ the client requests, and so differs from every earlier head.
 
 _MOST = 10_000
 """
-Maximum number of remembered heads, each of which takes about 350 bytes. At the maximum all heads
-are forgotten, since heads in use are soon remembered again.
+Maximum number of remembered heads, each of which takes about 350 bytes. When the maximum is
+reached, all heads are forgotten; heads in use soon return.
 """
 
 _REMEMBERED_OF = 8
 """
-Only one of this number of parsed heads is remembered, so that heads that are sent only once cost
-little time; a head that is sent often is soon remembered.
+One in this many parsed heads is remembered, so that rare heads cost little time; a head that is
+sent often is soon remembered.
 """
 
 _REQUEST_ID = b"\r\nX-Request-ID: "
@@ -46,10 +46,9 @@ def without_request_id(head: bytes) -> tuple[bytes, bytes | None]:
     """
     Return a request head without its line C{X-Request-ID}, and the value of this line.
 
-    If the name of the header is spelled in another way, or the value contains a byte that a header
-    may not contain, the head is returned unchanged, with C{None}. If C{X-Request-ID} stands after
-    the empty line that ends the head, the returned bytes are not a simple request either, because
-    bytes still follow the empty line.
+    If the header's spelling is unusual, or its value has a byte not allowed in headers, the head is
+    returned unchanged, with C{None}. If C{X-Request-ID} stands after the empty line that ends the
+    head, the returned bytes still have bytes after that line, so are no simple request.
     """
     before, found, after = head.partition(_REQUEST_ID)
     if not found:
@@ -64,7 +63,7 @@ class Repeated(NamedTuple):
     """
     The shape of a remembered request head, and the key of the decision about its client.
 
-    @ivar key: the key of the L{DecisionCache} for what the client presented.
+    @ivar key: the L{DecisionCache} key for the client's credential.
     @ivar digest: the keyed hash of the head without its request id.
     """
 
@@ -75,7 +74,7 @@ class Repeated(NamedTuple):
 
 class Repeats:
     """
-    Remembers the shapes of simple request heads, and the keys of the decisions about them.
+    Remembers parsed heads of simple requests, and the keys of their decisions.
 
     Equal heads always have equal shapes and keys, so the memory never becomes wrong; the decision
     itself is looked up for each request. The heads are remembered as keyed hashes, so that no
@@ -86,7 +85,7 @@ class Repeats:
         """@param longest: maximum number of bytes of a request head on the fast path."""
         self._longest = min(longest, _LONGEST)
         self._hash = blake2b(key=urandom(32), digest_size=16)
-        # The keys are Python's hashes, which are fast; the digest distinguishes heads of one hash.
+        # The keys are Python's fast hashes; the digest tells apart heads with equal hashes.
         self._known: dict[int, Repeated] = {}
         self._parsed = 0
 
@@ -94,7 +93,7 @@ class Repeats:
         """
         Return the shape and the key of a remembered request head, or C{None} for any other head.
 
-        @param rest: the request head as L{without_request_id} returns it.
+        @param rest: the head without its id, from L{without_request_id}.
         """
         if len(rest) > self._longest or rest.count(b"\n") > _MOST_LINES:
             return None
@@ -107,12 +106,12 @@ class Repeats:
         """
         Remember a simple request head, if it is one of the few that L{_REMEMBERED_OF} selects.
 
-        A head with a request body is not remembered, nor is a head whose request id stands in a
-        line that L{without_request_id} did not remove.
+        A head is not remembered if it announces a body, or if L{without_request_id} could not
+        remove its request id.
 
         @param rest: the request head as L{without_request_id} returns it.
         @param request_id: the request id that was removed from the head.
-        @param key: a function that returns the key of the decision about what a client presented.
+        @param key: a function that returns the decision's key for a client's credential.
         """
         self._parsed += 1
         if self._parsed % _REMEMBERED_OF:

@@ -1,9 +1,9 @@
 """
 Parse simple requests for a decision from the bytes of a connection.
 
-A request that this module does not recognise is answered by the L{Site}, so it is always safe not
-to recognise a request. This module may recognise a request only if the L{Site} would parse the same
-request from the same bytes.
+The L{Site} answers each request that this module does not recognise, so not recognising one is
+safe. This module may recognise a request only if the L{Site} would parse the same request from the
+same bytes.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def _opening(name: str) -> bytes:
 
 def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
     """
-    Return the values of the headers in C{_MEANING}, or C{None} if one is duplicated or has a value
-    that is not allowed.
+    Return the values of the headers in C{_MEANING}, or C{None} if a header is duplicate or its
+    value not allowed.
 
     @param lines: the lines of all headers, and the empty line at the end.
     """
