@@ -36,8 +36,8 @@ from authotron.plugin.interfaces import (
 
 _STALE = 5.0
 """
-Seconds for which outdated roles and attributes of a user are used while the directory is
-unavailable, before the directory is asked again.
+Number of seconds between two queries of a directory that is unavailable, during which outdated
+roles and attributes of a user are used.
 """
 
 _NEW_KEYS = {"user_filter", *Membership.model_fields} - {"filter", "filters"}

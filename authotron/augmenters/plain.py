@@ -25,7 +25,7 @@ class Config(AugmenterConfig):
     )
 
     def warnings(self) -> tuple[str, ...]:
-        """Warn that C{type: plain} is deprecated, and of roles that the gateway leaves out."""
+        """Warn that C{type: plain} is deprecated, and of roles that the gateway ignores."""
         deprecated = "type plain is deprecated and will be removed; use plain_advanced"
         return (deprecated, *warn_of_roles(self.roles, "the section"))
 

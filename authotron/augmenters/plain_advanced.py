@@ -46,7 +46,7 @@ class Config(AugmenterConfig):
     augment: Augment = Field(description="the roles and attributes that matching identities get")
 
     def warnings(self) -> tuple[str, ...]:
-        """Warn of roles that the gateway leaves out."""
+        """Warn of roles that the gateway ignores."""
         return tuple(warn_of_roles(self.augment.roles, "augment"))
 
 

@@ -59,7 +59,7 @@ def _identity(error: ErrorDetails) -> tuple[Location, str]:
 
 
 def _is_consequence(error: ErrorDetails, locations: list[Location]) -> bool:
-    """Whether an error is only that a list lacks the items which are invalid themselves."""
+    """Whether a list is too short only because its invalid items were removed."""
     size = len(error["loc"])
     return error["type"] == "too_short" and any(
         len(each) > size and each[:size] == error["loc"] for each in locations
@@ -131,8 +131,7 @@ class _Reading:
         """
         Yield the errors of all validators of the whole section.
 
-        Errors that mention an invalid key are left out, as the absence of the key may be their
-        cause.
+        Errors that name an invalid key are left out, because the missing key may be their cause.
         """
         info = SimpleNamespace(context=self.context)
         for validate in _after(self.section).values():

@@ -36,7 +36,7 @@ def is_unix(text: str) -> bool:
     """
     Return whether an endpoint string describes a UNIX socket.
 
-    The socket may carry another protocol, as in C{haproxy:unix:/run/a.sock}.
+    An endpoint may wrap the socket in another protocol, as in C{haproxy:unix:/run/a.sock}.
     """
     return "unix" in text.split(":")[:2]
 

@@ -233,7 +233,8 @@ def sorted_by_key(environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str
     Return pairs of a configuration key and the environment variable that sets it.
 
     C{version} is read first, because other keys depend on it. A section comes before its keys. If
-    the names of several variables differ only in case, the name in capitals comes last.
+    the names of several variables differ only in upper and lower case, the name in capitals comes
+    last.
     """
     found = []
     for name in environ:

@@ -31,7 +31,7 @@ def nested_section(section: type[BaseModel], key: str) -> type[BaseModel] | None
 
 
 def section_at(section: type[BaseModel], location: Location) -> type[BaseModel]:
-    """Return the innermost section with the key at C{location}, counted from C{section}."""
+    """Return the innermost section with the key at C{location}, which is relative to C{section}."""
     for step in location:
         section = nested_section(section, str(step)) or section
     return section

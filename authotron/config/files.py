@@ -34,9 +34,9 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _NOGROUP = 65_534
 _CURRENT = 0xFFFF_FFFF
 
-# setfsuid(2) and setfsgid(2) change the rights on files of the calling thread alone; glibc's
-# functions for other ids change all threads. The groups of one thread can be changed only by the
-# system call itself.
+# setfsuid(2) and setfsgid(2) change the file rights of the calling thread alone; glibc's functions
+# for other ids change all threads. The groups of one thread can be changed only by the system call
+# itself.
 _SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159, "loongarch64": 159, "ppc64le": 81}
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -182,7 +182,8 @@ def _set_groups(groups: Sequence[int]) -> None:
     """
     number = _SETGROUPS.get(platform.machine()) if sys.maxsize > 2**32 else None
     if number is None:
-        # setgroups(2) of glibc changes all threads, which is harmless: root needs no groups.
+        # setgroups(2) of glibc changes the groups of all threads, which is harmless, because root
+        # needs no groups.
         os.setgroups(groups)
         return
     given = (ctypes.c_uint * len(groups))(*groups)
@@ -226,7 +227,7 @@ def make_file(path: Path) -> None:
 
 def write_once(path: Path, content: bytes) -> None:
     """
-    Create a file that only this account can access, unless its name exists.
+    Create a file that only this account can access, or fail if the file exists.
 
     The file appears with its whole content or not at all. If several processes try to create the
     file, one succeeds.

@@ -1,4 +1,4 @@
-"""Tell where each value of a configuration came from: file and line, variable, secret file."""
+"""Tell the origin of each configuration value: file and line, variable, or secret file."""
 
 from __future__ import annotations
 
@@ -72,7 +72,10 @@ class Origins:
     is_version_1: bool = False
 
     def __reduce__(self) -> tuple[type[Origins], tuple[()]]:
-        """Pickle an empty object instead of the origins, as a worker process does not need them."""
+        """
+        Pickle an empty object instead of the origins of values, because worker processes do not
+        need the origins.
+        """
         return Origins, ()
 
     def of(self, location: Location) -> Origin:

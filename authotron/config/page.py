@@ -19,7 +19,10 @@ def _check_link(text: str) -> str:
 
 
 Link = Annotated[str, AfterValidator(_check_link)]
-"""The target of a link: no other scheme, as C{javascript:} would run in the page."""
+"""
+The target of a link, whose scheme must be one of a few, because a link with C{javascript:} would
+run code in the page.
+"""
 
 
 class Page(Section):

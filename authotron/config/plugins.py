@@ -293,7 +293,7 @@ def _flaw(kind: str, module: object, type_: str) -> str | None:
 
 
 def _similar(name: str, module: object) -> str:
-    """Name the function or class of a module that is meant to have another name."""
+    """Name the function or class of a module whose name is probably misspelt."""
     own = getattr(module, "__name__", None)
     names = [each for each, it in vars(module).items() if getattr(it, "__module__", "") == own]
     close = difflib.get_close_matches(name.lower(), [each.lower() for each in names], 1, 0.7)

@@ -62,7 +62,7 @@ def describe_all(
         if union is None:
             found[(*location, problem.message)] = problem
             continue
-        # this type of the union fits better than the earlier types
+        # this type of the union gives fewer errors than the earlier types
         if len(location) > depths.get(union, 0):
             found = {key: each for key, each in found.items() if key[: len(union)] != union}
             depths[union] = len(location)

@@ -20,8 +20,8 @@ as a misspelling.
 
 _TAIL = 5
 """
-In a section with secrets, a word counts as a misspelling of a known key only if at most this number
-of letters follow the key.
+In a section with secrets, a word that extends a known key by more letters than this does not count
+as a misspelling of the key.
 
 In a section with secrets, C{audience} counts as a misspelling of C{aud}, but C{expelliarmus} may be
 a secret and does not count as a misspelling of C{exp}.
@@ -78,8 +78,8 @@ _SYNONYMS = {
     "valkey": "redis",
 }
 """
-Names that other programs use for keys of directories and stores and for types of plugins, and
-authotron's names for these keys and types.
+Names that other programs give to keys of directories and stores and to types of plugins, with
+authotron's names for the same keys and types.
 """
 
 

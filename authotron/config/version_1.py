@@ -14,7 +14,10 @@ _MOST_DIGITS = 20
 
 
 _ANY_PORT = 8080
-"""Takes the place of the port if an address cannot be read, so that further problems are found."""
+"""
+Takes the place of the port of an address that cannot be read, so that the check continues and finds
+further problems.
+"""
 
 
 def as_version_2(given: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[Problem]]:

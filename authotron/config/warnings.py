@@ -70,7 +70,7 @@ def _of_plugin(config: PluginConfig, at: str) -> Sequence[str]:
     """
     Return what the method C{warnings} of a plugin's C{Config} returns.
 
-    @raise ConfigError: the method has a defect.
+    @raise ConfigError: the method C{warnings} of the plugin failed.
     """
     try:
         found: Any = getattr(config, "warnings", tuple)()

@@ -40,7 +40,7 @@ _MOST_DIGITS = 4_000
 """Maximum digits of a whole number; the conversion in Python refuses more than 4,300."""
 
 _MOST_EXPANDED = 250_000
-"""Maximum number of values that aliases may repeat; each repetition of a value is counted."""
+"""Maximum number of values that all aliases together may add to a document."""
 
 
 class YamlError(yaml.MarkedYAMLError):

@@ -121,6 +121,6 @@ def _message(error: yaml.MarkedYAMLError) -> str:
 
 
 def _without_text(quoted: re.Match[str]) -> str:
-    """Return quoted text as it is if the text is a token of YAML, which contains no secret."""
+    """Return quoted text unchanged if the text is a YAML token, and so no secret."""
     is_token = len(quoted[1]) <= _LONGEST_TOKEN or quoted[1].startswith("<")
     return quoted[0] if is_token else "other text"

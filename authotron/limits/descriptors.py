@@ -26,7 +26,7 @@ def file_limit() -> int | None:
 
 
 def as_configured(connections: int) -> int:
-    """Set no limit: a configuration section may open as many connections as it asks for."""
+    """Set no limit: each configuration section may open as many connections as it asks for."""
     return connections
 
 

@@ -129,7 +129,8 @@ class Reputations:
         """
         Count a failure of a client, and of the client with its user name.
 
-        Requests without an address may come from many clients, so only the user name counts.
+        Requests without a client address may come from many clients, so such requests take turns by
+        their user names alone.
         """
         self.failures.add(asker.pair)
         if asker.client is not None:
@@ -270,7 +271,7 @@ class _Share(Generic[J]):
         job = share.take()
         if share.size:
             share.reputation = self._reputations.of(key)
-            self._shares[key] = share  # The client goes to the end of the queue.
+            self._shares[key] = share  # The client goes to the end of the queue again.
         return job
 
     def shed(self) -> J:
@@ -278,8 +279,8 @@ class _Share(Generic[J]):
         Remove the job that is to be refused, and return it.
 
         The newest job of the client or user name with most jobs is refused; on a tie, the one with
-        the worse reputation loses. If clients that failed lately have more than half of all jobs,
-        one of their jobs is refused.
+        the worse reputation loses. If clients that failed lately have more than half of a full
+        queue, one of their jobs is refused.
         """
         self.size -= 1
         if not self._shares:

@@ -61,8 +61,8 @@ class HashQueue:
     """
     Verifies passwords in threads; clients take turns (see L{FairQueue}).
 
-    If more than 128 jobs wait, a job of the client with most jobs is refused, or a job of a failing
-    client if failing clients have more than half of the jobs.
+    If more than 128 jobs wait, one is refused: a job of a failing client if failing clients have
+    more than half of the jobs, or else a job of the client with most jobs.
     """
 
     _clock: IReactorTime

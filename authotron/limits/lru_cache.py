@@ -71,9 +71,9 @@ class LruCache(Generic[E]):
     """
     A cache with a budget of bytes and of entries; the least recently used entries are evicted.
 
-    One subject may take a tenth of the bytes and a tenth of the entries. If the entries of a
-    subject exceed a tenth of the budget, the oldest entries of this subject are evicted, never
-    those of other subjects. An entry larger than a tenth of the budget is not kept.
+    One subject may take up a tenth of the bytes and a tenth of the entries of the cache. If the
+    entries of a subject exceed a tenth of the budget, the oldest entries of this subject are
+    evicted, never those of other subjects. An entry larger than a tenth of the budget is not kept.
 
     @ivar size: the number of bytes that all entries of the cache take up.
     """

@@ -194,7 +194,8 @@ class PasswordGuard:
     """
     Keeps one provider from sending a rejected password to its remote again.
 
-    L{PasswordGuard} does not stop guesses: each wrong password is sent once.
+    L{PasswordGuard} does not stop clients that guess passwords, because each new password is sent
+    once.
     """
 
     _pairs: RejectedPasswords = field(repr=False)

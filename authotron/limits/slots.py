@@ -88,8 +88,8 @@ class Slots:
     def release(self) -> None:
         """Release a slot, and give it to the caller whose turn it is."""
         self._taken -= 1
-        # If an earlier call of this method still grants slots, it also grants the released slot, so
-        # that calls are not nested.
+        # If this method is already running, the running call also grants the released slot, so that
+        # calls are not nested.
         if self._granting:
             return
         self._granting = True

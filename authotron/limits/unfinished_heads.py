@@ -24,8 +24,9 @@ class UnfinishedHeads:
     Counts the bytes of unfinished request heads, of all connections and of each peer.
 
     The head of a request may be large, and a client can open thousands of connections without ever
-    finishing a head. The connections of one peer may take a quarter of the budget. The connections
-    of trusted proxies, which send the requests of many clients, may take up the whole budget.
+    finishing a head. The connections of one peer may take up a quarter of the memory budget. The
+    connections of trusted proxies, which send the requests of many clients, may take up the whole
+    budget.
 
     @ivar most: the maximum number of bytes that all unfinished request heads may take up together.
     @ivar size: the number of bytes that all unfinished request heads take up now.

@@ -48,7 +48,7 @@ class ResponseReader:
     Reads the JSON responses of an operator's HTTP service, and ignores unknown keys.
 
     Roles, attributes and scopes in a response that have an unexpected type are left out, with one
-    warning for each member. A response with a malformed user name or expiry is an error.
+    warning for each member. A malformed user name or expiry in a response is an error.
 
     @ivar name: the name of the plugin; if C{scopes} in a response is a list, these are scopes for a
         service of this name.

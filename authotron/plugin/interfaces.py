@@ -72,8 +72,8 @@ class IMayAskRemotes(Interface):
 
     def is_local(credential: Credential) -> bool:
         """
-        Whether the provider can verify this credential without a remote service; used in place of
-        C{local}.
+        Whether the provider can verify this credential without a remote service; this method
+        overrides the attribute C{local}.
         """
 
 

@@ -50,9 +50,9 @@ class OAuthClient:
         Send a form to the OAuth server; after a 401, send it again with the next authentication
         method.
 
-        @param repeatable: whether the form may be sent twice; see L{WebClient.post}. A request with
-            another form gets a connection of its own, which the server does not close before it
-            reads the form.
+        @param repeatable: whether the form may be sent twice; see L{WebClient.post}. A form that
+            must not be sent twice gets a new connection, which the server does not close before it
+            has read the form.
 
         @raise Unavailable: there was no response in time, or its body is too large.
         """
@@ -85,8 +85,8 @@ class OAuthClient:
         """
         Send a form, and authenticate the gateway by one method.
 
-        With the method C{post} a form that already contains a C{client_id} is sent unchanged, so
-        that the gateway's secret is not sent for another client.
+        With the method C{post} the client id and secret of the gateway are not added to a form that
+        contains a C{client_id}, because that may be the id of another client.
         """
         if method == "post" and "client_id" not in form:
             form = {**form, "client_id": self._id, "client_secret": self._secret}

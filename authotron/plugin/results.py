@@ -16,7 +16,7 @@ _MOST_SHOWN = 64
 """Maximum characters of a realm that a message repeats."""
 
 _LISTS = (tuple, list, set, frozenset)
-"""The types of roles; a string would pass for a list of letters."""
+"""The types that are allowed for roles; a string must not pass for a list of letters."""
 
 _NUMBERS = (type(None), int, float)
 _MAPPINGS = (dict, MappingProxyType)
@@ -34,7 +34,10 @@ class WrongResult(TypeError):
 
 
 class OtherRealm(BadIdentity):
-    """A provider returned an identity of another realm than its own, so the client gets a 403."""
+    """
+    Raised if the identity that a provider returns is of another realm than the provider, so that
+    the client gets a 403.
+    """
 
 
 def check_authentication(
@@ -46,7 +49,8 @@ def check_authentication(
     An authentication of the usual types costs a few comparisons only, as the gateway checks every
     authentication that is not cached.
 
-    @param any_realm: whether the identity may be of another realm.
+    @param any_realm: whether the identity may be of any realm, not only of the realm of the
+        provider.
     """
     if not isinstance(found, Authentication):
         return wrong_type(found)
@@ -85,7 +89,10 @@ def wrong_type(found: object) -> WrongResult:
 
 
 def _other_realm(realm: object, provider: IJudge) -> OtherRealm | None:
-    """Return the error of a realm, unless it is another spelling of the realm of the provider."""
+    """
+    Return the error of a realm, unless the realm equals the realm of the provider in another
+    spelling.
+    """
     if isinstance(realm, str) and normalize(realm) == normalize(provider.realm):
         return None
     shown = ascii(realm[:_MOST_SHOWN]) if isinstance(realm, str) else type(realm).__name__

@@ -68,9 +68,9 @@ class OfflineTokens:
     Asks the identity provider about offline tokens.
 
     Keycloak 26.6.2 and later answer that an offline token is inactive, unless the client that
-    introspects the token is the one to which the token was issued. If the answer is inactive, the
-    provider exchanges the offline token for an access token, which succeeds only if the offline
-    token is valid.
+    introspects the token is the one to which the token was issued. If the introspection says that
+    the token is inactive, the provider tries to exchange the offline token for an access token,
+    which succeeds only if the offline token is valid.
     """
 
     _name: str

@@ -27,8 +27,8 @@ from authotron.plugin.interfaces import Affinity, IProvider, IUserLookup
 
 def _check_hash(secret: SecretStr) -> SecretStr:
     """
-    Check that a password can be verified against a hash, and remove the line end of a YAML block
-    scalar.
+    Check that a password can be verified against a hash, after removing a line end that a YAML
+    block scalar has added.
     """
     return SecretStr(passwords.check_hash(without_line_end(secret.get_secret_value())))
 
@@ -163,8 +163,9 @@ class Plain:
         Choose a listed user's password hashes, to verify an unknown user's password against them.
 
         A keyed hash of the unknown user name selects the listed user, so that an unknown user name
-        always leads to the same hashes. A random choice among hashes that differ in kind or number
-        would let the time of the answers vary, and so reveal that a user name is unknown.
+        always leads to the same hashes. If the hashes were chosen at random, the time of the
+        answers would vary with the kind and number of the hashes, and so reveal that a user name is
+        unknown.
         """
         raw = username.encode("utf-8", "surrogatepass")
         number = int.from_bytes(blake2b(raw, key=self._secret, digest_size=8).digest(), "big")

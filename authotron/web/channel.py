@@ -108,8 +108,8 @@ class Channel(HTTPChannel):
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         """
-        Return whether to keep the connection open after a request. All lines of the header
-        C{Connection} decide, whereas Twisted reads only one of them.
+        Return whether to keep the connection open after a request. All C{Connection} headers decide
+        whether the connection stays open, whereas Twisted reads only one of them.
         """
         self.turns -= 1
         lines = request.requestHeaders.getRawHeaders(b"Connection", [])

@@ -88,8 +88,8 @@ def connection_limit(configured: int | None, others: int = 0) -> int:
     files.
 
     @param configured: the configured maximum, C{server.max_connections}, or C{None}.
-    @param others: the number of connections to the metrics port, if this process serves it, and to
-        remote services.
+    @param others: the number of connections to remote services, and to the metrics port if this
+        process serves the metrics port.
     """
     files = file_limit()
     if files is None:

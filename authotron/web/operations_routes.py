@@ -125,7 +125,8 @@ class ProcessStatus:
 async def _check_reachable(plugin: Any, outages: Mapping[int, str]) -> None:
     """
     Check that the remote service of a plugin can be reached. A remote service that answers only
-    about credentials is not asked: the last call of its plugin counts.
+    questions about credentials is not asked for C{/ready}: the last call of its plugin shows
+    whether the service works.
 
     @param outages: why the last call of a plugin got no answer, by the C{id} of the plugin.
 

@@ -50,11 +50,11 @@ _TOOLS = ("curl/", "wget/", "httpie/", "xh/")
 
 def address(request: Request) -> str:
     """
-    Return the scheme and host by which the client reached the gateway, as in
-    C{https://auth.example.org}, or C{https://HOST} if they are unknown.
+    Return the scheme and host by which the client reached the gateway, such as
+    C{https://auth.example.org}; or C{https://HOST} if scheme and host are unknown.
 
-    The headers C{Host} and C{X-Forwarded-Proto} need not come from a trusted proxy, because only
-    the client that sent the request sees the address.
+    The headers C{Host} and C{X-Forwarded-Proto} may come from any peer, because only the client
+    that sent the request sees the URL that is built from them.
     """
     host = _value(request, b"Host")
     if _HOST.fullmatch(host) is None:

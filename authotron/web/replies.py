@@ -162,8 +162,8 @@ def malformed(problems: Iterable[Problem]) -> Reply:
 
 def exceeds_grant(problems: Iterable[Problem]) -> Reply:
     """
-    Build the reply to a request for an API token that would grant more than the requester may
-    grant.
+    Build the reply to a request for an API token with rights that the requester
+    does not have.
     """
     content = {"error": "Forbidden", "problems": _first(problems)}
     return json_reply(403, content, NO_STORE)
@@ -212,8 +212,8 @@ class Replies:
     configuration.
 
     @ivar challenge: the value of the header C{WWW-Authenticate}.
-    @ivar error_challenges: the values of C{WWW-Authenticate} for errors of Bearer tokens; without
-        them C{challenge} is sent, and the status is 401.
+    @ivar error_challenges: the values of C{WWW-Authenticate} for errors of Bearer tokens; if they
+        are missing, each error is a 401 with C{challenge}.
     @ivar legacy: whether to send the legacy headers C{X-Auth-Username}, C{X-Auth-Realm} and
         C{X-Auth-Roles} in addition to the JWT.
     """
@@ -241,8 +241,8 @@ class Replies:
         Build the 401 reply, which does not depend on the reason, so that it reveals nothing to an
         attacker.
 
-        If the configuration wants errors, a refused Bearer token gets another challenge, and a
-        token without a required scope a 403 (RFC 6750 section 3.1).
+        If error challenges are configured, a refused Bearer token gets a 401 that names the error,
+        and a missing scope a 403 (RFC 6750 section 3.1).
         """
         challenge = self.error_challenges.get(error)
         header = (b"WWW-Authenticate", field_value(challenge or self.challenge))

@@ -79,7 +79,8 @@ class Request(server.Request):
         # the gateway rejects a large body.
         self.content = BytesIO()
         if length is not None and length > LARGEST_BODY:
-            # Because of a header Expect, Twisted would ask for the rejected body (100 Continue).
+            # If the header Expect were kept, Twisted would ask for a body that is rejected (100
+            # Continue).
             self.requestHeaders.removeHeader(b"Expect")
             self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 

@@ -37,7 +37,7 @@ _FAILURES = 400
 """The lowest status code that counts as a failure for the access log."""
 
 _IN_USE = 1.0
-"""Seconds after its last request for which a connection still counts as in use."""
+"""Number of seconds after its last request for which a connection does not yet count as idle."""
 
 _ANONYMOUS = "{method} {route}: {status} from {client}"
 _REFUSED = "{method} {route}: {status} for the user name {tried} from {client}"

@@ -26,8 +26,8 @@ _S = TypeVar("_S", bound=Section)
 
 _MAX_CONTAINERS = MAX_BYTES
 """
-Maximum number of JSON arrays and objects in a request body; with one byte each, more would not fit
-into an API token.
+Maximum number of JSON arrays and objects in a request body; a larger number would not fit into an
+API token.
 """
 
 _MAX_ENTRIES = 100

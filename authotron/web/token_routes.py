@@ -143,7 +143,7 @@ class TokenRoutes:
         A client needs only the API token itself to revoke it, so that each client that finds a
         leaked API token can revoke it. The reply does not tell whether the API token was valid. If
         the API token is not valid, no cached decision is invalidated, so that clients cannot clear
-        the caches at will.
+        the caches with made-up tokens.
         """
         text = self._body(request, LeakedToken).token
         client = self._client()
@@ -223,7 +223,7 @@ def _is_cross_site_or_prefetch(request: Request) -> bool:
 
     The header C{Sec-Fetch-Site} tells whether a page of another site causes the request (Fetch
     Metadata Request Headers, 2.4). A header C{Sec-Purpose}, C{Purpose}, C{X-Purpose} or C{X-Moz}
-    marks a prefetch. A request with none of these headers is not from a current browser.
+    marks a prefetch. A current browser always sends one of these headers.
     """
     values = request.requestHeaders.getRawHeaders
     sites = values(b"Sec-Fetch-Site", [])
@@ -237,8 +237,8 @@ async def _finish(work: Awaited[_T]) -> _T:
     """
     Finish work that changes the token store, even if the client disconnects.
 
-    The token store completes a change that the gateway sent; if the gateway stopped waiting, the
-    change would not be logged.
+    The token store completes a change once the change is sent; if the gateway did not wait for the
+    result, the change would not be logged.
     """
     return await shield(work, _log_defect)
 

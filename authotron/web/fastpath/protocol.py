@@ -47,8 +47,8 @@ T = TypeVar("T")
 
 _TURNS = 8
 """
-Number of requests that the L{Site} answers on a connection that left the fast path, before it
-closes the connection, so that the proxy opens a new one, which is on the fast path.
+Number of requests that the L{Site} answers on a connection that left the fast path, before the
+L{Site} closes the connection, so that the proxy opens a new connection on the fast path.
 """
 
 
@@ -159,7 +159,7 @@ class FastPath(Protocol, TimeoutMixin):
     # --- one request after the other ---
 
     def _advance(self) -> None:
-        """Answer a request whose head was parsed before, and parse any other request head."""
+        """Answer a request whose head is remembered, and parse each head that is not remembered."""
         factory = self._factory
         began = factory.clock.seconds()
         rest, request_id = without_request_id(self._bytes)
@@ -190,7 +190,8 @@ class FastPath(Protocol, TimeoutMixin):
         """
         Wait for the rest of a simple head, or hand over a connection whose head is not simple.
 
-        The timeout is not restarted, so that a client that sends slowly cannot extend it.
+        Received bytes do not restart the timeout, so that a client that sends slowly cannot extend
+        the timeout.
         """
         if not request.may_become_simple(self._bytes, self._factory.longest):
             self._hand_over()
@@ -259,8 +260,8 @@ class FastPath(Protocol, TimeoutMixin):
             factory.site.log_answered(
                 Answered(method, route, status, seconds, outcome, self._context, request_id, reason)
             )
-        # If the request waited for a decision, its callbacks were measured one by one, and the time
-        # since the request began is not the time for which the reactor was blocked.
+        # If the request waited for a decision, its callbacks were measured one by one already, and
+        # the time since its start includes waiting, in which the reactor was not blocked.
         if seconds > LONGEST and not waited:
             factory.site.meter(route).note(seconds)
         if shape.has_body:
@@ -360,8 +361,8 @@ class FastPathFactory(Factory):
     """
     Serves connections on the fast path, and limits their number.
 
-    @ivar longest: maximum number of bytes in a request head on the fast path, at most that of the
-        L{Site}.
+    @ivar longest: maximum number of bytes in a request head on the fast path, which is not above
+        the maximum of the L{Site}.
     """
 
     noisy = False
@@ -398,8 +399,8 @@ class FastPathFactory(Factory):
 
     def acceptableProtocols(self) -> list[bytes]:
         """
-        Return HTTP/1.1 as the protocol for TLS (ALPN). If no protocol were returned, Twisted would
-        abort the handshakes of clients that offer protocols.
+        Return HTTP/1.1 as the protocol for TLS (ALPN). If no ALPN protocol were returned, Twisted
+        would abort the TLS handshakes of clients that offer some.
         """
         return [b"http/1.1"]
 

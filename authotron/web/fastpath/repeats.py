@@ -2,8 +2,8 @@
 Recognise request heads that were parsed before, without parsing them again.
 
 Proxies send almost the same head again and again for one client: only C{X-Request-ID} differs. To
-hash a head without C{X-Request-ID}, and to look up two values, takes a third of the time of
-parsing.
+hash a head without C{X-Request-ID}, and to look up two values, takes a third of the time of parsing
+the head.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _LONGEST = 4_000
 
 _MOST_LINES = 10
 """
-Maximum number of lines of a remembered head. A head with more lines usually contains the URI that
-the client requests, and so differs from every earlier head.
+Maximum number of lines of a remembered head. A request head with more lines than this usually
+contains the URI of the client, and so is not sent twice.
 """
 
 _MOST = 10_000
@@ -76,9 +76,9 @@ class Repeats:
     """
     Remembers parsed heads of simple requests, and the keys of their decisions.
 
-    Equal heads always have equal shapes and keys, so the memory never becomes wrong; the decision
-    itself is looked up for each request. The heads are remembered as keyed hashes, so that no
-    credential is kept.
+    Equal heads always have equal shapes and keys, so a remembered head never becomes wrong; the
+    decision about the head is looked up for each request. The heads are remembered as keyed hashes,
+    so that no credential is kept.
     """
 
     def __init__(self, longest: int) -> None:

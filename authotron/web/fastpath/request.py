@@ -176,7 +176,7 @@ def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
 
 
 def may_become_simple(start: bytes, longest: int = LONGEST) -> bool:
-    """Return whether further bytes could complete the head of a simple request."""
+    """Return whether the head can become that of a simple request when more bytes arrive."""
     if len(start) > min(longest, LONGEST_START):
         return False
     lines, end, _ = start.rpartition(b"\r\n")
