@@ -76,7 +76,9 @@ async def check_answer(directory: Directory) -> None:
     """
 
     async def ping(connection: Connection) -> None:
-        await connection.ping()  # only an answer shows that the server speaks LDAP
+        # An open connection proves nothing; only an answer to a request shows that the server
+        # speaks LDAP.
+        await connection.ping()
 
     await directory.use_connection(ping)
 
@@ -125,7 +127,9 @@ async def _outcome(what: str, check: Any) -> CheckResult:
     try:
         return CheckResult(what, good=True, detail=await check)
     except (Rejected, Unavailable) as reason:
-        detail = _SERVER.sub("", str(reason))  # the check's name begins with the server's address
+        # The message need not name the server, since the name of the check begins with the server's
+        # address.
+        detail = _SERVER.sub("", str(reason))
         return CheckResult(what, good=False, detail=detail)
 
 
@@ -180,7 +184,10 @@ async def _explain_no_entry(connection: Connection, lookup: Lookup, username: st
 
 
 def _count_roles(found: list[Grant]) -> str:
-    """Describe the number of a user's roles, and their size in a JWT if the size is large."""
+    """
+    Return a text that states how many roles a user has and, if the roles take many bytes in a JWT,
+    how many bytes.
+    """
     counted = f"{len(found)} role{'' if len(found) == 1 else 's'}"
     size = sum(len(grant.role.encode()) + len('"",') for grant in found) * 4 // 3  # base64
     return counted if size < _MUCH else f"{counted}: {size} bytes in a JWT (see jwt.warn_bytes)"
@@ -195,7 +202,8 @@ async def _explain_no_groups(connection: Connection, lookup: Lookup, entry: Entr
     query = Search(lookup.user_base, encoding.present(attribute), ("1.1",), limit=1)
     try:
         others = await connection.search(query)
-    except Unavailable:  # a search that is not indexed may exceed a limit of the server
+    # The search may fail here because a search without an index can exceed a limit of the server.
+    except Unavailable:
         return [f"the entry has no {attribute}"]
     if others:
         return [f"the entry has no {attribute}, but other entries have"]

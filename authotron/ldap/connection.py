@@ -93,7 +93,8 @@ class Connection(LdapProtocol):
         """
         Return the name that the server gives to the bound account, or C{None} if it gives no name.
 
-        The answer is C{dn:} and a DN, C{u:} and another name, or empty for anonymous (RFC 4532).
+        The answer to Who am I? is C{dn:} with a DN, C{u:} with another name, or empty for an
+        anonymous connection (RFC 4532).
 
         @raise ServerFault: the server did not answer.
         """

@@ -2,8 +2,8 @@
 Decode LDAP messages (RFC 4511) from bytes that an untrusted server sent.
 
 ldaptor's decoder is not used: it uses assertions and prints for unexpected input, and its time for
-an entry grows with the square of the number of values. The decoder of this module reads a fixed
-depth of nested elements, and limits the sizes and the numbers of elements.
+an entry grows with the square of the number of values. The decoder of this module never recurses:
+it reads nested elements only to a fixed depth, and rejects elements that are too large or too many.
 """
 
 from __future__ import annotations
@@ -167,7 +167,8 @@ def elements(content: bytes, most: int = _MAX_ELEMENTS) -> list[tuple[int, bytes
     """
     Split the content of a BER sequence into its elements, each with its tag.
 
-    @raise DecodingError: the last element is incomplete, or there are more than C{most}.
+    @raise DecodingError: the last BER element is incomplete, or there are more than C{most}
+        elements.
     """
     found: list[tuple[int, bytes]] = []
     at = 0

@@ -88,8 +88,8 @@ class Directory:
         """
         Bind as a user on a separate connection, and call C{work} with that connection.
 
-        @param sent: an object whose attribute C{now} this method sets to true while the server has
-            the password and has not answered.
+        @param sent: an object whose attribute C{now} is true from the moment the password is sent
+            until the server has answered.
         @raise Rejected: the directory refuses the user or the password.
         @raise Unavailable: the directory failed, so the password may be right or wrong.
         """
@@ -264,4 +264,4 @@ class Directory:
 
 
 async def _do_nothing(_: Connection) -> None:
-    """Do nothing: the caller only needs the bind to succeed."""
+    """Do nothing, because the caller only needs to know that the bind succeeded."""

@@ -120,7 +120,8 @@ def _value(text: str, at: int) -> tuple[str, int]:
     if match := _QUOTED.match(text, at):
         return _unescape(match[1]), match.end()
     match = _PLAIN.match(text, at)
-    assert match is not None  # _PLAIN matches every text, since it accepts an empty value
+    # The match with _PLAIN is never None, since _PLAIN also matches an empty text.
+    assert match is not None
     return _unescape(_strip_end(match[1])), match.end()
 
 

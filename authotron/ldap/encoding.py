@@ -141,7 +141,10 @@ def contains(attribute: str, substrings: Sequence[bytes]) -> Filter:
 
 
 def rule(attribute: str, matching: str, value: bytes, *, of_dn: bool) -> Filter:
-    """Encode an extensible match: a value compared by a matching rule, named or by its OID."""
+    """
+    Encode an extensible match, which compares a value by a matching rule; the rule is given by name
+    or by OID.
+    """
     extensible = pureldap.LDAPFilter_extensibleMatch(
         matchingRule=matching or None,
         type=attribute or None,

@@ -31,7 +31,7 @@ _MAX_DEPTH = 20
 _MISSPELLED = {
     "user": "username", "userdn": "dn", "user-dn": "dn", "login": "username", "input": "username",
 }  # fmt: skip
-"""Placeholders of other programs, and authotron's placeholder for the same value."""
+"""Maps each placeholder that other programs use to authotron's placeholder for the same value."""
 
 
 class InvalidFilter(ValueError):
@@ -46,7 +46,10 @@ class _Parsed(NamedTuple):
 
 
 def is_template(text: str) -> bool:
-    """Return whether a text is in parentheses and contains a placeholder, known or not."""
+    """
+    Return whether a text is in parentheses and contains a placeholder, even if authotron does not
+    know the placeholder.
+    """
     stripped = text.strip()
     return stripped.startswith("(") and stripped.endswith(")") and "{" in stripped
 
@@ -121,7 +124,8 @@ def _comparison(text: str, at: int) -> _Parsed:
 def _substrings(text: str, at: int, *, may_split: bool) -> tuple[tuple[ValueTemplate, ...], int]:
     """Parse a value, and split it at its asterisks; only values after C{=} may have asterisks."""
     match = _VALUE.match(text, at)
-    assert match is not None  # _VALUE matches every text, since it accepts an empty value
+    # The match with _VALUE is never None, since _VALUE also matches an empty text.
+    assert match is not None
     value, end = match[0], match.end()
     if text[end : end + 1] == "\\":
         _refuse(text, end, "a backslash without two hexadecimal digits")

@@ -29,7 +29,10 @@ from authotron.model.naming import normalize
 
 PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9-]*)\}")
 _MAX_VARIANTS = 1_000
-"""Maximum number of values that one comparison is filled with, for attributes with many values."""
+"""
+Maximum number of attribute values that may replace the placeholder in one
+comparison of a filter.
+"""
 
 _SPECIAL = re.compile(rb"[\x00()*\\{]|[\x80-\xff]+")
 
@@ -111,7 +114,8 @@ def _combine(parts: Iterable[Sequence[bytes]]) -> list[tuple[bytes, ...]]:
     """
     Return all combinations of one value of each part.
 
-    @raise Unavailable: there are too many combinations of values.
+    @raise Unavailable: the placeholders of the filter have too many combinations of attribute
+        values.
     """
     known = [*parts]
     if prod(map(len, known)) > _MAX_VARIANTS:
@@ -179,7 +183,7 @@ class Negation(Node):
 @frozen
 class Comparison(Node):
     """
-    The comparison of an attribute with a value.
+    A filter that compares an attribute with a value.
 
     @ivar attribute: attribute with options, such as C{cn;lang-de}; empty for a matching rule that
         compares any attribute.
@@ -222,7 +226,7 @@ class Comparison(Node):
         yield self
 
     def uses_username(self) -> bool:
-        """Return whether a value that satisfies the comparison contains the user name."""
+        """Return whether every value that satisfies this comparison contains the user name."""
         is_equality = bool(self.attribute) and self.operator in ("=", "~=", ":=")
         return is_equality and any(each.has_placeholder("username") for each in self.substrings)
 
@@ -263,7 +267,8 @@ class FilterTemplate:
         """
         Encode the filter with its placeholders replaced.
 
-        @return: C{None} if no entry can match, since the user's entry lacks an attribute.
+        @return: the encoded filter, or C{None} if no entry can match because the user's entry lacks
+            an attribute that the filter needs.
         """
         return self.node.fill(user)
 
@@ -288,7 +293,10 @@ class FilterTemplate:
         return tuple(name for each in self.placeholders() for name in attributes_behind(each))
 
     def finds_nested(self) -> bool:
-        """Return whether the filter also finds the groups that contain a group, by its DN."""
+        """
+        Return whether the filter can also find the groups that contain another group, because it
+        compares an attribute with a DN.
+        """
         comparisons = self.node.comparisons()
         return any(part.holds_dn() for each in comparisons for part in each.substrings)
 
@@ -298,8 +306,8 @@ class FilterTemplate:
 
     def username_attributes(self) -> tuple[str, ...]:
         """
-        Return the attributes that are compared with the user name, so that found entries contain
-        it.
+        Return the attributes that the filter compares with the user name; they are requested so
+        that each entry shows how the directory spells the user name.
         """
         found = (each.attribute for each in self.node.comparisons() if each.uses_username())
         return tuple(dict.fromkeys(found))
@@ -313,7 +321,8 @@ class FilterTemplate:
         """
         Return whether a value in an entry equals the user name, including the case of letters.
 
-        Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). The user name is
+        When directories compare values, they ignore case, extra blanks, soft hyphens, and the
+        difference between full-width and half-width characters (RFC 4518). The user name is
         compared with the values of all attributes, since a directory may return an attribute under
         another name than requested: the name of a subtype, a name with options, or an OID.
         """

@@ -54,8 +54,8 @@ def _parse_group(dn: str) -> Group | None:
 
 def common_name(group: Group) -> Iterator[str]:
     """
-    Yield the common name of a group as its role, unless the name contains a slash and so looks like
-    a path.
+    Yield the common name of a group as its role; yield nothing if the name contains a slash,
+    because the role would look like a path.
 
     A group without a common name gets the one of the nearest entry above, as in auth-o-tron. A case
     in C{tests/conformance} records the role that auth-o-tron gives to a group without a common
@@ -102,7 +102,7 @@ def _log_invalid_role(group: Group) -> None:
 
 
 class GroupRule(Protocol):
-    """Selects groups by their DN, and names their roles."""
+    """Selects groups by their DN, and determines the name of the role for each group."""
 
     def roles(self, group: Group) -> Iterator[str]:
         """Yield the roles of a group, or nothing if the rule does not select the group."""
@@ -121,9 +121,9 @@ class DnContains:
     """
     Selects groups whose DN, as the directory writes it, contains a text.
 
-    The role is the common name of the group. Upper and lower case are different in the text and the
-    DN, except in attribute types. A text that begins with an attribute type matches at the
-    beginning of an RDN, and not inside a value.
+    The role is the common name of the group. The text is compared with the DN case-sensitively,
+    except for attribute types. A text that begins with an attribute type matches at the beginning
+    of an RDN, and not inside a value.
     """
 
     _text: str
@@ -133,7 +133,9 @@ class DnContains:
         begin = _ATTRIBUTE_TYPE.match(text)
         if begin is None:
             matches = text in dn
-        else:  # a text that begins with a comma or plus sign cannot match at the first RDN
+        # A text that begins with a comma or plus sign has a separator in front of it, so it cannot
+        # match at the first RDN of a DN.
+        else:
             rest, first = text.removeprefix(begin[1]), int(bool(begin[1]))
             matches = any(dn.startswith(rest, rdn.start) for rdn in group.name[first:])
         return common_name(group) if matches else iter(())
@@ -147,7 +149,8 @@ def _uppercase_types(dn: str) -> str:
 @define(eq=False)
 class DnBelow:
     """
-    Selects groups at or below a partial DN, which may be written in either direction.
+    Selects groups at or below a partial DN; the RDNs of the partial DN may be written from leaf to
+    root or from root to leaf.
 
     The role is the path from the top of the partial DN down to the group.
     """
@@ -164,7 +167,7 @@ class DnBelow:
         return cls([parse_partial_dn(text) for text in texts])
 
     def roles(self, group: Group) -> Iterator[str]:
-        """Yield one role for each partial DN that matches."""
+        """Yield one role of a group for each partial DN that occurs in the group's DN."""
         group_dn = fold_dn(group.name)
         for partial_dn in self._partial_dns:
             folded = fold_dn(partial_dn)
@@ -222,7 +225,7 @@ class GroupRules:
     """
     All rules about groups in one configuration section.
 
-    @ivar by_dn: rules for the groups that the entry of a user lists.
+    @ivar by_dn: rules that select groups by DN from the groups that the user's entry lists.
     @ivar searches: LDAP searches for groups.
     @ivar error: why the configuration cannot be applied; every lookup then fails.
     """
@@ -251,7 +254,8 @@ def is_partial_dn(text: str, *, strict: bool = True) -> bool:
     """
     Return whether a text is a DN, or a part of one.
 
-    @param strict: whether a text is invalid if one of its pieces is not an attribute with a value.
+    @param strict: whether a text is invalid as soon as one of its pieces is not an attribute with a
+        value; otherwise such pieces are left out.
     """
     try:
         return bool(parse_dn(text) if strict else parse_partial_dn(text))

@@ -53,8 +53,8 @@ class LogonName:
     @ivar template: C{{username}@example.org} or C{EXAMPLE\{username}}.
     @ivar is_principal: whether the template has the form C{{username}@example.org}.
     @ivar domains: the names of the Windows domain that the configuration states.
-    @ivar guessed: usual names of the Windows domain, such as C{EXAMPLE} for C{example.org}, which
-        users may also write.
+    @ivar guessed: likely names of the Windows domain that are derived from the configured name,
+        such as C{EXAMPLE} from C{example.org}; users may write these names, too.
     """
 
     template: str
@@ -88,7 +88,8 @@ class LogonName:
 
     def choose(self, entries: Sequence[Entry], name: str) -> Entry:
         """
-        Return, of several entries, the entry of the account that was bound.
+        If a search found several entries, return the one that belongs to the account that was
+        bound.
 
         @raise Rejected: no entry, or more than one, can belong to the account that was bound.
         """
@@ -106,9 +107,9 @@ class LogonName:
         Return whether it is certain that an entry belongs to the account that was bound.
 
         A server binds C{alice@example.org} as the account C{alice} of the domain only if no account
-        has the C{userPrincipalName} C{alice@example.org}. A search below one base DN cannot show
-        that no account has this C{userPrincipalName}, so only an entry that has this
-        C{userPrincipalName} is certain.
+        has the C{userPrincipalName} C{alice@example.org}. A search below one base DN cannot exclude
+        that an account elsewhere has this C{userPrincipalName}; so an entry certainly belongs to
+        the bound account only if the entry itself has this C{userPrincipalName}.
         """
         if self.is_principal:
             return _has(entry, PRINCIPAL, self.bind_name(name))
@@ -142,8 +143,8 @@ def _guess_domains(domains: Iterable[str], search_base: str) -> Iterator[str]:
     """
     Yield the usual names of a Windows domain: C{example.org} and, for old clients, C{EXAMPLE}.
 
-    A wrongly guessed name is harmless: whatever domain the user wrote, the server verifies the
-    password of the account.
+    A wrong domain name in the list of likely names is harmless: the server verifies the password of
+    the account, whatever domain the user wrote.
     """
     try:
         steps = [rdn.value_of("dc") for rdn in parse_dn(search_base)]

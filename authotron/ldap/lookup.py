@@ -38,8 +38,8 @@ _NO_ATTRIBUTES = ("1.1",)
 
 _USERS_WITHOUT = 20
 """
-Number of users in a row without C{group_attribute} after which the log says that none of them had
-it.
+After this number of users in a row without C{group_attribute}, the log says that none of these
+users had the attribute.
 """
 
 
@@ -50,17 +50,18 @@ class Ambiguous(Rejected):
 @define(eq=False)
 class Remarks:
     """
-    The remarks that a lookup has logged already, so that each remark is in the log once.
+    The log messages that this lookup has already written, so that each message is written only
+    once.
 
-    @ivar users: the number of users that were looked up before any user had the attribute that
-        lists groups.
+    @ivar users: the number of users looked up so far, counted until one of them has the attribute
+        that lists groups.
     """
 
     made: set[str] = field(factory=set)
     users: int = 0
 
     def is_new(self, remark: str) -> bool:
-        """Note that a remark is logged; return whether the remark was not logged before."""
+        """Record that a message is logged, and return whether it is logged for the first time."""
         is_new = remark not in self.made
         self.made.add(remark)
         return is_new
@@ -143,7 +144,7 @@ class Lookup:
         case of letters.
 
         If the DN of an entry does not contain the user name, the attributes that the filter
-        compares are read.
+        compares are read to see how the directory spells the user name.
         """
         compared = self.user.username_attributes()
         if names_user_in_rdn(entry.dn, username, compared):
@@ -224,10 +225,12 @@ class Lookup:
 
     def _fits_prefix(self, role: str) -> bool:
         """
-        Return whether a role stays one step of the path if C{role_prefix} is put before the role.
+        Return whether C{role_prefix} followed by the role is a path with only one step more than
+        the prefix, so that the role contains no slash of its own.
 
         For example, with the prefix C{/Team/} the common name C{a/b} would become the path
-        C{/Team/a/b}, which has one step more than the groups.
+        C{/Team/a/b}, which looks like a group C{b} inside a group C{a}, though there is no such
+        group.
         """
         extends_path = "/" in self.role_prefix and "/" in role and not role.startswith("/")
         if extends_path:
@@ -240,7 +243,10 @@ class Lookup:
         return not extends_path
 
     def attributes_of(self, entry: Entry) -> dict[str, str]:
-        """Return the identity attributes of an entry; the first value of an attribute counts."""
+        """
+        Return the identity attributes that are made from an entry; if an LDAP attribute has several
+        values, only the first is used.
+        """
         values = {name: self.texts(entry, of_ldap) for of_ldap, name in self.attributes.items()}
         return {name: some[0] for name, some in values.items() if some}
 
@@ -318,8 +324,8 @@ class Lookup:
         Return whether the directory is known to contain the user name in exactly the spelling of
         the request.
 
-        If the directory holds exactly the spelling of the request, a search for groups need not
-        read the members of the groups.
+        If the directory contains the user name exactly as the user wrote it, a search for groups
+        need not read the members of the groups.
         """
         if not template.username_attributes():
             return True
@@ -332,7 +338,9 @@ class Lookup:
             by_dn = await connection.read(dn, _NO_ATTRIBUTES)
         except ServerFault:
             raise
-        except Unavailable:  # the service account may not read the entry, or the DN is invalid
+        # This result code may mean that the service account may not read the entry, or that the DN
+        # is invalid.
+        except Unavailable:
             return False
         return by_dn is not None and spells_user_alike(by_dn.dn, dn, user.username)
 
@@ -347,8 +355,9 @@ class Lookup:
         """
         Return the groups and, if C{nested}, the groups that contain them, without duplicates.
 
-        The groups that contain a group are read from the group's C{group_attribute}, and are also
-        searched, because many directories fill C{memberOf} for users only or not at all.
+        To find the groups that contain a group, authotron reads C{group_attribute} of this group
+        and also searches for them, because many directories fill C{memberOf} for users only or not
+        at all.
         """
         if not self.nested:
             return tuple(dns)
@@ -381,8 +390,8 @@ class Lookup:
         self, connection: Connection, search: GroupSearch, user: TemplateUser, dns: Sequence[str]
     ) -> list[str]:
         """
-        Return the DNs of the groups that contain at least one of the given groups; each search is
-        for the groups that contain any of many groups.
+        Return the DNs of the groups that directly contain at least one of the given groups; one
+        search asks for many of the given groups at once.
         """
         parents: list[str] = []
         for begin in range(0, len(dns), _CONCURRENT_READS):

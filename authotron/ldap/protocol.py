@@ -40,10 +40,16 @@ together.
 """
 
 _MAX_OTHER_MESSAGES = 1_000
-"""The kinds of LDAP messages that answer one request and are neither an entry nor the result."""
+"""
+The kinds of LDAP messages that the client skips while it waits for a result: they answer a request,
+but are neither an entry nor the result.
+"""
 
 _SKIPPED = (decoding.REFERENCE, decoding.INTERMEDIATE)
-"""LDAP messages that are ignored; references to other servers are not followed."""
+"""
+LDAP messages that the client ignores, such as references to other servers, which the client does
+not follow.
+"""
 
 _TLS_RECORDS = (b"\x15", b"\x16")
 """
@@ -70,7 +76,8 @@ class _PendingRequest:
 
     def count(self, message: Message) -> None:
         """
-        Add a message to the size of the answer.
+        Add the size of a message to the total size of the answer, and fail if the total is too
+        large.
 
         @raise TooLarge: the answer to the request has too many bytes or messages.
         """
@@ -180,7 +187,9 @@ class LdapProtocol(Protocol):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         why = self._loss_reason(reason)
-        self.transport = None  # aborting a TLS transport after its connection is lost would raise
+        # Do not abort a TLS transport whose connection is already lost: Twisted would raise an
+        # exception.
+        self.transport = None
         self._fail_requests(why)
         if self._close_timer is not None and self._close_timer.active():
             self._close_timer.cancel()
@@ -212,12 +221,16 @@ class LdapProtocol(Protocol):
         for pending in requests.values():
             pending.result_arrived.errback(error or disconnected)
         if not self._tls_ready.called:
-            # if no call of start_tls waits, Twisted must not log the error as unhandled
+            # If no call of start_tls is waiting for this error, mark the error as handled, so that
+            # Twisted does not log it.
             self._tls_ready.addErrback(lambda _: None)
             self._tls_ready.errback(disconnected)
 
     def _loss_reason(self, reason: Failure | None) -> str:
-        """Describe why the connection was lost; an untrusted certificate is the first reason."""
+        """
+        Describe why the connection was lost; if the certificate is not trusted, name that reason
+        before any other.
+        """
         if reason is None:
             return "the server closed the connection"
         if self._handshake is not None:

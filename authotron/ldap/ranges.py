@@ -59,8 +59,9 @@ def _find_range(
     """
     Return the index of the last value in a range of an attribute's values, and the values.
 
-    If the range is the last one, C{None} is returned in place of the index. If the entry contains
-    no range of values of the attribute, C{None} is returned instead.
+    If the server marks the range as the last one, C{None} is returned instead of the index of the
+    last value. If the entry contains no range of the attribute's values, C{None} is returned
+    instead of the index and the values.
 
     @raise Unavailable: the range of values does not begin at C{first}, or is empty.
     """

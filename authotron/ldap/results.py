@@ -13,7 +13,8 @@ BUSY = (51, 52)
 
 STALE = (1, 8, 50, UNWILLING, 80)
 """
-Result codes of a search that may only mean that the connection was bound too long ago.
+Result codes of a search whose cause may be merely that the bind of the connection is no longer
+valid, so that a new connection may work.
 
 Active Directory answers C{operationsError} on a connection whose bind is no longer valid.
 """

@@ -19,7 +19,8 @@ _PAUSE = 1.0
 
 _REFUSED_PAUSE, _MAX_REFUSED_PAUSE = 10.0, 600.0
 """
-Seconds for which a server is not called after it refused the service account, and their maximum.
+Number of seconds for which a server is not called after it refused the service account, and the
+maximum to which repeated refusals raise this number.
 
 The pause doubles with each further refusal, since directories lock accounts after wrong passwords.
 """
@@ -89,8 +90,8 @@ class ServerState:
 
     def succeeded(self, now: float) -> None:
         """
-        Record a success; if the failure of another call has paused the server meanwhile, the server
-        stays paused.
+        Record that a call of the server succeeded; if another call failed and paused the server in
+        the meantime, the server stays paused.
         """
         self.timeouts = self.refusals = 0
         if self.reason and self.paused_until <= now:

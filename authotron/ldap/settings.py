@@ -168,7 +168,10 @@ class Connectivity(TrustConfig):
         return 2 * limit_connections(self.connections)
 
     def warnings(self) -> tuple[str, ...]:
-        """Return the warnings that C{authotron check} and the log show about the section."""
+        """
+        Return the warnings about an LDAP configuration section, which C{authotron check} and the
+        log show.
+        """
         return tuple(self._connection_warnings())
 
     def _connection_warnings(self) -> Iterator[str]:
@@ -201,7 +204,10 @@ class Connectivity(TrustConfig):
         return Directory(world.clock, world.connect, servers, account, self._limits(world))
 
     def turns(self, world: World) -> ClientTurns:
-        """Make the queue in which clients wait while the directory verifies other passwords."""
+        """
+        Create the queue in which clients wait while the directory is busy with the passwords of
+        other clients.
+        """
         return ClientTurns(
             world.clock,
             TIMEOUT_SHARE * world.timeout,
@@ -229,7 +235,7 @@ class Connectivity(TrustConfig):
         return Server(host, port, security, Verifier(self.trust()))
 
     def security(self, uri: str) -> Security:
-        """Return how the connection to one of the addresses is encrypted."""
+        """Return how the connection to one of the configured server addresses is encrypted."""
         if uri.startswith("ldaps:"):
             return Security.TLS
         if self.tls == "required":

@@ -1,9 +1,9 @@
 """
 Compare the user names in DNs exactly, including the case of letters.
 
-Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). A directory also finds the
-entry of C{alice} for the user name C{ALICE}, but C{ALICE} may be another person in another provider
-of the realm.
+Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). A directory finds the
+entry of C{alice} for the user name C{ALICE} too; but in another provider of the realm C{ALICE} may
+be a different person, who must not get the roles of C{alice}.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def names_user_in_rdn(dn: str, username: str, attributes: Iterable[str]) -> bool
     Return whether a value of the first RDN of a DN equals the user name, including the case of
     letters.
 
-    Of the first RDN only C{uid} and the attributes in C{attributes} are compared with the user
-    name. The value of another attribute in the first RDN, such as a display name in C{cn}, may
-    equal the name of another user.
+    In the first RDN of the DN, only the values of C{uid} and of the attributes in C{attributes} are
+    compared with the user name. Other attributes in the first RDN are not compared: a value such as
+    a display name in C{cn} may happen to equal the name of another user.
     """
     try:
         rdns = parse_dn(dn)
@@ -38,8 +38,8 @@ def names_user_in_rdn(dn: str, username: str, attributes: Iterable[str]) -> bool
 
 def spells_user_alike(dn: str, other: str, username: str) -> bool:
     """
-    Return whether two DNs of one entry spell the user name alike, including the case of letters, in
-    the same RDNs.
+    Return whether two DNs of one entry contain the user name in the same RDNs, and with the same
+    letter case.
 
     Only the values in the DNs are compared, not the attribute types, since a directory knows an
     attribute by several names: C{uid}, C{userid} and C{0.9.2342.19200300.100.1.1} are the same
@@ -63,8 +63,8 @@ def is_same_dn(dn: str, other: str, username: str) -> bool:
 
 def _spell_alike(rdns: Name, others: Name, username: str) -> bool:
     """
-    Return whether C{rdns} spells the user name exactly wherever C{others} spells the user name
-    exactly.
+    Return whether each RDN that spells the user name exactly in C{others} also
+    does so in C{rdns}.
     """
     name = normalize(username)
     return all(

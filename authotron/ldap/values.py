@@ -57,7 +57,10 @@ def raw_values(entry: Entry, placeholder: str) -> list[bytes]:
 
 
 def values_of(entry: Entry, attribute: str) -> list[bytes]:
-    """Return the values of an attribute, with or without options such as C{;binary}."""
+    """
+    Return the values of an attribute, also if the server returned its name with options such as
+    C{;binary}.
+    """
     wanted = attribute.lower()
     found: list[bytes] = []
     for name, values in entry.attributes.items():
