@@ -1,5 +1,6 @@
 """
-For backends behind the gateway: verify the JWT of a request, and know the user who sent it.
+For backends behind the gateway: verify the JWT of a request, and find out which user sent the
+request.
 
 Importing this module loads neither PyJWT nor cryptography: L{Verifier} and L{Client} load them when
 they are first used.

@@ -78,7 +78,10 @@ def authorization(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
 
 
 async def refuse(error: AuthotronError, scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer a request by an error: a response, or the end of a WebSocket that is not open yet."""
+    """
+    Answer a request with an error: send an HTTP response, or refuse a WebSocket before it is
+    accepted.
+    """
     prefix = ""
     if scope["type"] == "websocket":
         if "websocket.http.response" not in scope.get("extensions", {}):
@@ -94,7 +97,10 @@ async def refuse(error: AuthotronError, scope: Scope, receive: Receive, send: Se
 
 
 def _path(scope: Scope) -> str:
-    """Return the path as the client sent it, so that an escaped character is seen as one."""
+    """
+    Return the path as the client sent it, not unescaped, so that escaped characters (C{%2F}) can be
+    detected.
+    """
     raw = scope.get("raw_path")
     path: str = raw.decode("latin-1") if raw else scope["path"]
     return path

@@ -90,14 +90,18 @@ class RequestUser(User):
     """
     A user without an account in Django's database, with what Django asks of its users.
 
-    Permissions of Django belong to accounts, so this user has none.
+    Django's permissions belong to accounts in its database; this user has no account, and so no
+    permissions.
     """
 
     is_active, is_anonymous, is_staff, is_superuser = True, False, False, False
 
     @property
     def pk(self) -> str:
-        """What identifies the user, as rate limits of REST framework ask."""
+        """
+        A value that identifies the user, which the throttling classes of Django REST framework use
+        as their key.
+        """
         return self.subject
 
     id = pk

@@ -24,7 +24,8 @@ class AuthotronError(Exception):
     """
     A request cannot be attributed to a user, or the user may not make the request.
 
-    The text of the error is for the log of the service. C{public} may be shown to the client.
+    The text of this exception is meant for the log of the service, not for the client. C{public}
+    may be shown to the client.
 
     @cvar status: the status code of the HTTP response.
     """
@@ -70,7 +71,7 @@ class InvalidToken(Unauthenticated):
     """
     The request has a token that does not prove who the client is.
 
-    @ivar code: why, as a key of L{REASONS}.
+    @ivar code: the reason why the token was refused, as a key of L{REASONS}.
     """
 
     def __init__(self, code: str, message: str = "", challenge: str = "") -> None:
@@ -109,7 +110,8 @@ class Forbidden(AuthotronError):
 
 class Unavailable(AuthotronError):
     """
-    The gateway, or its key set, cannot be reached: nothing is known about the client.
+    The gateway, or its key set, cannot be reached, so the client could be neither accepted nor
+    refused.
 
     @ivar retry_after: seconds after which the client may repeat the request.
     """

@@ -48,7 +48,9 @@ class Authotron:
             scheme_name=name,
             bearerFormat="JWT",
             description="The JWT that the gateway mints; clients send what the gateway accepts",
-            auto_error=False,  # FastAPI's own check refuses what verify() has to judge
+            # FastAPI's own check of the header would refuse requests that verify() must decide
+            # about, so it is switched off.
+            auto_error=False,
         )
         self.user = _user(verifier, scheme)
         self.optional = _optional(verifier, scheme)

@@ -44,7 +44,10 @@ class Authotron:
             self.init_app(app)
 
     def init_app(self, app: Flask) -> None:
-        """Let an application answer errors by problem details, and know its verifier."""
+        """
+        Make an application answer errors with problem details (RFC 9457), and store the verifier in
+        the application.
+        """
         app.extensions[_KEY] = self._verifier or _configured(app)
         app.register_error_handler(AuthotronError, response)
 

@@ -53,7 +53,9 @@ class Flights(Generic[T]):
         if is_new:
             try:
                 self._spawn(lambda: self._run(key, work, future))
-            except RuntimeError as error:  # no thread can be started; later callers try again
+            # No thread can be started for this work, so give up here; the next caller that needs
+            # the work tries to start one again.
+            except RuntimeError as error:
                 self._remove(key, future)
                 future.set_exception(Unavailable(f"no thread could be started: {error}"))
         return future
@@ -62,7 +64,10 @@ class Flights(Generic[T]):
         return key in self._running
 
     def restart(self) -> None:
-        """Forget all work: in a forked process the threads that did the work do not exist."""
+        """
+        Forget all work that is under way: after a fork, the threads that did it do not exist in the
+        child process.
+        """
         self._lock = threading.Lock()
         self._running = {}
 

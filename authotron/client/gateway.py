@@ -65,12 +65,12 @@ class Authenticated:
 
 class Client:
     """
-    Asks the gateway, and remembers its answers.
+    Asks the gateway who sent a request, and caches the gateway's answers.
 
-    Equal requests that are made at the same time are sent once. A user is remembered for C{ttl}
-    seconds, and never longer than their JWT is valid; a refusal or an outage is not remembered. A
-    request that meets an outage is repeated, with growing pauses, as long as the caller's time
-    allows.
+    If several callers ask the gateway with the same credentials at the same time, only one request
+    is sent. A user is remembered for C{ttl} seconds, and never longer than their JWT is valid; a
+    refusal or an outage is not remembered. A request that meets an outage is repeated, with growing
+    pauses, as long as the caller's time allows.
 
     Keep one client for the life of the service. Threads and event loops may share it.
 
@@ -137,7 +137,7 @@ class Client:
         realm: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Authenticated:
-        """Do as L{authenticate}, and wait in a coroutine of asyncio."""
+        """Do the same as L{authenticate}, but wait in a coroutine of asyncio."""
         return await self._find(authorization, realm, headers, waiting.in_asyncio)
 
     def authenticate_deferred(
@@ -151,7 +151,7 @@ class Client:
         return waiting.deferred(self._find(authorization, realm, headers, waiting.in_twisted))
 
     def authenticate_anew(self, authorization: str, *, realm: str | None = None) -> Authenticated:
-        """Do as L{authenticate}, and ask the gateway even if the user is remembered."""
+        """Do the same as L{authenticate}, but ask the gateway even if the user is cached."""
         sent = _question(authorization, realm, {})
         return self._answer(self._digest(sent), sent, self._monotonic() + self._timeout)
 
@@ -174,7 +174,10 @@ class Client:
         return await wait(self._flights, key, work, self._timeout + 1)
 
     def _digest(self, sent: Mapping[str, str]) -> bytes:
-        """Return the key of a request in the cache: a hash, because the credentials are secret."""
+        """
+        Return the key under which the answer to a request is cached: a hash, so that the secret
+        credentials are not kept.
+        """
         texts = [text.encode("utf-8", "surrogatepass") for each in sent.items() for text in each]
         prefixed = b"".join(b"%d:%b" % (len(text), text) for text in texts)
         return hmac.digest(self._secret, prefixed, "sha256")
@@ -200,7 +203,10 @@ class Client:
             attempt += 1
 
     def _pause(self, attempt: int, outage: Unavailable) -> float:
-        """Return the seconds to wait: at random, so that services do not ask all at once."""
+        """
+        Return how many seconds to wait before the next attempt, a random number, so that services
+        do not all ask the gateway at the same time.
+        """
         longest: float = _BACK_OFF * 2**attempt
         asked = outage.retry_after if isinstance(outage, _Busy) else 0
         return max(longest * (0.5 + self._jitter() / 2), asked)
@@ -219,7 +225,10 @@ class Client:
         raise _Final(message)
 
     def _authenticated(self, answer: Answer) -> Authenticated:
-        """Verify the JWT in an answer: a wrong one is the fault of gateway or service."""
+        """
+        Verify the JWT in the gateway's answer; if it is not valid, the gateway or this service is
+        misconfigured, and the client is not to blame.
+        """
         try:
             token = bearer_token(answer.headers.get_all("Authorization", ()))
             return Authenticated(self._verifier.verify(token), token)
@@ -250,7 +259,7 @@ class _Busy(Unavailable):
 
 
 class _Final(Unavailable):
-    """The gateway answers in a way that further attempts will not change."""
+    """The gateway answers with an error that would be the same if the request were sent again."""
 
 
 class _Users:
@@ -282,7 +291,7 @@ class _Users:
 
 
 class _Pool:
-    """A bounded number of threads, which a forked process starts anew."""
+    """A thread pool of limited size; after a fork, the child process starts its own threads."""
 
     def __init__(self) -> None:
         self._lock, self._process = threading.Lock(), 0

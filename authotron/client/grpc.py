@@ -49,7 +49,7 @@ def current_user() -> User:
 
 
 class _Verification:
-    """What an interceptor asks of a caller."""
+    """The roles and scopes that an interceptor requires of the user who calls a method."""
 
     def __init__(
         self,

@@ -1,4 +1,7 @@
-"""Ask the gateway by HTTP, with a deadline for the whole exchange and a limit on what it sends."""
+"""
+Ask the gateway by HTTP, with a deadline for the whole exchange and a limit on the size of the
+gateway's answer.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ from authotron.client.errors import Unavailable
 
 _MAX_BODY = 1024 * 1024
 _FAILURES = (OSError, http.client.HTTPException, UnicodeError)
-"""What a failed exchange raises; UnicodeError is for host names that IDNA cannot encode."""
+"""
+What a failed exchange raises; UnicodeError is raised for host names that cannot
+be encoded by IDNA.
+"""
 
 _MAX_IDLE = 8
 """Maximum connections that are kept open for further requests."""
@@ -115,7 +121,8 @@ class Http:
 
 def _limit(connection: http.client.HTTPConnection, ends: float) -> None:
     """
-    Set the time left as the timeout of the next operation on a connection.
+    Set the timeout of the next operation on a connection to the time that is left before the
+    deadline.
 
     @raise TimeoutError: no time is left.
     """

@@ -51,12 +51,15 @@ class KeySet:
         self._due = self._ends = self._retry = clock()
         self._searched = clock() - cool_down
         self._failure = ""
-        # Fetches are numbered from 1; remembered are the last started, the last successful, and the
-        # one that searches need.
+        # Fetches are numbered from 1. Three numbers are kept: of the last fetch started, of the
+        # last that succeeded, and of the one that callers looking for an unknown key wait for.
         self._started = self._loaded = self._needed = 0
 
     def cached(self, kid: str, algorithm: str) -> Sequence[Key]:
-        """Return the cached keys for a JWT, or none; refresh them in the background if need be."""
+        """
+        Return the cached keys that fit a JWT, or an empty list; if the keys are old, start to
+        refresh them in the background.
+        """
         now = self._clock()
         if now < self._due:
             return self._keys.get((kid, algorithm), ())
@@ -72,9 +75,10 @@ class KeySet:
         """
         Return the keys for a JWT whose key L{cached} does not find.
 
-        @param tried: keys that did not sign the JWT.
+        @param tried: keys with which the signature of the JWT was already checked without success.
 
-        @raise InvalidToken: no key fits the JWT, or only keys that C{tried} contains.
+        @raise InvalidToken: no key fits the JWT, apart from the keys in C{tried}, which have failed
+            already.
         @raise Unavailable: the keys cannot be fetched.
         """
         if self._clock() >= self._ends:
@@ -98,8 +102,8 @@ class KeySet:
 
     def _plan_search(self) -> None:
         """
-        Let the search for an unknown key wait for a new fetch, unless such a search has just been
-        made.
+        When a JWT has an unknown key, make the caller wait for a new fetch of the key set, unless
+        such a fetch was made a moment ago.
         """
         now = self._clock()
         if now >= self._searched + self._cool_down:
@@ -111,9 +115,10 @@ class KeySet:
 
     async def _fetch(self, number: int, wait: Wait) -> None:
         """
-        Return once the fetch with this number, or a later one, has succeeded.
+        Wait until the fetch with the given number, or a later fetch, has succeeded.
 
-        A caller may have to wait for two fetches, if the one that is under way began too early.
+        A caller may have to wait for two fetches: one that had begun before the caller asked, and a
+        new one after it.
         """
         while self._loaded < number:
             if self._failure and self._clock() < self._retry:
@@ -121,7 +126,10 @@ class KeySet:
             await wait(self._flights, _KEYS, lambda: self._refresh(number), self._timeout)
 
     def _refresh(self, number: int) -> None:
-        """Fetch the keys, unless another caller did so since this caller looked."""
+        """
+        Fetch the keys, unless another caller has fetched them since this caller last looked up a
+        key.
+        """
         if self._loaded >= number:
             return
         self._started += 1

@@ -34,13 +34,13 @@ class Key:
     """
     A key, and one algorithm that it may verify.
 
-    A key that fits several algorithms is listed once for each, so that no JWT can choose what its
-    key is used for.
+    A key that fits several algorithms is listed once for each algorithm, so that a JWT cannot make
+    its key be used with an algorithm it is not meant for.
     """
 
     kid: str
     algorithm: str
-    material: Any = field(repr=False)  # of PyJWT: another type for each algorithm
+    material: Any = field(repr=False)  # PyJWT has a different class for each algorithm.
     _verify: Algorithm = field(repr=False, compare=False)
 
     def is_signer(self, signed: bytes, signature: bytes) -> bool:

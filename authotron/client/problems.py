@@ -30,7 +30,7 @@ def body(error: AuthotronError) -> bytes:
 
 
 def headers(error: AuthotronError) -> Mapping[str, str]:
-    """Return the headers of the response, but for its length."""
+    """Return the headers of the response, without C{Content-Length}."""
     return {"Content-Type": CONTENT_TYPE, **error.headers}
 
 
@@ -38,7 +38,7 @@ def open_paths(given: str | Collection[str]) -> tuple[str, ...]:
     """
     Return the paths that need no user.
 
-    @raise ValueError: one does not begin with a slash.
+    @raise ValueError: one of the paths does not begin with a slash.
     """
     paths = as_names(given)
     if not all(each.startswith("/") for each in paths):
@@ -50,7 +50,8 @@ def is_excluded(path: str, exclude: Collection[str]) -> bool:
     """
     Whether a path is one of those that need no user, or below one that ends in a slash.
 
-    C{/} stands for itself alone, as it would open the whole service.
+    The path C{/} excludes only itself and not all paths below it, because every path of the service
+    is below it.
 
     A path with C{..}, C{//} or an escaped character is never excluded, because the application may
     resolve it to another path.

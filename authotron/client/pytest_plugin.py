@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the markers known."""
+    """Register the pytest markers of this plugin."""
     for line in (
         "authotron_user(username, realm=, roles=, scopes=, attributes=): the user of the test",
         "authotron_gateway(**options): the options of the fake gateway",
@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def authotron_gateway(request: pytest.FixtureRequest) -> FakeGateway:
-    """Return a fake gateway of this test alone."""
+    """Return a fake gateway that no other test uses."""
     gateway: FakeGateway = _kit().FakeGateway(**_options(request, "authotron_gateway"))
     return gateway
 

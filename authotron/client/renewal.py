@@ -33,7 +33,7 @@ class Token:
 
 class TokenSource:
     """
-    Gives the token that calls to other services are made with.
+    A source of the token with which this service calls other services.
 
     A token is renewed once half of its life is over. If renewing a token fails, the token is used
     until it expires. Threads and event loops may share a source.
@@ -63,15 +63,18 @@ class TokenSource:
         return self._current() or waiting.run(self._wait(waiting.blocking))
 
     async def get_async(self) -> str:
-        """Do as L{get}, and wait in a coroutine of asyncio."""
+        """Do the same as L{get}, but wait in a coroutine of asyncio."""
         return self._current() or await self._wait(waiting.in_asyncio)
 
     def get_deferred(self) -> Deferred[str]:
-        """Do as L{get}, and return a Deferred of Twisted."""
+        """Do the same as L{get}, but return a Deferred of Twisted."""
         return waiting.deferred(self._get_in_twisted())
 
     def refused(self, token: str) -> None:
-        """Forget a token that another service has refused, so that the next call gets another."""
+        """
+        Drop a cached token that another service has refused, so that the next call fetches a new
+        token.
+        """
         with self._lock:
             if self._token is not None and self._token.value == token:
                 self._token = None
@@ -84,7 +87,7 @@ class TokenSource:
         if token is None or now >= token.expires:
             return None
         if now >= self._due:
-            # for the case that this renewal fails
+            # The old token is kept, in case this renewal fails.
             self._due = now + max(1.0, (token.expires - now) / 2)
             self._flights.start("token", self._renew)
         return token.value

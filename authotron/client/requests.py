@@ -35,7 +35,10 @@ class AuthotronAuth(AuthBase):
         return request
 
     def _again(self, response: Response, token: str, options: dict[str, Any]) -> Response:
-        """Send a request once more if the token was refused, unless it was redirected elsewhere."""
+        """
+        Send a request a second time, with a new token, if the token was refused; do not if the
+        request was redirected to another host.
+        """
         sent = response.request
         if response.status_code != _UNAUTHORIZED or origin_of(sent.url or "") not in self._origins:
             return response

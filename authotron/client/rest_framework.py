@@ -32,7 +32,8 @@ class Refused(APIException):
         super().__init__(error.public)
         self.status_code = error.status
         challenge = error.headers.get("WWW-Authenticate")
-        self.auth_header = challenge or ""  # the challenge that the framework sends with a 401
+        # This is the value of WWW-Authenticate that the framework sends with a 401 response.
+        self.auth_header = challenge or ""
         if "Retry-After" in error.headers:
             self.wait = int(error.headers["Retry-After"])
 
@@ -55,7 +56,10 @@ class AuthotronAuthentication(BaseAuthentication):
         return http.user, user
 
     def authenticate_header(self, request: Request) -> str:
-        """Return the challenge, without which the framework answers 403 instead of 401."""
+        """
+        Return the value of C{WWW-Authenticate}; without it the framework would answer with 403
+        instead of 401.
+        """
         return "Bearer"
 
 

@@ -34,7 +34,7 @@ from authotron.client.verifier import Verifier
 
 
 class Refused(AuthenticationError):
-    """A request is refused, for a reason of this library."""
+    """Base class of the errors of this library: each means that a request is refused."""
 
     def __init__(self, error: AuthotronError) -> None:
         super().__init__(str(error))
@@ -71,7 +71,10 @@ class AuthotronBackend(AuthenticationBackend):
 
 
 def granted(user: User) -> list[str]:
-    """Return the names that C{requires} of Starlette asks for."""
+    """
+    Return the names of scopes that Starlette's decorator C{requires} compares with the required
+    ones.
+    """
     return ["authenticated", *user.roles, *(f"scope:{each}" for each in user.all_scopes)]
 
 

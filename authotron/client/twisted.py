@@ -34,7 +34,7 @@ class IUser(Interface):
 @implementer(IResource)
 class Protected:
     """
-    Hands requests with a good JWT to a resource, and answers the others.
+    Passes requests with a valid JWT on to a resource, and refuses all other requests.
 
     @param roles: the user needs one of them.
     @param scopes: the user needs all of them.
@@ -61,7 +61,10 @@ class Protected:
         self._resource.putChild(path, child)
 
     def render(self, request: Request) -> int:
-        """Verify the JWT, and render the resource that the rest of the path leads to."""
+        """
+        Verify the JWT, and then render the child resource that belongs to the remaining segments of
+        the path.
+        """
         user = authenticate(request, self._verifier)
         request.notifyFinish().addErrback(lambda _: user.cancel())
         user.addCallback(self._admit, request)
@@ -76,7 +79,7 @@ class Protected:
 
 
 def _ignore_cancelled(failure: Failure) -> None:
-    """Say nothing of a request whose client has left."""
+    """Do not log that a request failed if its client has closed the connection."""
     failure.trap(CancelledError)
 
 
@@ -86,7 +89,10 @@ def _report(failure: Failure, request: Request) -> None:
 
 
 def authenticate(request: IRequest, verifier: Verifier) -> Deferred[User]:
-    """Verify the JWT of a request, and let L{user_of} know its user."""
+    """
+    Verify the JWT of a request, and store its user in the request, so that L{user_of} can return
+    the user.
+    """
     fields = request.requestHeaders.getRawHeaders(b"authorization", [])
     found = verifier.authenticate_deferred([field.decode("latin-1") for field in fields])
 

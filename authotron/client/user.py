@@ -50,7 +50,7 @@ class User:
 
     @property
     def is_authenticated(self) -> bool:
-        """Always true; Django and Starlette require this attribute."""
+        """Always true; Django and Starlette require a user object to have this attribute."""
         return True
 
     @property
@@ -90,12 +90,13 @@ class User:
 
 def as_names(given: str | Iterable[str]) -> tuple[str, ...]:
     """
-    Return roles, scopes or paths as a tuple; one that is given as a string counts as one.
+    Return roles, scopes or paths as a tuple; a single string becomes a tuple that contains only
+    this string.
 
     Without this C{exclude="/health"} would exclude C{/}, and an iterator would be empty for every
     request but the first.
 
-    @raise TypeError: one is not a string.
+    @raise TypeError: one of the values is not a string.
     """
     names = (given,) if isinstance(given, str) else tuple(given)
     if not all(isinstance(each, str) for each in names):

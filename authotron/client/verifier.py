@@ -55,27 +55,29 @@ class Verifier:
     """
     Verifies JWTs of the gateway.
 
-    Keep one verifier for the life of the service: it caches the keys. It may be used by several
-    threads and event loops at the same time.
+    Keep one verifier for the life of the service: it caches the keys. This object may be used by
+    several threads and event loops at the same time.
 
     C{verify} waits in the calling thread if keys must be fetched, C{verify_async} lets the event
     loop of asyncio go on meanwhile, C{verify_deferred} the reactor of Twisted. Each method takes
     the text of a JWT; C{authenticate} and its kin take the C{Authorization} headers of a request.
 
-    @param issuer: C{jwt.iss} of the gateway. If neither C{jwks_url} nor C{secret} is given, the
-        keys are fetched from this URL.
+    @param issuer: the issuer of the JWTs, as configured by C{jwt.iss} in the gateway. If neither
+        C{jwks_url} nor C{secret} is given, the keys are fetched from this URL.
     @param audience: the names of this service, one of which a JWT must have as C{aud}; without it
         JWTs with C{aud} are refused, as they are for other services.
     @param jwks_url: the URL of the key set of the gateway, which ends in C{/.well-known/jwks.json}.
     @param secret: the shared secret, for a gateway that signs with HS256.
     @param algorithms: the accepted algorithms; by default all that fit the keys.
     @param leeway: seconds by which the clocks of gateway and service may differ.
-    @param checks: the claims among C{cnf} and C{restrictions} that the service checks by itself, in
-        C{user.claims}; a JWT with a claim that is not listed here is refused.
-    @param original_rules: give every user the role C{default}, and make all attributes strings, as
-        the client library of auth-o-tron does.
+    @param checks: which of the claims C{cnf} and C{restrictions} the service checks by itself, in
+        C{user.claims}; a JWT that has one of these claims is refused unless the claim is listed
+        here.
+    @param original_rules: apply the rules of auth-o-tron's client library: every user also has the
+        role C{default}, and every attribute value is converted to a string.
     @param lifetime: seconds after which the cached keys are refreshed in the background.
-    @param cool_down: minimum number of seconds between two searches for unknown keys.
+    @param cool_down: minimum number of seconds between two fetches of the key set that are caused
+        by JWTs with an unknown key.
     @param timeout: seconds that a request waits for keys.
     @param tls: verifies the certificate of the gateway; by default as the system does.
     @param source: returns the key set, instead of a request to the gateway; for tests.
@@ -129,7 +131,7 @@ class Verifier:
         """
         Return the user whom a JWT describes.
 
-        @raise InvalidToken: the JWT is not good.
+        @raise InvalidToken: the JWT is not valid.
         @raise Unavailable: the keys of the gateway cannot be fetched.
         """
         parsed = self._parse(token)
@@ -138,14 +140,14 @@ class Verifier:
         return waiting.run(self._search(parsed, waiting.blocking))
 
     async def verify_async(self, token: str) -> User:
-        """Do as L{verify}, and wait in a coroutine of asyncio."""
+        """Do the same as L{verify}, but wait in a coroutine of asyncio."""
         parsed = self._parse(token)
         if self._is_signed(parsed, self._cached(parsed)):
             return self._user(parsed)
         return await self._search(parsed, waiting.in_asyncio)
 
     def verify_deferred(self, token: str) -> Deferred[User]:
-        """Do as L{verify}, and return a Deferred of Twisted."""
+        """Do the same as L{verify}, but return a Deferred of Twisted."""
         return waiting.deferred(self._verify_in_twisted(token))
 
     def authenticate(self, fields: str | Sequence[str] | None) -> User:
@@ -166,7 +168,7 @@ class Verifier:
         return await self.verify_async(bearer_token(fields))
 
     def authenticate_deferred(self, fields: str | Sequence[str] | None) -> Deferred[User]:
-        """Do as L{authenticate}, and return a Deferred of Twisted."""
+        """Do the same as L{authenticate}, but return a Deferred of Twisted."""
         return waiting.deferred(self._authenticate_in_twisted(fields))
 
     async def _verify_in_twisted(self, token: str) -> User:
@@ -216,7 +218,10 @@ class Verifier:
         return self._user(parsed)
 
     def _user(self, parsed: _Parsed) -> User:
-        """Check the claims of a JWT whose signature is good, and return its user."""
+        """
+        Check the claims of a JWT whose signature has been verified, and return the user it
+        describes.
+        """
         claims = _json(_decoded(parsed.payload))
         now = self._clock()
         if not now < _time(claims, "exp", 0) + self._leeway:

@@ -1,8 +1,9 @@
 """
 Wait for shared work in a thread, in a coroutine of asyncio, or for a Deferred of Twisted.
 
-Code that waits is written once, as a coroutine that gets a function to wait with. L{blocking} never
-suspends, so L{run} gets the result of such a coroutine without an event loop.
+Code that waits is written only once, as a coroutine; the function that does the waiting is passed
+to it as an argument. L{blocking} never suspends, so L{run} gets the result of such a coroutine
+without an event loop.
 """
 
 from __future__ import annotations
@@ -72,7 +73,10 @@ async def in_twisted(flights: Flights[T], key: Hashable, work: Work[T], seconds:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Return the result of a coroutine that waits by L{blocking}, and so never suspends."""
+    """
+    Return the result of a coroutine that waits only with L{blocking}, which blocks the thread, so
+    that the coroutine never suspends.
+    """
     try:
         coroutine.send(None)
     except StopIteration as end:

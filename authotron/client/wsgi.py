@@ -1,5 +1,6 @@
 """
-Middleware for any WSGI application: requests without a good JWT are answered here.
+Middleware for any WSGI application: it answers requests without a valid JWT itself, and does not
+pass them to the application.
 
 Behind the middleware C{environ["authotron.user"]} is the L{User}, and C{REMOTE_USER} its subject.
 """

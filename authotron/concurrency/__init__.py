@@ -1,1 +1,1 @@
-"""Timeouts, races, single flights: all code that cancels work."""
+"""This package contains all code that cancels work: timeouts, races and single flights."""

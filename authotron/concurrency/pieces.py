@@ -1,4 +1,7 @@
-"""Divide long work into pieces, between which the reactor serves other requests."""
+"""
+Divide work that takes long into pieces, so that the reactor can serve other requests between two
+pieces.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ def exempt_from_collection(reactor: IReactorCore) -> None:
 
 @define(eq=False)
 class Pieces:
-    """Counts bytes that long work handles; gives the reactor a turn after each L{PIECE} bytes."""
+    """
+    Counts the bytes that a long piece of work has processed, and after each L{PIECE} bytes lets the
+    reactor run other work.
+    """
 
     _clock: IReactorTime
     _bytes: int = field(default=0, init=False)

@@ -40,7 +40,8 @@ class AllFailed(Exception):
     """
     Every entrant of a race has failed.
 
-    @ivar reasons: the errors, in the order of the entrants.
+    @ivar reasons: the errors with which the entrants of the race failed, in the order of the
+        entrants.
     """
 
     def __init__(self, failures: Sequence[Failure]) -> None:
@@ -52,7 +53,7 @@ def start(work: Awaited[T]) -> Started[T]:
     """
     Start a coroutine; return its outcome if it need not wait, else a Deferred.
 
-    A coroutine that does not wait ends at once, and costs no Deferred.
+    A coroutine that does not have to wait finishes at once, and no Deferred is created for it.
     """
     try:
         waits_for = work.send(None)
@@ -68,8 +69,8 @@ def is_pending(outcome: Started[T]) -> TypeIs[Deferred[T]]:
     """
     Whether work that was started has no outcome yet.
 
-    Compares the exact type: L{start} returns no subclass of C{Deferred}, and C{isinstance} on an
-    abstract class takes four times as long.
+    The exact type is compared, because L{start} never returns a subclass of C{Deferred}, and
+    C{isinstance} with an abstract class takes four times as long.
     """
     return type(outcome) is Deferred
 
@@ -111,8 +112,9 @@ def run(
     """
     Start C{call(argument)}, and cancel the work after C{timeout} seconds.
 
-    @param on_done: called with the outcome, the seconds that the work took, and C{context}; what
-        C{on_done} returns becomes the outcome. The function C{on_done} must not raise an exception.
+    @param on_done: a function that is called with the outcome, the seconds that the work took, and
+        C{context}; its return value replaces the outcome. The function C{on_done} must not raise an
+        exception.
     """
     began = clock.seconds()
     outcome: Started[T]
@@ -159,7 +161,10 @@ async def with_timeout(clock: IReactorTime, seconds: float, work: Awaited[T]) ->
 
 
 async def result_of(outcome: Started[T]) -> T:
-    """Return the result of work that was started; wait for it if need be."""
+    """
+    Return the result of work that was started, and wait for the result if the
+    work has not ended.
+    """
     if is_pending(outcome):
         return await outcome
     if isinstance(outcome, Failure):
@@ -169,7 +174,7 @@ async def result_of(outcome: Started[T]) -> T:
 
 async def shield(work: Awaited[T], on_unobserved: Callable[[Failure], object]) -> T:
     """
-    Wait for C{work}, which goes on if its caller is cancelled.
+    Wait for the result of C{work}; if the waiting caller is cancelled, C{work} goes on.
 
     @param on_unobserved: called if the work fails after its caller was cancelled.
     """
@@ -213,7 +218,10 @@ async def wait_all(outcomes: Sequence[Started[T]]) -> Sequence[T | Failure]:
 
 
 def none_pending(outcomes: Sequence[Started[T]]) -> TypeIs[Sequence[T | Failure]]:
-    """Whether all work has an outcome already, so that a caller need not call L{wait_all}."""
+    """
+    Whether every piece of work in the list has an outcome already, so that a caller need not call
+    L{wait_all}.
+    """
     for each in outcomes:  # noqa: SIM110 - a generator takes twice as long
         if type(each) is Deferred:
             return False
@@ -234,10 +242,11 @@ async def first_success(
     """
     Ask all C{entrants} at once; return the first success, and cancel the others.
 
-    If several entrants succeed in the same reactor turn, the first of them in C{entrants} wins. An
-    entrant that succeeds without waiting ends the race before later entrants are asked.
+    If several entrants succeed in the same reactor turn, the first of them in C{entrants} wins. If
+    an entrant succeeds at once, the race ends, and the entrants after it are not started.
 
-    @param in_order: accept a success only once every earlier entrant has failed.
+    @param in_order: whether the success of an entrant is accepted only after all entrants before it
+        have failed.
 
     @raise AllFailed: every entrant failed, or there are no entrants.
     """
@@ -299,7 +308,8 @@ class _Race(Generic[T]):
 
     def _succeeded(self, result: T, position: int) -> None:
         self._successes[position] = result
-        # An earlier entrant may still succeed in this reactor turn, and then wins.
+        # An earlier entrant of the race may still succeed in this reactor turn; then the earlier
+        # entrant wins.
         if not self._starting:
             self._clock.callLater(0, self._settle)
 

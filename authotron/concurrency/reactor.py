@@ -23,7 +23,7 @@ class IGatewayReactor(
     IReactorFromThreads,
 ):
     """
-    Everything that the gateway asks of a Twisted reactor, for annotations.
+    All methods of a Twisted reactor that the gateway calls, as one type for annotations.
 
     No class declares that it provides C{IGatewayReactor}: the reactors of Twisted and of the tests
     provide each of the combined interfaces.

@@ -20,7 +20,8 @@ class Meter:
     """
     Measures the callbacks that requests for one route cause.
 
-    A callback inside a callback that is being measured counts as part of the outer one.
+    If a callback runs inside a callback that is being measured, its time counts as time of the
+    outer callback.
     """
 
     _route: str

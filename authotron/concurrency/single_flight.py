@@ -21,8 +21,8 @@ Linger = Callable[[Callable[[], None]], bool]
 """
 Decides whether work goes on after its last caller has left.
 
-A C{Linger} gets a function that cancels the work, which does nothing if the work has ended or has a
-new caller.
+A C{Linger} is called with a function that cancels the work; this function does nothing if the work
+has ended or a new caller has joined.
 """
 
 
@@ -51,7 +51,7 @@ class SingleFlight(Generic[T]):
     C{outlives_callers} is set: then the work goes on for later callers.
 
     @ivar running: the work under way, by key. Work that is removed from C{running} goes on for the
-        callers that wait; a later call with its key starts new work.
+        callers that wait for it; a later call with the same key starts new work.
     """
 
     _outlives_callers: bool = False
@@ -62,11 +62,11 @@ class SingleFlight(Generic[T]):
         """
         Start C{work}, or join the work that is under way for C{key}.
 
-        Work that need not wait is done at once: its result or failure is returned, and costs no
-        Deferred.
+        Work that does not have to wait is done at once: its result or its failure is returned
+        directly, and no Deferred is created.
 
-        @param linger: decides, when the last caller has left, whether the work goes on; by default
-            the work is cancelled.
+        @param linger: decides whether the work goes on after its last caller has left; if no
+            function is given, the work is cancelled.
         """
         flight = self.running.get(key)
         if flight is not None:
@@ -75,7 +75,7 @@ class SingleFlight(Generic[T]):
         return self.share(key, started, linger) if is_pending(started) else started
 
     async def result(self, key: Hashable, work: AsyncCall[T], linger: Linger | None = None) -> T:
-        """Start or L{join} C{work}, and wait for its result."""
+        """Start C{work}, or join it if it is under way already, and wait for its result."""
         return await result_of(self.join(key, work, linger))
 
     def share(
@@ -90,8 +90,9 @@ class SingleFlight(Generic[T]):
 
         Return the Deferred of the caller that started the work.
 
-        @param recover: turns a failure of the work into the result that callers get. A failure of
-            work that was cancelled because its last caller had left is ignored.
+        @param recover: a function that turns a failure of the work into a result, which the callers
+            get instead of the failure. A failure of work that was cancelled because its last caller
+            had left is ignored.
         """
         flight = self.running[key] = Flight(self, key, work, linger, recover)
         waiter = flight.join()
@@ -101,7 +102,10 @@ class SingleFlight(Generic[T]):
         return waiter
 
     def abandon(self, flight: Flight[T]) -> None:
-        """Cancel work whose last caller has left, unless the work is to go on."""
+        """
+        Cancel the work when its last caller has left, unless it was decided that the work goes on
+        without callers.
+        """
         if not self._outlives_callers:
             cancel = partial(self._cancel, flight)
             if flight.linger is None or not flight.linger(cancel):

@@ -1,4 +1,7 @@
-"""A thread for one component, such as SQLite, which no other component delays."""
+"""
+A thread that serves only one component, such as SQLite, so that work of other components does not
+delay it.
+"""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ class Authenticator:
     @ivar own: the provider that authenticates API tokens, in the realms of their owners, and is not
         contained in C{providers}. The provider C{own} is also asked about a bearer token that does
         not look like an API token, if C{own} may know the token.
-    @ivar _is_unknown: whether a credential that no provider accepts or rejects may still be an API
-        token, because the gateway has not reached the token store since it started.
+    @ivar _is_unknown: whether the gateway has not reached the token store since it started; a
+        credential that no provider accepts or rejects may then still be a valid API token.
     @ivar identity_check: checks each identity that a provider or augmenter returns.
     @ivar outages: why the last call of a provider or augmenter got no answer, by the C{id} of the
         plugin; a call with an answer removes the entry.
@@ -96,7 +96,8 @@ class Authenticator:
         self, credentials: Sequence[Credential], realm: str | None
     ) -> Authentication:
         """
-        Authenticate the client that sent these credentials; the first accepted credential counts.
+        Authenticate the client that sent these credentials; the result is that of the first
+        credential that a provider accepts.
 
         @param realm: ask only the providers of this realm; its case is ignored.
 
@@ -122,7 +123,10 @@ class Authenticator:
         raise _combine(reasons)
 
     def would_ask(self, credential: Credential, realm: str | None) -> list[IJudge]:
-        """Return the providers that could be asked about a credential, in groups."""
+        """
+        Return the providers that may know a credential, in groups that are asked one after the
+        other.
+        """
         return [each for group in self._groups(credential, realm, []) for each in group]
 
     def _groups(
@@ -167,8 +171,8 @@ class Authenticator:
 
         A credential that one provider claims as its own is passed to no other provider, even if
         that one is of another realm. A credential that names providers, such as a JWT with their
-        issuer, is passed to these providers only. If no provider could know the credential, all are
-        asked, unless the credential is a JWT that names its issuer.
+        issuer, is passed to these providers only. If the shape of a credential fits no provider,
+        all providers are asked, unless the credential is a JWT that names its issuer.
 
         @param reasons: receives the reasons for which providers are not asked.
         """
@@ -291,7 +295,8 @@ class Authenticator:
         is_plain = identity is found.identity
         if not is_plain:
             found = found._replace(identity=identity)
-        # The type is annotated, because a call of C{list[Addition]()} would take 0.4 us.
+        # The variable has a type annotation, because calling C{list[Addition]()} instead would take
+        # 0.4 us.
         additions: list[Addition] = []
         for augmenters in self._rounds.get(identity.realm, ()):
             identity = found.identity
@@ -348,7 +353,8 @@ class Authenticator:
 
     def _replace_failed(self, augmenter: IAugmenter, failure: Failure) -> Addition:
         """
-        Return no roles and attributes for an augmenter that failed; the result is not cached.
+        If an augmenter failed, return an addition without roles and attributes; the decision that
+        results from it is not cached.
 
         @raise Unavailable: the augmenter that failed is required.
         """
@@ -401,7 +407,8 @@ def _rounds(augmenters: Sequence[IAugmenter]) -> dict[str, list[list[IAugmenter]
 
 _RESULTS: tuple[tuple[type[BaseException], str, str], ...] = (
     (CancelledError, "abandoned", "abandoned"),
-    # TimedOut precedes Unavailable, because TimedOut is a subclass and the first match counts.
+    # TimedOut comes before Unavailable in this list, because TimedOut is a subclass of Unavailable,
+    # and the first class that matches the exception is used.
     (TimedOut, "timeout", "timeout"),
     (Rejected, "refused", "error"),
     (Unavailable, "unavailable", "error"),
@@ -416,12 +423,18 @@ _OUTAGES = frozenset({"unavailable", "timeout"})
 
 
 def _as_failure(outcome: object) -> Failure:
-    """Return the failure of a plugin; a result of the wrong type becomes a C{TypeError}."""
+    """
+    Return the failure of a plugin; if the plugin returned a result of the wrong type, the failure
+    is a C{TypeError}.
+    """
     return outcome if isinstance(outcome, Failure) else Failure(results.wrong_type(outcome))
 
 
 def _because(failure: Failure) -> str:
-    """Return the text of an error of this gateway; that of other errors may contain a secret."""
+    """
+    Return the text of an error if the gateway itself raised it; the text of any other error is not
+    returned, because it may contain a secret.
+    """
     is_ours = failure.check(results.WrongResult, results.OtherRealm)
     return f": {failure.value}" if is_ours else ""
 
@@ -441,9 +454,11 @@ def _is_in_realm(part: IProvider | Identity, realm: str) -> bool:
 
 def _combine(reasons: Sequence[BaseException | None]) -> Exception:
     """
-    Combine the errors of all providers: the result is a refusal only if every provider has refused.
+    Combine the errors of all providers to one error, which is a refusal only if every provider has
+    refused the credential.
 
-    If a provider did not answer, the result is an outage, as that provider might have accepted.
+    If a provider did not answer, the result is an outage and not a refusal, because that provider
+    might have accepted the credential.
     """
     for reason in reasons:
         if isinstance(reason, NotConfigured):

@@ -41,7 +41,8 @@ _MISSING_CONTEXT = Deny(Reason.MISSING_CONTEXT)
 
 def authorize(authentication: Authentication, context: RequestContext) -> Ruling:
     """
-    Check every condition of C{authentication} against the facts of one request.
+    Check every condition of C{authentication} against the requested host and the client address of
+    one request.
 
     A pure function: the result depends on the arguments alone. L{authorize} is called for every
     request whose credential has conditions, also if the decision about the credential is cached.

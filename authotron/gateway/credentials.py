@@ -38,8 +38,9 @@ def parse(text: str, client: Client = None) -> tuple[Credential, ...]:
     Return the credentials that a client presents: one for each scheme, in the order of the header.
 
     The header C{Authorization} consists of parts, which are separated by commas; each part is one
-    credential. A duplicate part is dropped; of several parts of one scheme the last counts
-    (docs/how-it-works.md, "Reading the header"). The scheme C{Plain} is another name of C{Basic}.
+    credential. If a credential occurs twice in the header, the duplicate is dropped; of several
+    credentials of one scheme the last one is used (docs/how-it-works.md, "Reading the header"). The
+    scheme C{Plain} is another name of C{Basic}.
 
     @param client: the address of the client that sent the header, or a function that finds it.
 
@@ -72,7 +73,8 @@ def realm_filter(presented: Presented) -> str | None:
 
 def canonical(presented: Presented, found: Sequence[Credential]) -> Presented:
     """
-    Return the canonical spelling of what a client presents: all spellings share one cache key.
+    Return what a client presents in its canonical spelling, so that all spellings of the same
+    credentials share one cache key.
 
     If C{presented} has the canonical spelling already, as nearly always, C{presented} itself is
     returned.

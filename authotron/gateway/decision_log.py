@@ -17,7 +17,10 @@ from authotron.telemetry import logs
 from authotron.telemetry.suppression import Suppression
 
 _SCHEMES = frozenset({"basic", "bearer"})
-"""Schemes that are named in the log of a refusal; clients may invent further schemes."""
+"""
+The schemes that the log of a refusal names; other schemes are not named, because clients may invent
+any number of them.
+"""
 
 
 @define(eq=False)

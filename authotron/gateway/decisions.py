@@ -99,7 +99,8 @@ class _CachedDecision(Entry, Generic[R]):
     """
     A decision in the cache.
 
-    @ivar again: the time until which this decision may be used, in seconds since the epoch.
+    @ivar again: the time, in seconds since the epoch, until which this decision may be used for
+        further requests.
     @ivar until: the time until which a new JWT may be minted for the authentication that led to
         this decision, in seconds since the epoch.
     """
@@ -129,8 +130,8 @@ class _CachedDecision(Entry, Generic[R]):
 
 _Epoch = tuple[int, int]
 """
-When a lookup of a decision began, as two counts: how many times all decisions had been invalidated,
-and how many changes of API tokens had been counted.
+The state when a lookup of a decision began: how often all decisions had been invalidated until
+then, and how many changes of API tokens had been counted.
 """
 
 
@@ -143,11 +144,12 @@ class DecisionCache(Generic[R]):
     """
     Returns a cached decision at once, or else authenticates the client, once for each cache key.
 
-    Authentications and minted JWTs are cached under keyed hashes of what the client presented: all
-    spellings of the same credentials and realm are one entry. The decisions about one user may take
-    up only a tenth of the cache. Refusals have a cache of their own, so that many wrong passwords
-    do not displace accepted credentials. Not cached are decisions about several credentials at
-    once, decisions to which an augmenter should have contributed but failed, and outages.
+    Authentications and minted JWTs are cached under a keyed hash of the credentials and the realm
+    that the client presented; different spellings of the same credentials and realm share one
+    entry. The decisions about one user may take up only a tenth of the cache. Refusals have a cache
+    of their own, so that many wrong passwords do not displace accepted credentials. Not cached are
+    decisions about several credentials at once, decisions to which an augmenter should have
+    contributed but failed, and outages.
     """
 
     _clock: IReactorTime
@@ -198,9 +200,10 @@ class DecisionCache(Generic[R]):
         """
         Decide what to reply to a client.
 
-        A Deferred is returned only if a provider takes time; it fails only if the caller cancels
-        it. The caller must L{authorize<authotron.gateway.authorization.authorize>} the request if
-        the authentication has conditions.
+        A Deferred is returned only if a provider does not answer at once; the Deferred fails only
+        if the caller cancels it. The caller must
+        L{authorize<authotron.gateway.authorization.authorize>} the request if the authentication
+        has conditions.
 
         @param client: returns the L{Client} of the request: an address, or a function that finds
             the address. The function C{client} is called before C{decide} returns, and only if no
@@ -227,8 +230,9 @@ class DecisionCache(Generic[R]):
         """
         Discard cached decisions, and do not cache the results of lookups that are under way.
 
-        @param tokens: the ids of API tokens that were revoked or changed: only the decisions that
-            depend on these are discarded. If C{tokens} is C{None}, all decisions are discarded.
+        @param tokens: the ids of API tokens that were revoked or changed; only the decisions that
+            depend on one of these API tokens are discarded. If C{tokens} is C{None}, all decisions
+            are discarded.
         """
         self._flights.running.clear()
         if tokens is None:
@@ -256,8 +260,8 @@ class DecisionCache(Generic[R]):
         """
         Return the keyed hash over all that a client presented.
 
-        The lengths of all values are hashed as well, so that no two clients share a key; a missing
-        value differs from an empty one.
+        The hash also covers the lengths of all values, so that different values never have the same
+        cache key; a missing value has another hash than an empty one.
         """
         authorization, realm = presented  # A loop would take three times as long.
         text = b"%d %d %b%b" % (
@@ -422,7 +426,10 @@ class DecisionCache(Generic[R]):
         return decision
 
     def _voids(self, tokens: tuple[str, ...], epoch: _Epoch) -> bool:
-        """Return whether one of these API tokens was changed after a lookup began."""
+        """
+        Return whether one of the API tokens on which a decision depends was changed after the
+        lookup of the decision began.
+        """
         changed = self._changed
         return bool(changed) and any(changed.get(each, 0) > epoch[1] for each in tokens)
 
@@ -440,13 +447,19 @@ class DecisionCache(Generic[R]):
 
 
 def _start_for(sender: Client, work: Awaited[Decision[R]]) -> Started[Decision[R]]:
-    """Start work in a context of its own, in which L{CLIENT} is the client of the request."""
+    """
+    Start work in a copy of the current context, in which the context variable L{CLIENT} is set to
+    the client of the request.
+    """
     CLIENT.set(sender)
     return start(work)
 
 
 def _whole(moment: float | None) -> int | None:
-    """Return the last whole second of a lifetime: the C{exp} of a JWT is a whole number."""
+    """
+    Return the expiry of a lifetime rounded down to a whole second, because the C{exp} of a JWT is a
+    whole number.
+    """
     return None if moment is None else int(moment)
 
 

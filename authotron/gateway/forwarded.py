@@ -27,9 +27,9 @@ class Forwarding:
     """
     Reads the headers in which proxies state the requested host and the client's address.
 
-    A header counts only if the peer is a trusted proxy. The lines of C{X-Forwarded-For} are one
-    list, and so are those of C{Forwarded}; any other duplicate header is ignored. Of several
-    addresses the rightmost one that is not a trusted proxy is the client's.
+    A forwarding header is used only if the peer that sent the request is a trusted proxy. The lines
+    of C{X-Forwarded-For} are one list, and so are those of C{Forwarded}; any other duplicate header
+    is ignored. Of several addresses the rightmost one that is not a trusted proxy is the client's.
     """
 
     _trusted: Sequence[str]
@@ -45,7 +45,8 @@ class Forwarding:
 
     def facts(self, peer: str | None, header: Fields) -> RequestFacts:
         """
-        Return the facts of a request on which conditions depend: requested host, client address.
+        Return the data of a request on which conditions depend: the requested host and the address
+        of the client.
 
         @param peer: the address of the peer of the connection, or C{None} for a UNIX socket.
         """
@@ -78,7 +79,10 @@ class Forwarding:
         return hops.listed(values if name == _LIST or len(values) == 1 else ())
 
     def _client_hop(self, found: Iterator[Hop]) -> Hop | None:
-        """Return the first hop that is not a trusted proxy, or the farthest one."""
+        """
+        Return the nearest hop that is not a trusted proxy, or the farthest hop if all hops are
+        trusted proxies.
+        """
         last = None
         for last in found:
             if last.address is None or not self._trusts(last.address):

@@ -42,8 +42,8 @@ class Gateway(Generic[R]):
 
 Invalidate = Callable[[Sequence[str] | None], Awaitable[None]]
 """
-Discards the cached decisions that depend on API tokens with the given ids; instead of ids, C{None}
-stands for all cached decisions.
+A function that discards the cached decisions that depend on the API tokens with the given ids; if
+it is called with C{None}, all cached decisions are discarded.
 """
 
 

@@ -60,8 +60,8 @@ def forwarded(lines: Sequence[str]) -> Iterator[Hop]:
     Yield the hops of C{Forwarded} (RFC 7239), the nearest first; several lines are one list.
 
     The list is read from its end, because trusted proxies append elements to a list that the client
-    may have begun with anything, such as a quoted string without an end. Elements to the left of a
-    malformed element are not read.
+    may have begun with anything, such as a quoted string without an end. Elements of the list that
+    stand to the left of a malformed element are ignored.
     """
     left = ",".join(lines)
     end = comma = len(left)

@@ -44,8 +44,8 @@ class IdentityCheck:
 
     def __attrs_post_init__(self) -> None:
         # An identity within C{_max_names} and C{_max_values} stays within the configured limits
-        # even if augmenters double its size. Each name takes at least two characters in the joined
-        # string: itself and a comma.
+        # even if augmenters double its size. In the joined string each name takes at least two
+        # characters: one of the name and one comma.
         limits = self._limits
         counts = (limits.max_roles, limits.max_attributes, limits.max_scopes)
         self._max_names = min(MAX_NAME, limits.max_bytes // 4, *counts)
@@ -76,8 +76,8 @@ class IdentityCheck:
 
     def _is_plain(self, identity: Identity) -> bool:
         """
-        Return whether an identity needs no normalization, because it is small and its names are
-        ASCII without blanks.
+        Return whether an identity can be used without normalization: it is small, and its names are
+        ASCII without blanks at their ends.
 
         All names are checked as one string, because each identity outside the cache is checked, and
         several strings would take longer.

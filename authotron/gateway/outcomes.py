@@ -1,6 +1,6 @@
 """
-The results of authenticating a request, and the decision about the request that follows from a
-result.
+The possible results of authenticating a request, and for each result the decision about the
+request.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Outcome:
     """
     The result of authenticating a request.
 
-    Treat an outcome as immutable. The class is neither frozen nor a tuple, because an outcome is
-    made for each request whose decision is not cached: making a frozen object takes twice as long,
-    and reading a field of a tuple takes longer.
+    Do not change an outcome after it was created, although the class does not prevent it. The class
+    is neither frozen nor a tuple, because an outcome is made for each request whose decision is not
+    cached: making a frozen object takes twice as long, and reading a field of a tuple takes longer.
 
     @ivar result: one of L{RESULTS}.
     @ivar authentication: C{None} unless the result is L{SUCCESS}.

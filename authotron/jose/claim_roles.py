@@ -34,8 +34,8 @@ class Roles:
 
         If the value is a string, it is the name of one role. If the value is a list, each element
         is the name of a role, or an object with the name in its member C{value} or C{name} (RFC
-        9068 section 2.2.3.1). If the value is an object, its member C{roles} contains the roles;
-        without this member the names of its members are the names of roles or of clients, see
+        9068 section 2.2.3.1). If the value is an object with the member C{roles}, this member
+        contains the roles; otherwise the names of the members are names of roles or of clients, see
         L{_read_map}.
         """
         if isinstance(value, str):
@@ -97,8 +97,8 @@ class RoleClaims:
     """
     Reads the roles in the JWTs of one provider from the configured claims.
 
-    Values that are not roles are left out, and so are claims that a JWT does not have. Each claim
-    with values that are left out causes one warning.
+    Values that are not roles are left out, and so are claims that a JWT does not have. For each
+    claim of which the gateway ignores values, one warning is logged.
 
     @ivar paths: the configured claims; those of Keycloak if C{None}.
     @ivar is_strict: whether a JWT is refused because of a claim of an unexpected shape.

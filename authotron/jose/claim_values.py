@@ -33,7 +33,8 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 _LONG_NUMBER = re.compile(r"[0-9]e-0|[0-9]{19}")
 """
-Matches the parts of JSON in which numbers stand that auth-o-tron writes differently than Python.
+Matches those parts of a JSON text that contain a number that auth-o-tron writes in another way than
+Python.
 """
 
 _INTEGERS = range(-(2**63), 2**64)
@@ -57,7 +58,8 @@ _MAX_NAMES = 20
 
 def route(claims: Claims, path: str) -> Route | None:
     """
-    Return the members that a dotted path leads through, or C{None} if the path leads nowhere.
+    Return the names of the members that a dotted path passes, from the outermost to the innermost,
+    or C{None} if no value is at the end of the path.
 
     The name of a JSON member may itself contain dots, so a path can be split in several ways. At
     each step the longest name that leads to a value is used, so C{resource_access.my.app.roles}

@@ -212,7 +212,7 @@ def effective_expiry(claimed: float | None, now: float, leeway: float) -> float 
     """
     Return the time at which a credential expires, if clocks may differ by C{leeway} seconds.
 
-    If the claimed expiry lies in the future, it is returned as a whole number of seconds. For
+    A claimed expiry that lies in the future is returned, rounded to a whole number of seconds. For
     C{leeway} seconds after the claimed expiry the end of the leeway is returned, so that a JWT
     minted in this time is valid until the leeway ends.
 
@@ -233,7 +233,7 @@ def _check_shapes(claims: Claims) -> None:
     Check the form of the claims that state audience, issuer, times and key of a JWT.
 
     A claim that is C{null} counts as absent. This function does not check the claims C{exp} and
-    C{nbf}; the check of the lifetime of the JWT does.
+    C{nbf}, which are checked where the lifetime of the JWT is checked.
 
     @raise Rejected: a claim that this function checks is malformed.
     """
@@ -257,7 +257,7 @@ def _check_shapes(claims: Claims) -> None:
 
 
 def _are_names(value: object) -> bool:
-    """Whether a value is a list of strings that is not empty (RFC 7515 section 4.1.11)."""
+    """Whether a value is a non-empty list that contains only strings (RFC 7515 section 4.1.11)."""
     return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
 
 

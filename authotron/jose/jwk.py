@@ -21,7 +21,7 @@ ALGORITHMS = (
 """
 Signature algorithms that published keys may have.
 
-HS256 and the like are missing, as a shared secret is never published.
+HS256 and the other HS algorithms are not in this table, because a shared secret is never published.
 """
 
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
@@ -159,7 +159,8 @@ def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
     members: dict[str, Any] = {name: value for name, value in jwk.items() if name in PUBLIC_MEMBERS}
     if not all(isinstance(value, str) for value in members.values()):
         raise ValueError("a member of the key is not a string")
-    key: Any  # The libraries return a key of another type for each C{kty}.
+    # For each C{kty} the cryptographic libraries return a key object of a different Python class.
+    key: Any
     algorithms: Sequence[str]
     match jwk.get("kty"):
         case "RSA":

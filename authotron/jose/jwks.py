@@ -145,8 +145,9 @@ class KeySet:
         The time until which a decision that is made now with the cached keys may be used, in
         seconds since the epoch, or C{None} if no refresh is due.
 
-        While a refresh is due or under way the time is past, because the refresh may remove the key
-        that the decision relies on. After a failed refresh the time is that of the next attempt.
+        While a refresh is due or under way, the time that is returned lies in the past, because the
+        refresh may remove the key on which the decision relies. After a failed refresh the time
+        that is returned is the time of the next attempt to refresh.
         """
         if self._is_fetching:
             return 0.0

@@ -59,7 +59,7 @@ class Discovery:
     """
     A key set whose URL the issuer's discovery document names (OpenID Connect Discovery 1.0).
 
-    The configured headers, which may be secret, are sent to the host of the issuer alone.
+    The configured headers, which may be secret, are sent only to the host of the issuer.
     """
 
     _web: WebClient

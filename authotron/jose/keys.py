@@ -132,7 +132,8 @@ def check_strength(key: PublicKey) -> None:
     signature is valid, and with an Ed25519 key of small order one signature is valid for many
     messages.
 
-    @raise ValueError: signatures can be made without the private key.
+    @raise ValueError: the key is unsafe, because others can make valid signatures without the
+        private key.
     """
     if isinstance(key, rsa.RSAPublicKey):
         numbers = key.public_numbers()

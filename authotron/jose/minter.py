@@ -76,7 +76,8 @@ class Minter:
         """
         Return a signed JWT for an authenticated identity.
 
-        The JWT is valid as long as configured, and never longer than the client's credential.
+        The JWT is valid for the configured lifetime, but does not outlive the credential of the
+        client.
 
         @raise Rejected: the identity has expired.
         """
@@ -168,7 +169,8 @@ def _json(content: Mapping[str, Any]) -> bytes:
     """
     Encode an object as the shortest JSON in UTF-8.
 
-    If a string has half of a surrogate pair, which UTF-8 cannot encode, the JSON is escaped ASCII.
+    If a string contains half of a surrogate pair, which UTF-8 cannot encode, the JSON is written in
+    ASCII, with escape sequences for all other characters.
     """
     try:
         return to_json(content)

@@ -19,8 +19,8 @@ _LOOSELY_SAYING = ("type", "tokenName", "purpose")
 """
 Claims in which Flask-JWT-Extended, ForgeRock and Curity name the purpose of a token.
 
-Other identity providers use claims of the same names for other things, so only the values in
-C{_LOOSE_PURPOSES} count.
+Some identity providers use claims with these names for something else, so only the values in
+C{_LOOSE_PURPOSES} are taken for the purpose of a token.
 """
 
 _LOOSE_PURPOSES = frozenset({"id", "refresh"})
@@ -58,8 +58,9 @@ def other_purpose(header: Claims, claims: Claims) -> str | None:
     Describe the purpose of a JWT, or return C{None} if it may be an access token.
 
     The header C{typ} names the kind of a JWT (RFC 8725 section 3.11), so every value that does not
-    mean an access token counts as another purpose. A claim decides the purpose of a JWT only if the
-    claim names a known purpose, because servers use claims less uniformly than the JWT header.
+    mean an access token counts as another purpose. A claim marks the purpose of a JWT only if its
+    value is a known purpose, because servers agree less on the meaning of claims than on that of
+    the JWT header.
     """
     if has_other_header(header):
         return "a JWT whose header typ names another type"
@@ -97,7 +98,7 @@ def purpose_claim(claims: Claims) -> str | None:
 
 def has_kind(kind: str, header: Claims, claims: Claims) -> bool:
     """
-    Whether the header or a claim of a JWT names a kind of token.
+    Whether the header or a claim of a JWT states what kind of token the JWT is.
 
     A claim such as C{at_hash} marks a JWT as an ID token, because most ID tokens, and the access
     tokens of Dex, have no other mark.

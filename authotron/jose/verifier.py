@@ -110,7 +110,7 @@ class Verifier:
         """
         Return the keys that may have signed a JWT: those with its C{kid}, or the only fitting key.
 
-        C{kid} is optional (RFC 7515 section 4.1.4), in a JWT and in a key.
+        C{kid} is optional (RFC 7515 section 4.1.4), so both a JWT and a key may lack it.
 
         @raise Rejected: no key fits the JWT, or the JWT names no key and several keys fit.
         @raise Unavailable: the keys of the issuer cannot be fetched.
@@ -158,7 +158,8 @@ def _is_signed_with_one_of(keys: Sequence[Key], token: str, algorithm: str) -> b
 
 def _is_signature_valid(token: str, key: Key, algorithm: str) -> bool:
     """
-    Whether the last part of a JWT is the signature of the other two parts by a key.
+    Whether the last part of a JWT is a valid signature, made with the given key, of the other two
+    parts.
 
     Header and claims were parsed before, so PyJWT is not asked to parse them again.
     """

@@ -12,10 +12,7 @@ class Restriction(Protocol):
     """Limits the roles and scopes of an identity to those that the user's credential grants."""
 
     def restrict(self, identity: Identity, /) -> Identity:
-        """
-        Return the identity with only the roles and scopes that the credential grants, and no
-        others.
-        """
+        """Return the identity without the roles and scopes that the credential does not grant."""
 
 
 class Authentication(NamedTuple):
@@ -27,8 +24,8 @@ class Authentication(NamedTuple):
     @ivar provider: the name of the provider that verified the credential; if the provider leaves
         the name empty, the gateway fills it in.
     @ivar expires: seconds since the epoch at which the credential itself expires, if it does.
-    @ivar fresh_until: seconds since the epoch until which the gateway may use the authentication
-        without asking the provider again, or C{None} if there is no such limit.
+    @ivar fresh_until: the time, in seconds since the epoch, after which the gateway must ask the
+        provider again before it uses the authentication, or C{None} if there is no such time.
     @ivar unaugmented: the identity as the provider returned it, if augmenters or the restriction
         changed the identity; an API token stores the unchanged identity.
     @ivar conditions: limits that depend on the request; they are checked for each request, even if
@@ -54,9 +51,13 @@ class Authentication(NamedTuple):
         if not more and not added and until is None:
             return self
         identity, provider, expires, fresh_until, unaugmented, conditions, restriction = self
-        if added and "exp" in added:  # a replaced C{exp} attribute still limits the lifetime
+        # If an augmenter replaces the C{exp} attribute, its earlier value still limits the lifetime
+        # of the JWT.
+        if added and "exp" in added:
             expires = self.expires_at()
-        return Authentication(  # The method C{_replace} takes 1.5 times as long as the constructor.
+        # The method C{_replace} of a named tuple takes 1.5 times as long as calling its
+        # constructor.
+        return Authentication(
             identity.enriched(more, added),
             provider,
             expires,

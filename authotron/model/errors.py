@@ -130,7 +130,7 @@ class ConfigError(Exception):
 
     def under(self, at: str) -> ConfigError:
         """
-        Return the error with the paths of its problems below the path of a section.
+        Return the error with the path of the section put before the path of each of its problems.
 
         A plugin does not know the path of its section, so it names keys relative to the section.
 

@@ -2,10 +2,11 @@
 The grammars of hosts and networks, and the host patterns to which API tokens may be limited.
 
 The four grammars for host names in this module differ on purpose. L{HOST_FIELD} matches what a
-client may send in the header C{Host}. L{FORWARDED_HOST} accepts more than L{HOST_FIELD}, because a
-proxy has checked the value, and the value is only compared with patterns. L{check_host_pattern} is
-stricter than this function, because people write patterns, and a typo must be noticed.
-L{check_bind_host} also accepts IPv6 addresses without brackets and with a zone.
+client may send in the header C{Host}. L{FORWARDED_HOST} accepts more strings than L{HOST_FIELD},
+because the proxy has checked the host already, and the gateway only compares the host with
+patterns. L{check_host_pattern} is stricter than L{HOST_FIELD}, because people write patterns, and a
+typo must be noticed. Unlike L{check_host_pattern}, L{check_bind_host} also accepts IPv6 addresses
+without brackets and with a zone.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def check_host_pattern(text: str) -> str:
     Check a host pattern, and return the pattern in lower case.
 
     C{*} matches every host, and C{*.example.org} every host with exactly one label before
-    C{example.org}. A pattern with a port matches only requests for this port; a pattern that is
-    just C{*} matches every port.
+    C{example.org}. A pattern with a port matches only hosts with this port; the pattern C{*}
+    matches hosts with any port.
 
     @raise ValueError: the string is not a host pattern.
     """

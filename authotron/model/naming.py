@@ -71,7 +71,7 @@ def flaw(text: str, longest: int = MAX_NAME, *, tab: bool = False) -> str | None
     characters that are not printable. Two names that differ only in blanks or invisible characters
     would look the same.
 
-    @param tab: whether tabs are allowed inside of the name.
+    @param tab: whether the name may contain tabs.
     """
     if not text:
         return "is empty"

@@ -58,7 +58,8 @@ class Condition(Protocol):
 
     def holds(self, context: RequestContext, /) -> bool:
         """
-        Return whether a request with the facts in C{context} meets the condition.
+        Return whether a request with the requested host and client address in C{context} meets the
+        condition.
 
         @raise MissingContext: the condition depends on data that the request does not contain.
         """

@@ -2,9 +2,9 @@
 Parse untrusted JSON so that no other parser can read the same bytes differently.
 
 JSON Web Tokens, request bodies and responses of remote services are parsed by this module. JSON
-(RFC 8259) leaves open what a duplicate name, half of a surrogate pair or a number beyond a double
-means. An attacker could exploit two JSON parsers that read a document differently, so every
-ambiguous document is an error.
+(RFC 8259) does not define the meaning of a duplicate name, of half of a surrogate pair, or of a
+number that a double cannot hold. An attacker could exploit two JSON parsers that read a document
+differently, so every ambiguous document is an error.
 """
 
 from __future__ import annotations

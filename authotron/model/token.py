@@ -24,7 +24,10 @@ PATTERN = r"aot_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
-"""All pairs of base62 digits, by their value, so that one division yields two digits."""
+"""
+All pairs of base62 digits, indexed by the number that they represent, so that one division yields
+two digits.
+"""
 _ID = re.compile(r"[0-9A-Za-z]{12}")
 _FORM = re.compile(PATTERN)
 _SECRET_DIGITS = 43  # 43 digits hold 256 bits, as 62 ** 43 is just above 2 ** 256.
@@ -245,8 +248,9 @@ class Token:
         anything.
     @ivar provider: the name of the provider that identified the owner.
     @ivar used: approximately when the API token was last used, in seconds since the epoch.
-    @ivar lineage: the ids of the API tokens that this API token descends from, the oldest first. If
-        an ancestor of an API token is revoked or expires, the API token is invalid, too.
+    @ivar lineage: the ids of the ancestors of this API token, that is, of the API tokens with which
+        it was created; the oldest ancestor comes first. If an ancestor of an API token is revoked
+        or expires, the API token is invalid, too.
     @ivar origin: how the token was created: L{HTTP}, L{TERMINAL} or L{IMPORT}; empty if an earlier
         version stored the token.
     """

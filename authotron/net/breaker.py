@@ -1,6 +1,6 @@
 """
-Circuit breakers: a remote service that fails repeatedly is not called for 10
-s, then called once.
+Circuit breakers: a remote service that fails repeatedly is not called for 10 s, then called once to
+find out whether it works again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Breaker:
 
     def enter(self, clock: IReactorTime) -> None:
         """
-        Ask for permission to call the remote service.
+        Ask the circuit breaker whether the remote service may be called now.
 
         @raise Unavailable: the circuit is open.
         """
@@ -60,8 +60,8 @@ class Breaker:
 
     def succeeded(self) -> None:
         """
-        Close the circuit, because the remote service answered; an error that a client may cause
-        counts as an answer.
+        Close the circuit, because the remote service answered; an error response that is due to the
+        client's request also shows that the service works.
         """
         if self.is_open():
             self._log.info(
@@ -93,8 +93,8 @@ class Breaker:
 
     def abandoned(self) -> None:
         """
-        End a call that was cancelled, and therefore does not show whether the
-        remote service works.
+        Tell the circuit breaker that a call was cancelled, and so does not show whether the remote
+        service works.
         """
         self._trying = False
 

@@ -1,4 +1,7 @@
-"""Verify that a certificate names a host: one function for all TLS clients, which fails closed."""
+"""
+Verify that a certificate names a host; all TLS clients use this function, and if the check itself
+fails, the server is not trusted.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +39,11 @@ def check(certificate: x509.Certificate, host: str) -> None:
     """
     Check that a certificate names C{host}, which is a DNS name or an IP address.
 
-    Only subjectAltName entries of the kind of C{host} count (RFC 9525 section 6, RFC 9110 section
-    4.3.5); the common name is ignored. One malformed name makes the whole certificate untrusted,
-    since the authority that signed it did not check the names. An IP address that is listed as a
-    DNS name, a common mistake, is ignored, because it matches no host.
+    If C{host} is an IP address, only the IP addresses in subjectAltName count, and if it is a name,
+    only the DNS names (RFC 9525 section 6, RFC 9110 section 4.3.5); the common name is ignored. One
+    malformed name makes the whole certificate untrusted, since the authority that signed it did not
+    check the names. An IP address that is listed as a DNS name, a common mistake, is ignored,
+    because it matches no host.
 
     @raise Untrusted: the certificate does not name C{host}, or the check itself fails.
     """

@@ -39,11 +39,12 @@ _LABEL = re.compile(r"[\x21-\x2d\x2f-\x7e]{1,63}")
 
 class _HostEndpoint(HostnameEndpoint):
     """
-    An endpoint for any host name in ASCII.
+    An endpoint that connects to any host name in ASCII, even one that IDNA forbids.
 
     L{HostnameEndpoint} raises C{ValueError} for names that are not valid in IDNA, such as
-    C{my_host} or C{ab--cd}, although a resolver finds them (RFC 2181 section 11). Only an override
-    of the private method C{_hostAsBytesAndText} can accept names that IDNA forbids.
+    C{my_host} or C{ab--cd}, although a resolver finds them (RFC 2181 section 11). To connect to
+    names that IDNA forbids, the private method C{_hostAsBytesAndText} must be overridden, because
+    Twisted offers no other way.
     """
 
     @staticmethod
@@ -70,9 +71,10 @@ class CancellableEndpoint:
     An endpoint that fails with C{CancelledError} if connecting is cancelled.
 
     Twisted's L{HostnameEndpoint} fails with C{DNSLookupError} or C{ConnectingCancelledError} when
-    connecting is cancelled. C{DNSLookupError} would let clients that disconnect open the circuit
-    breaker of a server that works. C{ConnectingCancelledError} would make a timeout look like a
-    defect of authotron, and the next server would not be tried.
+    connecting is cancelled. C{DNSLookupError} is not raised, because it would count as a failure of
+    the server: clients that disconnect could open the circuit breaker of a server that works.
+    C{ConnectingCancelledError} is not raised, because with it a timeout would look like a defect of
+    authotron, and the next server would not be tried.
     """
 
     _endpoint: IStreamClientEndpoint

@@ -110,7 +110,10 @@ class RemoteConfig(TrustConfig):
         return Proxies.only(None if url.lower() == "none" else proxies.parse(url))
 
     def remote_urls(self) -> list[str]:
-        """Return the URLs in the section, except C{issuer}, which is a name and no address."""
+        """
+        Return the URLs in a plugin's section of the configuration, except C{issuer}, which only
+        serves as a name and is never connected to.
+        """
         values = [getattr(self, key) for key in type(self).model_fields if key != "issuer"]
         return [each for each in values if isinstance(each, str) and _URL.match(each)]
 
@@ -258,8 +261,8 @@ class WebClient:
         @param query: the query of the URL, which is encoded here, and never logged.
         @param limit: maximum number of bytes in the body of the response.
         @param headers: headers to send in addition to, or in place of, the usual ones.
-        @param new_connection: whether to connect for this request alone. Servers that close unused
-            connections cannot harm a request on a new connection.
+        @param new_connection: whether to connect for this request alone. A request on a new
+            connection cannot fail because the server closes a connection as unused.
 
         @raise Unavailable: there was no response in time, or its body is too large.
         """

@@ -1,4 +1,7 @@
-"""HTTP agents of Twisted, each with a connection pool: one for each TLS trust."""
+"""
+HTTP agents of Twisted: one agent, with its own connection pool, for each set of trusted
+certificates.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ kept connection instead of answering.
 """
 
 _SERVERS = 1000
-"""Maximum number of servers that are remembered as closing kept connections."""
+"""Maximum number of servers for which it is remembered that they closed a kept connection."""
 
 
 class Connections:
@@ -66,7 +69,8 @@ class Connections:
         """
         @param connect: a function that creates endpoints, by default one that connects by the
             reactor.
-        @param proxies: the HTTP proxies of agents for which a plugin has not chosen proxies itself.
+        @param proxies: the HTTP proxies that agents use by default, if the plugin names no proxies
+            itself.
         """
         self._reactor = reactor
         self._connect = connect or connector(reactor)
@@ -137,10 +141,10 @@ class _RepeatingAgent:
     connection before reading the request.
 
     The server may close a connection at any time while the connection is unused (RFC 9112 section
-    9.3.1). A request that may have an effect is not repeated: only GET, HEAD and requests whose
-    body is L{RepeatableBytes} are. For a minute after a kept connection to a server was lost, each
-    request to this server has its own connection; so has each request with the header C{Connection:
-    close}.
+    9.3.1). Only GET, HEAD and requests whose body is L{RepeatableBytes} are repeated, because any
+    other request may change something on the server. Each request to a server has a connection of
+    its own for a minute after a kept connection to this server was lost; a request with the header
+    C{Connection: close} always has one.
     """
 
     _clock: IReactorTime
@@ -194,7 +198,7 @@ def _server(uri: bytes) -> bytes:
 
 def _lost_connection(failure: Failure) -> KeptConnectionLost | None:
     """
-    Return why a kept connection was lost and a request failed, unless the
+    Return the reason why a request failed because its kept connection was lost, or C{None} if the
     request was cancelled.
     """
     if not isinstance(failure.value, ResponseFailed | RequestTransmissionFailed):
@@ -208,7 +212,10 @@ def _lost_connection(failure: Failure) -> KeptConnectionLost | None:
 @implementer(IAgentEndpointFactory)
 @define(eq=False)
 class _Endpoints:
-    """Creates endpoints for HTTP connections; servers are verified by one TLS trust."""
+    """
+    Creates endpoints for HTTP connections, which all verify servers with the same trusted
+    certificates.
+    """
 
     _clock: IReactorTime
     _connect: Connect

@@ -59,11 +59,12 @@ class _Body(Protocol):
 
     def _abort(self) -> None:
         """
-        Abort the connection of the response.
+        Abort the connection on which the response arrives.
 
-        The transport that Twisted passes to the reader of a body can only be closed gracefully,
-        which never ends if the remote service stops reading. Only the transport of the connection
-        itself, which is an attribute of the given transport, can abort the connection.
+        The transport that Twisted passes to the reader of a response body can only be closed
+        gracefully, and a graceful close never ends if the remote service stops reading. The given
+        transport cannot abort the connection; only the transport underneath, one of its attributes,
+        can.
         """
         transport: Any = getattr(self.transport, "_producer", None) or self.transport
         getattr(transport, "abortConnection", transport.loseConnection)()
@@ -122,8 +123,8 @@ class IdentityEncodingAgent:
 def _not_encoded(response: IResponse) -> IResponse:
     encodings = response.headers.getRawHeaders(b"content-encoding", [])
     if any(each.strip().lower() not in (b"", b"identity") for each in encodings):
-        # A body with the limit -1 is too large at its first byte, so the connection is aborted. The
-        # error of this body is dropped, because the caller gets C{BadBody}.
+        # A limit of -1 makes the body too large at its first byte, which aborts the connection. The
+        # error of the body is dropped, because the caller already gets C{BadBody}.
         body = _Body(-1)
         body.whole.addErrback(lambda _: None)
         response.deliverBody(body)

@@ -33,7 +33,7 @@ _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})[ \r]")
 
 
 WANTS_LOGIN = "the proxy wants a login; put user and password into the URL of the proxy"
-"""What status 407 means (RFC 9110 section 15.5.8)."""
+"""The reason shown for status 407, by which a proxy demands a login (RFC 9110 section 15.5.8)."""
 
 
 class ProxyFailed(Unavailable):
@@ -63,8 +63,8 @@ class Proxies:
 
     @ivar http: the proxy for URLs with C{http}, or C{None}.
     @ivar https: the proxy for URLs with C{https}, or C{None}.
-    @ivar excepted: host names, IP addresses and networks that are connected to without a proxy;
-        C{*} means all hosts.
+    @ivar excepted: host names, IP addresses and networks that are connected to without a proxy; In
+        a list of hosts, C{*} means all hosts.
     """
 
     http: Proxy | None = None
@@ -80,8 +80,8 @@ class Proxies:
         """
         Return the proxy for requests to C{host}, or C{None} to connect directly.
 
-        This machine and link-local addresses are always connected to directly, because for a proxy
-        their names mean another machine.
+        Requests to this machine and to link-local addresses never go through a proxy, because the
+        proxy would understand names such as localhost as names of another machine.
         """
         proxy = self.https if scheme == "https" else self.http
         if proxy is None or _is_near(host) or self._is_excepted(host):
@@ -101,7 +101,10 @@ class Proxies:
 
 
 _ANY = Proxy("", 0)
-"""Takes the place of any proxy, to find out whether a URL is requested through a proxy."""
+"""
+A placeholder that stands for any proxy, with which is found out whether a URL would be requested
+through a proxy.
+"""
 
 
 def from_environment(environ: Mapping[str, str]) -> Proxies:
@@ -109,10 +112,10 @@ def from_environment(environ: Mapping[str, str]) -> Proxies:
     Read the variables C{http_proxy}, C{https_proxy}, C{all_proxy} and C{no_proxy} as auth-o-tron
     does.
 
-    A variable in capitals (C{HTTP_PROXY}) overrides the variable in lower case. A value that is not
-    the URL of an HTTP proxy is ignored. In the environment of a CGI script, where the variable
-    C{REQUEST_METHOD} is set, the proxy variables are ignored, because there a client could set
-    C{HTTP_PROXY} by sending a header C{Proxy}.
+    A variable in capitals (C{HTTP_PROXY}) overrides the variable in lower case. An environment
+    variable whose value is not the URL of an HTTP proxy is ignored. In the environment of a CGI
+    script, where the variable C{REQUEST_METHOD} is set, the proxy variables are ignored, because
+    there a client could set C{HTTP_PROXY} by sending a header C{Proxy}.
     """
     if "REQUEST_METHOD" in environ:
         return Proxies()
@@ -138,8 +141,8 @@ def _usable(text: str) -> Proxy | None:
 
 def unsupported(environ: Mapping[str, str], urls: Iterable[str]) -> Iterator[tuple[str, str]]:
     """
-    Yield each environment variable that names, for a URL in C{urls}, a proxy that authotron cannot
-    use; with the reason.
+    Yield each environment variable that names a proxy which authotron cannot use and which a URL in
+    C{urls} would need, with the reason.
     """
     if "REQUEST_METHOD" in environ:
         return

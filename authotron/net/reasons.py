@@ -97,7 +97,10 @@ _BY_ERRNO = {
     errno.EMFILE: Reason.TOO_MANY_FILES,
     errno.ENFILE: Reason.TOO_MANY_FILES,
 }
-"""The reason for each error number of the operating system."""
+"""
+The text that error messages show as the reason, for each error number of the
+operating system.
+"""
 
 
 def reason_of(error: BaseException) -> Reason | None:
@@ -120,8 +123,9 @@ def describe(error: BaseException) -> str:
     """
     Describe a failure in words, without names of classes and without repeating a secret.
 
-    The message of C{Unavailable}, which authotron wrote itself, is returned unchanged. The message
-    of any other exception may contain secrets, so only the reason for the exception is returned.
+    The message of C{Unavailable}, which authotron wrote itself, is returned unchanged. An exception
+    of a type not known to be safe may contain secrets in its message, so only the reason for the
+    exception is returned.
     """
     if isinstance(error, Unavailable) and str(error):
         return str(error)

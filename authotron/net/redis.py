@@ -57,8 +57,8 @@ _MOVED = frozenset(
     }
 )
 """
-Error codes of a Redis server that has executed nothing, and may be the wrong server after a
-failover.
+Error codes by which a Redis server says that it executed nothing; after a failover the server may
+no longer be the primary.
 """
 
 
@@ -131,8 +131,8 @@ class RedisConnection(Protocol):
         self._lost = True
         if reason.value and reasons.reason_of(reason.value) is Reason.TLS_FAILED:
             self._lost_because = tls.describe_end(reason)
-        # The transport is removed, so that abort does nothing: Twisted raises an exception if a TLS
-        # transport is aborted after its connection was lost.
+        # The transport is removed after the connection was lost, so that abort does nothing:
+        # Twisted would raise an exception if a TLS transport were aborted then.
         self.transport = None
         while self._waiting:
             self._waiting.popleft()[-1].errback(Unavailable(self._lost_because))
@@ -149,7 +149,10 @@ class RedisConnection(Protocol):
         return self._ended
 
     def retire(self) -> None:
-        """Accept no further command for Redis, and close the connection after the last answer."""
+        """
+        Accept no further command for Redis, and close the connection once every command sent so far
+        is answered.
+        """
         self._retired = True
         if not self._waiting:
             self.abort()
@@ -380,6 +383,7 @@ async def _answers(connection: RedisConnection, commands: Sequence[Sequence[Word
     try:
         return [await answer for answer in answers]
     finally:
-        # If one answer fails, no caller waits for the later answers, so their errors are ignored.
+        # If one command of several is answered with an error, the caller gets this error, and
+        # errors in the answers that follow are ignored.
         for answer in answers:
             answer.addErrback(lambda _: None)

@@ -15,14 +15,14 @@ version 7 reports it.
 
 _COMMAND = re.compile(rb"'([a-z|-]{1,32})' command")
 """
-A regular expression of the name of a Redis command that the user may not run,
-in an error answer.
+A regular expression that finds, in an error answer of Redis, the name of the command that the user
+may not run.
 """
 
 _LINE_OF_SCRIPT = re.compile(rb"can't run this command .*@user_script:(\d{1,4})")
 """
-Matches the error answer of Redis 7.0 if the user may not run a command in a Lua script; the group
-is the number of the command's line.
+A regular expression of the error answer of Redis 7.0 if the user may not run a command in a Lua
+script; its group captures the number of the script line with the command.
 """
 
 _CALL = re.compile(r"redis\.call\('([A-Z]+)'")
@@ -44,7 +44,7 @@ _REASONS = {
     "DENIED": (Reason.NOT_ALLOWED, "the server wants a login from other machines (protected mode)"),
     "BUSY": (Reason.TIMED_OUT, "the server is busy with a script"),
 }
-"""The reason and a detail for each error code of Redis."""
+"""The reason and the detail that error messages show for each error code of Redis."""
 
 
 class ErrorAnswer(Exception):

@@ -1,9 +1,10 @@
 """
 Strict checks of HTTP response heads (RFC 9112).
 
-Twisted's client accepts versions other than 1.0 and 1.1, status codes such as C{+200} or C{0200},
-and responses that declare the length of their body in two ways. An ambiguous response is rejected,
-because a proxy between the server and the gateway may have read it differently.
+Twisted's client accepts HTTP versions other than 1.0 and 1.1, status codes such as C{+200} or
+C{0200}, and responses that declare the length of their body in two ways, so responses are checked
+before. An ambiguous response is rejected, because a proxy between the server and the gateway may
+have read it differently.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def _check_length(line: bytes, lengths: list[bytes], codings: list[bytes]) -> No
     """
     Check that a response declares the length of its body in at most one way (RFC 9112 section 6).
 
-    @raise MalformedResponse: the length is declared in an unknown way, or in several ways.
+    @raise MalformedResponse: the length of the body is declared in an unknown way, or in several
+        ways.
     """
     if codings:
         if lengths or codings != [b"chunked"] or not line.startswith(_BEGINNINGS[0]):
@@ -146,11 +148,11 @@ class _Check(ProtocolWrapper):
     Checks the response heads on one connection for its HTTP client, which sends one request at a
     time.
 
-    The first bytes that arrive after a request are the head of the response. The bytes of a head
-    are held back until the head is complete and has passed the checks. Twisted's client keeps
-    connections of HTTP/1.0, and those whose header C{Connection} is C{Close} or a list; so
-    C{Connection: close} is added to the head of a response after which the server closes the
-    connection.
+    The first bytes that arrive on a connection after a request was sent are the beginning of the
+    response head. The bytes of a response head are held back until the head is complete and found
+    to be well-formed. Twisted's client keeps connections of HTTP/1.0, and those whose header
+    C{Connection} is C{Close} or a list; so C{Connection: close} is added to the head of a response
+    after which the server closes the connection.
     """
 
     def __init__(self, factory: _Checks, protocol: IProtocol) -> None:
@@ -172,7 +174,10 @@ class _Check(ProtocolWrapper):
         super().writeSequence(data)
 
     def _expect_response(self) -> None:
-        """Record that a request begins, and whether the connection was unused before."""
+        """
+        Record that a request begins, and whether the connection is a kept one that was unused until
+        now.
+        """
         if not self._expects:
             self._expects = True
             since = self._unused_since
@@ -203,7 +208,7 @@ class _Check(ProtocolWrapper):
 
     def _read(self, known: int) -> None:
         """
-        Check the response heads that have arrived, even if the last one is incomplete.
+        Check the response heads that have arrived so far; the last of them may be incomplete.
 
         @param known: the number of bytes in the response head that were checked before.
 
@@ -249,7 +254,7 @@ def _check_beginning(head: bytearray) -> None:
 
 def _check_unfinished(head: bytearray, known: int) -> None:
     """
-    Check the new bytes, from position C{known} on, of an incomplete response head.
+    Check an incomplete response head from position C{known} on, up to which it was checked before.
 
     @raise MalformedResponse: the response head cannot become valid, whatever bytes follow.
     """

@@ -29,8 +29,8 @@ _ANSWER_TIMEOUT = 0.8
 @define(eq=False)
 class SentinelEndpoint:
     """
-    An endpoint that connects to the Redis server that the Sentinels name as the primary at that
-    time.
+    An endpoint that asks the Sentinels for the Redis primary at each attempt to connect, and
+    connects to the server that they name.
 
     The Redis Sentinels are asked one after the other, beginning with the Sentinel that answered
     last time.

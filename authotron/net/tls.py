@@ -241,8 +241,8 @@ class Handshake:
     """
     The TLS handshake of one connection, and the reason if the server was rejected.
 
-    The server is verified twice by the same function: during the handshake, before the client
-    certificate is sent, and after the handshake, in case OpenSSL did not call the function.
+    The server is verified by the same function twice: during the handshake, before the client
+    certificate is sent, and again after the handshake, in case OpenSSL skipped the first call.
     Twisted's own verification is not used, because it accepts a server if the verification raises
     any exception but C{VerificationError}.
 
@@ -328,8 +328,8 @@ _ENDS = {
     "alert handshake failure": "the server has no cipher in common, or wants a client certificate",
 }
 """
-The meanings of texts in error messages of OpenSSL; the first text that a
-message contains counts.
+What texts in error messages of OpenSSL mean; if a message contains several of the texts, the first
+in this list counts.
 """
 
 

@@ -158,7 +158,8 @@ class GatedConnections:
 
     def check_peer(self) -> None:
         """
-        Check that the last server was trusted, before a request is sent to it.
+        Check that the server of the latest TLS handshake was trusted, before a request is sent to
+        this server.
 
         @raise Untrusted: the last server was not trusted; the message gives the reason.
         """

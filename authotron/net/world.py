@@ -114,11 +114,11 @@ class World:
     @ivar rejected_passwords: wrong passwords, which are not sent to a remote service again for some
         time.
     @ivar kept_across_reloads: objects that a plugin keeps when the configuration is reloaded, such
-        as fetched key sets; the key of each object is all settings that the object was built from.
+        as fetched key sets; each object is stored under all the settings from which it was built.
     @ivar own_thread: a function that starts a thread that only one plugin uses; by default no
         thread is started, and C{threads} does the work.
-    @ivar hash_queue: verifies passwords against hashes in C{threads}; the clients that sent the
-        passwords take turns.
+    @ivar hash_queue: verifies passwords against hashes in C{threads}, in an order in which no
+        client that sends many passwords delays the others.
     """
 
     clock: IReactorTime

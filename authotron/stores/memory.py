@@ -58,7 +58,10 @@ class MemoryStore:
         """Do nothing: the store of type memory has no database to connect to."""
 
     async def close(self) -> None:
-        """Do nothing: the tokens must survive a reload of the configuration."""
+        """
+        Do nothing when the store is closed, because its tokens must survive a reload of the
+        configuration.
+        """
 
     async def check_reachable(self) -> None:
         """Do nothing: the memory of the process is always reachable."""
@@ -121,7 +124,9 @@ class MemoryStore:
     def _tree(self, id_: str) -> list[str]:
         """Return the ids of an API token and of all its descendants."""
         found = [id_] if id_ in self._rows else []
-        for parent in found:  # The loop also visits the ids of children that it appends.
+        # The loop appends the ids of children to the list that it iterates over, so it visits these
+        # ids as well.
+        for parent in found:
             found += [each for each, row in self._rows.items() if row.get("parent") == parent]
         return found
 

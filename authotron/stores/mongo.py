@@ -65,7 +65,8 @@ MongoDB accepts changes.
 
 The document with the check value and the test document are in the collection of revocations,
 because the database user may lack rights on further collections. No API token has the id C{pepper}
-or C{checked}, so the two documents are not mistaken for revocations.
+or C{checked}, so the document with the check value and the test document are not mistaken for
+revocations.
 """
 
 
@@ -73,7 +74,10 @@ _TOKENS, _USERS = "tokens", "users"
 """The collections of auth-o-tron, whose names earlier versions of authotron used as well."""
 
 _PREFIX = "authotron_"
-"""What distinguishes the names of the collections of authotron from those of auth-o-tron."""
+"""
+The prefix by which the names of the collections of authotron differ from those
+of auth-o-tron.
+"""
 
 
 class Config(StoreConfig, DatabaseTlsConfig):
@@ -123,11 +127,13 @@ class MongoStore:
 
     The unique key of a document is its field C{token.token_string}, the keyed hash of the API
     token. The field C{form} of every document is the version of the document format. The store
-    refuses a collection that contains documents with another C{form}.
+    refuses a collection that contains documents whose field C{form}, the version of the document
+    format, has another value.
 
     auth-o-tron stores its tokens and users in the collections C{tokens} and C{users} of the same
-    database, with indexes that documents of authotron would violate. So authotron has collections
-    of its own, and either gateway can be started again with the store of the other.
+    database, with indexes that documents of authotron would violate. Because authotron has
+    collections of its own, authotron and auth-o-tron can each be started on a database that the
+    other one has used.
     """
 
     _log = Logger()
@@ -157,8 +163,8 @@ class MongoStore:
 
     async def _choose_prefix(self) -> str:
         """
-        Return the prefix of the names of collections: none if an earlier version of authotron used
-        the names of auth-o-tron in this database.
+        Return the prefix of the names of collections: an empty string if an earlier version of
+        authotron stored its collections in this database under the names that auth-o-tron uses.
         """
         if self._config.tokens_collection is not None:
             return ""
@@ -196,7 +202,8 @@ class MongoStore:
         self._ready()
         self._connected().check()
         checked = {"$set": {"checked": True}}
-        with suppress(DuplicateKeyError):  # Another gateway added the test document meanwhile.
+        # Another gateway added the test document at the same time, so it need not be added here.
+        with suppress(DuplicateKeyError):
             await self._allowed(
                 lambda: self._revoked.update_one({"_id": _CHECKED}, checked, upsert=True)
             )
@@ -206,7 +213,8 @@ class MongoStore:
         return None if found is None else str(found["value"])
 
     async def set_pepper_check(self, value: str, earlier: str | None) -> None:
-        with suppress(DuplicateKeyError):  # Another gateway stored a check value meanwhile.
+        # Another gateway stored a check value at the same time, so that value is read and verified.
+        with suppress(DuplicateKeyError):
             if earlier is None:
                 await self._call(
                     lambda: self._revoked.insert_one({"_id": _PEPPER_CHECK, "value": value})
@@ -221,9 +229,9 @@ class MongoStore:
         """
         Implement L{ITokenStore.add}.
 
-        If an owner may have one more token, and several gateways add a token of this owner at the
-        same time, each gateway finds too many tokens and deletes the token that it added, so that
-        possibly no gateway succeeds.
+        If an owner may have one more token and several gateways add one at the same time, each
+        gateway then finds too many tokens and deletes its own; so it can happen that none of the
+        gateways succeeds.
         """
         if most is not None and await self._has(token, most):
             raise TooMany
@@ -333,8 +341,8 @@ class MongoStore:
 
     async def _purge_revocations(self, owner: Mapping[str, str], most: int, now: float) -> None:
         """
-        Delete all but the newest C{most} records of revoked tokens, but no records of revoked
-        imported tokens.
+        Delete all records of revoked tokens except the newest C{most}; records of revoked imported
+        tokens are never deleted.
         """
         which = {**owner, "until": {"$lte": now + REVOKED_FOR}}
         excess = await self._call(lambda: self._revoked.count_documents(which)) - most
@@ -411,7 +419,8 @@ class MongoStore:
         """
         Return the MongoDB collection of API tokens.
 
-        @raise Unavailable: C{open} has not succeeded yet, so the collection is not verified.
+        @raise Unavailable: C{open} has not succeeded yet, so it was not verified that the
+            collection belongs to authotron.
         """
         if not self._open:
             raise Unavailable("the MongoDB store is not open")

@@ -61,14 +61,15 @@ def connection_pool(config: Target, peer: GatedConnections | None) -> Connection
         ping_timeout=2,
     )
     login = parse_uri(config.uri.get_secret_value())
-    if login["username"] and not login["database"]:  # txmongo ignores a user without a password
+    # txmongo silently connects without a login if the URI has a user but no password
+    if login["username"] and not login["database"]:
         options = {name.lower(): value for name, value in login["options"].items()}
         database, mechanism = options.get("authsource", "admin"), options.get("authmechanism")
         authenticated = pool.authenticate(
             database, login["username"], login["password"], mechanism or "DEFAULT"
         )
-        # pool.authenticate fails if there is no connection, but stores the login for later
-        # connections.
+        # pool.authenticate fails while there is no connection, but still stores the login for later
+        # connections, so the failure is ignored.
         authenticated.addErrback(lambda _: None)
     return pool
 

@@ -27,19 +27,19 @@ T = TypeVar("T")
 
 _TIMEOUT_SHARE = 0.95
 """
-Fraction of C{store.timeout} after which an operation of MongoDB times out: earlier than the store,
-so that the error message can give the reason.
+Fraction of C{store.timeout} after which an operation of MongoDB times out, so that this timeout
+fires before that of the store and its error message can give the reason.
 """
 
 _MOST_NAMES = 3
-"""Maximum number of servers that a message names."""
+"""Maximum number of servers that an error message lists by name."""
 
 _RETRY_DELAY = 0.5
 """
 Seconds, on average, between two attempts to connect while no server of the URI can be used.
 
-The delay between attempts does not grow, because the store stays unavailable for up to one delay
-after the server is back.
+The delay between attempts to connect stays short, because after the server is back the store is
+unavailable until the next attempt.
 """
 
 
@@ -160,7 +160,7 @@ class MongoConnections:
         return Unavailable(f"{self._name()} cannot be reached: {self.reason}")
 
     def _name(self) -> str:
-        """Name the servers, at most three of them."""
+        """List the servers in a message, but at most three of them by name."""
         names = [f"{host}:{port}" for host, port in self._hosts]
         more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
         return f"MongoDB at {', '.join([*names[:_MOST_NAMES], *more])}"
@@ -188,7 +188,7 @@ class MongoConnections:
 
     async def check_login(self) -> None:
         """
-        Find out whether the server has not allowed an operation because it rejected the login.
+        Find out whether the server refused an operation because it had rejected the login before.
 
         If a login is rejected, txmongo keeps the connection, and uses it without a login.
 
@@ -218,8 +218,8 @@ class MongoConnections:
 
     async def read(self, operation: Callable[[], Awaitable[T]]) -> T:
         """
-        Run an operation that changes nothing, as L{call} does, and run it again if the connection
-        is lost: a network device may have dropped an unused connection.
+        Run an operation that changes nothing, as L{call} does; run it again if the connection is
+        lost, since a network device may have dropped the connection while it was unused.
 
         @raise Unavailable: the database cannot be reached, or refuses the operation.
         """
@@ -239,8 +239,8 @@ class MongoConnections:
 
     def _reconnect(self) -> None:
         """
-        Close all connections of the pool, so that the pool connects anew: all of them lead to the
-        server that is not the primary any more.
+        Close all connections of the pool, which lead to a server that is no longer the primary, so
+        that the pool connects to the new one.
         """
         for factory in self.pool.getprotocols():
             instance = factory.instance

@@ -1,4 +1,4 @@
-"""The address of MongoDB: a URI of which every part has an effect."""
+"""The address of MongoDB: a URI in which a part that authotron would ignore is refused."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _EFFECTIVE = (
     "wTimeoutMS",
 )
 """
-The options that a MongoDB URI may contain: those that have an effect, and those that only ask for
-what the store always does.
+The options that a MongoDB URI may contain: those that have an effect, and those that are harmless
+because they request what the store does anyway.
 """
 
 _OF_THE_SECTION = {

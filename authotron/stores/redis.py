@@ -94,8 +94,8 @@ class Config(StoreConfig, DatabaseTlsConfig):
 
     def count_connections(self, _limit_connections: LimitConnections) -> int:
         """
-        Return how many connections the store needs in addition to the one that every token store
-        may open.
+        Return how many connections the store needs beyond one; one connection is already reserved
+        for every token store.
         """
         return 1 if self.replicas else 0
 
@@ -263,9 +263,9 @@ class RedisStore:
         """
         Remove an API token and all its descendants.
 
-        @param usual: the time until which the records of revoked tokens are kept, except those of
-            imported tokens; an empty string to delete expired tokens, for which no revocation is
-            recorded.
+        @param usual: the time until which the records of revoked tokens are kept, except for
+            imported tokens; an empty string means that expired tokens are deleted and no revocation
+            is recorded.
         @param of_imported: the time until which the records of revoked imported tokens are kept.
         """
         keys, prefix = (self._all_ids, self._by_expiry, self._revocations), self._config.prefix

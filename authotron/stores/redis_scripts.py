@@ -117,4 +117,7 @@ if (redis.call('HGET', KEYS[1], 'pepper') or '') == ARGV[1] then
 end
 return 1
 """
-"""A Lua script that replaces the check value of the pepper if C{ARGV[1]} is the stored one."""
+"""
+A Lua script that replaces the check value of the pepper only if the stored check value equals
+C{ARGV[1]}.
+"""

@@ -62,7 +62,10 @@ T = TypeVar("T")
 
 
 class Config(StoreConfig):
-    """`type: sqlite`: API tokens in a file; a pepper is created beside it if none is configured."""
+    """
+    `type: sqlite`: API tokens in a SQLite database file; if no pepper is configured, one is created
+    in a file beside the database.
+    """
 
     makes_pepper: ClassVar[bool] = True
 
@@ -133,7 +136,10 @@ class SqliteStore:
             database.close()
 
     async def check_reachable(self) -> None:
-        """Begin a transaction that writes, and roll it back, which fails on a read-only disk."""
+        """
+        Begin a writing transaction and roll it back, to find out whether the database can be
+        written; this fails on a read-only disk.
+        """
 
         def check(database: sqlite3.Connection) -> None:
             database.execute("BEGIN IMMEDIATE")

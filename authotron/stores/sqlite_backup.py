@@ -2,9 +2,9 @@
 Back up the SQLite database of a token store to a file, and restore a database from such a backup.
 
 A backup is written, and read, with the rights of the account that runs the command. The database is
-accessed with the rights of the owner of its folder. A backup is made, or restored, by way of a
-temporary file beside the database, because the account that runs the command and the account that
-owns the database may lack the rights of each other.
+accessed with the rights of the owner of its folder. A backup is made or restored by way of a
+temporary file beside the database, because the account that runs the command may lack access to the
+database, and the account that owns the database may lack access to the backup.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def take_out(inside: Path, outside: Path) -> None:
     """
     Copy the temporary file beside the database to C{outside}, and delete the temporary file.
 
-    @raise OSError: C{outside} exists, or a file cannot be read or written.
+    @raise OSError: the file C{outside} exists already, or a file cannot be read or written.
     """
     with files.acting_as_owner(inside):
         source = os.open(inside, _OLD)
@@ -120,7 +120,8 @@ def pepper_check(source: sqlite3.Connection) -> str | None:
     Return the check value of the pepper in a database of any version, or C{None} if the database
     has none.
     """
-    with suppress(sqlite3.OperationalError):  # A database of an early version has no table "notes".
+    # The table "notes" does not exist in a database of an early version, so it may be missing.
+    with suppress(sqlite3.OperationalError):
         row = source.execute("SELECT value FROM notes WHERE name = 'pepper'").fetchone()
         return None if row is None else str(row[0])
     return None

@@ -105,8 +105,8 @@ SET_PEPPER_CHECK = """
 UPDATE notes SET value = :value WHERE name = 'pepper' AND value = :earlier
 """
 """
-An SQL statement that replaces the check value of the pepper if C{:earlier} is
-the stored one.
+An SQL statement that replaces the check value of the pepper only if the stored check value equals
+C{:earlier}.
 """
 
 IS_USED = """

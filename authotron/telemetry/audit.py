@@ -78,7 +78,10 @@ def created(token: Token, by: Actor) -> None:
 
 
 def left_out(token: Token, attributes: Sequence[str]) -> None:
-    """Log that an API token is stored without some attributes of its owner, to limit its size."""
+    """
+    Log that an API token is stored without some attributes of its owner, because with them the
+    token would be too large.
+    """
     _log.info(
         "API token {id} of {username} in realm {realm} is stored without {count} attributes of "
         "the owner, such as {example}: it would be too large",
@@ -117,8 +120,8 @@ def revoked(token: Token, root: str, by: Actor) -> None:
     """
     Log that an API token was revoked.
 
-    @param root: the id of the API token that the request named, which is C{token} or one of its
-        ancestors.
+    @param root: the id of the API token whose revocation was requested: C{token} itself, or the
+        ancestor with which it was revoked.
     """
     _log.info(
         "API token {id} of {username} in realm {realm} revoked with {root} by {by}",

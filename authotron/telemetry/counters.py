@@ -1,4 +1,4 @@
-"""Counters and histograms, of which metrics consist: numbers by the values of their labels."""
+"""Counters and histograms, the parts of a metric: a number for each combination of label values."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Tally:
     How often one kind of event happened, and how long these events took, if their durations are
     measured.
 
-    @ivar durations: the histogram of durations, if they are measured. If tallies differ only in
-        labels that the histogram does not have, they share one histogram.
+    @ivar durations: the histogram of durations, if they are measured. Tallies that differ only in
+        labels that the histogram does not have share one histogram.
     @ivar number: how often the event happened.
     """
 
@@ -56,7 +56,7 @@ class Tally:
         self.durations.nanoseconds += int(seconds * 1e9)
 
     def take(self, other: Tally) -> None:
-        """Add the number and the durations of another tally to this one."""
+        """Add the count and the durations of another tally to this tally."""
         self.number += other.number
         mine, others = self.durations, other.durations
         mine.buckets = [a + b for a, b in zip(mine.buckets, others.buckets, strict=True)]
@@ -68,7 +68,8 @@ class Histogram:
     """
     A family of histograms with one name: one histogram for each combination of label values.
 
-    @ivar longest: the upper bound of the last bucket that the histogram shows.
+    @ivar longest: the upper bound, in seconds, of the last bucket of the histogram that is shown in
+        the metrics.
     """
 
     name: str
@@ -87,7 +88,10 @@ class _Tallies(dict[Labels, Tally]):
     """
 
     def __init__(self, labels: Sequence[str], durations: Histogram | None) -> None:
-        """@param durations: histograms, whose labels must be consecutive labels in C{labels}."""
+        """
+        @param durations: histograms of the durations; the labels of each must be a consecutive part
+            of C{labels}.
+        """
         super().__init__()
         self._durations = durations
         if durations:
@@ -123,4 +127,4 @@ class Counts:
         Report a zero for a combination of label values before the first event, so that alerts
         notice the change from 0 to 1.
         """
-        self.values[labels]  # reading a missing tally creates it
+        self.values[labels]  # Looking up a tally that does not exist creates it.

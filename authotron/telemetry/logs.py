@@ -89,7 +89,10 @@ _DROPPED = {
 
 
 class _Kind(Enum):
-    """The kinds of streams that log lines are written to, which differ in how a line begins."""
+    """
+    The kinds of streams that log lines are written to; each kind needs another prefix at the
+    beginning of a line.
+    """
 
     TERMINAL = "terminal"
     JOURNAL = "journal"
@@ -221,7 +224,10 @@ class Log:
         return f"{_timestamp(event)} {colour}{severity:5}{end} {visible(text)}"
 
     def _kind_of_stream(self) -> _Kind:
-        """Return what kind of stream the log lines go to, which is looked up once for a stream."""
+        """
+        Return what kind of stream the log lines go to; the kind of a stream is determined once, and
+        then remembered.
+        """
         stream = self._stream or sys.__stdout__
         if stream is None:
             return _Kind.OTHER

@@ -111,8 +111,8 @@ class Metrics(Collector):
     """
     All metrics of the process. docs/metrics.md describes each of them in the section "Families".
 
-    The values of labels come from the configuration or from short lists. No value that a client
-    sends, or that a database stores, is used as a label.
+    The values of labels come from the configuration or from fixed short lists in the code, so their
+    number is limited. No value that a client sends, or that a database stores, is used as a label.
     """
 
     def __init__(self, children: Callable[[], Iterable[int]] = tuple) -> None:
@@ -155,8 +155,8 @@ class Metrics(Collector):
         results: Iterable[str],
     ) -> None:
         """
-        Report zeros for the configured providers and augmenters before their first use, and allow
-        only their realms as labels.
+        Report zeros for the configured providers and augmenters before their first use, and from
+        then on use only their realms as label values.
         """
         providers, augmenters = tuple(providers), tuple(augmenters)
         self._realms = {each.realm for each in (*providers, *augmenters)} | (self._realms or set())
@@ -189,9 +189,11 @@ class Metrics(Collector):
     def _request(self, result: str, realm: str) -> Tally:
         tally = self._requests.get((result, realm))
         if tally is None:
-            known = self._realms is None or realm in self._realms
-            tally = self._requests[result, realm if known else "unknown"]
+            tally = self._requests[result, realm if self._is_known(realm) else "unknown"]
         return tally
+
+    def _is_known(self, realm: str) -> bool:
+        return self._realms is None or realm in self._realms
 
     def decision_sent(
         self, result: str, realm: str, route: str, method: str, status: int, seconds: float
@@ -205,9 +207,14 @@ class Metrics(Collector):
         """
         labels = result, realm, route, method, status
         tally = self._sent.get(labels)
+        if tally is None and not self._is_known(realm):
+            realm = "unknown"  # so that API tokens of many realms do not fill the memory
+            labels = result, realm, route, method, status
+            tally = self._sent.get(labels)
         if tally is None:
             tally = self._sent[labels] = Tally(Durations())
-            # Reading a missing tally creates it, so that metrics are shown in order of first use.
+            # Looking up a tally that does not exist creates it, so metrics appear in the order in
+            # which they were first used.
             self._request(result, realm), self._http[route, method, str(status)]
         tally.add(seconds)
 

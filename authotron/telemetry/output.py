@@ -102,7 +102,8 @@ def _write_at_once(descriptor: int, data: bytes) -> int:
 
 def _write_if_ready(descriptor: int, data: bytes) -> int:
     """
-    Write to a terminal, or on an older kernel to any stream, if the stream is ready for writing.
+    Write to a terminal (on older kernels, to a stream of any kind), but only if the stream is ready
+    for writing.
 
     @raise OSError: the stream is not ready for writing.
     """

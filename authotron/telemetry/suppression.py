@@ -1,4 +1,7 @@
-"""Suppress repeated log events: log one of a kind in half a minute, and count the others."""
+"""
+Suppress repeated log events: of similar events only the first in 30 seconds is logged, and the
+others are counted.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 
 _WINDOW = 30.0
-"""Number of seconds in which only the first event of a kind is logged, as in auth-o-tron."""
+"""
+Length in seconds of the period in which only the first of several similar log events is written, as
+in auth-o-tron.
+"""
 
 
 @define(eq=False)
@@ -22,8 +28,8 @@ class Suppression:
 
     def count(self, kind: str) -> int | None:
         """
-        Return how many events of this kind were suppressed before this event, or C{None} if this
-        event must be suppressed.
+        Return how many similar events were suppressed before this event, or C{None} if this event
+        must be suppressed as well.
         """
         now = self._clock.seconds()
         since, suppressed = self._seen.get(kind, (now - _WINDOW, 0))

@@ -111,7 +111,10 @@ class ProviderContract:
         self.assertEqual(IdentityCheck().admit(identity), identity)
 
     def test_refuses(self: Any) -> None:
-        """An invalid credential is L{Rejected}; the reason does not contain the credential."""
+        """
+        For an invalid credential a provider raises L{Rejected}, and the message of the exception
+        does not contain the credential.
+        """
         bad = self.bad()
         deferred = as_deferred(self.provider().authenticate, bad)
         outcome = self.settle(deferred.addErrback(lambda failure: failure.value))
@@ -119,7 +122,10 @@ class ProviderContract:
         self.assertNotIn(bad.value, str(outcome))
 
     def test_possible(self: Any) -> None:
-        """The affinity of a provider for a credential that it accepts is not C{FOREIGN}."""
+        """
+        If a provider accepts a credential, its method C{affinity} does not return C{FOREIGN} for
+        that credential.
+        """
         self.assertIsNot(self.provider().affinity(self.good()), Affinity.FOREIGN)
 
     def test_odd_tokens_T81a(self: Any) -> None:
@@ -557,7 +563,10 @@ class StoreContract(EmptyStoreContract):
         self.assertIsNone(await store.find_revoked(copied[0].id))
 
     async def test_forget_expired_quietly_S_AUDIT(self) -> None:
-        """A token store does not report a token as revoked that has only expired."""
+        """
+        A token store does not report a token as revoked if the token has expired but was never
+        revoked.
+        """
         store, expired = await self.opened(), make_token(grant=Grant(expires=NOW))
         await store.add(expired)
         await store.delete_expired(NOW)

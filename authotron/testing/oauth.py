@@ -20,7 +20,8 @@ class OAuthServer(FakeRemote):
     @ivar tokens: the introspection response for each active token.
     @ivar access_token: the access token that the server returns for every exchange.
     @ivar keys: the key set that the server publishes.
-    @ivar instead: actions that replace the usual response, by the address of the endpoint.
+    @ivar instead: for the address of an endpoint, the action that replaces the usual response of
+        that endpoint.
     """
 
     def __init__(

@@ -137,8 +137,8 @@ class FakeRemote(Resource):
 
     def flush(self) -> None:
         """
-        Deliver to client and resource the bytes that the other one has written, and let each know
-        of a connection that the other one has closed.
+        Deliver the bytes that client and resource have written to each other; if one of them has
+        closed the connection, tell its peer.
         """
         self.agent.flush()
 

@@ -35,7 +35,8 @@ def make_plugin(module: ModuleType, given_world: World | None = None, **keys: An
     """
     Build the plugin of C{module} from the keys of its configuration section, as the daemon does.
 
-    By default the name of the plugin is C{it} and its realm C{here}, as the contract tests expect.
+    By default the plugin is named C{"it"} and its realm C{"here"}, because the contract tests
+    expect these names.
 
     @raise ConfigError: the keys do not fit the class C{Config} of the module.
     """
@@ -52,7 +53,10 @@ def clock_at(seconds: float) -> Clock:
 
 
 def run_at_once(work: Callable[[], Any], /) -> Deferred[Any]:
-    """Run C{work} immediately, in the thread of the caller, and return a Deferred."""
+    """
+    Run C{work} immediately in the calling thread, and return a Deferred that has already fired with
+    its result.
+    """
     return execute(work)
 
 

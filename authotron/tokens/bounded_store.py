@@ -1,6 +1,6 @@
 """
-A wrapper of token stores: every call has a timeout, and waits while the
-store is being opened.
+A wrapper of token stores: a call that comes while the store is being opened waits until it is open,
+and every call has a timeout.
 """
 
 from __future__ import annotations
@@ -101,10 +101,10 @@ class StoreClient:
 
     async def accept_pepper(self) -> None:
         """
-        Open the token store with the present pepper, even if its API tokens were hashed with
-        another pepper.
+        Open the token store with the configured pepper, even if API tokens in the store were hashed
+        with another pepper and will be rejected.
 
-        A token store that keeps a pepper of its own creates the pepper if it is missing.
+        A token store that is able to generate its pepper does so when it is opened and has none.
         """
         await with_timeout(self._clock, self._rules.timeout, self._accept_pepper())
 

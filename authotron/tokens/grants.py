@@ -71,7 +71,7 @@ def new_grant(
     Compute the grant of a new API token from the request and from the credential of the requester.
 
     @param can_look_up: whether a provider can later confirm that the owner still exists; if not,
-        the API token expires after C{max_ttl_unchecked} seconds at most.
+        the lifetime of the API token is limited to C{max_ttl_unchecked} seconds.
 
     @raise ExceedsGrant: the request asks for more than the credential of the requester allows.
     """

@@ -2,10 +2,10 @@
 API tokens that another service issued, and that were imported into the token store.
 
 The format of imported tokens cannot be recognized, so any opaque bearer token may be an imported
-token. Of an imported token, as of every API token, a keyed hash is stored. The hash of an imported
-token is computed from the name of the service that issued the token, and from what the service had
-stored: the token or a hash of the token. Because the name of the service is hashed too, a value
-that one service had stored is never accepted as a token of another service.
+token. An imported token is stored like every API token: only as a keyed hash. The hash of an
+imported token is computed from the name of the service that issued the token, and from what the
+service had stored: the token or a hash of the token. The name of the service is part of the hashed
+text, so a value that one service had stored is never accepted as a token of another service.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ _LONGEST = 512
 
 _IN_A_HEADER = re.compile(r"[!-+\--~]+")
 """
-A regular expression of visible ASCII characters without the comma, which separates credentials in
-C{Authorization}.
+A regular expression of the characters that a credential may contain: visible ASCII characters
+except the comma, which separates credentials in C{Authorization}.
 """
 
 
@@ -93,7 +93,10 @@ class ForeignToken:
 
 @frozen(eq=False)
 class ImportedTokens:
-    """The imported tokens in a token store, with the settings of one configuration."""
+    """
+    Gives access to the imported tokens in a token store, with the settings that the current
+    configuration has for them.
+    """
 
     _store: StoreClient
     _rules: StoreConfig
@@ -121,7 +124,7 @@ class ImportedTokens:
         """
         Whether a token of another service was imported already, or was imported and then revoked.
 
-        @param known_as: the string of which a keyed hash is stored for the token, see
+        @param known_as: the string that is hashed with the pepper to store the token, see
             L{candidate_names}.
 
         @raise Unavailable: the store does not answer.

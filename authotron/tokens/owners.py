@@ -81,8 +81,8 @@ class Owners:
 
     def _providers_of(self, owner: Identity, known_to: str) -> list[IProvider]:
         """
-        Return the provider that identified the owner, or if it is not configured any more, all
-        providers of the owner's realm.
+        Return the provider that identified the owner; if this provider is not configured any more,
+        return all providers of the owner's realm.
         """
         candidates = [provider for provider in self._providers if provider.realm == owner.realm]
         return [provider for provider in candidates if provider.name == known_to] or candidates
@@ -90,7 +90,8 @@ class Owners:
 
 def _same_name(providers: list[IProvider]) -> list[IProvider]:
     """
-    Return the first of the providers, with all other providers that have the same name.
+    Return the first of the providers, together with all other providers that have the same name as
+    the first.
 
     Several providers may have the same name.
     """

@@ -11,14 +11,14 @@ from authotron.tokens.peppers import Peppers
 
 _TEXT = "authotron: check value of the pepper"
 """
-The text of which the check value is a keyed hash; no API token contains blanks, so none equals this
-text.
+The text whose keyed hash is the check value; it contains blanks, and API tokens never do, so no API
+token equals this text.
 """
 
 _PAGE, _PAGES = 500, 20
 """
-In the search for an API token that was hashed with a known pepper: the number of API tokens in one
-list, and the maximum number of lists.
+Limits of the search for an API token that was hashed with a known pepper: the number of API tokens
+in one list, and the maximum number of lists.
 """
 
 _log = Logger()
@@ -74,7 +74,10 @@ async def verify_store(store: IChecksPepper, peppers: Peppers, *, configured: bo
 
 
 async def _fits_tokens(store: IChecksPepper, peppers: Peppers) -> bool:
-    """Return whether the store is empty, or has an API token that a known pepper has hashed."""
+    """
+    Return whether the pepper fits the store: the store is empty, or has an API token that was
+    hashed with a known pepper.
+    """
     query, hashed = TokenQuery(most=_PAGE), False
     for _ in range(_PAGES):
         found = await store.list_tokens(query)

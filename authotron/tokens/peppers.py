@@ -38,8 +38,8 @@ class Peppers:
         Yield an imported token several times, each time with the id that is derived from the token
         by one pepper.
 
-        An imported token contains no id, so a keyed hash of the token is used as its id, which does
-        not help to guess the token without the pepper.
+        An imported token contains no id, so a keyed hash of the token is used as its id, from which
+        the token cannot be guessed without the pepper.
         """
         for key in self._keys:
             digest = hmac.digest(key, b"authotron id " + text.encode(), "sha256")
@@ -48,8 +48,8 @@ class Peppers:
 
     def has_mark(self, mark: str, text: str) -> bool:
         """
-        Whether the last 32 bits of the hash of an API token equal the mark that a store keeps of a
-        revoked token.
+        Whether the last 32 bits of the hash of an API token equal those which a store keeps in its
+        record of a revoked token.
         """
         return any(mark_of(_hash(key, text)) == mark for key in self._keys)
 

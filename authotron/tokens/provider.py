@@ -18,7 +18,8 @@ from authotron.tokens import imported
 from authotron.tokens.owners import Owners
 from authotron.tokens.service import TokenService
 
-# Reading a module variable is faster than reading a member of an C{Enum}.
+# The members are copied into module variables, because these are read faster than a member of an
+# C{Enum}.
 _OWN, _FOREIGN = Affinity.OWN, Affinity.FOREIGN
 
 
@@ -30,8 +31,8 @@ class TokenProvider:
     realm.
 
     L{TokenProvider} implements L{IJudge} and not L{IProvider}, because an L{IProvider} has only one
-    realm. The format of imported API tokens cannot be recognized, so other providers may be asked
-    about an imported token, too.
+    realm. The format of imported API tokens cannot be recognized, so an imported token may also be
+    sent to other providers.
     """
 
     _tokens: TokenService | None
@@ -53,11 +54,11 @@ class TokenProvider:
 
     def is_unknown(self, credential: Credential) -> bool:
         """
-        Whether an opaque bearer token may be an imported token, and the token store has not been
-        opened since the start.
+        Whether an opaque bearer token may be an imported token, while this cannot be checked
+        because the token store has not been opened since the start.
 
-        The gateway rejects an opaque bearer token only when it can look the token up in the token
-        store, and until then answers 503.
+        While the gateway cannot look an opaque bearer token up in the token store, it answers 503
+        instead of rejecting the token.
         """
         tokens = self._tokens
         if tokens is None or tokens.store.was_reached is not False:
@@ -80,8 +81,8 @@ class TokenProvider:
         self, tokens: TokenService, token: Token, owner: Authentication
     ) -> Authentication:
         """
-        Build an authentication whose JWT expires after C{tokens.jwt_exp} seconds at most, because a
-        JWT cannot be revoked.
+        Build the result of an authentication, from which a JWT is issued that expires after
+        C{tokens.jwt_exp} seconds at most, because a JWT cannot be revoked.
         """
         now, grant = self._clock.seconds(), token.grant
         return Authentication(

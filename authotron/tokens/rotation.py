@@ -34,8 +34,8 @@ async def rotate(
 
     The replaced API token is not changed: the caller revokes it, or lets it expire.
 
-    @param ttl: the lifetime in seconds; by default that of the replaced API token when it was
-        created.
+    @param ttl: the lifetime in seconds; by default the lifetime with which the replaced API token
+        was created.
     @param can_look_up: whether a provider can confirm later that the owner still exists.
 
     @return: the API token for the client, and the API token as it is stored.

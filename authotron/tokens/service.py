@@ -53,8 +53,8 @@ a token with the id.
 
 _UNKNOWN = Identity("unknown", "unknown")
 """
-The owner that the audit log names if the owner of a revoked API token is not known, because the
-token was created at the same moment.
+The owner that the audit log names for a revoked API token whose owner is not known, because the
+token was created while its parent was being revoked.
 """
 
 
@@ -179,7 +179,8 @@ class TokenService:
         Return the ids of the API tokens that will be the ancestors of a new API token of a
         requester.
 
-        @raise ExceedsGrant: the API token in use was revoked meanwhile, or has too many ancestors.
+        @raise ExceedsGrant: the API token in use was revoked while the request was processed, or
+            has too many ancestors.
         """
         lineage = grant_in_use(requester).lineage
         if len(lineage) > _MAX_ANCESTORS:
@@ -194,7 +195,7 @@ class TokenService:
 
     async def find(self, text: str, client: Callable[[], str | None] = _unknown_client) -> Token:
         """
-        Return the stored API token that a client presents.
+        Return the API token from the store that matches the token which a client presents.
 
         @param client: a function that returns the address of the client, for the log.
 
@@ -246,8 +247,8 @@ class TokenService:
 
     def note_use(self, id_: str) -> None:
         """
-        Remember in memory when an API token was used; L{flush} later writes the time of use to the
-        token store.
+        Remember in memory when an API token was used; The time at which the API token was used is
+        only kept in memory here; L{flush} writes it to the token store later.
         """
         self._last_uses.note(id_)
 
@@ -427,8 +428,8 @@ class TokenService:
 
     async def revoke_presented(self, text: str, by: Actor | None = None) -> None:
         """
-        Revoke the API token that any client presents, or do nothing if the
-        token is not valid.
+        Revoke the API token that a client presents, without asking who the client is; do nothing if
+        the token is not valid.
         """
         with suppress(Rejected, NoSuchToken):
             token = await self.find(text)
@@ -448,8 +449,7 @@ class TokenService:
 
     async def flush(self) -> int:
         """
-        Write the times at which API tokens were last used to the store, and delete expired API
-        tokens.
+        Write to the store when each API token was last used, and delete expired API tokens.
 
         @return: the number of API tokens that were deleted.
 
@@ -470,7 +470,8 @@ def make(
     Build the L{TokenService} for the API tokens in a store.
 
     @param config: the C{tokens} section of the configuration.
-    @param rules: the keys of the section C{store} that are common to all types of token stores.
+    @param rules: the rules for those keys of the section C{store} that all types of token stores
+        have in common.
     @param spare_pepper: the key to hash API tokens with, if neither the configuration nor the store
         has one.
     """

@@ -61,7 +61,8 @@ def _with_fewer_attributes(token: Token) -> Token:
     """
     Remove the largest attributes of the owner until an API token fits into L{MAX_BYTES}.
 
-    The largest attributes are removed first, because they usually repeat roles or groups.
+    The largest attributes are removed first, because they usually contain only the roles or groups
+    again.
     """
     attributes = dict(token.owner.attributes)
     excess = token.size - MAX_BYTES

@@ -20,8 +20,8 @@ write to the store.
 
 _MAX_LOGGED, _LOG_INTERVAL = 1_000, 60.0
 """
-Maximum number of revoked API tokens in the list of those whose use was logged, and the seconds
-until their use is logged again.
+Two limits of the log of revoked API tokens that clients still use: the maximum number of tokens
+that are remembered as logged, and the seconds until a token is logged again.
 """
 
 
@@ -46,7 +46,7 @@ class LastUses:
 
     async def write(self) -> None:
         """
-        Write the times of the last uses of API tokens to the store.
+        Write to the token store the time at which each API token was last used.
 
         @raise Unavailable: the store does not answer; times that were not written are kept.
         """

@@ -48,6 +48,14 @@ class SeriesTests(SynchronousTestCase):
         self.metrics.request_authenticated("success", "corp", 0.01)
         self.assertIn('auth_requests_total{realm="corp",result="success"} 1.0', self.text())
 
+    def test_unknown_realms_take_no_memory(self) -> None:
+        """Requests of realms without a provider are counted as one realm at once."""
+        self.metrics.expect((), (), ("success",))
+        for number in range(50):
+            self.metrics.decision_sent("success", f"r{number}", "/auth", "GET", 200, 0.01)
+        self.assertEqual(len(self.metrics._sent), 1)
+        self.assertIn('auth_requests_total{realm="unknown",result="success"} 50.0', self.text())
+
     def test_threads_H_SERIES(self) -> None:
         """The number of threads is shown."""
         self.assertRegex(self.text(), r"(?m)^process_threads [1-9]")

@@ -29,7 +29,10 @@ ACTIONS = {
     "jwks": (_KEYS,),
     "health": ("/health",),
 }
-"""What L{FakeGateway.fail_on} can let fail, and the paths of each."""
+"""
+The actions that L{FakeGateway.fail_on} can make fail, and the paths of the requests that belong to
+each action.
+"""
 
 _PATHS = frozenset({*(path for paths in ACTIONS.values() for path in paths), "/providers"})
 _NO_STORE = ("Cache-Control", "no-store")
@@ -38,7 +41,7 @@ _JSON = ("Content-Type", "application/json")
 
 @dataclass(frozen=True)
 class _Known:
-    """A credential that the gateway knows, and whose it is."""
+    """A credential that the gateway knows, and the user to whom it belongs."""
 
     scheme: str
     secret: str = field(repr=False)
@@ -100,8 +103,8 @@ class FakeGateway:
 
     def revoke(self, user_or_token: User | str) -> None:
         """
-        Refuse a user, or a token, from now on; JWTs that were minted before the revocation stay
-        valid.
+        Refuse a user, or a token, from now on; JWTs that were minted for an API token before it was
+        revoked stay valid until they expire.
         """
         self._known = [
             each for each in self._known if user_or_token not in (each.user, each.secret)
@@ -249,7 +252,10 @@ class FakeGateway:
 
 
 def _credentials(header: str) -> list[tuple[str, str]]:
-    """Return scheme and value of each credential; of several of one scheme the last counts."""
+    """
+    Return the scheme and value of each credential; if several credentials have the same scheme,
+    only the last of them is returned.
+    """
     text = header.strip(" \t")
     parts = dict.fromkeys(part.strip(" \t") for part in text.split(","))
     words = [part.split() for part in parts]

@@ -28,7 +28,8 @@ class SigningKey:
 
     kid: str
     algorithm: str
-    material: Any = field(repr=False)  # of cryptography: another type for each algorithm
+    # The package cryptography has a different key class for each algorithm.
+    material: Any = field(repr=False)
 
     @classmethod
     def generate(cls, algorithm: str = "ES256", kid: str = "") -> SigningKey:

@@ -243,6 +243,7 @@ class FastPath(Protocol, TimeoutMixin):
             try:
                 ruling = authorize(found, self._context)
             except Exception:  # noqa: BLE001 - a defect of a condition: the site answers and logs it
+                self._context.head = b""
                 self._hand_over()
                 return
             if isinstance(ruling, Deny):
@@ -250,9 +251,13 @@ class FastPath(Protocol, TimeoutMixin):
         self._bytes = b""
         if self._closing or self._is_draining:
             shape = shape._replace(persistent=False)
-        self._answered = now = factory.clock.seconds()
+        now = factory.clock.seconds()
+        if now < self._answered:  # the clock was set back, so the timeout would fire too late
+            self.setTimeout(factory.site.timeOut)
+        self._answered = now
         self._send(factory.encoder.encode(shape, reply, now))
-        seconds, status, method, route = now - began, reply.status, shape.method, shape.route
+        seconds, status = max(0.0, now - began), reply.status
+        method, route = shape.method, shape.route
         factory.serving.metrics.decision_sent(
             outcome.result, outcome.realm, route, method, status, seconds
         )
@@ -260,6 +265,7 @@ class FastPath(Protocol, TimeoutMixin):
             factory.site.log_answered(
                 Answered(method, route, status, seconds, outcome, self._context, request_id, reason)
             )
+        self._context.head = b""  # An idle connection keeps no head, which contains a credential.
         # If the request waited for a decision, its callbacks were measured one by one already, and
         # the time since its start includes waiting, in which the reactor was not blocked.
         if seconds > LONGEST and not waited:

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.model.authentication import Authentication
+from authotron.model.identity import Identity
 from authotron.model.request import Presented
 from authotron.web.fastpath import repeats
 from authotron.web.fastpath.repeats import Repeats, without_request_id
@@ -192,6 +194,38 @@ class GatewayTests(SynchronousTestCase):
         plain = {"type": "plain", "name": "local", "realm": "internal", "users": users}
         gateway.serving.gateway = InMemoryGateway({"providers": [plain]}).serving.gateway
         self.assertEqual([self.request(gateway, ALICE) for _ in range(2)], [401, 401])
+
+    def test_idle_connection_keeps_no_head(self) -> None:
+        """After a reply nothing of the request is kept, neither its credential nor its size."""
+        gateway = InMemoryGateway()
+        channel, _ = gateway.connect(gateway.entrance)
+        for _ in range(2):
+            channel.dataReceived(f"GET /auth HTTP/1.1\r\nHost: a\r\nA: {ALICE}\r\n\r\n".encode())
+            self.assertEqual((channel._context.head, channel._bytes), (b"", b""))
+
+    def test_clock_set_back(self) -> None:
+        """If the clock is set back, an idle connection is closed in time, and no duration falls."""
+        gateway = InMemoryGateway()
+        channel, wire = gateway.connect(gateway.entrance)
+        request = b"GET /auth HTTP/1.1\r\nHost: a\r\n\r\n"
+        channel.dataReceived(request)
+        gateway.clock.rightNow -= 3600
+        channel.dataReceived(request)
+        gateway.clock.advance((gateway.public.timeOut or 0) + 1)
+        self.assertTrue(wire.disconnecting)
+
+    def test_duration_is_never_negative(self) -> None:
+        """A request that waits while the clock is set back took no time."""
+        gateway = InMemoryGateway()
+        held = gateway.hold()
+        channel, _ = gateway.connect(gateway.entrance)
+        channel.dataReceived(b"GET /auth HTTP/1.1\r\nHost: a\r\n\r\n")
+        gateway.clock.rightNow -= 3600
+        held.callback(gateway.good(Authentication(Identity("internal", "alice"))))
+        text = gateway.metrics.text()[0].decode()
+        sums = [line for line in text.splitlines() if "_duration_seconds_sum" in line]
+        self.assertTrue(sums)
+        self.assertFalse([line for line in sums if float(line.split()[-1]) < 0])
 
     def test_refusals_are_recognised_too(self) -> None:
         """A refused head is recognised as well, until its refusal expires."""
