@@ -13,8 +13,8 @@ _WHOLE = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*")
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _HALF = re.compile(r"'|(?:true|false)\S")
 """
-Matches the beginning of a text of which auth-o-tron reads only the first part: a single quote,
-C{true} or C{false}, whatever follows.
+Matches a text that begins with a single quote, or with C{true} or C{false} and further characters:
+auth-o-tron reads only the first part of such a text.
 """
 
 _MOST_DIGITS = 20

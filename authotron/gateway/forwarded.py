@@ -28,8 +28,9 @@ class Forwarding:
     Reads the headers in which proxies state the requested host and the client's address.
 
     A forwarding header is used only if the peer that sent the request is a trusted proxy. The lines
-    of C{X-Forwarded-For} are one list, and so are those of C{Forwarded}; any other duplicate header
-    is ignored. Of several addresses the rightmost one that is not a trusted proxy is the client's.
+    of C{X-Forwarded-For} are one list, and so are those of C{Forwarded}; any other header that
+    occurs more than once is treated as missing. Of several addresses the rightmost one that is not
+    a trusted proxy is the client's.
     """
 
     _trusted: Sequence[str]

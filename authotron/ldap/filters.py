@@ -90,9 +90,9 @@ class ValueTemplate:
         """
         Return the value with its placeholders replaced, once for each value of the attributes.
 
-        If the search is for the groups that contain a group (L{TemplateUser.group}), the DN of this
-        group takes the place of a DN with the user name, and there are no variants of any other
-        value with the user name.
+        In a search for the groups that contain a group (L{TemplateUser.group}), a value that is a
+        DN with the user name becomes the DN of this group, and for any other value with the user
+        name the empty list is returned.
 
         @raise Unavailable: the attributes have too many values.
         """

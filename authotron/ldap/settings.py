@@ -117,8 +117,8 @@ class Connectivity(TrustConfig):
     search_base: SearchBase = Field(description="DN below which users and groups are searched")
     bind_dn: str | None = Field(
         default=None,
-        description="DN of the service account that searches; anonymous if not set; if empty, an "
-        "anonymous bind is sent",
+        description="DN of the service account that searches; if not set, searches are anonymous "
+        "without a bind; if empty, an anonymous bind is sent before",
     )
     ldap_password: Secret | None = Field(default=None, description="password of `bind_dn`")
     tls: Literal["none", "starttls", "ldaps", "required"] | None = Field(

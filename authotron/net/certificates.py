@@ -101,8 +101,8 @@ def _subject_names(certificate: x509.Certificate) -> Any:
 
 def _names(certificate: x509.Certificate) -> Sequence[str]:
     """
-    Return the first names in a certificate, for an error message; their characters were checked
-    before.
+    Return the first few of the names that a certificate contains, for an error message. The
+    characters of the names were checked before, so they can be printed.
     """
     names = _subject_names(certificate)
     found = [

@@ -97,8 +97,8 @@ def why_strange(credential: Credential, providers: Sequence[object]) -> str:
 
 def _why_other_purpose(seen: unverified.Unverified | None) -> str:
     """
-    Describe by which header member or claim a JWT is not an access token, and what accepts the JWT;
-    or return an empty string if the JWT may be an access token.
+    Name the header member or claim that shows that a JWT is not an access token, and the setting
+    that would accept the JWT; or return an empty string if the JWT may be an access token.
     """
     if seen is None or (other := purposes.other_purpose(seen.header, seen.claims)) is None:
         return ""
