@@ -115,7 +115,7 @@ class RequestUser(User):
         return False
 
     def has_perms(self, perm_list: Collection[str], obj: object = None) -> bool:
-        """Return False, unless no permission is asked for."""
+        """Return False, or True if the list of permissions to check is empty."""
         return not perm_list
 
     def has_module_perms(self, package_name: str) -> bool:

@@ -24,8 +24,8 @@ class AuthotronError(Exception):
     """
     A request cannot be attributed to a user, or the user may not make the request.
 
-    The text of this exception is meant for the log of the service, not for the client. C{public}
-    may be shown to the client.
+    The text of this exception is meant for the log of the service, not for the client. C{public} is
+    the part of the error message that may be shown to the client.
 
     @cvar status: the status code of the HTTP response.
     """

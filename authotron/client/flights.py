@@ -26,8 +26,9 @@ class Flights(Generic[T]):
     """
     Do work once for all callers that ask for the same key while the work is under way.
 
-    Waiting in a thread, in a coroutine and for a Deferred are the same to the work: each caller
-    gets the same C{concurrent.futures.Future}, which a caller that leaves cannot cancel.
+    The work does not depend on how callers wait (in a thread, in a coroutine, for a Deferred): all
+    callers get the same C{concurrent.futures.Future}, and a caller that stops waiting does not
+    cancel it.
     """
 
     def __init__(self, spawn: Spawn = in_a_thread) -> None:
@@ -77,7 +78,7 @@ class Flights(Generic[T]):
             if future is not None:
                 return future, False
             future = self._running[key] = Future()
-            future.set_running_or_notify_cancel()  # from now on cancel() does nothing
+            future.set_running_or_notify_cancel()  # From here on, a call of cancel() has no effect.
             return future, True
 
     def _run(self, key: Hashable, work: Work[T], future: Future[T]) -> None:
@@ -96,7 +97,8 @@ class Flights(Generic[T]):
                 del self._running[key]
 
 
-_ALL: WeakSet[Flights[Any]] = WeakSet()  # flights with work of any type
+# Shared calls (single flights) whose work may return any type.
+_ALL: WeakSet[Flights[Any]] = WeakSet()
 
 
 def _restart_all() -> None:

@@ -169,7 +169,8 @@ class Client:
         known = self._users.get(key, self._monotonic(), self._clock())
         if known is not None:
             return known
-        ends = self._monotonic() + self._timeout  # also for work that waits for a thread
+        # This time limit also applies to work that still waits for a free thread.
+        ends = self._monotonic() + self._timeout
         work = partial(self._answer, key, sent, ends)
         return await wait(self._flights, key, work, self._timeout + 1)
 
@@ -306,5 +307,8 @@ class _Pool:
 
 
 def _seconds(value: str | None) -> int:
-    """Return the seconds of a C{Retry-After}, or 0 if it has none; a date counts as none."""
+    """
+    Return the number of seconds in a C{Retry-After} header, or 0 if the header is a date or is
+    malformed.
+    """
     return int(value) if value is not None and value.isascii() and value.isdigit() else 0

@@ -24,7 +24,7 @@ from authotron.client.renewal import TokenSource
 from authotron.client.user import User, as_names
 from authotron.client.verifier import Verifier
 
-if TYPE_CHECKING:  # generic in the stubs alone
+if TYPE_CHECKING:  # This class is generic only in the type stubs, not at run time.
     MethodHandler = grpc.RpcMethodHandler[Any, Any]
 
 _CODES = {
@@ -204,7 +204,7 @@ def _wrapped(
     handler: MethodHandler | None, protect: Callable[..., Callable[..., Any]]
 ) -> MethodHandler | None:
     """Return a handler of the same kind that verifies the user before the method runs."""
-    if handler is None:  # an unknown method
+    if handler is None:  # The gRPC service has no method with this name.
         return None
     kind = next(each for each in _KINDS if getattr(handler, each) is not None)
     make = getattr(grpc, f"{kind}_rpc_method_handler")

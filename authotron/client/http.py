@@ -146,5 +146,7 @@ def _body(
             _limit(connection, ends)
     if response.length:
         raise http.client.IncompleteRead(read, response.length)
-    response.close()  # read1() leaves the response open, and an open response blocks its connection
+    # After read1() has read the last byte the response still counts as open, and the connection
+    # cannot be reused until it is closed.
+    response.close()
     return read

@@ -91,7 +91,8 @@ def _by_name(keys: Sequence[Key]) -> Keys:
     for key in keys:
         for kid in {key.kid, ""}:
             named.setdefault((kid, key.algorithm), []).append(key)
-    # A JWT that names no key is verified if only one fits: to try many would take long.
+    # A JWT that names no key is verified only if exactly one key fits its algorithm, because trying
+    # many keys would take long.
     return {name: same for name, same in named.items() if name[0] or len(same) == 1}
 
 

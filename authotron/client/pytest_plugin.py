@@ -62,7 +62,7 @@ def authotron_server(authotron_gateway: FakeGateway) -> Iterator[str]:
         yield url
 
 
-def _kit() -> Any:  # a module that is imported late
+def _kit() -> Any:  # This module is imported only when it is first used.
     return import_module("authotron.client.testing")
 
 

@@ -66,7 +66,7 @@ class AuthotronBackend(AuthenticationBackend):
             raise Refused(error) from None
         except AuthotronError as error:
             raise Refused(error) from None
-        # a L{User} has all attributes of a BaseUser
+        # A L{User} has all attributes of Starlette's BaseUser, so it can be used in its place.
         return AuthCredentials(granted(user)), cast("BaseUser", user)
 
 

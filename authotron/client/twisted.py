@@ -28,7 +28,10 @@ from authotron.client.verifier import Verifier
 
 
 class IUser(Interface):
-    """The component of a request that holds its user."""
+    """
+    The name of the Twisted component (an adapter) of a request that holds the
+    user who sent it.
+    """
 
 
 @implementer(IResource)

@@ -68,7 +68,10 @@ class User:
         return not set(roles).isdisjoint(self.roles)
 
     def has_scope(self, scope: str, service: str | None = None) -> bool:
-        """Whether the user has a scope, for one service or for any."""
+        """
+        Whether the user has a scope, either for the given service or, if none is given, for any
+        service.
+        """
         listed = self.scopes.values() if service is None else [self.scopes.get(service, ())]
         return any(scope in scopes for scopes in listed)
 
@@ -93,8 +96,8 @@ def as_names(given: str | Iterable[str]) -> tuple[str, ...]:
     Return roles, scopes or paths as a tuple; a single string becomes a tuple that contains only
     this string.
 
-    Without this C{exclude="/health"} would exclude C{/}, and an iterator would be empty for every
-    request but the first.
+    Without this conversion to a tuple, C{exclude="/health"} would be read as single characters and
+    exclude C{/}, and an iterator would be used up after the first request.
 
     @raise TypeError: one of the values is not a string.
     """

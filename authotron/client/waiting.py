@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Wait(Protocol):
-    """A way to wait for work that is shared with other callers."""
+    """A function that waits for the result of work that several callers share."""
 
     def __call__(
         self, flights: Flights[T], key: Hashable, work: Work[T], seconds: float
@@ -62,7 +62,7 @@ async def in_twisted(flights: Flights[T], key: Hashable, work: Work[T], seconds:
         if not waiting.called:
             waiting.callback(future)
 
-    clock: Any = reactor  # which the stubs of Twisted take for a module
+    clock: Any = reactor  # The type stubs of Twisted declare the reactor as a module.
     future = flights.start(key, work)
     future.add_done_callback(lambda done: clock.callFromThread(fire, done))
     waiting.addTimeout(seconds, clock)

@@ -19,8 +19,9 @@ def exempt_from_collection(reactor: IReactorCore) -> None:
     """
     Exempt the objects that exist when the reactor starts from garbage collection.
 
-    The objects of a started process never become garbage, but a full collection takes 50 ms to
-    visit them, and the many objects of a long list cause several full collections.
+    The objects that exist after the start are never freed, but each full garbage collection takes
+    50 ms to visit them, and creating the many objects of a long list causes several full
+    collections.
     """
 
     def exempt() -> None:

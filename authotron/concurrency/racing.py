@@ -83,7 +83,9 @@ def _rest(work: Awaited[T], waits_for: Any) -> Generator[Any, Any, T]:
         try:
             try:
                 answer = yield waits_for
-            except GeneratorExit:  # Garbage collection closes a generator that waits for ever.
+            # A generator that waits for an event that never happens is closed by the garbage
+            # collection.
+            except GeneratorExit:
                 work.close()
                 raise
             except BaseException as error:  # noqa: BLE001 - passed to the coroutine, cancellation too
@@ -205,7 +207,8 @@ async def wait_all(outcomes: Sequence[Started[T]]) -> Sequence[T | Failure]:
     finished: Deferred[list[T | Failure]] = Deferred()
 
     def all_ended(results: Any) -> None:
-        # A DeferredList that is cancelled succeeds, with failures among its results.
+        # If a DeferredList is cancelled, it does not fail: it succeeds, and its results contain the
+        # failures of the cancelled Deferreds.
         if not finished.called:
             finished.callback([result for _, result in results])
 

@@ -86,7 +86,7 @@ class SingleFlight(Generic[T]):
         recover: Callable[[Failure], T] | None = None,
     ) -> Deferred[T]:
         """
-        Let later callers of C{key} share work that has started.
+        Register work that has started under C{key}, so that later callers with this key share it.
 
         Return the Deferred of the caller that started the work.
 

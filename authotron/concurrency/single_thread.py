@@ -30,8 +30,8 @@ class SingleThread:
     """
     A thread that does one piece of work at a time, in the order of the calls.
 
-    The thread starts with the first piece of work. Work that was cancelled is not started. The
-    thread does not keep the process alive.
+    The thread starts with the first piece of work. Work that was cancelled before it started is
+    never started. The thread does not keep the process alive.
 
     @ivar _call_from_thread: C{callFromThread} of the reactor.
     """

@@ -16,8 +16,8 @@ class Waiters(Generic[T]):
     """
     The callers that wait for one event, each with a Deferred of its own.
 
-    A caller that cancels its Deferred stops waiting; the other callers go on waiting. While the
-    Deferreds of an event fire, a caller that joins waits for the next event.
+    A caller that cancels its Deferred stops waiting; the other callers go on waiting. A caller that
+    joins while the Deferreds of an event are being fired waits for the next event.
     """
 
     _waiting: dict[Deferred[T], None] = field(factory=dict, init=False, repr=False)
@@ -35,7 +35,8 @@ class Waiters(Generic[T]):
         """Give C{result} to every caller that waits."""
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting:
-            if not waiter.called:  # the result of one caller may cause another one to cancel
+            # Handling its result, one caller may cause another caller to cancel its Deferred.
+            if not waiter.called:
                 waiter.callback(result)
 
     def fail(self, reason: Failure | BaseException) -> None:

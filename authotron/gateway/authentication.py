@@ -65,7 +65,7 @@ class Authenticator:
 
     @ivar own: the provider that authenticates API tokens, in the realms of their owners, and is not
         contained in C{providers}. The provider C{own} is also asked about a bearer token that does
-        not look like an API token, if C{own} may know the token.
+        not look like an API token, if the token store may contain this token.
     @ivar _is_unknown: whether the gateway has not reached the token store since it started; a
         credential that no provider accepts or rejects may then still be a valid API token.
     @ivar identity_check: checks each identity that a provider or augmenter returns.

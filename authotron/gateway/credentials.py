@@ -18,12 +18,12 @@ _ALIASES = {"plain": "basic"}
 _PRINTABLE = re.compile(r"[\t -~]*")
 
 _COMMON = {len(each): each for each in (b"Basic ", b"Bearer ")}
-"""The usual beginnings of the header C{Authorization}, by their length in bytes."""
+"""The first bytes that the header C{Authorization} usually has, by the length of these bytes."""
 
 _UNCOMMON = b"\n"
 """
-A byte with which no C{Authorization} header begins, for lengths of headers that C{_COMMON} does not
-contain.
+A byte that never begins an C{Authorization} header: the default for a header whose length is not a
+key of C{_COMMON}.
 """
 
 
@@ -76,10 +76,10 @@ def canonical(presented: Presented, found: Sequence[Credential]) -> Presented:
     Return what a client presents in its canonical spelling, so that all spellings of the same
     credentials share one cache key.
 
-    If C{presented} has the canonical spelling already, as nearly always, C{presented} itself is
-    returned.
+    If C{presented} has the canonical spelling already, which is nearly always so, the object itself
+    is returned and not a copy.
 
-    @param found: the credentials that L{parse} has found.
+    @param found: the credentials that L{parse} has read from the header.
     """
     header, realm = presented.authorization or b"", presented.realm
     length = len(header) - len(found[0].value)

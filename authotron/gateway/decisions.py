@@ -101,8 +101,8 @@ class _CachedDecision(Entry, Generic[R]):
 
     @ivar again: the time, in seconds since the epoch, until which this decision may be used for
         further requests.
-    @ivar until: the time until which a new JWT may be minted for the authentication that led to
-        this decision, in seconds since the epoch.
+    @ivar until: the time, in seconds since the epoch, until which new JWTs may be minted for the
+        cached authentication.
     """
 
     __slots__ = ("again", "decision", "until")
@@ -136,7 +136,7 @@ then, and how many changes of API tokens had been counted.
 
 
 def _unknown() -> None:
-    """Return no address: the address of the client is not known."""
+    """Return C{None} as the address, because the address of the client is not known."""
 
 
 @define(eq=False)
@@ -263,7 +263,8 @@ class DecisionCache(Generic[R]):
         The hash also covers the lengths of all values, so that different values never have the same
         cache key; a missing value has another hash than an empty one.
         """
-        authorization, realm = presented  # A loop would take three times as long.
+        # A loop would take three times as long as this expression.
+        authorization, realm = presented
         text = b"%d %d %b%b" % (
             -1 if authorization is None else len(authorization),
             -1 if realm is None else len(realm),
@@ -321,8 +322,8 @@ class DecisionCache(Generic[R]):
         epoch = (self._epoch, self._changes)
         work = self._judge(key, found, realm, cached, epoch)
         if self._meter is not None and METER.get() is None:
-            # The meter of the fast path measures the work of a request on the fast path, because
-            # setting and resetting the context variable METER would take longer.
+            # On the fast path one shared meter measures the work, because setting and resetting the
+            # context variable METER for each request would take longer.
             started = self._context.run(_start_for, sender, work)
         else:  # Klein answers this request, and the meter of the route measures the work.
             before = CLIENT.set(sender)
@@ -334,8 +335,9 @@ class DecisionCache(Generic[R]):
             return started
         if isinstance(started, Failure):
             return self._broken(started)
-        # If decisions were invalidated since this lookup began, later requests must not share the
-        # lookup, so it is registered under an object that is not the key of any request.
+        # If decisions were invalidated after this lookup began, later requests must not share its
+        # result, so the lookup is registered under a new object instead of under the key of the
+        # request.
         name = key if epoch == (self._epoch, self._changes) else object()
         return self._flights.share(name, started, recover=self._broken)
 
@@ -434,7 +436,10 @@ class DecisionCache(Generic[R]):
         return bool(changed) and any(changed.get(each, 0) > epoch[1] for each in tokens)
 
     def _cache_refusal(self, key: bytes, epoch: _Epoch, refusal: Decision[R]) -> None:
-        """Cache a refusal; drop the accepted decision of the client, which would be found first."""
+        """
+        Cache a refusal, and remove the accepted decision that is cached for the client, because a
+        lookup would find the accepted decision first.
+        """
         self._good.drop(key)
         until = self._clock.seconds() + min(self._refusals, self._ttl)
         if epoch == (self._epoch, self._changes) and self._clock.seconds() < until:
@@ -484,7 +489,8 @@ def make(
     """
     Build the cache of the decisions of C{authenticator}.
 
-    @param meter: measures the work for requests on the fast path.
+    @param meter: measures how long the work for requests blocks the reactor, if they are answered
+        on the fast path, without Klein.
     """
     reuse = config.reuse if config.reuse is not None else 30.0
     return DecisionCache(

@@ -18,12 +18,18 @@ from authotron.tokens.owners import Owners
 from authotron.tokens.service import TokenService
 
 R = TypeVar("R")
-"""The type of replies to a proxy; the package C{web} makes the replies."""
+"""
+The type of the replies that the gateway gives to a proxy; the package C{web}
+creates the objects.
+"""
 
 
 @frozen
 class Gateway(Generic[R]):
-    """All parts that are built from one configuration; a reload builds a new gateway."""
+    """
+    All components of the gateway that are built from one configuration; a reload builds a new
+    gateway.
+    """
 
     config: Config
     authenticator: Authenticator

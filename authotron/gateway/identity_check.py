@@ -79,8 +79,8 @@ class IdentityCheck:
         Return whether an identity can be used without normalization: it is small, and its names are
         ASCII without blanks at their ends.
 
-        All names are checked as one string, because each identity outside the cache is checked, and
-        several strings would take longer.
+        All names are joined to one string and checked together, because this check runs for each
+        identity that is not cached, and checking several strings would take longer.
         """
         realm, username, roles, attributes, scopes = identity
         if type(roles) is not tuple:  # A plugin that violates the interface may return a list.
@@ -100,16 +100,18 @@ class IdentityCheck:
                     names += each
             names.append("")
             joined = ",".join(names)
-        except (TypeError, AttributeError):  # A value in the identity has the wrong type.
+        # This error means that a value in the identity has the wrong type.
+        except (TypeError, AttributeError):
             return False
         return len(joined) < self._max_names and _are_plain(joined)
 
     def are_plain(self, additions: Sequence[Addition]) -> bool:
         """
-        Return whether a checked identity with the additions of augmenters needs no second check.
+        Return whether an identity that was checked before may be used with the additions of
+        augmenters without a second check.
 
-        The method remembers the last addition that was found plain, because an augmenter with fixed
-        lists returns the same object for many users.
+        The method remembers the last addition that needed no normalization, because an augmenter
+        with fixed lists returns the same object for many users.
         """
         if len(additions) != 1:
             return self._are_plain(additions)
@@ -266,7 +268,8 @@ def _clean_attributes(attributes: Mapping[str, str], left_out: list[str]) -> dic
     """
     Return attributes without control characters, in names and in values.
 
-    An attribute whose name had to be changed does not replace an attribute of the same name.
+    If the name of an attribute had to be normalized, and another attribute has the normalized name
+    already, that other attribute is kept.
     """
     good, changed = {}, {}
     for name, value in attributes.items():

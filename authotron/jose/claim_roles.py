@@ -22,7 +22,7 @@ class Roles:
     Collects roles from values of several shapes.
 
     @ivar names: the roles that were found.
-    @ivar is_readable: whether every value had a known shape.
+    @ivar is_readable: whether every value of the role claims had a shape that the gateway can read.
     """
 
     names: list[str] = field(factory=list)
@@ -197,8 +197,8 @@ def _refuse_distributed(claims: Claims, paths: Sequence[str]) -> None:
     Refuse a JWT that contains only a link to its roles (OpenID Connect Core, section 5.6.2).
 
     To users with many groups, Microsoft Entra issues JWTs that contain a link to the roles instead
-    of the roles. The gateway does not fetch roles from other servers, and must not treat a user who
-    has roles as a user without roles.
+    of the roles. The gateway does not fetch roles from other servers, so it refuses a JWT that only
+    links to them: otherwise a user with roles would be treated as a user without roles.
 
     @raise Rejected: a role claim is a distributed claim.
     """

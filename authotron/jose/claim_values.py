@@ -29,7 +29,10 @@ _CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
 _STRINGS = frozenset({str})
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""A JSON encoder that is made only once; C{json.dumps} would make one for each value."""
+"""
+A JSON encoder that is made only once; C{json.dumps} would create a new JSON
+encoder for each value.
+"""
 
 _LONG_NUMBER = re.compile(r"[0-9]e-0|[0-9]{19}")
 """
@@ -96,7 +99,10 @@ def value_at(claims: Claims, path: str) -> Any:
 
 
 def without(value: object, routes: Sequence[Route]) -> object:
-    """Return a JSON value without its members at C{routes}, or C{None} if nothing is left."""
+    """
+    Return a copy of a JSON value without the members to which C{routes} lead, or C{None} if nothing
+    is left.
+    """
     if () in routes:
         return None
     if not isinstance(value, dict) or not routes:

@@ -212,9 +212,9 @@ def effective_expiry(claimed: float | None, now: float, leeway: float) -> float 
     """
     Return the time at which a credential expires, if clocks may differ by C{leeway} seconds.
 
-    A claimed expiry that lies in the future is returned, rounded to a whole number of seconds. For
-    C{leeway} seconds after the claimed expiry the end of the leeway is returned, so that a JWT
-    minted in this time is valid until the leeway ends.
+    A claimed expiry that lies in the future is returned, rounded to a whole number of seconds. If
+    the claimed expiry passed less than C{leeway} seconds ago, the end of the leeway is returned, so
+    a JWT that is minted now is valid until the leeway ends.
 
     @param claimed: the expiry that the credential claims, in seconds since the epoch.
 

@@ -52,7 +52,7 @@ class Key:
 
 
 KeysByName = Mapping[str, Sequence[Key]]
-"""Keys by their C{kid}, under which an issuer may publish several keys."""
+"""The usable keys, listed by C{kid}; an issuer may publish several keys with the same C{kid}."""
 
 
 class NoUsableKey(Unavailable):
@@ -100,7 +100,7 @@ def read(document: Mapping[str, Any], place: str) -> KeysByName:
 
 
 def with_other_names(algorithms: Sequence[str]) -> Sequence[str]:
-    """Add the second name of each algorithm that has two names."""
+    """Add to a list of algorithms the second name of each algorithm that has two names."""
     if set(_EDWARDS).isdisjoint(algorithms):
         return algorithms
     return tuple(dict.fromkeys((*algorithms, *_EDWARDS)))

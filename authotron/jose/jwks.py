@@ -114,8 +114,8 @@ class KeySet:
         """
         Fetch the keys if none are cached, and wait for a refresh that is due or under way.
 
-        @raise Unavailable: the key set cannot be fetched, or has no usable key. The keys of an
-            earlier fetch may still be in use.
+        @raise Unavailable: the key set cannot be fetched, or has no usable key. Keys that an
+            earlier fetch returned may still be in use.
         """
         keys = await self._current()
         if self._is_fetching:
@@ -131,7 +131,10 @@ class KeySet:
         return self._keys or {}
 
     def renew(self) -> None:
-        """Let the next request for a key refresh the key set in the background."""
+        """
+        Mark the key set as stale, so that the next request that needs a key starts a refresh in the
+        background.
+        """
         self._is_due = True
 
     @property

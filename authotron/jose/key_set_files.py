@@ -56,8 +56,8 @@ class RequestHeaders:
         """
         Read the headers from their files.
 
-        @raise Unavailable: a file cannot be read, or is malformed. The message of the error
-            contains no header value.
+        @raise Unavailable: a file cannot be read, or is malformed. The message of the error that is
+            raised contains no value of a header.
         """
         headers: dict[str, str] = {}
         if self.headers_file is not None:
@@ -77,7 +77,8 @@ def _headers(path: Path) -> Mapping[str, str]:
             found = _HEADER.fullmatch(line)
             if found is None:
                 raise Unavailable(f"{path}: line {number} is not `Name: value`")
-            # All names are in title case, so that one header is not listed under two spellings.
+            # All header names are in title case, so that the same header cannot occur in the table
+            # in two spellings.
             headers[found[1].title()] = found[2]
     return headers
 

@@ -24,7 +24,10 @@ C{_LOOSE_PURPOSES} are taken for the purpose of a token.
 """
 
 _LOOSE_PURPOSES = frozenset({"id", "refresh"})
-"""Values of the claims in C{_LOOSELY_SAYING} that mark a token as not an access token."""
+"""
+The values by which a claim in C{_LOOSELY_SAYING} marks a token as something other than an access
+token.
+"""
 
 _PLAIN = frozenset({"JWT", "at+jwt", "Bearer", "access"})
 """Usual values of the header C{typ} of access tokens, which are compared first, for speed."""

@@ -47,7 +47,8 @@ class Unverified:
         The claim C{iss}, which may be of any type, or C{None} if a JWT has no issuer.
 
         The header of an encrypted JWT may repeat the issuer in clear (RFC 7519 section 5.3). If the
-        claims are neither encrypted nor valid JSON, the issuer is L{UNREADABLE}.
+        gateway cannot read the issuer, because the claims are not encrypted but are not valid JSON
+        either, the issuer is L{UNREADABLE}.
         """
         if not (self.readable or "enc" in self.header):
             return UNREADABLE

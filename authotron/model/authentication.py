@@ -80,9 +80,10 @@ class Authentication(NamedTuple):
         """
         Return the latest time at which a JWT minted for the identity may expire.
 
-        The result is the earlier of the expiry of the credential and the C{exp} attribute of the
-        identity. The C{exp} attribute can only shorten the lifetime of a JWT; a value of C{exp}
-        that is not a whole number is ignored, and a negative value lies in the past.
+        The expiry that is returned is the earlier one of the expiry of the credential and the
+        C{exp} attribute of the identity. The C{exp} attribute can only shorten the lifetime of a
+        JWT; a value of C{exp} that is not a whole number is ignored, and a negative value lies in
+        the past.
         """
         said = self.identity.attributes.get("exp")
         return self.expires if said is None else earliest(self.expires, whole_number(said))

@@ -58,7 +58,7 @@ class Unavailable(Exception):
 
 
 class NotConfigured(Exception):
-    """A provider accepts no credential until the operator completes its configuration."""
+    """A provider lacks configuration, and accepts no credential until the operator adds it."""
 
 
 class TimedOut(Unavailable):
@@ -134,7 +134,8 @@ class ConfigError(Exception):
 
         A plugin does not know the path of its section, so it names keys relative to the section.
 
-        @param at: the path of the section; a path that begins with it is kept.
+        @param at: the path of the section; the path of a problem that begins with this path already
+            is not changed.
         """
         if not self.problems:
             return ConfigError([Problem(at, "the plugin reports a problem, but does not name it")])

@@ -145,8 +145,8 @@ def share_of_addresses(networks: Iterable[str]) -> float:
 
 def host_fits(pattern: str, host: str) -> bool:
     """
-    Whether a host pattern matches a requested host, or every host that
-    another pattern matches.
+    Whether a host pattern matches a requested host; if a second pattern is given instead of a host,
+    whether the first pattern matches every host that the second one matches.
     """
     if pattern == "*":
         return True

@@ -46,8 +46,8 @@ class Credential:
         The address of the client, if known; behind trusted proxies the address that the proxies
         forward.
 
-        Queues and limits tell clients apart by their addresses; access does not depend on the
-        address.
+        Queues and limits use the address of a client to tell clients apart; whether a client gets
+        access does not depend on this address.
         """
         return self._client() if callable(self._client) else self._client
 

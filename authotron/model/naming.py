@@ -67,9 +67,9 @@ def flaw(text: str, longest: int = MAX_NAME, *, tab: bool = False) -> str | None
     """
     Return why a string cannot be a name, or C{None} if it can.
 
-    Proxies trim header values, and drop or refuse control characters, and people do not see
-    characters that are not printable. Two names that differ only in blanks or invisible characters
-    would look the same.
+    Names must not contain such characters: proxies trim header values, and drop or refuse control
+    characters, and people cannot see characters that are not printable. Two names that differ only
+    in blanks or invisible characters would look the same.
 
     @param tab: whether the name may contain tabs.
     """

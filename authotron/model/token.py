@@ -176,8 +176,8 @@ class Grant:
     @property
     def is_restricted(self) -> bool:
         """
-        Whether an API token with this grant may do less than its owner,
-        apart from its expiry.
+        Whether an API token with this grant has fewer permissions than its owner; the expiry of the
+        API token does not matter.
         """
         return self.roles is not None or self.scopes is not None or self.is_limited
 
@@ -318,8 +318,8 @@ def counts_towards_limit(row: Row) -> bool:
     """
     Whether an API token counts towards C{tokens.max_per_owner}.
 
-    Earlier versions did not store the origin of API tokens, but imported ones can be recognised by
-    the name of their provider.
+    Earlier versions did not store how an API token was created, but an imported API token can be
+    recognised by the prefix in its C{provider}.
     """
     return row.get("origin") in (None, "", HTTP) and not is_imported(row)
 

@@ -34,9 +34,9 @@ def check_url(text: str) -> str:
     Return an http or https URL with its host in ASCII, if the URL contains nothing that must not be
     logged.
 
-    As in auth-o-tron, blanks and line ends around the URL and its fragment are removed, characters
-    of the path and the query that a request cannot contain are encoded, and a host name beyond
-    ASCII is written in ASCII.
+    As auth-o-tron does, this function removes blanks and line ends around the URL, removes the
+    fragment, encodes characters of the path and the query that a request cannot contain, and writes
+    a host name beyond ASCII in ASCII.
 
     @raise ValueError: the string is not an http or https URL, or contains a user or a password.
     """

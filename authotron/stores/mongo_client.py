@@ -92,8 +92,8 @@ async def all_documents(collection: Any) -> AsyncIterator[Mapping[str, Any]]:
     """
     Yield all documents of a MongoDB collection.
 
-    The documents are read by one cursor, because a query for ids above the last id would return
-    only ids of the same BSON type as the last id.
+    The documents are read by one cursor and not page by page, because a query for ids greater than
+    the last id finds only ids of the same BSON type, and would miss the others.
 
     @raise Unavailable: MongoDB does not answer.
     """

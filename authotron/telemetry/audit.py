@@ -146,7 +146,10 @@ def restored(file: str, by: Actor) -> None:
 
 
 def pepper_accepted(by: Actor) -> None:
-    """Log that the API tokens that were hashed with another pepper were given up."""
+    """
+    Log that the API tokens that were hashed with another pepper are given up, and so are rejected
+    from now on.
+    """
     _log.info(
         "API tokens of another pepper given up by {by}",
         event="tokens.pepper_accepted",

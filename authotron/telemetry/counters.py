@@ -38,8 +38,7 @@ class Durations:
 @define(eq=False)
 class Tally:
     """
-    How often one kind of event happened, and how long these events took, if their durations are
-    measured.
+    A tally: the number of events of one kind, and their durations if these are measured.
 
     @ivar durations: the histogram of durations, if they are measured. Tallies that differ only in
         labels that the histogram does not have share one histogram.

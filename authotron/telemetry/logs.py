@@ -303,8 +303,8 @@ def _exception(failure: Failure) -> dict[str, str]:
     """
     Describe the type of an exception and where it was raised.
 
-    The message of an exception may contain a secret, so only messages of the operating system are
-    written.
+    The message of an exception may contain a secret, so it is logged only for errors of the
+    operating system (L{OSError}).
     """
     frames = traceback.extract_tb(failure.getTracebackObject())
     where = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[::-1])

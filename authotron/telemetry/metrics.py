@@ -202,8 +202,8 @@ class Metrics(Collector):
         Count a request that was answered on the fast path, both as a request whose credentials were
         verified and as an HTTP request.
 
-        Each request is counted once by this method, and C{_settle} later adds the counts to both
-        metrics.
+        This method counts each request only once; later C{_settle} adds the counts to the metric of
+        verified requests and to that of HTTP requests.
         """
         labels = result, realm, route, method, status
         tally = self._sent.get(labels)

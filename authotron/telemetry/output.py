@@ -76,7 +76,9 @@ class Output:
         """
         descriptor = stream.fileno()
         if descriptor not in self._kinds:
-            stream.flush()  # text that was printed earlier must come before the first log line
+            # Text that is already printed but still buffered must be flushed before the first log
+            # line is written.
+            stream.flush()
             mode = os.fstat(descriptor).st_mode
             if stat.S_ISREG(mode):
                 self._kinds[descriptor] = os.write

@@ -28,8 +28,8 @@ class Usage:
     @ivar started: when the process started, in seconds since the epoch; of several processes the
         earliest start.
     @ivar ticks: processor time in clock ticks, including child processes that have ended, whose
-        time the kernel adds to that of the parent. The number is an integer, because a sum of
-        floats could decrease when a child process ends.
+        time the kernel adds to that of the parent. The sum of durations is an integer, because a
+        sum of floats could decrease when a child process ends.
     @ivar virtual: the number of bytes of virtual memory.
     @ivar resident: the number of bytes of physical memory.
     @ivar threads: the number of threads.

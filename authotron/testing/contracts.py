@@ -104,8 +104,8 @@ class ProviderContract:
 
     def test_admitted_T82(self: Any) -> None:
         """
-        The identity that a provider returns for a valid credential passes the identity check
-        unchanged.
+        If a provider returns an identity for a valid credential, the gateway's check of identities
+        accepts it, and does not have to change it.
         """
         identity = self.settle(as_deferred(self.provider().authenticate, self.good())).identity
         self.assertEqual(IdentityCheck().admit(identity), identity)
@@ -162,8 +162,8 @@ class AugmenterContract:
 
     def settle(self, deferred: Deferred[Any]) -> Any:
         """
-        Return the result of C{deferred}. A subclass may override this method, to advance a clock or
-        to let a fake remote answer first.
+        Return the result of C{deferred}. A subclass may override this method, for example to
+        advance a clock or to let a fake remote service answer before the result is read.
         """
         assert isinstance(self, SynchronousTestCase)
         return self.successResultOf(deferred)
@@ -243,7 +243,10 @@ class StoreContract(EmptyStoreContract):
     """Contract tests of token stores that keep API tokens, for test cases that override L{make}."""
 
     async def test_pepper_check_Q_PEPPER(self) -> None:
-        """A check value is replaced only if it is still the one that was read before."""
+        """
+        A check value is replaced only if the stored value still equals the one that the caller
+        read.
+        """
         store = await self.opened()
         if not IChecksPepper.providedBy(store):
             return
@@ -493,7 +496,7 @@ class StoreContract(EmptyStoreContract):
 
     async def test_remember_revoked_S_AUDIT(self) -> None:
         """
-        A token store keeps the owner and the mark of a revoked token for
+        A token store keeps the owner of a revoked token, and the fact that it was revoked, for
         L{REVOKED_FOR} seconds.
         """
         store = await self.opened()

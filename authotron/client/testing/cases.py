@@ -24,7 +24,8 @@ class GatewayMixin:
     def setUp(self) -> None:
         """Start with a gateway that knows no user."""
         self.gateway = FakeGateway(**self.gateway_options)
-        parent: Any = super()  # a TestCase, which stands behind the mixin
+        # At run time self is also a TestCase, because the mixin is inherited together with one.
+        parent: Any = super()
         parent.setUp()
 
     def headers_of(self, user: User, **options: Any) -> dict[str, str]:

@@ -40,7 +40,8 @@ def _requests_of(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
         def answer(self) -> None:
             """Answer a request of any method."""
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            # self.path would be /authenticate for //authenticate
+            # http.server changes a leading // of self.path to /, so the path is taken from the
+            # request line.
             target = self.requestline.split()[1]
             found = gateway.answer(self.command, target, list(self.headers.items()))
             if found is None:
@@ -52,12 +53,16 @@ def _requests_of(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(found.body)))
             self.end_headers()
             if self.command != "HEAD" and found.body:
-                with suppress(ConnectionError):  # the client did not wait
+                # The client closed the connection before it was answered.
+                with suppress(ConnectionError):
                     self.wfile.write(found.body)
 
         do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of http.server
-            """Keep the output of the tests clean."""
+            """
+            Suppress the log lines of the HTTP server, so that they do not appear among the output
+            of the tests.
+            """
 
     return Request
