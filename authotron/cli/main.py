@@ -199,7 +199,7 @@ def generate_secret(size: int) -> None:
     help="The algorithm of the signatures (`jwt.alg`).",
 )
 def generate_key(algorithm: Any) -> None:
-    """Print a new private key. Save the key printed in `jwt.key_file`."""
+    """Print a new private key. Save it in the file that `jwt.key_file` names."""
     from authotron.jose import keys  # noqa: PLC0415 - only needed here
 
     say_as_it_is(keys.generate(algorithm), nl=False)

@@ -92,7 +92,7 @@ def restore(
 @click.command(
     "new-pepper",
     cls=Command,
-    short_help="Discard all API tokens that were hashed with a lost pepper.",
+    short_help="Accept a new pepper; tokens of a lost pepper are rejected.",
     examples=("authotron tokens new-pepper",),
 )
 @config_option

@@ -87,7 +87,7 @@ class TokenSource:
         if token is None or now >= token.expires:
             return None
         if now >= self._due:
-            # The old token is kept, in case this renewal fails.
+            # If this renewal fails, the next one is tried after half of the remaining time.
             self._due = now + max(1.0, (token.expires - now) / 2)
             self._flights.start("token", self._renew)
         return token.value

@@ -34,7 +34,7 @@ from authotron.client.verifier import Verifier
 
 
 class Refused(AuthenticationError):
-    """Base class of the errors of this library: each means that a request is refused."""
+    """An error of this library, as the authentication error that Starlette expects."""
 
     def __init__(self, error: AuthotronError) -> None:
         super().__init__(str(error))

@@ -60,7 +60,7 @@ class Verifier:
 
     C{verify} waits in the calling thread if keys must be fetched, C{verify_async} lets the event
     loop of asyncio go on meanwhile, C{verify_deferred} the reactor of Twisted. Each method takes
-    the text of a JWT; The methods C{authenticate}, C{authenticate_async} and
+    the text of a JWT; the methods C{authenticate}, C{authenticate_async} and
     C{authenticate_deferred} take the values of the C{Authorization} headers of a request.
 
     @param issuer: the issuer of the JWTs, as configured by C{jwt.iss} in the gateway. If neither

@@ -62,7 +62,7 @@ def describe_all(
         if union is None:
             found[(*location, problem.message)] = problem
             continue
-        # this type of the union gives fewer errors than the earlier types
+        # an error deeper in the value: this type of the union fits better than the earlier types
         if len(location) > depths.get(union, 0):
             found = {key: each for key, each in found.items() if key[: len(union)] != union}
             depths[union] = len(location)
@@ -75,7 +75,7 @@ def describe_all(
 
 def _without_types(given: object, location: Location) -> tuple[Location, Location | None]:
     """
-    Return a location without type names, and the location of the innermost union value on it, or
+    Return a location without type names, and the location of the outermost union value on it, or
     C{None}.
 
     Pydantic adds the name of each type to the locations of its errors.

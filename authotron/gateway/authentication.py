@@ -124,8 +124,8 @@ class Authenticator:
 
     def would_ask(self, credential: Credential, realm: str | None) -> list[IJudge]:
         """
-        Return the providers that may know a credential, in groups that are asked one after the
-        other.
+        Return the providers that may know a credential, in the order in which their groups are
+        asked.
         """
         return [each for group in self._groups(credential, realm, []) for each in group]
 

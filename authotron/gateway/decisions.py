@@ -200,8 +200,8 @@ class DecisionCache(Generic[R]):
         """
         Decide what to reply to a client.
 
-        A Deferred is returned only if a provider does not answer at once; the Deferred fails only
-        if the caller cancels it. The caller must
+        A Deferred is returned only if a provider or augmenter does not answer at once; the Deferred
+        fails only if the caller cancels it. The caller must
         L{authorize<authotron.gateway.authorization.authorize>} the request if the authentication
         has conditions.
 
@@ -453,8 +453,8 @@ class DecisionCache(Generic[R]):
 
 def _start_for(sender: Client, work: Awaited[Decision[R]]) -> Started[Decision[R]]:
     """
-    Start work in a copy of the current context, in which the context variable L{CLIENT} is set to
-    the client of the request.
+    Start work in the context of the fast path, in which the context variable L{CLIENT} is set to
+    the client of the request first.
     """
     CLIENT.set(sender)
     return start(work)

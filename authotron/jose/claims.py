@@ -212,7 +212,7 @@ def effective_expiry(claimed: float | None, now: float, leeway: float) -> float 
     """
     Return the time at which a credential expires, if clocks may differ by C{leeway} seconds.
 
-    A claimed expiry that lies in the future is returned, rounded to a whole number of seconds. If
+    A claimed expiry that lies in the future, compared in whole seconds, is returned unchanged. If
     the claimed expiry passed less than C{leeway} seconds ago, the end of the leeway is returned, so
     a JWT that is minted now is valid until the leeway ends.
 

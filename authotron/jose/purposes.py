@@ -61,9 +61,9 @@ def other_purpose(header: Claims, claims: Claims) -> str | None:
     Describe the purpose of a JWT, or return C{None} if it may be an access token.
 
     The header C{typ} names the kind of a JWT (RFC 8725 section 3.11), so every value that does not
-    mean an access token counts as another purpose. A claim marks the purpose of a JWT only if its
-    value is a known purpose, because servers agree less on the meaning of claims than on that of
-    the JWT header.
+    mean an access token counts as another purpose. A claim marks another purpose only if it is
+    one that access tokens do not have, or has a value that does not fit access tokens, because
+    servers agree less on the meaning of claims than on that of the JWT header.
     """
     if has_other_header(header):
         return "a JWT whose header typ names another type"
@@ -101,7 +101,7 @@ def purpose_claim(claims: Claims) -> str | None:
 
 def has_kind(kind: str, header: Claims, claims: Claims) -> bool:
     """
-    Whether the header or a claim of a JWT states what kind of token the JWT is.
+    Whether the header or a claim of a JWT says that the JWT is a token of the kind C{kind}.
 
     A claim such as C{at_hash} marks a JWT as an ID token, because most ID tokens, and the access
     tokens of Dex, have no other mark.

@@ -71,8 +71,8 @@ def parse(token: str) -> Unverified | None:
     Parse a bearer token as a JWT, or return C{None} if it is not one.
 
     A bearer token is a JWT if its first part decodes to a JSON object with C{alg}. A malformed JWT
-    is returned as a JWT without header and claims: lenient parsers may accept it, so it must not be
-    passed to providers of opaque tokens.
+    is returned as a JWT without claims, and without a header that is malformed: lenient parsers may
+    accept it, so it must not be passed to providers of opaque tokens.
     """
     parts = token.split(".", _PARTS)
     if len(parts) < 2 or len(token) > LONGEST:  # noqa: PLR2004 - a header and at least one more part

@@ -30,8 +30,7 @@ from authotron.model.naming import normalize
 PLACEHOLDER = re.compile(r"\{([A-Za-z][A-Za-z0-9-]*)\}")
 _MAX_VARIANTS = 1_000
 """
-Maximum number of attribute values that may replace the placeholder in one
-comparison of a filter.
+Maximum number of combinations of attribute values in one comparison of a filter.
 """
 
 _SPECIAL = re.compile(rb"[\x00()*\\{]|[\x80-\xff]+")

@@ -53,8 +53,8 @@ class LogonName:
     @ivar template: C{{username}@example.org} or C{EXAMPLE\{username}}.
     @ivar is_principal: whether the template has the form C{{username}@example.org}.
     @ivar domains: the names of the Windows domain that the configuration states.
-    @ivar guessed: likely names of the Windows domain that are derived from the configured name,
-        such as C{EXAMPLE} from C{example.org}; users may write these names, too.
+    @ivar guessed: likely names of the Windows domain that are derived from the configured domains
+        and the search base, such as C{EXAMPLE} from C{example.org}; users may write these, too.
     """
 
     template: str

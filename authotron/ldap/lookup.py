@@ -225,8 +225,8 @@ class Lookup:
 
     def _fits_prefix(self, role: str) -> bool:
         """
-        Return whether C{role_prefix} followed by the role is a path with only one step more than
-        the prefix, so that the role contains no slash of its own.
+        Return whether C{role_prefix} may precede a role: not if both contain a slash, and the role
+        does not begin with a slash.
 
         For example, with the prefix C{/Team/} the common name C{a/b} would become the path
         C{/Team/a/b}, which looks like a group C{b} inside a group C{a}, though there is no such
@@ -338,9 +338,7 @@ class Lookup:
             by_dn = await connection.read(dn, _NO_ATTRIBUTES)
         except ServerFault:
             raise
-        # This result code may mean that the service account may not read the entry, or that the DN
-        # is invalid.
-        except Unavailable:
+        except Unavailable:  # the service account may not read the entry, or the DN is invalid
             return False
         return by_dn is not None and spells_user_alike(by_dn.dn, dn, user.username)
 

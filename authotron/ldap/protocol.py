@@ -41,8 +41,8 @@ together.
 
 _MAX_OTHER_MESSAGES = 1_000
 """
-The kinds of LDAP messages that the client skips while it waits for a result: they answer a request,
-but are neither an entry nor the result.
+Maximum number of LDAP messages, beyond the number of requested entries, that may answer one
+request.
 """
 
 _SKIPPED = (decoding.REFERENCE, decoding.INTERMEDIATE)

@@ -38,8 +38,8 @@ def names_user_in_rdn(dn: str, username: str, attributes: Iterable[str]) -> bool
 
 def spells_user_alike(dn: str, other: str, username: str) -> bool:
     """
-    Return whether two DNs of one entry contain the user name in the same RDNs, and with the same
-    letter case.
+    Return whether C{dn} spells the user name exactly in each RDN in which C{other}, another DN of
+    the same entry, spells the user name exactly.
 
     Only the values in the DNs are compared, not the attribute types, since a directory knows an
     attribute by several names: C{uid}, C{userid} and C{0.9.2342.19200300.100.1.1} are the same

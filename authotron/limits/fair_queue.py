@@ -129,8 +129,8 @@ class Reputations:
         """
         Count a failure of a client, and of the client with its user name.
 
-        Requests without a client address may come from many clients, so such requests take turns by
-        their user names alone.
+        Requests without a client address may come from many clients, so their failures are
+        counted only for the user name.
         """
         self.failures.add(asker.pair)
         if asker.client is not None:

@@ -10,7 +10,7 @@ DEFAULT_BYTES = 16 * 2**20
 """Maximum number of bytes that all unfinished request heads of a process may take up by default."""
 
 _SHARE = 4
-"""The connections of one peer may take this fraction (a quarter) of the bytes."""
+"""Divisor of the memory budget: the connections of one peer may take a quarter of the bytes."""
 
 
 def _no_proxy(_peer: str | None) -> bool:

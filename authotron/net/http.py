@@ -111,8 +111,8 @@ class RemoteConfig(TrustConfig):
 
     def remote_urls(self) -> list[str]:
         """
-        Return the URLs in a plugin's section of the configuration, except C{issuer}, which only
-        serves as a name and is never connected to.
+        Return the URLs in a plugin's section of the configuration, except C{issuer}, which is
+        usually only a name; a provider that discovers its keys adds the issuer.
         """
         values = [getattr(self, key) for key in type(self).model_fields if key != "issuer"]
         return [each for each in values if isinstance(each, str) and _URL.match(each)]

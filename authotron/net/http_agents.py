@@ -1,6 +1,6 @@
 """
-HTTP agents of Twisted: one agent, with its own connection pool, for each set of trusted
-certificates.
+HTTP agents of Twisted: one agent, with its own connection pool, for each TLS trust and choice of
+proxies.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ def _server(uri: bytes) -> bytes:
 def _lost_connection(failure: Failure) -> KeptConnectionLost | None:
     """
     Return the reason why a request failed because its kept connection was lost, or C{None} if the
-    request was cancelled.
+    request failed for another reason or was cancelled.
     """
     if not isinstance(failure.value, ResponseFailed | RequestTransmissionFailed):
         return None
@@ -212,10 +212,7 @@ def _lost_connection(failure: Failure) -> KeptConnectionLost | None:
 @implementer(IAgentEndpointFactory)
 @define(eq=False)
 class _Endpoints:
-    """
-    Creates endpoints for HTTP connections, which all verify servers with the same trusted
-    certificates.
-    """
+    """Creates endpoints for HTTP connections, which all have the same TLS trust."""
 
     _clock: IReactorTime
     _connect: Connect

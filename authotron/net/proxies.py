@@ -63,8 +63,8 @@ class Proxies:
 
     @ivar http: the proxy for URLs with C{http}, or C{None}.
     @ivar https: the proxy for URLs with C{https}, or C{None}.
-    @ivar excepted: host names, IP addresses and networks that are connected to without a proxy; In
-        a list of hosts, C{*} means all hosts.
+    @ivar excepted: host names, IP addresses and networks that are connected to without a proxy;
+        C{*} means all host names, but no IP addresses.
     """
 
     http: Proxy | None = None

@@ -123,9 +123,9 @@ def describe(error: BaseException) -> str:
     """
     Describe a failure in words, without names of classes and without repeating a secret.
 
-    The message of C{Unavailable}, which authotron wrote itself, is returned unchanged. An exception
-    of a type not known to be safe may contain secrets in its message, so only the reason for the
-    exception is returned.
+    The message of C{Unavailable}, which authotron wrote itself, is returned unchanged. The
+    message of any other exception may contain secrets, so only the reason for the exception, or the
+    text of the operating system for its error number, is returned.
     """
     if isinstance(error, Unavailable) and str(error):
         return str(error)

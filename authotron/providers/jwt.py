@@ -163,7 +163,7 @@ class Config(PluginConfig, RemoteConfig, ClaimsConfig):
                     yield "secret", why
 
     def _problems_of_files(self) -> Iterator[tuple[str, str]]:
-        """Read the configured files once at the start, to report mistakes at once."""
+        """Read the configured files, which are read again later, to report mistakes at once."""
         loads: list[tuple[str, Callable[[], object]]] = []
         if self.jwks_file is not None:
             loads.append(("jwks_file", KeySetFile(self.jwks_file).load))

@@ -202,8 +202,7 @@ class MongoStore:
         self._ready()
         self._connected().check()
         checked = {"$set": {"checked": True}}
-        # Another gateway added the test document at the same time, so it need not be added here.
-        with suppress(DuplicateKeyError):
+        with suppress(DuplicateKeyError):  # another gateway has added the test document meanwhile
             await self._allowed(
                 lambda: self._revoked.update_one({"_id": _CHECKED}, checked, upsert=True)
             )
@@ -213,7 +212,7 @@ class MongoStore:
         return None if found is None else str(found["value"])
 
     async def set_pepper_check(self, value: str, earlier: str | None) -> None:
-        # Another gateway stored a check value at the same time, so that value is read and verified.
+        # Another gateway may have stored a check value meanwhile, which is verified later.
         with suppress(DuplicateKeyError):
             if earlier is None:
                 await self._call(
@@ -341,8 +340,8 @@ class MongoStore:
 
     async def _purge_revocations(self, owner: Mapping[str, str], most: int, now: float) -> None:
         """
-        Delete all records of revoked tokens except the newest C{most}; records of revoked imported
-        tokens are never deleted.
+        Delete all records of revoked tokens except the newest C{most}; spared are records that are
+        kept for more than C{REVOKED_FOR} seconds from now, such as those of imported tokens.
         """
         which = {**owner, "until": {"$lte": now + REVOKED_FOR}}
         excess = await self._call(lambda: self._revoked.count_documents(which)) - most

@@ -61,7 +61,7 @@ def connection_pool(config: Target, peer: GatedConnections | None) -> Connection
         ping_timeout=2,
     )
     login = parse_uri(config.uri.get_secret_value())
-    # txmongo silently connects without a login if the URI has a user but no password
+    # txmongo would ignore the login of a URI that names no database
     if login["username"] and not login["database"]:
         options = {name.lower(): value for name, value in login["options"].items()}
         database, mechanism = options.get("authsource", "admin"), options.get("authmechanism")

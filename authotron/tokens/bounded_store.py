@@ -101,10 +101,10 @@ class StoreClient:
 
     async def accept_pepper(self) -> None:
         """
-        Open the token store with the configured pepper, even if API tokens in the store were hashed
+        Open the token store with the present pepper, even if API tokens in the store were hashed
         with another pepper and will be rejected.
 
-        A token store that is able to generate its pepper does so when it is opened and has none.
+        If a token store that keeps a pepper of its own has none, this method creates the pepper.
         """
         await with_timeout(self._clock, self._rules.timeout, self._accept_pepper())
 

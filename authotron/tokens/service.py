@@ -247,8 +247,8 @@ class TokenService:
 
     def note_use(self, id_: str) -> None:
         """
-        Remember in memory when an API token was used; The time at which the API token was used is
-        only kept in memory here; L{flush} writes it to the token store later.
+        Remember in memory when an API token was used; L{flush} writes the time to the token store
+        later.
         """
         self._last_uses.note(id_)
 
@@ -470,8 +470,7 @@ def make(
     Build the L{TokenService} for the API tokens in a store.
 
     @param config: the C{tokens} section of the configuration.
-    @param rules: the rules for those keys of the section C{store} that all types of token stores
-        have in common.
+    @param rules: the keys of the section C{store} that all types of token stores have in common.
     @param spare_pepper: the key to hash API tokens with, if neither the configuration nor the store
         has one.
     """

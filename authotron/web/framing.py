@@ -125,7 +125,8 @@ def announced_body(line: bytes, fields: Iterable[bytes]) -> Body:
     @param line: the request line.
     @param fields: the lines of the headers.
 
-    @raise MalformedRequest: a line is not a header, or the body length is missing or ambiguous.
+    @raise MalformedRequest: a line is not a header, or the length of the body is malformed,
+        ambiguous or too large.
     """
     found = dict.fromkeys(_LENGTHS, b"")
     for each in fields:

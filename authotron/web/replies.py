@@ -161,10 +161,7 @@ def malformed(problems: Iterable[Problem]) -> Reply:
 
 
 def exceeds_grant(problems: Iterable[Problem]) -> Reply:
-    """
-    Build the reply to a request for an API token with rights that the requester
-    does not have.
-    """
+    """Build the 403 reply to a request about API tokens that exceeds the requester's rights."""
     content = {"error": "Forbidden", "problems": _first(problems)}
     return json_reply(403, content, NO_STORE)
 

@@ -103,8 +103,8 @@ class FakeGateway:
 
     def revoke(self, user_or_token: User | str) -> None:
         """
-        Refuse a user, or a token, from now on; JWTs that were minted for an API token before it was
-        revoked stay valid until they expire.
+        Refuse a user, or a token, from now on; JWTs that were minted before stay valid until they
+        expire.
         """
         self._known = [
             each for each in self._known if user_or_token not in (each.user, each.secret)
