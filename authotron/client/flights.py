@@ -97,7 +97,7 @@ class Flights(Generic[T]):
                 del self._running[key]
 
 
-# Shared calls (single flights) whose work may return any type.
+# All L{Flights} of this process, which a forked child process restarts.
 _ALL: WeakSet[Flights[Any]] = WeakSet()
 
 

@@ -308,7 +308,7 @@ class _Pool:
 
 def _seconds(value: str | None) -> int:
     """
-    Return the number of seconds in a C{Retry-After} header, or 0 if the header is a date or is
-    malformed.
+    Return the number of seconds in a C{Retry-After} header, or 0 if the header is missing, is a
+    date or is malformed.
     """
     return int(value) if value is not None and value.isascii() and value.isdigit() else 0

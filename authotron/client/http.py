@@ -147,6 +147,6 @@ def _body(
     if response.length:
         raise http.client.IncompleteRead(read, response.length)
     # After read1() has read the last byte the response still counts as open, and the connection
-    # cannot be reused until it is closed.
+    # cannot be reused until the response is closed.
     response.close()
     return read

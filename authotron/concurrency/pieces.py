@@ -19,9 +19,9 @@ def exempt_from_collection(reactor: IReactorCore) -> None:
     """
     Exempt the objects that exist when the reactor starts from garbage collection.
 
-    The objects that exist after the start are never freed, but each full garbage collection takes
-    50 ms to visit them, and creating the many objects of a long list causes several full
-    collections.
+    Nearly all objects that exist after the start live as long as the process, but each full garbage
+    collection takes 50 ms to visit them, and creating the many objects of a long list causes
+    several full collections.
     """
 
     def exempt() -> None:

@@ -181,7 +181,7 @@ def _minter(config: JwtConfig, world: World, problems: Sequence[Problem]) -> Min
     """
     Build the L{Minter}, unless the configuration has problems.
 
-    @raise ConfigError: there are problems; the problems of the keys are added to them.
+    @raise ConfigError: the section or a key has problems; the error lists all of them.
     """
     try:
         built = minter.make(config, world.clock)

@@ -22,7 +22,7 @@ class Roles:
     Collects roles from values of several shapes.
 
     @ivar names: the roles that were found.
-    @ivar is_readable: whether every value of the role claims had a shape that the gateway can read.
+    @ivar is_readable: whether all values that were read so far had a known shape.
     """
 
     names: list[str] = field(factory=list)

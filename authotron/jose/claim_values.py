@@ -100,8 +100,8 @@ def value_at(claims: Claims, path: str) -> Any:
 
 def without(value: object, routes: Sequence[Route]) -> object:
     """
-    Return a copy of a JSON value without the members to which C{routes} lead, or C{None} if nothing
-    is left.
+    Return a JSON value without the members to which C{routes} lead, or C{None} if nothing is left;
+    the value itself is not changed.
     """
     if () in routes:
         return None

@@ -46,8 +46,8 @@ class Credential:
         The address of the client, if known; behind trusted proxies the address that the proxies
         forward.
 
-        Queues and limits use the address of a client to tell clients apart; whether a client gets
-        access does not depend on this address.
+        Only queues and limits use this address, to tell clients apart; the networks of an API token
+        are compared with the address in the L{RequestContext}.
         """
         return self._client() if callable(self._client) else self._client
 

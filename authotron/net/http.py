@@ -112,7 +112,7 @@ class RemoteConfig(TrustConfig):
     def remote_urls(self) -> list[str]:
         """
         Return the URLs in a plugin's section of the configuration, except C{issuer}, which is
-        usually only a name; a provider that discovers its keys adds the issuer.
+        usually only a name; a provider that discovers its keys returns the issuer instead.
         """
         values = [getattr(self, key) for key in type(self).model_fields if key != "issuer"]
         return [each for each in values if isinstance(each, str) and _URL.match(each)]

@@ -121,11 +121,11 @@ def reason_of(error: BaseException) -> Reason | None:
 
 def describe(error: BaseException) -> str:
     """
-    Describe a failure in words, without names of classes and without repeating a secret.
+    Describe a failure in words, without repeating a secret.
 
-    The message of C{Unavailable}, which authotron wrote itself, is returned unchanged. The
-    message of any other exception may contain secrets, so only the reason for the exception, or the
-    text of the operating system for its error number, is returned.
+    The message of C{Unavailable}, which authotron wrote itself, is returned unchanged. The message
+    of any other exception may contain secrets, so only the reason for the exception, the text of
+    the operating system, or for a defect the name of its class is returned.
     """
     if isinstance(error, Unavailable) and str(error):
         return str(error)

@@ -496,7 +496,7 @@ class StoreContract(EmptyStoreContract):
 
     async def test_remember_revoked_S_AUDIT(self) -> None:
         """
-        A token store keeps the owner of a revoked token, and the fact that it was revoked, for
+        A token store keeps the owner of a revoked token, and the mark of its hash (L{mark_of}), for
         L{REVOKED_FOR} seconds.
         """
         store = await self.opened()

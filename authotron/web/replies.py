@@ -161,7 +161,7 @@ def malformed(problems: Iterable[Problem]) -> Reply:
 
 
 def exceeds_grant(problems: Iterable[Problem]) -> Reply:
-    """Build the 403 reply to a request about API tokens that exceeds the requester's rights."""
+    """Build the 403 reply to a request for API tokens that is not allowed, with its problems."""
     content = {"error": "Forbidden", "problems": _first(problems)}
     return json_reply(403, content, NO_STORE)
 
