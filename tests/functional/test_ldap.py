@@ -78,7 +78,7 @@ class DoctorTests(LdapCase):
         self.assertIn("role: admins from cn=admins,ou=groups,dc=example,dc=org", done.stdout)
         done = self.doctor(username="nobody")
         self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
-        self.assertIn("no entry matches (&(objectClass=person)(cn=nobody)) below", done.stdout)
+        self.assertIn("no entry matches (&(objectClass=person)(uid=nobody)) below", done.stdout)
 
     def test_another_host_T67(self) -> None:
         """Without a bind, a certificate of another host is still not reported as verified."""
