@@ -1,4 +1,4 @@
-"""Asks a server as fast as it can, or at a given pace, and says how it fared."""
+"""Send requests to a server as fast as possible, or at a given rate, and measure the answers."""
 
 from __future__ import annotations
 
@@ -19,27 +19,39 @@ from attrs import evolve, frozen
 HERE = Path(__file__).resolve().parent
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
 
+Figures = dict[str, float]
+"""
+What one measurement found.
+
+C{rate} is in requests per second, C{microseconds} is the processor time of the server per request,
+C{proxy} that of nginx; C{p50} and C{p99} are in milliseconds, C{memory} is in MiB.
+"""
+
 
 @frozen
 class Load:
     """
-    How to ask.
+    How to send requests.
 
     @ivar credentials: a file with a value of C{Authorization} in each line, which take turns.
     @ivar close: whether each request has a connection of its own.
-    @ivar pace: requests a second to stay at; as many as possible, if 0.
+    @ivar pace: requests per second; as many as possible, if 0.
     @ivar odd: one request in so many has a body, if not 0.
     @ivar host: the value of C{X-Forwarded-Host}; if empty the field is not sent.
-    @ivar core: on which the one who asks runs.
+    @ivar heads: C{repeated}, C{request id} (a new C{X-Request-ID} in each head), or C{new} (13
+        fields, among them a new URI in each head).
+    @ivar core: the cores on which the client runs.
     """
 
     credentials: Path
     seconds: float = 1
-    connections: int = 32
+    connections: int = 64
     close: bool = False
     pace: float = 0
     odd: int = 0
     host: str = ""
+    method: str = "GET"
+    heads: str = "repeated"
     path: str = "/authenticate"
     core: str = "1"
 
@@ -47,76 +59,102 @@ class Load:
         return evolve(self, **changes)
 
 
-def wrk(port: int, process: int, load: Load) -> dict[str, float]:
-    """What wrk measures; an answer that is not 2xx spoils everything."""
-    before = servers.processor_time(process)
-    command = ["taskset", "-c", load.core, "wrk", "-t1", f"-c{load.connections}", "--latency"]
-    command += [f"-d{max(1, round(load.seconds))}s", "-s", str(HERE / "rotate.lua")]
-    environ = {
+def _environment(load: Load) -> dict[str, str]:
+    return {
         **os.environ,
         "BENCH_CREDENTIALS": str(load.credentials),
         "BENCH_PATH": load.path,
+        "BENCH_METHOD": load.method,
+        "BENCH_HEADS": load.heads,
         "BENCH_ODD": str(load.odd),
         "BENCH_HOST": load.host,
         "BENCH_CLOSE": "yes" if load.close else "",
         "BENCH_PAUSE": str(load.connections / load.pace * 1000 if load.pace else 0),
     }
-    told = subprocess.run(
+
+
+def wrk(port: int, process: int, load: Load, *, proxy: int = 0) -> Figures:
+    """
+    Measure with wrk. An answer other than 2xx ends the benchmark.
+
+    @param process: the server whose processor time is measured.
+    @param proxy: the process of nginx, if the port is one of nginx.
+    """
+    spent, spent_by_proxy = _Spent(process), _Spent(proxy)
+    command = ["taskset", "-c", load.core, "wrk", "-t1", f"-c{load.connections}", "--latency"]
+    command += [f"-d{max(1, round(load.seconds))}s", "-s", str(HERE / "rotate.lua")]
+    output = subprocess.run(
         [*command, f"http://127.0.0.1:{port}"],
-        env=environ,
+        env=_environment(load),
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    if "Non-2xx" in told or "Socket errors" in told:
-        sys.exit(f"port {port}:\n{told}")
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", told)
-    count = re.search(r"(\d+) requests in", told)
+    if "Non-2xx" in output or "Socket errors" in output:
+        sys.exit(f"port {port}:\n{output}")
+    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
+    count = re.search(r"(\d+) requests in", output)
     if rate is None or count is None or not int(count[1]):
-        sys.exit(told)
-    spent = (servers.processor_time(process) - before) / int(count[1]) * 1e6
+        sys.exit(output)
+    by_proxy = {"proxy": spent_by_proxy.microseconds(int(count[1]))} if proxy else {}
     return {
         "rate": float(rate[1]),
-        "microseconds": spent,
-        "p50": _percentile(told, 50),
-        "p99": _percentile(told, 99),
+        "microseconds": spent.microseconds(int(count[1])),
+        "p50": percentile(output, 50),
+        "p99": percentile(output, 99),
         "memory": servers.memory(process),
+        **by_proxy,
     }
 
 
-def _percentile(told: str, which: int) -> float:
-    """Milliseconds."""
-    found = re.search(rf"^\s+{which}%\s+([\d.]+)(us|ms|s)\s*$", told, re.MULTILINE)
+class _Spent:
+    """The processor time that a process uses from now on."""
+
+    def __init__(self, process: int) -> None:
+        self._process = process
+        self._before = servers.processor_time(process) if process else 0
+
+    def microseconds(self, requests: int) -> float:
+        """Return the microseconds for each of so many requests."""
+        return (servers.processor_time(self._process) - self._before) / requests * 1e6
+
+
+def percentile(output: str, which: int) -> float:
+    """Return milliseconds from the output of wrk."""
+    found = re.search(rf"^\s+{which}%\s+([\d.]+)(us|ms|s)\s*$", output, re.MULTILINE)
     return float(found[1]) * UNITS[found[2]] * 1000 if found else float("nan")
 
 
-def unix(path: str, process: int, load: Load) -> dict[str, float]:
-    """The same over a UNIX socket, which wrk does not know: the asker is slower than wrk is."""
+def unix(path: Path, process: int, load: Load) -> Figures:
+    """
+    Measure over a UNIX socket, which wrk cannot use.
+
+    This client is slower than wrk, so the processor time of the server counts and not the rate. All
+    connections send a request before the first answer is read.
+    """
     values = cycle(load.credentials.read_text().splitlines())
     closing = "Connection: close\r\n" if load.close else ""
-    opened = [] if load.close else [_connected(path) for _ in range(load.connections)]
-    before, began, took = servers.processor_time(process), time.monotonic(), []
+    opened = [] if load.close else [_connect(path) for _ in range(load.connections)]
+    spent, began, durations = _Spent(process), time.monotonic(), []
     while time.monotonic() - began < load.seconds:
-        asked = time.monotonic()
-        connections = opened or [_connected(path) for _ in range(load.connections)]
+        sent = time.monotonic()
+        connections = opened or [_connect(path) for _ in range(load.connections)]
         for each in connections:
             head = f"GET {load.path} HTTP/1.1\r\nHost: bench\r\nAuthorization: {next(values)}\r\n"
             each.sendall(f"{head}{closing}\r\n".encode())
         for each in connections:
-            if not each.recv(65536).startswith(b"HTTP/1.1 2"):
-                sys.exit("an answer that is not 2xx")
-            took.append((time.monotonic() - asked) * 1000)
+            _read_answer(each)
+            durations.append((time.monotonic() - sent) * 1000)
         if load.close:
             for each in connections:
                 each.close()
     ended = time.monotonic()
     for each in opened:
         each.close()
-    spent = (servers.processor_time(process) - before) / len(took) * 1e6
-    cuts = statistics.quantiles(took, n=100)
+    cuts = statistics.quantiles(durations, n=100)
     return {
-        "rate": len(took) / (ended - began),
-        "microseconds": spent,
+        "rate": len(durations) / (ended - began),
+        "microseconds": spent.microseconds(len(durations)),
         "p50": cuts[49],
         "p99": cuts[98],
         "memory": servers.memory(process),
@@ -124,7 +162,7 @@ def unix(path: str, process: int, load: Load) -> dict[str, float]:
 
 
 def once(port: int, credentials: Path) -> None:
-    """Ask for each credential once, so that all are remembered, if there is room."""
+    """Send each credential once, so that the decisions about all of them are cached."""
     opened = [socket.create_connection(("127.0.0.1", port)) for _ in range(32)]
     values = credentials.read_text().splitlines()
     for at in range(0, len(values), len(opened)):
@@ -133,13 +171,17 @@ def once(port: int, credentials: Path) -> None:
             head = f"GET /authenticate HTTP/1.1\r\nHost: bench\r\nAuthorization: {value}\r\n\r\n"
             each.sendall(head.encode())
         for each, _ in asked:
-            if not each.recv(65536).startswith(b"HTTP/1.1 2"):
-                sys.exit("an answer that is not 2xx")
+            _read_answer(each)
     for each in opened:
         each.close()
 
 
-def _connected(path: str) -> socket.socket:
+def _read_answer(connection: socket.socket) -> None:
+    if not connection.recv(65536).startswith(b"HTTP/1.1 2"):
+        sys.exit("an answer that is not 2xx")
+
+
+def _connect(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
-    connection.connect(path)
+    connection.connect(str(path))
     return connection

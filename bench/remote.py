@@ -24,10 +24,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import fleet
 import servers
 import settings
-
-import bench
 
 HERE = Path(__file__).resolve().parent
 UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -151,7 +150,7 @@ def main() -> None:
     with TemporaryDirectory() as name:
         folder = Path(name)
         credentials = folder / "credentials"
-        credentials.write_text("".join(f"{bench.basic(user)}\n" for user in settings.USERS))
+        credentials.write_text("".join(f"{fleet.basic(user)}\n" for user in settings.USERS))
         rounds = []
         core = options.server_core
         with (

@@ -1,7 +1,8 @@
-"""The users and rules that both sides of the comparison serve."""
+"""The users, rules and configuration files with which all servers are compared."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 REALM = "local"
@@ -28,7 +29,7 @@ AUGMENTERS: list[dict[str, Any]] = [
 
 
 def gateway(port: int, metrics: int, **over: Any) -> dict[str, Any]:
-    """The same as a configuration of the gateway."""
+    """Return the configuration of a gateway; C{over} replaces sections."""
     return {
         "version": "2.0.0",
         "server": {"host": "127.0.0.1", "port": port},
@@ -40,8 +41,19 @@ def gateway(port: int, metrics: int, **over: Any) -> dict[str, Any]:
     }
 
 
+def listening(port: int, socket: Path) -> dict[str, Any]:
+    """Return the section C{server} of a gateway on a TCP port and a UNIX socket."""
+    return {
+        "host": "127.0.0.1",
+        "listen": [
+            f"tcp:{port}:interface=127.0.0.1:backlog=1024",
+            f"unix:{socket}:mode=660:backlog=1024",
+        ],
+    }
+
+
 def original(port: int, metrics: int) -> dict[str, Any]:
-    """The same as a configuration of the original, which demands more of it."""
+    """Return the configuration of the original, which requires more sections."""
     return {
         "version": "2.0.0",
         "server": {"host": "127.0.0.1", "port": port},

@@ -20,11 +20,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import fleet
 import load
 import servers
 import settings
+from contest import spread
 
-import bench
 from authotron.model.token import checksum, generate
 
 SERVERS = Path(__file__).resolve().parents[1] / "tests/servers"
@@ -79,7 +80,7 @@ def made(port: int) -> list[str]:
     found = []
     for user in settings.USERS:
         connection = HTTPConnection("127.0.0.1", port, timeout=10)
-        headers = {"Authorization": bench.basic(user), "Content-Type": "application/json"}
+        headers = {"Authorization": fleet.basic(user), "Content-Type": "application/json"}
         connection.request("POST", "/tokens", "{}", headers)
         found.append(f"Bearer {json.loads(connection.getresponse().read())['token']}")
         connection.close()
@@ -89,7 +90,7 @@ def made(port: int) -> list[str]:
 def measured(name: str, store: dict[str, Any], options: argparse.Namespace, folder: Path) -> None:
     """One store, warm and cold."""
     passwords, listed = folder / "passwords", folder / f"{name}-tokens"
-    passwords.write_text("".join(f"{bench.basic(user)}\n" for user in settings.USERS))
+    passwords.write_text("".join(f"{fleet.basic(user)}\n" for user in settings.USERS))
     how = load.Load(passwords, options.seconds, options.connections, core=options.client_core)
     ratios, cold, wrong = [], 0.0, 0.0
     for over in ({}, {"auth": {"cache": {"ttl": 0}}}):
@@ -112,9 +113,8 @@ def measured(name: str, store: dict[str, Any], options: argparse.Namespace, fold
                 warm = load.wrk(port, process, how.but(credentials=listed))["rate"]
                 if turn:  # the first is for warming up
                     ratios.append(warm / plain)
-    told = bench.shown(bench.spread(ratios))
     print(
-        f"{name:8} warm x password {told}, cold {cold:,.0f} look-ups/s, "
+        f"{name:8} warm x password {spread(ratios)}, cold {cold:,.0f} look-ups/s, "
         f"wrong secret x unknown id {wrong:.3f}"
     )
 
