@@ -15,6 +15,10 @@ SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(
 .PHONY: help run demo check lint types unit process backends servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb test-image schema threats docs recording pictures lock clean
 .PHONY: unit-1 unit-2 properties
 
+# `make test LOOP=epoll` starts the gateways of all tests on epoll; without LOOP they run on uvloop, if it is installed.
+LOOP ?= auto
+process functional: export AUTHOTRON_LOOP = $(LOOP)
+
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 

@@ -66,6 +66,9 @@ setup(
         "werkzeug>=3.0,<4",  # routing under Klein, which leaves its major version open
         "zope.interface>=6",  # what is plugged in
     ],
+    extras_require={
+        "fast": ["uvloop>=0.21"],  # the event loop of processes that serve clients
+    },
     classifiers=[
         "Framework :: Twisted",
         "Operating System :: POSIX :: Linux",

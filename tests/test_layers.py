@@ -80,6 +80,7 @@ ALONE = {
         "client",
     },
     "klein": {"web"},
+    "uvloop": {"daemon.uvloop.reactor"},
     "werkzeug": {"web.routing", "client.flask"},
 }
 """Libraries, and the only modules or packages that may import them."""

@@ -21,7 +21,7 @@ from authotron.config import server
 from authotron.config.check import Config
 from authotron.config.endpoint import narrow_sockets, server_endpoint, socket_path, with_mode
 from authotron.config.server import Operations, Server
-from authotron.daemon import leftovers, systemd
+from authotron.daemon import event_loop, leftovers, systemd
 from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.limits import descriptors
 from authotron.limits.unfinished_heads import UnfinishedHeads
@@ -43,7 +43,7 @@ OpenSocket = systemd.Endpoint | SharedEndpoint
 
 
 _SERVES = {
-    "server": "authotron {version} serves at {url}",
+    "server": "authotron {version} serves at {url} ({loop})",
     "metrics": "authotron {version} serves metrics and readiness at {url}",
 }
 
@@ -157,6 +157,7 @@ class Listener(Service):
         port: str = "server",
     ) -> None:
         self.port = port
+        self._loop = event_loop.name_of(reactor)
         if isinstance(endpoint, str):
             self._endpoint = _opened(reactor, endpoint, port)
             self.description = with_mode(endpoint)
@@ -200,6 +201,7 @@ class Listener(Service):
                 endpoint=self.description,
                 url=url_of(listening.getHost(), self.description),
                 **address_fields(listening.getHost()),
+                loop=self._loop,
                 event=f"startup.{self.port}.listening",
             )
         return listening

@@ -1,5 +1,6 @@
-"""Makes C{authotron} known to C{twistd}."""
+"""Makes C{authotron} known to C{twistd}, and the reactor on uvloop to C{twistd --reactor}."""
 
+from twisted.application.reactors import Reactor
 from twisted.application.service import ServiceMaker
 
 authotron = ServiceMaker(
@@ -9,4 +10,6 @@ authotron = ServiceMaker(
     "authotron",
 )
 
-__all__ = ["authotron"]
+uvloop = Reactor("uvloop", "authotron.daemon.uvloop.reactor", "asyncio's loop on uvloop")
+
+__all__ = ["authotron", "uvloop"]

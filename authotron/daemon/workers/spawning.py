@@ -92,7 +92,7 @@ def command() -> list[str]:
     path = f"import sys; sys.path[:] = {sys.path!r}"
     # Ctrl-C and SIGHUP at a terminal reach workers, too, also while they are still starting.
     ignore = "import signal; [signal.signal(n, signal.SIG_IGN) for n in (1, 2)]"
-    code = f"{ignore}; {path}; from authotron.daemon.workers.worker import main; main()"
+    code = f"{ignore}; {path}; from authotron.daemon.workers.entry import main; main()"
     return [sys.executable, *(switch for switch, on in switches.items() if on), "-c", code]
 
 

@@ -182,7 +182,7 @@ class CommandTests(SynchronousTestCase):
         """A worker runs with the interpreter and the module path of the supervisor."""
         [python, *_, code] = spawning.command()
         self.assertTrue(Path(python).name.startswith("python"))
-        self.assertIn("from authotron.daemon.workers.worker import main", code)
+        self.assertIn("from authotron.daemon.workers.entry import main", code)
 
     def test_ctrl_c_does_not_end_a_worker_that_starts_W_STOP(self) -> None:
         """A worker ignores SIGHUP and SIGINT before it imports anything else."""

@@ -1,0 +1,24 @@
+"""The entry point of a worker process: choose the event loop, then run the worker."""
+
+from __future__ import annotations
+
+import os
+
+from authotron.daemon import event_loop
+from authotron.daemon.tap import refused
+from authotron.model.errors import ConfigError
+
+
+def main() -> None:
+    """
+    Install the reactor, and run a worker from its start to its end.
+
+    @raise SystemExit: the wanted event loop, or the configuration, cannot be used (78).
+    """
+    try:
+        event_loop.choose(os.environ)
+    except ConfigError as error:
+        raise refused(error) from None
+    from authotron.daemon.workers import worker  # noqa: PLC0415 - imports the reactor
+
+    worker.main()
