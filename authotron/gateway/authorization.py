@@ -7,15 +7,15 @@ from enum import Enum
 from attrs import frozen
 
 from authotron.model.authentication import Authentication
-from authotron.model.errors import MissingContext
-from authotron.model.request import RequestContext
+from authotron.model.errors import UnusableFact
+from authotron.model.request import Facts
 
 
 class Reason(Enum):
     """Why a request is denied although its client was authenticated."""
 
     CONDITION_FAILED = "the request does not meet a condition of the credential"
-    MISSING_CONTEXT = (
+    UNUSABLE_FACT = (
         "a condition of the credential depends on data that the request does not contain"
     )
 
@@ -27,30 +27,38 @@ class Allow:
 
 @frozen
 class Deny:
-    """The decision that a request is forbidden."""
+    """
+    The decision that a request is forbidden.
+
+    @ivar unusable: the fact that cannot be used, if a condition depends on one.
+    """
 
     reason: Reason
+    unusable: UnusableFact | None = None
+
+    @property
+    def text(self) -> str:
+        """The reason for logs, with the fact that cannot be used."""
+        return self.reason.value + (f": {self.unusable}" if self.unusable else "")
 
 
 Ruling = Allow | Deny
 
 _ALLOW = Allow()
 _CONDITION_FAILED = Deny(Reason.CONDITION_FAILED)
-_MISSING_CONTEXT = Deny(Reason.MISSING_CONTEXT)
 
 
-def authorize(authentication: Authentication, context: RequestContext) -> Ruling:
+def authorize(authentication: Authentication, facts: Facts) -> Ruling:
     """
-    Check every condition of C{authentication} against the requested host and the client address of
-    one request.
+    Check every condition of C{authentication} against the facts of one request.
 
     A pure function: the result depends on the arguments alone. L{authorize} is called for every
     request whose credential has conditions, also if the decision about the credential is cached.
     """
     try:
         for condition in authentication.conditions:
-            if not condition.holds(context):
+            if not condition.holds(facts):
                 return _CONDITION_FAILED
-    except MissingContext:
-        return _MISSING_CONTEXT
+    except UnusableFact as unusable:
+        return Deny(Reason.UNUSABLE_FACT, unusable)
     return _ALLOW

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from attrs import field, frozen
 
 from authotron.config.server import Forwarded
 from authotron.gateway import hops
 from authotron.gateway.hops import Hop
-from authotron.model.hosts import FORWARDED_HOST, address_of, any_network_fits
-from authotron.model.request import RequestFacts
+from authotron.model.errors import Flaw, UnusableFact
+from authotron.model.hosts import address_of, any_network_fits, split_host
+from authotron.model.request import Facts
 
 _MOST_PEERS = 1_000
 """Maximum number of peers for which it is cached whether they are trusted proxies."""
@@ -44,25 +46,50 @@ class Forwarding:
         """Whether a peer is a trusted proxy, where C{None} stands for a peer at a UNIX socket."""
         return (self._peers.get(peer) or self._judge_peer(peer))[1]
 
-    def facts(self, peer: str | None, header: Fields) -> RequestFacts:
+    def facts(self, peer: str | None, header: Fields) -> Facts:
         """
-        Return the data of a request on which conditions depend: the requested host and the address
+        Return the facts of a request on which conditions depend: the requested host and the address
         of the client.
 
         @param peer: the address of the peer of the connection, or C{None} for a UNIX socket.
         """
-        return RequestFacts(self.host(peer, header), self.client(peer, header))
+        return Facts(partial(self._read, peer, header))
 
-    def host(self, peer: str | None, header: Fields) -> str | None:
-        """Return the requested host, perhaps with a port, or C{None} if no proxy states it."""
-        _, is_proxy = self._peers.get(peer) or self._judge_peer(peer)
-        if not is_proxy:
-            return None
+    def _read(self, peer: str | None, header: Fields, fact: str) -> object:
+        """
+        Read one fact of a request.
+
+        @raise UnusableFact: no trusted proxy states the fact clearly.
+        """
+        if fact in ("host", "port"):
+            return self._host(peer, header)[fact == "port"]
+        if fact == "address":
+            address = self.client(peer, header)
+            if address is None:
+                raise UnusableFact(fact, Flaw.MISSING)
+            return address
+        raise UnusableFact(fact, Flaw.MISSING)
+
+    def _host(self, peer: str | None, header: Fields) -> tuple[str, int | None]:
+        """
+        Return the requested host and its port.
+
+        @raise UnusableFact: no trusted proxy states the host clearly.
+        """
+        if not self.is_proxy(peer):
+            raise UnusableFact("host", Flaw.UNTRUSTED)
         values = header(self._headers.host)
         if self._headers.host.lower() == _FORWARDED:
             hop = self._client_hop(hops.forwarded(values))
-            return None if hop is None else hop.host
-        return values[0] if len(values) == 1 and FORWARDED_HOST.fullmatch(values[0]) else None
+            values = [hop.host] if hop is not None and hop.host is not None else []
+        if not values:
+            raise UnusableFact("host", Flaw.MISSING)
+        if len(values) > 1:
+            raise UnusableFact("host", Flaw.DUPLICATE)
+        try:
+            return split_host(values[0])
+        except ValueError:
+            raise UnusableFact("host", Flaw.MALFORMED) from None
 
     def client(self, peer: str | None, header: Fields) -> str | None:
         """Return the address of the client, or C{None} if a trusted proxy does not state it."""

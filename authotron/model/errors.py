@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum
 from typing import TypeAlias
 
 from attrs import evolve, field, frozen
@@ -89,8 +90,28 @@ class ExceedsGrant(Exception):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-class MissingContext(Exception):
-    """A condition of a credential depends on unknown data, such as the requested host."""
+class Flaw(Enum):
+    """Why a fact of a request cannot be used."""
+
+    MISSING = "missing"
+    DUPLICATE = "duplicate"
+    MALFORMED = "malformed"
+    UNTRUSTED = "untrusted"
+
+
+class UnusableFact(Exception):
+    """
+    A condition depends on a fact of the request that no trusted proxy states clearly.
+
+    @ivar fact: the name of the fact, such as C{host}; an attribute of L{Facts}.
+    @ivar detail: what is wrong, for logs; the detail contains nothing that the client sent.
+    """
+
+    def __init__(self, fact: str, flaw: Flaw, detail: str = "") -> None:
+        super().__init__(f"{fact} is {flaw.value}{detail and f': {detail}'}")
+        self.fact = fact
+        self.flaw = flaw
+        self.detail = detail
 
 
 @frozen

@@ -68,6 +68,23 @@ def check_host_pattern(text: str) -> str:
     return name if port is None else f"{name}:{int(port)}"
 
 
+def split_host(text: str) -> tuple[str, int | None]:
+    """
+    Split a host that a proxy forwards into its name and its port.
+
+    The name is returned in lower case and without a dot at its end, an IPv6 address in brackets.
+
+    @raise ValueError: the string is not a host with or without a port.
+    """
+    if not FORWARDED_HOST.fullmatch(text):
+        raise ValueError("the value is not a host")
+    name, port = _split(text.lower())
+    name = name.removesuffix(".")
+    if not name or (port is not None and not _is_port(int(port))):
+        raise ValueError("the value is not a host")
+    return name, None if port is None else int(port)
+
+
 def check_bind_host(text: str) -> str:
     """
     Check that a string is an IP address, with or without a zone, or could be a host name.

@@ -47,7 +47,7 @@ class Credential:
         forward.
 
         Only queues and limits use this address, to tell clients apart; the networks of an API token
-        are compared with the address in the L{RequestContext}.
+        are compared with the address in the L{Facts} of the request.
         """
         return self._client() if callable(self._client) else self._client
 

@@ -1,10 +1,14 @@
-"""The credentials in a request, and the data of a request on which a condition may depend."""
+"""The credentials in a request, and the facts of a request on which a condition may depend."""
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+import hashlib
+from collections.abc import Callable
+from typing import Any, NamedTuple, NoReturn, Protocol, TypedDict, Unpack
 
 from attrs import frozen
+
+from authotron.model.errors import Flaw, UnusableFact
 
 
 class Presented(NamedTuple):
@@ -25,41 +29,182 @@ class Presented(NamedTuple):
         return "Presented(...)"
 
 
-class RequestContext(Protocol):
-    """
-    The data of a request on which a condition may depend; credentials are not among this data.
-
-    A condition should read only the data that it needs, because the fast path parses a header only
-    when a condition reads data from it.
-    """
-
-    @property
-    def host(self) -> str | None:
-        """
-        The requested host, perhaps with a port, or C{None} if no trusted proxy
-        forwards the host.
-        """
-
-    @property
-    def address(self) -> str | None:
-        """The address of the client, or C{None} if a trusted proxy does not forward the address."""
-
-
 @frozen
-class RequestFacts:
-    """The data of a request that conditions may depend on, as plain values."""
+class ClientCertificate:
+    """
+    The TLS certificate of a client, which the proxy has verified.
 
-    host: str | None = None
-    address: str | None = None
+    @ivar der: the certificate in DER.
+    """
+
+    der: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 hash of the certificate, in hexadecimal digits."""
+        return hashlib.sha256(self.der).hexdigest()
+
+
+class KnownFacts(TypedDict, total=False):
+    """The facts of a request that are known without reading a header."""
+
+    method: str
+    scheme: str
+    host: str
+    port: int | None
+    path: str
+    query: str | None
+    address: str
+    namespace: str | None
+    certificate: ClientCertificate | None
+
+
+FACTS = (
+    "method",
+    "scheme",
+    "host",
+    "port",
+    "path",
+    "query",
+    "address",
+    "namespace",
+    "certificate",
+)
+"""The names of all facts of a request, which are attributes of L{Facts}."""
+
+_OPTIONAL = frozenset({"port", "query", "namespace", "certificate"})
+"""The facts that a request may lack."""
+
+
+def _read_nothing(fact: str) -> None:
+    """
+    Return C{None} for a fact that a request may lack.
+
+    @raise UnusableFact: every request has this fact, but the fact is not known.
+    """
+    if fact not in _OPTIONAL:
+        raise UnusableFact(fact, Flaw.MISSING)
+
+
+class Facts:
+    """
+    What a client asks for, as a trusted proxy states it: the facts on which conditions may depend.
+
+    A fact is read when a condition first depends on it, because most requests have no conditions,
+    and a fact on which nothing depends may be missing or malformed. The attribute of a fact that
+    cannot be used raises L{UnusableFact}, and the request gets a 400; so a condition never has to
+    handle an unknown fact, and cannot take it for an ordinary one. A fact never changes after it
+    was read.
+    """
+
+    __slots__ = ("_known", "_read")
+    _known: dict[str, Any]
+    _read: Callable[[str], Any]
+
+    def __init__(
+        self, read: Callable[[str], object] = _read_nothing, **known: Unpack[KnownFacts]
+    ) -> None:
+        """
+        @param read: returns the fact of a name from L{FACTS}, or raises L{UnusableFact}; called
+            once at most for each fact.
+        @param known: facts that are known already.
+        """
+        object.__setattr__(self, "_read", read)
+        object.__setattr__(self, "_known", known)
+
+    @property
+    def method(self) -> str:
+        """The method of the client's request, as it was sent: methods are case-sensitive."""
+        return str(self._fact("method"))
+
+    @property
+    def scheme(self) -> str:
+        """C{http} or C{https}."""
+        return str(self._fact("scheme"))
+
+    @property
+    def host(self) -> str:
+        """The requested host in lower case, without a port and without a dot at its end."""
+        return str(self._fact("host"))
+
+    @property
+    def port(self) -> int | None:
+        """The port that stands behind the requested host, or C{None} if there is no port."""
+        port: int | None = self._fact("port")
+        return port
+
+    @property
+    def path(self) -> str:
+        """The canonical path (L{authotron.model.paths})."""
+        return str(self._fact("path"))
+
+    @property
+    def query(self) -> str | None:
+        """The query as it was sent, without C{?}, or C{None} if there is no query."""
+        query: str | None = self._fact("query")
+        return query
+
+    @property
+    def address(self) -> str:
+        """The IP address of the client in canonical form."""
+        return str(self._fact("address"))
+
+    @property
+    def namespace(self) -> str | None:
+        """The namespace to which the proxy assigns the request, or C{None}."""
+        namespace: str | None = self._fact("namespace")
+        return namespace
+
+    @property
+    def certificate(self) -> ClientCertificate | None:
+        """The TLS certificate of the client, or C{None} if the client has presented none."""
+        certificate: ClientCertificate | None = self._fact("certificate")
+        return certificate
+
+    @property
+    def authority(self) -> str:
+        """The requested host, with the port if the client named one."""
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+    def _fact(self, name: str) -> Any:
+        try:
+            return self._known[name]
+        except KeyError:
+            found = self._known[name] = self._read(name)
+            return found
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"cannot set {name}: the facts of a request never change")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Facts) and self._all() == other._all()
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._all().values()))
+
+    def __repr__(self) -> str:
+        return f"Facts({', '.join(f'{name}={value!r}' for name, value in self._all().items())})"
+
+    def _all(self) -> dict[str, object]:
+        """Return every fact, or in place of a fact that cannot be used the reason."""
+        return {name: self._fact_or_reason(name) for name in FACTS}
+
+    def _fact_or_reason(self, name: str) -> object:
+        try:
+            return self._fact(name)
+        except UnusableFact as unusable:
+            return str(unusable)
 
 
 class Condition(Protocol):
     """A limit of an API token that depends on the request, such as the requested host."""
 
-    def holds(self, context: RequestContext, /) -> bool:
+    def holds(self, facts: Facts, /) -> bool:
         """
-        Return whether a request with the requested host and client address in C{context} meets the
-        condition.
+        Return whether a request with C{facts} meets the condition.
 
-        @raise MissingContext: the condition depends on data that the request does not contain.
+        A condition should read only the facts that it needs, because each fact is parsed only when
+        a condition reads it.
+
+        @raise UnusableFact: the condition depends on a fact that no trusted proxy states clearly.
         """

@@ -12,11 +12,11 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from authotron.model.errors import MissingContext, Rejected
+from authotron.model.errors import Rejected
 from authotron.model.hosts import any_host_fits, any_network_fits
 from authotron.model.identity import Identity
 from authotron.model.naming import normalize
-from authotron.model.request import RequestContext
+from authotron.model.request import Facts
 
 PREFIX = "aot_"
 PATTERN = r"aot_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"
@@ -211,27 +211,18 @@ class Grant:
             scopes = {service: mine for service, mine in left.items() if mine}
         return identity._replace(roles=roles, scopes=scopes)
 
-    def holds(self, context: RequestContext) -> bool:
+    def holds(self, facts: Facts) -> bool:
         """
         Return whether a request is for one of the hosts, and from one of the networks, of the
         grant.
 
-        @raise MissingContext: the requested host or the address of the client, on which the grant
-            depends, is unknown.
+        @raise UnusableFact: no trusted proxy states clearly the requested host, or the address of
+            the client, on which the grant depends.
         """
-        # Only the data that the grant depends on is read, because reading takes time.
-        if self.hosts:
-            host = context.host
-            if host is None:
-                raise MissingContext("the requested host")
-            if not any_host_fits(self.hosts, host):
-                return False
-        if self.networks:
-            address = context.address
-            if address is None:
-                raise MissingContext("the address of the client")
-            return any_network_fits(self.networks, address)
-        return True
+        # Only the facts that the grant depends on are read, because reading takes time.
+        if self.hosts and not any_host_fits(self.hosts, facts.authority):
+            return False
+        return not self.networks or any_network_fits(self.networks, facts.address)
 
 
 _EVERYTHING = Grant()

@@ -36,12 +36,14 @@ from authotron.model.authentication import (
 )
 from authotron.model.errors import (
     ConfigError,
+    Flaw,
     Problem,
     Rejected,
     TimedOut,
     TokenExists,
     TooMany,
     Unavailable,
+    UnusableFact,
 )
 from authotron.model.identity import (
     Addition,
@@ -54,8 +56,9 @@ from authotron.model.naming import (
     normalize,
 )
 from authotron.model.request import (
+    ClientCertificate,
     Condition,
-    RequestContext,
+    Facts,
 )
 from authotron.model.token import (
     CHANGEABLE,
@@ -121,12 +124,15 @@ __all__ = [
     "AuthenticationCache",
     "Awaited",
     "CheckResult",
+    "ClientCertificate",
     "ClientTurns",
     "Condition",
     "ConfigError",
     "Credential",
     "DataPath",
+    "Facts",
     "FilePath",
+    "Flaw",
     "IAugmenter",
     "IConnected",
     "IDescribesRemote",
@@ -152,7 +158,6 @@ __all__ = [
     "Rejected",
     "RemoteConfig",
     "RemoteResponse",
-    "RequestContext",
     "Restriction",
     "RetryConfig",
     "Revoked",
@@ -167,6 +172,7 @@ __all__ = [
     "TokenQuery",
     "TooMany",
     "Unavailable",
+    "UnusableFact",
     "Url",
     "WebClient",
     "WholeSeconds",

@@ -17,7 +17,7 @@ from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import Decision
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Client
-from authotron.model.request import Presented, RequestFacts
+from authotron.model.request import Facts, Presented
 from authotron.telemetry.metrics import Part
 from authotron.web import pages, replies
 from authotron.web.replies import Reply, text_reply
@@ -113,7 +113,7 @@ class GatewayRoutes:
         """
         ruling = authorize(authentication, self._facts(request))
         if isinstance(ruling, Deny):
-            request.reason = ruling.reason.value
+            request.reason = ruling.text
             raise EarlyReply(replies.denied(ruling))
 
     def _find_client(self, request: Request) -> Client:
@@ -121,7 +121,7 @@ class GatewayRoutes:
         peer = getattr(request.client, "host", None)
         return partial(find, peer, request.header_values)
 
-    def _facts(self, request: Request) -> RequestFacts:
+    def _facts(self, request: Request) -> Facts:
         forwarding = self._serving.gateway.forwarding
         peer = getattr(request.client, "host", None)
         return forwarding.facts(peer, request.header_values)
@@ -193,8 +193,7 @@ class GatewayRoutes:
         Return the address of the client, or the address of the proxy if the proxy does not forward
         the client's.
         """
-        address = self._facts(request).address
-        return address or str(getattr(request.client, "host", "unix"))
+        return request.sender
 
     @route(app, "/providers", "GET")
     def providers(self, request: Request) -> Reply:

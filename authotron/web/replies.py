@@ -132,7 +132,7 @@ STORE_UNAVAILABLE = _outage("The token store is temporarily unavailable")
 FORBIDDEN = json_reply(403, {"error": "Forbidden"}, NO_STORE)
 BROKEN = json_reply(500, {"error": "Internal error"}, NO_STORE)
 BAD_REQUEST = json_reply(400, {"error": "Bad request"})
-MISSING_CONTEXT = json_reply(
+UNUSABLE_FACT = json_reply(
     400, {"error": "Cannot determine the requested host or client"}, NO_STORE
 )
 UNSUPPORTED_MEDIA_TYPE = json_reply(415, {"error": "The body must be application/json"})
@@ -142,7 +142,7 @@ NOT_FOUND = json_reply(404, {"error": "Not found"})
 
 def denied(ruling: Deny) -> Reply:
     """Return the reply to an authenticated client whose credential does not allow the request."""
-    return MISSING_CONTEXT if ruling.reason is Reason.MISSING_CONTEXT else FORBIDDEN
+    return UNUSABLE_FACT if ruling.reason is Reason.UNUSABLE_FACT else FORBIDDEN
 
 
 def method_not_allowed(allowed: Sequence[str]) -> Reply:

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.model.errors import MissingContext, Rejected
+from authotron.model.errors import Rejected, UnusableFact
 from authotron.model.identity import Identity
 from authotron.model.naming import normalize
-from authotron.model.request import RequestFacts
+from authotron.model.request import Facts
 from authotron.model.token import (
     COLUMNS,
     PATTERN,
@@ -130,7 +130,7 @@ class GrantTests(SynchronousTestCase):
     def test_all(self) -> None:
         """A grant without limits leaves all roles and scopes, on all hosts."""
         self.assertEqual(Grant().restrict(self.alice), self.alice)
-        self.assertTrue(Grant().holds(RequestFacts()))
+        self.assertTrue(Grant().holds(Facts()))
 
     def test_restricted_T52(self) -> None:
         """A grant leaves the listed roles and scopes that the owner has, and adds none."""
@@ -144,15 +144,15 @@ class GrantTests(SynchronousTestCase):
     def test_host(self) -> None:
         """A grant with hosts holds only for requests whose host fits."""
         grant = Grant(hosts=("a.org", "*.b.org"))
-        self.assertTrue(grant.holds(RequestFacts("A.org")))
-        self.assertTrue(grant.holds(RequestFacts("x.b.org")))
-        self.assertFalse(grant.holds(RequestFacts("c.org")))
-        self.assertRaises(MissingContext, grant.holds, RequestFacts())
+        self.assertTrue(grant.holds(Facts(host="a.org")))
+        self.assertTrue(grant.holds(Facts(host="x.b.org")))
+        self.assertFalse(grant.holds(Facts(host="c.org")))
+        self.assertRaises(UnusableFact, grant.holds, Facts())
 
     def test_network(self) -> None:
         """A grant with networks holds only for clients in one of them."""
         grant = Grant(networks=("192.0.2.0/24", "2001:db8::/32"))
-        self.assertTrue(grant.holds(RequestFacts(address="192.0.2.9")))
-        self.assertTrue(grant.holds(RequestFacts(address="2001:db8::1")))
-        self.assertFalse(grant.holds(RequestFacts(address="198.51.100.1")))
-        self.assertRaises(MissingContext, grant.holds, RequestFacts("a.org"))
+        self.assertTrue(grant.holds(Facts(address="192.0.2.9")))
+        self.assertTrue(grant.holds(Facts(address="2001:db8::1")))
+        self.assertFalse(grant.holds(Facts(address="198.51.100.1")))
+        self.assertRaises(UnusableFact, grant.holds, Facts(host="a.org"))

@@ -17,7 +17,7 @@ from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.authentication import Authentication
 from authotron.model.errors import ConfigError
 from authotron.model.identity import Identity
-from authotron.model.request import RequestContext
+from authotron.model.request import Facts
 from authotron.web.replies import Replies, field_value
 from tests.web.conversations import ALICE, Failing, InMemoryGateway, basic
 
@@ -28,8 +28,8 @@ class From:
 
     address: str
 
-    def holds(self, context: RequestContext) -> bool:
-        return context.address == self.address
+    def holds(self, facts: Facts) -> bool:
+        return facts.address == self.address
 
 
 class AuthenticateTests(SynchronousTestCase):

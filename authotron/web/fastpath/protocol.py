@@ -241,13 +241,13 @@ class FastPath(Protocol, TimeoutMixin):
         self._context.head = self._bytes
         if found is not None and found.conditions:
             try:
-                ruling = authorize(found, self._context)
+                ruling = authorize(found, self._context.facts())
             except Exception:  # noqa: BLE001 - a defect of a condition: the site answers and logs it
                 self._context.head = b""
                 self._hand_over()
                 return
             if isinstance(ruling, Deny):
-                reply, reason = denied(ruling), ruling.reason.value
+                reply, reason = denied(ruling), ruling.text
         self._bytes = b""
         if self._closing or self._is_draining:
             shape = shape._replace(persistent=False)

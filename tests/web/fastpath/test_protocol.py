@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
-from authotron.model.request import Presented, RequestContext
+from authotron.model.request import Facts, Presented
 from authotron.tokens import service
 from authotron.web.channel import LAST_CALL, Channel
 from authotron.web.connections import connection_limit, metrics_connection_limit
@@ -295,14 +295,14 @@ class FastTests(SynchronousTestCase):
 class Never:
     """A condition that no request meets."""
 
-    def holds(self, _: RequestContext) -> bool:
+    def holds(self, _: Facts) -> bool:
         return False
 
 
 class Defective:
     """A condition with a defect."""
 
-    def holds(self, _: RequestContext) -> bool:
+    def holds(self, _: Facts) -> bool:
         return bool(1 / 0)
 
 
