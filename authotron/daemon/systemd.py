@@ -98,6 +98,7 @@ class _Port(unix.Port):
         self, listening: socket.socket, factory: IProtocolFactory, reactor: IGatewayReactor
     ) -> None:
         super().__init__(os.fsencode(listening.getsockname()), factory, reactor=reactor)
+        self.backlog = 0  # unknown
         self._listening = listening
 
     def startListening(self) -> None:

@@ -1,0 +1,91 @@
+"""Ports whose sockets Twisted opens, and from which the event loop accepts connections."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from socket import AF_UNIX, socket
+from typing import Any
+
+from attrs import define, field
+from twisted.internet import tcp
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from zope.interface import implementer
+
+from authotron.daemon.uvloop.wire import Wire
+
+_INHERITED_BACKLOG = 65_535
+"""
+The backlog of a socket that another process has opened. The event loop has to set a backlog, and
+cannot find out the old one. The kernel reduces this number to net.core.somaxconn.
+"""
+
+
+def accept_by_loop(
+    loop: asyncio.AbstractEventLoop, port: IListeningPort
+) -> IListeningPort | Deferred[IListeningPort]:
+    """
+    Let an event loop accept the connections of a port, and read and write these connections.
+
+    TLS ports, and ports of a class that is not Twisted's, are returned unchanged.
+
+    @param port: a port that Twisted has just opened, so that it has accepted no connection yet.
+    """
+    if not isinstance(port, tcp.Port) or isinstance(port.factory, TLSMemoryBIOFactory):
+        return port
+    return LoopPort(loop, port).start()
+
+
+@implementer(IListeningPort)
+@define(eq=False)
+class LoopPort:
+    """
+    A port that accepts connections by an event loop.
+
+    The port of Twisted remains the owner of the socket: it starts and stops the factory, and
+    removes the file of a UNIX socket.
+    """
+
+    _loop: asyncio.AbstractEventLoop
+    _port: tcp.Port
+    _server: Any = field(default=None, init=False)
+
+    def start(self) -> Deferred[IListeningPort]:
+        """Accept connections from now on."""
+        self._port.stopReading()
+        factory: Any = self._port.factory
+        listening = socket(fileno=os.dup(self._port.fileno()))
+        listen: Any = self._loop.create_server
+        if listening.family == AF_UNIX:
+            listen = self._loop.create_unix_server
+        backlog = self._port.backlog or _INHERITED_BACKLOG
+        starting = listen(lambda: Wire(factory), sock=listening, backlog=backlog)
+        started: Deferred[Any] = Deferred.fromFuture(
+            asyncio.ensure_future(starting, loop=self._loop)
+        )
+        return started.addCallback(self._note)
+
+    def _note(self, server: Any) -> IListeningPort:
+        self._server = server
+        return self
+
+    def startListening(self) -> None:
+        """Do nothing: L{start} has begun to accept connections."""
+
+    def stopListening(self) -> Deferred[None]:
+        """
+        Stop to accept connections, and close the socket.
+
+        The returned Deferred fires after the event loop has reported all connections that it has
+        accepted before, so that they are among the open connections when these are drained.
+        """
+        self._server.close()
+        stopped: Deferred[None] = Deferred()
+        self._loop.call_soon(stopped.callback, None)
+        return stopped.addCallback(lambda _: self._port.stopListening())
+
+    def getHost(self) -> IAddress:
+        host: IAddress = self._port.getHost()
+        return host
