@@ -12,7 +12,7 @@ SAMPLE := examples/authotron-robots
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.hypothesis
 SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run demo check lint types unit process backends servers functional test fuzz bench bench-quick test-plugin deb tested-deb test-package test-deb test-image schema threats docs recording pictures lock clean
+.PHONY: help run demo check lint types unit process backends servers functional test fuzz bench bench-quick bench-parts soak test-plugin deb tested-deb test-package test-deb test-image schema threats docs recording pictures lock clean
 .PHONY: unit-1 unit-2 properties
 
 # `make test LOOP=epoll` starts the gateways of all tests on epoll; without LOOP they run on uvloop, if it is installed.
@@ -43,6 +43,7 @@ lint: $(VENV)/tools
 
 types: $(VENV)/tools
 	$(BIN)/mypy authotron tests $(SAMPLE)/src
+	MYPYPATH=bench $(BIN)/mypy --explicit-package-bases $(filter-out bench/fastapi_app.py,$(wildcard bench/*.py))
 
 unit:  ## the tests that open no socket and start no process, in two halves at once (10 s on two idle cores)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync unit-1 unit-2
@@ -74,12 +75,17 @@ servers:  ## the Debian packages that the functional tests need
 functional: $(VENV)/tools $(VENV)-client/locked
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-functional tests.functional
 
-bench: $(VENV)/tools $(VENV)-bench/locked  ## how fast, beside Klein, FastAPI and AUTHOTRON_ORIGINAL (half an hour)
+bench: $(VENV)/tools $(VENV)-bench/locked  ## how fast, beside Klein, FastAPI, AUTHOTRON_ORIGINAL, AUTHOTRON_BEFORE (20 minutes)
 	$(BIN)/python bench/bench.py
+
+bench-parts: $(VENV)/tools  ## hanging remotes, LDAP, token stores and the library for backends (a quarter of an hour)
 	$(BIN)/python bench/remote.py
 	$(BIN)/python bench/ldap.py
 	$(BIN)/python bench/tokens.py
 	$(BIN)/python bench/client.py
+
+soak: $(VENV)/tools  ## half of the maximum load for 30 minutes: memory, descriptors, errors (SOAK="--workers 2 --direct")
+	$(BIN)/python bench/soak.py $(SOAK)
 
 bench-quick: $(VENV)/tools $(VENV)-bench/locked  ## the core of it, in a minute
 	$(BIN)/python bench/bench.py --quick --rounds 5 --seconds 1

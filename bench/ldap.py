@@ -15,7 +15,7 @@ import sys
 import time
 import warnings
 from base64 import b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from itertools import cycle, product
 from pathlib import Path
@@ -45,7 +45,8 @@ ALICE = Credential("basic", b64encode(b"alice:alicepw").decode())
 SPELLINGS = ["".join(each) for each in product(*({c, c.upper()} for c in "alice"))]
 """All the same to the directory, and none to a flight that others may join."""
 
-Once = Callable[[], Awaitable[Any]]
+Once = Callable[[], Any]
+"""A function that returns an awaitable; a plugin may as well return the result itself."""
 
 
 class Ldaptor:

@@ -81,15 +81,7 @@ def wrk(port: int, process: int, load: Load, *, proxy: int = 0) -> Figures:
     @param proxy: the process of nginx, if the port is one of nginx.
     """
     spent, spent_by_proxy = _Spent(process), _Spent(proxy)
-    command = ["taskset", "-c", load.core, "wrk", "-t1", f"-c{load.connections}", "--latency"]
-    command += [f"-d{max(1, round(load.seconds))}s", "-s", str(HERE / "rotate.lua")]
-    output = subprocess.run(
-        [*command, f"http://127.0.0.1:{port}"],
-        env=_environment(load),
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    output = output_of_wrk(port, load)
     if "Non-2xx" in output or "Socket errors" in output:
         sys.exit(f"port {port}:\n{output}")
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
@@ -105,6 +97,17 @@ def wrk(port: int, process: int, load: Load, *, proxy: int = 0) -> Figures:
         "memory": servers.memory(process),
         **by_proxy,
     }
+
+
+def output_of_wrk(port: int, load: Load) -> str:
+    """Run wrk, and return what it prints."""
+    command = ["taskset", "-c", load.core, "wrk", "-t1", f"-c{load.connections}", "--latency"]
+    command += [f"-d{max(1, round(load.seconds))}s", "-s", str(HERE / "rotate.lua")]
+    command += [f"http://127.0.0.1:{port}"]
+    run = subprocess.run(
+        command, env=_environment(load), capture_output=True, text=True, check=True
+    )
+    return run.stdout
 
 
 class _Spent:

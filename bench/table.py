@@ -47,11 +47,9 @@ def _columns(contest: Contest, name: str, first: str) -> Iterator[str]:
 
 def _further(contest: Contest, name: str) -> str:
     """Return the figures that have no column."""
-    figures = ("start", "share", "handovers")
-    values = {figure: contest.median(name, figure) for figure in figures}
-    return "".join(
-        f" {word} {value:.2f}" for word, value in values.items() if not math.isnan(value)
-    )
+    values = {each: contest.median(name, each) for each in ("start", "share", "handovers")}
+    measured = {each: value for each, value in values.items() if not math.isnan(value)}
+    return "".join(f" {each} {value:.2f}" for each, value in measured.items())
 
 
 def _number(value: float, digits: int) -> str:
