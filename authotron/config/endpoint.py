@@ -1,4 +1,7 @@
-"""Endpoint strings of Twisted, whose UNIX sockets are closed to other users by default."""
+"""
+Endpoint strings of Twisted. By default UNIX sockets are closed to other users, and many connections
+may wait at them.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,12 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 MODE = "660"
 """The default mode of a UNIX socket: user and group of the gateway may connect."""
 
+BACKLOG = 1024
+"""
+The default number of connections that may wait at a UNIX socket. The kernel refuses a connection
+above this number at once, whereas TCP tries again.
+"""
+
 _UMASK = 0o117
 _WORD = re.compile(r"(?:\\.|[^:\\])*", re.DOTALL)
 _KEY = re.compile(r"[A-Za-z_]+=")
@@ -22,14 +31,23 @@ _KEY = re.compile(r"[A-Za-z_]+=")
 
 def lacks_mode(text: str) -> bool:
     """Return whether an endpoint string describes a UNIX socket without a mode."""
+    return _lacks(text, "mode")
+
+
+_OPTIONS = ("address", "mode", "backlog")
+"""The first options of a UNIX socket, whose names an endpoint string may omit in this order."""
+
+
+def _lacks(text: str, option: str) -> bool:
+    """Return whether an endpoint string describes a UNIX socket without one of L{_OPTIONS}."""
     words = [found[0] for found in _WORD.finditer(text) if found[0]]
     if "unix" not in words[:2]:
         return False
     options = words[words.index("unix") + 1 :]
-    positional = [word for word in options if not _KEY.match(word)]
-    is_named = any(word.startswith("mode=") for word in options)
-    has_address = any(word.startswith("address=") for word in options)
-    return not is_named and len(positional) + has_address <= 1
+    named = {word.partition("=")[0] for word in options if _KEY.match(word)}
+    unnamed = len([word for word in options if not _KEY.match(word)])
+    left = [each for each in _OPTIONS if each not in named]
+    return option in left[unnamed:]
 
 
 def is_unix(text: str) -> bool:
@@ -58,8 +76,14 @@ def socket_path(text: str) -> Path | None:
 
 
 def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
-    """Return the server endpoint that a string describes; a UNIX socket gets a file mode."""
-    endpoint: IStreamServerEndpoint = serverFromString(reactor, with_mode(text))
+    """
+    Return the server endpoint that a string describes; a UNIX socket gets a file mode and a
+    backlog.
+    """
+    whole = with_mode(text)
+    if _lacks(whole, "backlog"):
+        whole = f"{whole}:backlog={BACKLOG}"
+    endpoint: IStreamServerEndpoint = serverFromString(reactor, whole)
     return endpoint
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from authotron.config.check import Config
 from authotron.config.endpoint import narrow_sockets, server_endpoint, socket_path, with_mode
 from authotron.config.server import Operations, Server
 from authotron.daemon import event_loop, leftovers, systemd
+from authotron.daemon.uvloop.clock import clock_of
+from authotron.daemon.uvloop.port import accept_by_loop
 from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.limits import descriptors
 from authotron.limits.unfinished_heads import UnfinishedHeads
@@ -157,6 +160,7 @@ class Listener(Service):
         port: str = "server",
     ) -> None:
         self.port = port
+        self._reactor = reactor
         self._loop = event_loop.name_of(reactor)
         if isinstance(endpoint, str):
             self._endpoint = _opened(reactor, endpoint, port)
@@ -182,6 +186,7 @@ class Listener(Service):
         leftovers.remove_stale_socket(self._text)
         with narrow_sockets():
             listening: Deferred[Any] = self._endpoint.listen(self.site)
+        listening.addCallback(partial(accept_by_loop, self._reactor))
         self._listening = listening.addErrback(failed)
         is_starting.clear()
         if immediate:
@@ -233,7 +238,7 @@ def site(
     """
     made = Site(
         app.app,
-        reactor,
+        clock_of(reactor),
         timeout=config.file.server.idle_timeout,
         limit=config.file.server.max_header_bytes,
         access=config.file.logging.access if metrics else "none",

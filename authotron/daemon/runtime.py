@@ -13,6 +13,7 @@ from twisted.python.threadpool import ThreadPool
 
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.concurrency.single_thread import SingleThread
+from authotron.daemon.uvloop.clock import clock_of
 from authotron.limits.hash_queue import THREADS
 from authotron.net import http_agents
 from authotron.net.endpoints import connector
@@ -46,7 +47,7 @@ class Pool(Service):
 def make_world(reactor: IGatewayReactor, pool: Pool) -> World:
     """Build the World of a running process: real time, threads and network."""
     return World(
-        reactor,
+        clock_of(reactor),
         pool,
         http_agents.Connections(reactor, proxies=from_environment(os.environ)),
         connect=connector(reactor),

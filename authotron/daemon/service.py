@@ -30,6 +30,7 @@ from authotron.daemon.listening import (
     why_not_listening,
 )
 from authotron.daemon.runtime import Pool, make_world
+from authotron.daemon.uvloop.clock import clock_of
 from authotron.gateway.gateway import Gateway, LiveGateway, Peers
 from authotron.limits.fair_queue import Reputations
 from authotron.limits.hash_queue import HashQueue, at_once
@@ -148,7 +149,7 @@ class GatewayService(MultiService):
         )
         self._has_metrics_port = config.file.metrics.enabled and not sockets
         self._fast_path = FastPathFactory(
-            self._main, self.serving, self._reactor, self._connection_limit(config)
+            self._main, self.serving, clock_of(self._reactor), self._connection_limit(config)
         )
         listeners = [
             Listener(self._reactor, endpoint, self._fast_path, self.fail)

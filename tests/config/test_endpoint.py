@@ -1,10 +1,11 @@
-"""UNIX sockets have a mode that limits which users may connect."""
+"""UNIX sockets have a mode that limits which users may connect, and a backlog for bursts."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -70,6 +71,31 @@ class ModeTests(SynchronousTestCase):
         listener = Listener(MemoryReactorClock(), "unix:/x", None, lambda _: None)  # type: ignore[arg-type] # never asked
         self.assertEqual(listener.description, "unix:/x:mode=660")
         self.assertEqual(ListeningSocket(None, "unix:/x").description, "unix:/x:mode=660")  # type: ignore[arg-type] # as much as is needed
+
+
+class BacklogTests(SynchronousTestCase):
+    """How many connections may wait at a UNIX socket until the gateway accepts them."""
+
+    def test_default_backlog_for_every_spelling(self) -> None:
+        """A UNIX socket without a backlog gets the default, so that bursts are not refused."""
+        for text, backlog in (
+            ("unix:/run/a.sock", 1024),
+            ("unix:address=/run/a.sock:mode=600", 1024),
+            ("unix:/run/a.sock:600:lockfile=0", 1024),
+            ("unix:/run/a.sock:600:50", 50),
+            ("unix:/run/a.sock:backlog=4096", 4096),
+        ):
+            reactor = MemoryReactorClock()
+            endpoint.server_endpoint(reactor, text).listen(Factory())
+            [(_, _, found, *_)] = reactor.unixServers
+            self.assertEqual(found, backlog, text)
+
+    def test_tcp_is_unchanged(self) -> None:
+        """A TCP port keeps the backlog of Twisted, as clients of TCP try again."""
+        reactor = MemoryReactorClock()
+        endpoint.server_endpoint(reactor, "tcp:80").listen(Factory())
+        [(_, _, backlog, _)] = reactor.tcpServers
+        self.assertEqual(backlog, 50)
 
 
 class WarningsTests(ConfigCase):

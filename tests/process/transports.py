@@ -210,7 +210,7 @@ class OnUvloop(TransportCase):
         self.clock = LoopClock(self.reactor.loop, self.reactor.seconds)
 
     def accept(self, port: Any) -> Any:
-        return accept_by_loop(self.reactor.loop, port)
+        return accept_by_loop(self.reactor, port)
 
     def _close_reactor(self) -> None:
         super()._close_reactor()

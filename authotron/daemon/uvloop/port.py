@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
+from authotron.daemon.uvloop.reactor import loop_of
 from authotron.daemon.uvloop.wire import Wire
 
 _INHERITED_BACKLOG = 65_535
@@ -24,18 +25,20 @@ cannot find out the old one. The kernel reduces this number to net.core.somaxcon
 
 
 def accept_by_loop(
-    loop: asyncio.AbstractEventLoop, port: IListeningPort
+    reactor: object, port: IListeningPort
 ) -> IListeningPort | Deferred[IListeningPort]:
     """
-    Let an event loop accept the connections of a port, and read and write these connections.
+    Let the event loop of a reactor accept the connections of a port, and read and write them.
 
-    TLS ports, and ports of a class that is not Twisted's, are returned unchanged.
+    If the reactor does not run on uvloop, the port is returned unchanged. TLS ports, and ports of
+    a class that is not Twisted's, are also returned unchanged.
 
     @param port: a port that Twisted has just opened, so that it has accepted no connection yet.
     """
-    if not isinstance(port, tcp.Port) or isinstance(port.factory, TLSMemoryBIOFactory):
+    loop = loop_of(reactor)
+    if loop is None or not isinstance(port, tcp.Port):
         return port
-    return LoopPort(loop, port).start()
+    return port if isinstance(port.factory, TLSMemoryBIOFactory) else LoopPort(loop, port).start()
 
 
 @implementer(IListeningPort)

@@ -19,6 +19,7 @@ from zope.interface import implementer
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
 from authotron.daemon import leftovers, systemd
+from authotron.daemon.uvloop.reactor import loop_of
 
 PAUSE = 0.001
 """Pause of a process after it has accepted connections, in seconds, so that others accept some."""
@@ -132,5 +133,7 @@ class SharedEndpoint:
         return self._endpoint.listen(factory).addCallback(self._take_turns)
 
     def _take_turns(self, port: IListeningPort) -> IListeningPort:
-        FairAccept(port, self._reactor)
+        """Let a port accept few connections at a time, as the event loop of uvloop does anyway."""
+        if loop_of(self._reactor) is None:
+            FairAccept(port, self._reactor)
         return port
