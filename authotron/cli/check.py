@@ -14,7 +14,7 @@ from authotron.cli.composed import compose_or_exit
 from authotron.cli.options import Command, clock, config_option, json_option, load_config
 from authotron.cli.output import say, say_json
 from authotron.config.check import Config
-from authotron.config.endpoint import with_mode
+from authotron.config.endpoint import HTTP, protocol_of, with_mode
 from authotron.config.plugins import PluginConfig
 from authotron.net.world import World
 
@@ -68,7 +68,10 @@ def _summary(found: Config) -> dict[str, Any]:
 
 
 def _addresses(listen: Sequence[str], host: str, port: int | None) -> list[str]:
-    return [*map(with_mode, listen)] or [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+    found = [*map(with_mode, listen)]
+    if port is not None and all(protocol_of(each) != HTTP for each in listen):
+        found.insert(0, f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    return found
 
 
 def _plugin(config: PluginConfig) -> dict[str, str]:

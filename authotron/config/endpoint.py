@@ -1,6 +1,9 @@
 """
 Endpoint strings of Twisted. By default UNIX sockets are closed to other users, and many connections
 may wait at them.
+
+An endpoint string of the main port may begin with a protocol other than HTTP, as in
+C{fastcgi:unix:/run/a.sock}.
 """
 
 from __future__ import annotations
@@ -14,6 +17,12 @@ from typing import Any
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
+
+HTTP, FASTCGI = "http", "fastcgi"
+"""The protocols by which proxies ask for decisions."""
+
+PREFIXES = (FASTCGI,)
+"""The protocols that may stand before an endpoint string; without one the protocol is HTTP."""
 
 MODE = "660"
 """The default mode of a UNIX socket: user and group of the gateway may connect."""
@@ -29,6 +38,17 @@ _WORD = re.compile(r"(?:\\.|[^:\\])*", re.DOTALL)
 _KEY = re.compile(r"[A-Za-z_]+=")
 
 
+def protocol_of(text: str) -> str:
+    """Return the protocol that is served at an endpoint: C{http}, or one of L{PREFIXES}."""
+    kind, colon, _ = text.partition(":")
+    return kind if colon and kind in PREFIXES else HTTP
+
+
+def without_protocol(text: str) -> str:
+    """Return an endpoint string without the protocol that may stand before it."""
+    return text if protocol_of(text) == HTTP else text.partition(":")[2]
+
+
 def lacks_mode(text: str) -> bool:
     """Return whether an endpoint string describes a UNIX socket without a mode."""
     return _lacks(text, "mode")
@@ -40,7 +60,7 @@ _OPTIONS = ("address", "mode", "backlog")
 
 def _lacks(text: str, option: str) -> bool:
     """Return whether an endpoint string describes a UNIX socket without one of L{_OPTIONS}."""
-    words = [found[0] for found in _WORD.finditer(text) if found[0]]
+    words = _words(text)
     if "unix" not in words[:2]:
         return False
     options = words[words.index("unix") + 1 :]
@@ -56,7 +76,7 @@ def is_unix(text: str) -> bool:
 
     An endpoint may wrap the socket in another protocol, as in C{haproxy:unix:/run/a.sock}.
     """
-    return "unix" in text.split(":")[:2]
+    return "unix" in without_protocol(text).split(":")[:2]
 
 
 def with_mode(text: str) -> str:
@@ -66,7 +86,7 @@ def with_mode(text: str) -> str:
 
 def socket_path(text: str) -> Path | None:
     """Return the path of the UNIX socket that an endpoint string describes, if it describes one."""
-    words = [found[0] for found in _WORD.finditer(text) if found[0]]
+    words = _words(text)
     if "unix" not in words[:2]:
         return None
     options = words[words.index("unix") + 1 :]
@@ -77,14 +97,19 @@ def socket_path(text: str) -> Path | None:
 
 def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     """
-    Return the server endpoint that a string describes; a UNIX socket gets a file mode and a
-    backlog.
+    Return the server endpoint that a string describes, whatever protocol is served there; a UNIX
+    socket gets a file mode and a backlog.
     """
-    whole = with_mode(text)
+    whole = with_mode(without_protocol(text))
     if _lacks(whole, "backlog"):
         whole = f"{whole}:backlog={BACKLOG}"
     endpoint: IStreamServerEndpoint = serverFromString(reactor, whole)
     return endpoint
+
+
+def _words(text: str) -> list[str]:
+    """Return the parts between the colons of an endpoint string, without a protocol before it."""
+    return [found[0] for found in _WORD.finditer(without_protocol(text)) if found[0]]
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from twisted.internet.endpoints import serverFromString
 
+from authotron.config.endpoint import HTTP, protocol_of, without_protocol
 from authotron.config.problems import of_key
 from authotron.config.section import NonEmptyStr, Port, Seconds, Section
 from authotron.model import hosts
@@ -87,8 +88,27 @@ _WITH_PORT = ("tcp", "tcp6", "ssl", "tls")
 _HIGHEST_PORT = 65_535
 
 
+def _endpoint_of_any_protocol(text: str) -> str:
+    """Check an endpoint before which a protocol may stand, as in C{fastcgi:tcp:9001}."""
+    rest = without_protocol(text)
+    if rest == text:
+        return _endpoint(text)
+    if rest == SYSTEMD or rest != without_protocol(rest):
+        raise ValueError(
+            f"needs an endpoint of Twisted behind {protocol_of(text)}:, such as "
+            f"{protocol_of(text)}:unix:/run/a.sock"
+        )
+    _endpoint(rest)
+    return text
+
+
 EndpointsOrSystemd = Annotated[
     tuple[Annotated[NonEmptyStr, AfterValidator(_endpoint)], ...], Field(strict=False)
+]
+
+EndpointsOfAnyProtocol = Annotated[
+    tuple[Annotated[NonEmptyStr, AfterValidator(_endpoint_of_any_protocol)], ...],
+    Field(strict=False),
 ]
 
 
@@ -137,11 +157,12 @@ class Server(Section):
         "and its IPv6 sockets accept IPv4, too, else `0.0.0.0`",
     )
     port: Port | None = Field(default=None, description="the port to listen on")
-    listen: EndpointsOrSystemd = Field(
+    listen: EndpointsOfAnyProtocol = Field(
         default=(),
         strict=False,
         description="Twisted endpoint strings instead of host and port, such as "
-        "`unix:/run/a.sock`; `systemd` for the sockets that systemd opens",
+        "`unix:/run/a.sock`; `systemd` for the sockets that systemd opens; `fastcgi:` before an "
+        "endpoint for Apache, which only `trusted_proxies` may connect to",
     )
     workers: Workers = Field(
         default=1,
@@ -194,7 +215,7 @@ class Server(Section):
     def _check_sockets(self) -> Server:
         if self.port is None and not self.listen:
             raise of_key("port", "is missing (or listen)")
-        if self.port is not None and self.listen:
+        if self.port is not None and any(protocol_of(each) == HTTP for each in self.listen):
             raise of_key("listen", "give port or listen, not both")
         share = hosts.share_of_addresses(self.trusted_proxies)
         if share >= _NEARLY_ALL and not self.insecure:
@@ -204,8 +225,9 @@ class Server(Section):
                 "address; set insecure if that is intended",
             )
         for text in self.listen if self.processes > 1 else ():
-            if text != SYSTEMD and not text.startswith(_SOCKETS):
-                kind = text.partition(":")[0]
+            endpoint = without_protocol(text)
+            if endpoint != SYSTEMD and not endpoint.startswith(_SOCKETS):
+                kind = endpoint.partition(":")[0]
                 raise of_key("listen", f"several workers cannot share an endpoint of type {kind}")
         return self
 

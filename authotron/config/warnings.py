@@ -182,13 +182,25 @@ def _of_sockets(server: Server, metrics: Operations) -> Iterator[str]:
                     f"connect; write {endpoint.with_mode(text)!r} and add the user of the proxy "
                     "to the group of the gateway, or mode=666 for all users of the machine"
                 )
-    is_at_unix = any(each == SYSTEMD or endpoint.is_unix(each) for each in server.listen)
-    if is_at_unix and hosts.UNIX not in server.trusted_proxies:
+    if hosts.UNIX not in server.trusted_proxies:
+        yield from _of_untrusted_sockets(server)
+    share = hosts.share_of_addresses(server.trusted_proxies)
+    if share >= VERY_MANY:
+        yield f"server.trusted_proxies: contains {share:.0%} of all addresses"
+
+
+def _of_untrusted_sockets(server: Server) -> Iterator[str]:
+    """Warn of UNIX sockets whose peers are no trusted proxies."""
+    at_unix = [each for each in server.listen if each == SYSTEMD or endpoint.is_unix(each)]
+    protocols = {endpoint.protocol_of(each) for each in at_unix}
+    if endpoint.HTTP in protocols:
         yield (
             "server.trusted_proxies: does not contain 'unix', so forwarded hosts and addresses "
             "from peers at UNIX sockets are ignored, and API tokens for some hosts or networks get "
             "a 400 from them; add 'unix' if these peers are proxies"
         )
-    share = hosts.share_of_addresses(server.trusted_proxies)
-    if share >= VERY_MANY:
-        yield f"server.trusted_proxies: contains {share:.0%} of all addresses"
+    for protocol in sorted(protocols - {endpoint.HTTP}):
+        yield (
+            f"server.trusted_proxies: does not contain 'unix', so every connection to the "
+            f"{protocol}: endpoint at a UNIX socket is closed unread; add 'unix'"
+        )

@@ -20,7 +20,14 @@ from authotron import __version__
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import server
 from authotron.config.check import Config
-from authotron.config.endpoint import narrow_sockets, server_endpoint, socket_path, with_mode
+from authotron.config.endpoint import (
+    HTTP,
+    narrow_sockets,
+    protocol_of,
+    server_endpoint,
+    socket_path,
+    with_mode,
+)
 from authotron.config.server import Operations, Server
 from authotron.daemon import event_loop, leftovers, systemd
 from authotron.daemon.uvloop.clock import clock_of
@@ -35,6 +42,7 @@ from authotron.web import operations_routes
 from authotron.web.connections import connection_limit, metrics_connection_limit
 from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.site import FindClient, Site
+from authotron.web.trusted_peers import TrustedPeersFactory
 
 _log = Logger()
 
@@ -43,6 +51,11 @@ _LONGEST_PATH = 107
 
 OpenSocket = systemd.Endpoint | SharedEndpoint
 """An endpoint whose socket is open already."""
+
+
+def protocol_at(endpoint: str | OpenSocket) -> str:
+    """Return the protocol that is served at an endpoint."""
+    return protocol_of(endpoint) if isinstance(endpoint, str) else endpoint.protocol
 
 
 _SERVES = {
@@ -81,7 +94,9 @@ def url_of(address: IAddress | None, description: str) -> str:
     """
     if not isinstance(address, IPv4Address | IPv6Address):
         return description
-    scheme = "https" if description.startswith(("ssl:", "tls:")) else "http"
+    scheme = protocol_of(description)
+    if scheme == HTTP and description.startswith(("ssl:", "tls:")):
+        scheme = "https"
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"{scheme}://{host}:{address.port}"
 
@@ -155,7 +170,7 @@ class Listener(Service):
         self,
         reactor: IGatewayReactor,
         endpoint: str | OpenSocket,
-        site: Site | FastPathFactory,
+        site: Site | FastPathFactory | TrustedPeersFactory,
         on_failure: Callable[[Failure], None],
         port: str = "server",
     ) -> None:
@@ -328,13 +343,14 @@ def _endpoints(
     """
     Return the endpoints to listen at: Twisted endpoint strings, or systemd's sockets.
 
-    A host with colons is IPv6.
+    HTTP is served at host and port, unless C{listen} has endpoints for HTTP. A host with colons is
+    IPv6.
     """
-    if not listen:
+    found: list[str | systemd.Endpoint] = []
+    if port is not None and all(protocol_of(text) != HTTP for text in listen):
         kind = "tcp6" if ":" in host else "tcp"
         escaped = host.replace(":", "\\:")
-        return [f"{kind}:{port}:interface={escaped}"]
-    found: list[str | systemd.Endpoint] = []
+        found.append(f"{kind}:{port}:interface={escaped}")
     for text in listen:
         found += systemd.endpoints(reactor, which) if text == server.SYSTEMD else [text]
     return found

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from authotron.concurrency.racing import start, wait_all, with_timeout
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
+from authotron.config.endpoint import HTTP
 from authotron.daemon import reload
 from authotron.daemon.compose import compose
 from authotron.daemon.listening import (
@@ -26,9 +27,11 @@ from authotron.daemon.listening import (
     log_stopping,
     main_connection_limit,
     metrics_listeners,
+    protocol_at,
     site,
     why_not_listening,
 )
+from authotron.daemon.protocols import factory_of
 from authotron.daemon.runtime import Pool, make_world
 from authotron.daemon.uvloop.clock import clock_of
 from authotron.gateway.gateway import Gateway, LiveGateway, Peers
@@ -46,6 +49,7 @@ from authotron.tokens.store_service import TokenStoreService
 from authotron.web import gateway_routes, operations_routes
 from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Reply
+from authotron.web.trusted_peers import TrustedPeersFactory
 
 
 class GatewayService(MultiService):
@@ -152,7 +156,7 @@ class GatewayService(MultiService):
             self._main, self.serving, clock_of(self._reactor), self._connection_limit(config)
         )
         listeners = [
-            Listener(self._reactor, endpoint, self._fast_path, self.fail)
+            Listener(self._reactor, endpoint, self._factory(protocol_at(endpoint)), self.fail)
             for endpoint in sockets or endpoints(config.file.server, self._reactor)
         ]
         if self._has_metrics_port:
@@ -161,6 +165,12 @@ class GatewayService(MultiService):
                 status, config, self._reactor, self.fail, metrics, unfinished
             )
         return listeners
+
+    def _factory(self, protocol: str) -> FastPathFactory | TrustedPeersFactory:
+        """Return the factory that serves a protocol at the main port."""
+        if protocol == HTTP:
+            return self._fast_path
+        return factory_of(protocol, self._fast_path, self.serving, self._reactor)
 
     def _connection_limit(self, config: Config) -> int:
         """How many connections the main port may have under this configuration."""

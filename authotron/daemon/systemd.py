@@ -27,6 +27,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.concurrency.reactor import IGatewayReactor
+from authotron.config.endpoint import HTTP
 from authotron.model.errors import ConfigError, Problem
 
 MAIN, METRICS = "server", "metrics"
@@ -117,10 +118,15 @@ class _Port(unix.Port):
 @implementer(IStreamServerEndpoint)
 @frozen
 class Endpoint:
-    """A listening socket that this process has inherited."""
+    """
+    A listening socket that this process has inherited.
+
+    @ivar protocol: the protocol that is served at the socket.
+    """
 
     _reactor: IGatewayReactor
     descriptor: int
+    protocol: str = HTTP
 
     @property
     def description(self) -> str:

@@ -84,6 +84,16 @@ def _counts() -> Iterator[Counts]:
     yield Counts("authotron_front_handed_over", "Connections handed over by the fast path", ())
     yield Counts("authotron_connections_refused", "Connections rejected above max_connections", ())
     yield Counts(
+        "authotron_untrusted_connections",
+        "Connections closed unread, because the peer is not a trusted proxy",
+        ("protocol",),
+    )
+    yield Counts(
+        "authotron_answers_too_long",
+        "Answers replaced by a refusal, because the proxy cannot read a line of them",
+        ("route",),
+    )
+    yield Counts(
         "authotron_blocking_callbacks",
         "Callbacks that blocked the reactor for more than 100 ms",
         ("route",),
@@ -132,6 +142,8 @@ class Metrics(Collector):
         self._in_flight = self._counts["authotron_http_requests_in_flight"].values
         self._left_fast_path = self._counts["authotron_front_handed_over"].values
         self._rejected = self._counts["authotron_connections_refused"].values
+        self._untrusted = self._counts["authotron_untrusted_connections"].values
+        self._too_long = self._counts["authotron_answers_too_long"].values
         self._blocking = self._counts["authotron_blocking_callbacks"].values
         self._reloads = self._counts["authotron_reloads"].values
         self._workers_lost = self._counts["authotron_workers_lost"].values
@@ -265,6 +277,18 @@ class Metrics(Collector):
         allowed were open.
         """
         self._rejected[()].number += 1
+
+    def expect_protocol(self, protocol: str) -> None:
+        """Report zero untrusted connections for a protocol that only trusted proxies may use."""
+        self._counts["authotron_untrusted_connections"].show(protocol)
+
+    def untrusted_connection(self, protocol: str) -> None:
+        """Count a connection that was closed unread, as its peer is not a trusted proxy."""
+        self._untrusted[(protocol,)].number += 1
+
+    def answer_too_long(self, route: str) -> None:
+        """Count an answer that was replaced by a refusal, as it is too long for the proxy."""
+        self._too_long[(route,)].number += 1
 
     def reactor_blocked(self, route: str) -> None:
         """

@@ -131,6 +131,7 @@ STORE_DISABLED = json_reply(503, {"error": "Token store is disabled"}, NO_STORE)
 STORE_UNAVAILABLE = _outage("The token store is temporarily unavailable")
 FORBIDDEN = json_reply(403, {"error": "Forbidden"}, NO_STORE)
 BROKEN = json_reply(500, {"error": "Internal error"}, NO_STORE)
+ANSWER_TOO_LONG = json_reply(500, {"error": "The answer is too long for the proxy"}, NO_STORE)
 BAD_REQUEST = json_reply(400, {"error": "Bad request"})
 UNUSABLE_FACT = json_reply(
     400, {"error": "Cannot determine the requested host or client"}, NO_STORE
@@ -225,7 +226,9 @@ class Replies:
         connection open.
         """
         if outcome.authentication is not None and token is not None:
-            legacy = _lines(_legacy(outcome.authentication.identity)) if self.legacy else b""
+            legacy = (
+                _lines(identity_headers(outcome.authentication.identity)) if self.legacy else b""
+            )
             return Reply(200, _ADMITTED % (token.encode(), legacy), 0)
         if outcome.result == outcomes.UNAVAILABLE:
             return UNAVAILABLE
@@ -253,7 +256,7 @@ def whoami(identity: Identity) -> Reply:
     return json_reply(200, {"version": 1, **identity_as_json(identity)}, NO_STORE)
 
 
-def _legacy(identity: Identity) -> tuple[Header, ...]:
+def identity_headers(identity: Identity) -> tuple[Header, ...]:
     """
     Return all three legacy headers, even if a value is empty.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.protocol import Factory
@@ -12,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import endpoint
 from authotron.daemon.listening import Listener
 from authotron.daemon.workers.sockets import ListeningSocket
-from tests.config.cases import ConfigCase
+from tests.config.cases import BASE, ConfigCase, laid_over
 
 
 class ModeTests(SynchronousTestCase):
@@ -28,6 +29,9 @@ class ModeTests(SynchronousTestCase):
             ("unix:/run/a\\:mode=600", True),
             ("unix:/run/mode=666", True),
             ("haproxy:unix:/run/a.sock", True),
+            ("fastcgi:unix:/run/a.sock", True),
+            ("fastcgi:unix:/run/a.sock:mode=600", False),
+            ("fastcgi:tcp:80", False),
             ("unix:/run/a.sock:mode=600", False),
             ("unix:/run/a.sock:mode=666", False),
             ("unix:mode=660:address=/run/a.sock", False),
@@ -98,6 +102,47 @@ class BacklogTests(SynchronousTestCase):
         self.assertEqual(backlog, 50)
 
 
+class ProtocolTests(ConfigCase):
+    """Endpoints of the main port that name a protocol."""
+
+    def test_protocol_stands_before_the_endpoint(self) -> None:
+        """C{fastcgi:} before an endpoint names the protocol; without one it is HTTP."""
+        for text, protocol, rest in (
+            ("fastcgi:tcp:9001", "fastcgi", "tcp:9001"),
+            ("fastcgi:unix:/run/a.sock", "fastcgi", "unix:/run/a.sock"),
+            ("tcp:9001", "http", "tcp:9001"),
+            ("fastcgi", "http", "fastcgi"),
+            ("unix:fastcgi:x", "http", "unix:fastcgi:x"),
+        ):
+            self.assertEqual(endpoint.protocol_of(text), protocol)
+            self.assertEqual(endpoint.without_protocol(text), rest)
+        self.assertEqual(endpoint.with_mode("fastcgi:unix:/x"), "fastcgi:unix:/x:mode=660")
+        self.assertEqual(endpoint.socket_path("fastcgi:unix:/x"), Path("/x"))
+        self.assertTrue(endpoint.is_unix("fastcgi:unix:/x"))
+
+    def test_endpoint_behind_a_protocol_is_checked(self) -> None:
+        """What stands behind the protocol is checked as any endpoint, and there is one protocol."""
+        for text in ("fastcgi:", "fastcgi:tcp:99999", "fastcgi:fastcgi:tcp:1", "fastcgi:systemd"):
+            [problem] = self.problems(
+                laid_over(BASE, {"server": {"host": ..., "port": ..., "listen": [text]}})
+            )
+            self.assertIn("server.listen[0]", str(problem))
+        problem = self.problem(metrics={"listen": ["fastcgi:tcp:9001"]})
+        self.assertIn("metrics.listen[0]: is not an endpoint", problem)
+
+    def test_protocols_may_stand_beside_a_port(self) -> None:
+        """HTTP at host and port goes on beside endpoints of other protocols alone."""
+        self.changed(server={"listen": ["fastcgi:tcp:9001"]})
+        problem = self.problem(server={"listen": ["tcp:9002", "fastcgi:tcp:9001"]})
+        self.assertEqual(problem, "server.listen: give port or listen, not both")
+
+    def test_sockets_by_protocol_can_be_shared(self) -> None:
+        """Several workers share the sockets of other protocols as they share those for HTTP."""
+        self.changed(server={"workers": 2, "listen": ["fastcgi:tcp:9001", "fastcgi:unix:/x"]})
+        problem = self.problem(server={"workers": 2, "listen": ["fastcgi:haproxy:tcp:1"]})
+        self.assertIn("several workers cannot share an endpoint of type haproxy", problem)
+
+
 class WarningsTests(ConfigCase):
     """Warnings about UNIX sockets."""
 
@@ -136,3 +181,7 @@ class WarningsTests(ConfigCase):
         ):
             self.assertEqual(self.warned(listen=listen, trusted_proxies=trusted), [])
         self.assertEqual(self.warned(listen=["unix:/x:mode=660"]), [])
+        listen = ["fastcgi:unix:/x:mode=660"]
+        [warning] = self.warned(listen=listen, trusted_proxies=proxies)
+        self.assertIn("every connection to the fastcgi: endpoint", warning)
+        self.assertEqual(self.warned(listen=listen), [])

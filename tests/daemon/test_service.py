@@ -28,7 +28,9 @@ from authotron.model.errors import ConfigError
 from authotron.model.identity import Identity
 from authotron.plugin.interfaces import IConnected
 from authotron.providers import plain
+from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Reply
+from authotron.web.trusted_peers import TrustedPeersFactory
 from tests.config.cases import BASE, laid_over
 
 
@@ -122,7 +124,7 @@ class StartTests(ServiceCase):
 
     def limits(self, gateway: GatewayService) -> tuple[int, int]:
         sites: list[Any] = [listener.site for listener in gateway.listeners]
-        main, second = (site._connection_limit for site in sites)
+        main, second = sites[0].connection_limit, sites[1]._connection_limit
         return main.most, second.most
 
     def test_endpoint_strings_replace_host_and_port(self) -> None:
@@ -130,6 +132,23 @@ class StartTests(ServiceCase):
         self.start(server={"host": ..., "port": ..., "listen": ["unix:/run/x.sock", "tcp:81"]})
         self.assertEqual(self.reactor.unixServers[0][0], "/run/x.sock")
         self.assertEqual(self.reactor.tcpServers[0][0], 81)
+
+    def test_other_protocols_listen_beside_http(self) -> None:
+        """
+        Endpoints that name FastCGI are served by FastCGI, beside host and port; drain, limit of
+        connections and log line are as for HTTP.
+        """
+        with capturedLogs() as events:
+            gateway = self.start(server={"listen": ["fastcgi:tcp:9001", "fastcgi:unix:/x.sock"]})
+        ports = {port: factory for port, factory, *_ in self.reactor.tcpServers}
+        self.assertIsInstance(ports[8080], FastPathFactory)
+        self.assertIsInstance(ports[9001], TrustedPeersFactory)
+        self.assertIsInstance(self.reactor.unixServers[0][1], TrustedPeersFactory)
+        shown = [each for each in events if each.get("event") == "startup.server.listening"]
+        self.assertEqual(shown[1]["endpoint"], "fastcgi:tcp:9001")
+        self.assertTrue(shown[1]["url"].startswith("fastcgi://"))
+        limit = gateway._fast_path.connection_limit
+        self.assertEqual(len(limit.connections), 4)
 
     def test_port_in_use_exits_with_1(self) -> None:
         """If a port is in use, the process exits with status 1."""

@@ -52,7 +52,7 @@ class WorkerPool:
         self._reactor = reactor
         self._give_up = give_up
         self.config = SealedConfig.of(config)
-        self._sockets: Sequence[int] = ()
+        self._sockets: Sequence[tuple[int, str]] = ()
         self.workers: list[WorkerProcess] = []
         self.metrics = WorkerMetrics(reactor, self.workers)
         self.metrics.own.expect_workers()
@@ -93,11 +93,11 @@ class WorkerPool:
 
     # --- start and stop ---
 
-    def start(self, sockets: Sequence[int]) -> None:
+    def start(self, sockets: Sequence[tuple[int, str]]) -> None:
         """
         Start all workers, which accept connections from listening sockets.
 
-        @param sockets: the descriptors of the listening sockets.
+        @param sockets: the descriptors of the listening sockets, each with its protocol.
         """
         self._sockets = sockets
         for _ in range(self.size):
@@ -109,7 +109,8 @@ class WorkerPool:
 
         @raise OSError: the system cannot start another process.
         """
-        descriptors = spawning.Descriptors(len(self._sockets))
+        descriptors = spawning.Descriptors(tuple(protocol for _, protocol in self._sockets))
+        sockets = [socket for socket, _ in self._sockets]
         worker: WorkerProcess = WorkerProcess(
             descriptors.input,
             self._actions(lambda: worker),
@@ -122,8 +123,8 @@ class WorkerPool:
             worker,
             command[0],
             command,
-            spawning.environment(descriptors.socket_count, os.environ, has_served=has_served),
-            childFDs=descriptors.as_child_fds(self._sockets, self.config.descriptor),
+            spawning.environment(descriptors.protocols, os.environ, has_served=has_served),
+            childFDs=descriptors.as_child_fds(sockets, self.config.descriptor),
         )
         self.workers.append(worker)
         return worker

@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.concurrency.reactor import IGatewayReactor
-from authotron.config.endpoint import narrow_sockets, server_endpoint, with_mode
+from authotron.config.endpoint import narrow_sockets, protocol_of, server_endpoint, with_mode
 from authotron.daemon import leftovers, systemd
 from authotron.daemon.uvloop.reactor import loop_of
 
@@ -45,6 +45,12 @@ class ListeningSocket:
         """The endpoint, as the log shows it."""
         each = self._endpoint
         return with_mode(each) if isinstance(each, str) else each.description
+
+    @property
+    def protocol(self) -> str:
+        """The protocol that the workers serve at the socket."""
+        each = self._endpoint
+        return protocol_of(each) if isinstance(each, str) else each.protocol
 
     @property
     def address(self) -> IAddress | None:
@@ -128,6 +134,11 @@ class SharedEndpoint:
     def description(self) -> str:
         """The address of the socket."""
         return self._endpoint.description
+
+    @property
+    def protocol(self) -> str:
+        """The protocol that is served at the socket."""
+        return self._endpoint.protocol
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
         return self._endpoint.listen(factory).addCallback(self._take_turns)

@@ -17,8 +17,8 @@ _FIRST_SOCKET = 3
 
 SOCKETS_VARIABLE, HAS_SERVED_VARIABLE = "AUTHOTRON_WORKER", "AUTHOTRON_HAS_SERVED"
 """
-Environment variables of a worker: how many listening sockets it inherits, and whether the service
-has served requests before.
+Environment variables of a worker: the protocols of the listening sockets that it inherits,
+separated by commas, and whether the service has served requests before.
 """
 
 _SUPERVISOR_VARIABLES = (
@@ -42,20 +42,20 @@ class Descriptors:
     worker gets its configuration from the supervisor and not from the file: a worker that replaces
     a lost one serves the same as the others, even if the file has changed.
 
-    @ivar socket_count: how many listening sockets there are.
+    @ivar protocols: the protocol that is served at each listening socket.
     """
 
-    socket_count: int
+    protocols: tuple[str, ...]
 
     @property
     def sockets(self) -> range:
         """The listening sockets."""
-        return range(_FIRST_SOCKET, _FIRST_SOCKET + self.socket_count)
+        return range(_FIRST_SOCKET, _FIRST_SOCKET + len(self.protocols))
 
     @property
     def input(self) -> int:
         """The pipe from which the worker reads messages of the supervisor."""
-        return _FIRST_SOCKET + self.socket_count
+        return _FIRST_SOCKET + len(self.protocols)
 
     @property
     def output(self) -> int:
@@ -97,11 +97,12 @@ def command() -> list[str]:
 
 
 def environment(
-    socket_count: int, environ: Mapping[str, str], *, has_served: bool = False
+    protocols: Sequence[str], environ: Mapping[str, str], *, has_served: bool = False
 ) -> dict[str, str]:
     """
     Return the environment of a worker: that of the supervisor without systemd's variables.
 
+    @param protocols: the protocol of each listening socket that the worker inherits.
     @param has_served: whether the service has served requests before. In that case, if the token
         store cannot be opened because of a configuration error, the worker goes on without the
         token store, instead of ending the service.
@@ -110,7 +111,7 @@ def environment(
         name: value for name, value in environ.items() if name not in _SUPERVISOR_VARIABLES
     }
     flag = {HAS_SERVED_VARIABLE: "1"} if has_served else {}
-    return {**inherited, SOCKETS_VARIABLE: str(socket_count), **flag}
+    return {**inherited, SOCKETS_VARIABLE: ",".join(protocols), **flag}
 
 
 @frozen(eq=False)

@@ -103,7 +103,8 @@ class Supervisor(Service):
         super().startService()
         reload.log_warnings(self._log, self._config)
         descriptors = [
-            self._opened(socket.open, socket.description, "server") for socket in self._sockets
+            (self._opened(socket.open, socket.description, "server"), socket.protocol)
+            for socket in self._sockets
         ]
         for listener in self._listeners:
             self._opened(listener.startService, listener.description, listener.port)

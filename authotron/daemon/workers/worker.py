@@ -211,12 +211,12 @@ def main() -> None:
 
     reactor = cast(IGatewayReactor, running)
     globalLogBeginner.beginLoggingTo([logs.log], redirectStandardIO=False)
-    descriptors = Descriptors(int(os.environ.pop(SOCKETS_VARIABLE)))
+    descriptors = Descriptors(tuple(os.environ.pop(SOCKETS_VARIABLE).split(",")))
     config = read_config(descriptors.config)
     has_served = os.environ.pop(HAS_SERVED_VARIABLE, "") == "1"
     sockets = [
-        SharedEndpoint(reactor, systemd.Endpoint(reactor, descriptor))
-        for descriptor in descriptors.sockets
+        SharedEndpoint(reactor, systemd.Endpoint(reactor, descriptor, protocol))
+        for descriptor, protocol in zip(descriptors.sockets, descriptors.protocols, strict=True)
     ]
     try:
         pipes = _SupervisorPipes(

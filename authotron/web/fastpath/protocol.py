@@ -369,6 +369,7 @@ class FastPathFactory(Factory):
 
     @ivar longest: maximum number of bytes in a request head on the fast path, which is not above
         the maximum of the L{Site}.
+    @ivar connection_limit: the limit of connections to the main port, by all protocols.
     """
 
     noisy = False
@@ -384,7 +385,7 @@ class FastPathFactory(Factory):
         self.encoder = ReplyEncoder()
         self.repeats = Repeats(self.longest)
         self._open = OpenConnections()
-        self._connection_limit = ConnectionLimit(
+        self.connection_limit = ConnectionLimit(
             clock, serving.metrics, most, (self._open, site.open)
         )
 
@@ -397,7 +398,7 @@ class FastPathFactory(Factory):
         super().doStop()
 
     def buildProtocol(self, addr: Any) -> FastPath | Overloaded:
-        if self._connection_limit.is_full():
+        if self.connection_limit.is_full():
             return Overloaded()
         connection = FastPath(addr, self)
         self._open.add(connection)
@@ -412,7 +413,7 @@ class FastPathFactory(Factory):
 
     def limit_connections(self, most: int) -> None:
         """Change the maximum number of connections, above which new ones are rejected."""
-        self._connection_limit.most = most
+        self.connection_limit.most = most
 
     def handed_over(self, connection: FastPath) -> None:
         """

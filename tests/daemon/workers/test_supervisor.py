@@ -207,8 +207,8 @@ class StartTests(SupervisorCase):
     def test_workers_do_not_get_systemd_variables(self) -> None:
         """Workers do not inherit systemd's environment variables for the supervisor."""
         environ = {"NOTIFY_SOCKET": "/x", "WATCHDOG_USEC": "1", "AOT_JWT__SECRET": "y"}
-        found = spawning.environment(1, environ)
-        self.assertEqual(found, {"AUTHOTRON_WORKER": "1", "AOT_JWT__SECRET": "y"})
+        found = spawning.environment(["http"], environ)
+        self.assertEqual(found, {"AUTHOTRON_WORKER": "http", "AOT_JWT__SECRET": "y"})
 
     def test_sealed_configuration_is_complete(self) -> None:
         """Every worker can read the whole sealed configuration, secrets included."""
@@ -233,8 +233,22 @@ class StartTests(SupervisorCase):
 
     def test_sockets_have_the_first_descriptors(self) -> None:
         """Listening sockets get the descriptors from 3 on, as with systemd."""
-        filled = Descriptors(2).as_child_fds([40, 41], 50)
+        filled = Descriptors(("http", "fastcgi")).as_child_fds([40, 41], 50)
         self.assertEqual(filled, {0: 0, 1: 1, 2: 2, 3: 40, 4: 41, 5: "w", 6: "r", 7: 50})
+
+
+class ProtocolTests(SupervisorCase):
+    """Sockets of other protocols than HTTP."""
+
+    def test_workers_know_the_protocols_of_their_sockets(self) -> None:
+        """Workers get the protocol of each socket that they inherit, in order."""
+        self.over = {"server": {"workers": 2, "listen": ["fastcgi:tcp:9001"]}}
+        reactor = Reactor()
+        another = Supervisor(self.load, self.load(), reactor)  # type: ignore[arg-type] # as much as is needed
+        another.startService()
+        for process in reactor.processes:
+            self.assertEqual(process.environ[spawning.SOCKETS_VARIABLE], "http,fastcgi")
+            self.assertEqual([process.descriptors[n] for n in (3, 4)], [40, 40])
 
 
 class LossTests(SupervisorCase):

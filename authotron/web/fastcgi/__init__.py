@@ -1,0 +1,1 @@
+"""FastCGI in the role of an authorizer, by which Apache (C{mod_authnz_fcgi}) asks for decisions."""

@@ -1,0 +1,61 @@
+"""
+The answers to questions by FastCGI.
+
+On a 200 each header becomes C{Variable-NAME}, which Apache takes as a variable of the request; a
+refusal has the headers and the body of the HTTP reply, which Apache sends to the client.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from authotron.gateway.outcomes import Decision
+from authotron.web import replies
+from authotron.web.fastcgi import records
+from authotron.web.replies import Header, Reply
+
+LONGEST_LINE = 8_000
+"""
+Maximum number of bytes of a line of an answer.
+
+Apache reads lines of up to 8,190 bytes: the rest of a longer line, which would be part of the JWT,
+reaches the client as the body of an error.
+"""
+
+_NOT_VARIABLES = (b"Cache-Control", b"Set-Cookie")
+"""Headers of a 200 that are not about the identity; Apache sends C{Set-Cookie} to the client."""
+
+
+def is_too_long(content: bytes) -> bool:
+    """Return whether a line of an answer is longer than Apache can read."""
+    head = content.partition(b"\r\n\r\n")[0]
+    return any(len(line) > LONGEST_LINE for line in head.split(b"\r\n"))
+
+
+def content(reply: Reply, decision: Decision[Reply] | None) -> bytes:
+    """
+    Return the content of an answer.
+
+    @param decision: the decision, whose identity a 200 names, or C{None} for a refused question.
+    """
+    status = HTTPStatus(reply.status)
+    head = b"Status: %d %b\r\n" % (status.value, status.phrase.encode())
+    found = None if decision is None else decision.outcome.authentication
+    if reply.status != HTTPStatus.OK or found is None:
+        lines = [b"%b: %b\r\n" % each for each in reply.headers]
+        return b"".join([head, *lines, b"\r\n", reply.body])
+    headers = (*reply.headers, *replies.identity_headers(found.identity))
+    variables = dict(_variable(each) for each in headers if each[0] not in _NOT_VARIABLES)
+    cookies = [each for each in reply.headers if each[0] == b"Set-Cookie"]
+    lines = [b"%b: %b\r\n" % each for each in (*variables.items(), *cookies)]
+    return b"".join([head, *lines, b"\r\n"])
+
+
+def _variable(header: Header) -> Header:
+    name, value = header
+    return b"Variable-" + name.replace(b"-", b"_"), value
+
+
+def encode(request: int, answer: bytes) -> bytes:
+    """Return the bytes that answer and end a request."""
+    return records.encode_stream(records.STDOUT, request, answer) + records.end(request)

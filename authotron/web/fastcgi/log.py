@@ -1,0 +1,53 @@
+"""Log events about FastCGI; clients can cause them, so similar ones are suppressed."""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from authotron.telemetry.suppression import Suppression
+
+
+@define(eq=False)
+class FastCgiLog:
+    """Logs what is wrong with questions, answers and connections."""
+
+    _clock: IReactorTime
+    _suppression: Suppression = field(init=False, repr=False)
+    _log = Logger(namespace="authotron.web.fastcgi")
+
+    def __attrs_post_init__(self) -> None:
+        self._suppression = Suppression(self._clock)
+
+    def refused(self, why: str) -> None:
+        """Log that a question cannot be answered, because of its variables."""
+        if (count := self._suppression.count("refused")) is not None:
+            self._log.info(
+                "FastCGI question {why}: refused with a 400",
+                why=why,
+                suppressed_count=count,
+                event="routes.fastcgi.refused",
+            )
+
+    def too_long(self, most: int) -> None:
+        """Log that an answer was replaced, because a line of the answer is too long for Apache."""
+        if (count := self._suppression.count("too_long")) is not None:
+            self._log.warn(
+                "an answer by FastCGI has a line longer than {most} bytes, which Apache cannot "
+                "read: replaced by a 500; give the user fewer roles and attributes",
+                most=most,
+                suppressed_count=count,
+                event="routes.fastcgi.answer_too_long",
+            )
+
+    def malformed(self, peer: str | None, why: str) -> None:
+        """Log that a connection is closed because of what a trusted proxy sent."""
+        if (count := self._suppression.count("malformed")) is not None:
+            self._log.warn(
+                "FastCGI connection from {peer} closed: {why}",
+                peer=peer or "a UNIX socket",
+                why=why,
+                suppressed_count=count,
+                event="routes.fastcgi.malformed",
+            )

@@ -1,0 +1,199 @@
+"""
+The question of a proxy by FastCGI, made of the variables that describe the request of its client.
+
+Only the variables named in this module are read. C{REMOTE_USER} and C{REMOTE_PASSWD} are not among
+them, because Apache sets both before the gateway has judged the credential; nor does any variable
+reach the environment of the process, where C{HTTP_PROXY} would be the client's header C{Proxy}.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from attrs import frozen
+
+from authotron.model.errors import Flaw, UnusableFact
+from authotron.model.hosts import address_of, split_host
+from authotron.model.http_grammar import TOKEN
+from authotron.model.paths import AmbiguousPath, canonical, split_target
+from authotron.model.request import Facts, Presented
+from authotron.telemetry.metrics import METHODS
+from authotron.web.fastcgi import records
+
+MOST_VARIABLES = 1_000
+"""Maximum number of variables in a question."""
+
+_REQUIRED = (b"REQUEST_METHOD", b"REQUEST_URI", b"REMOTE_ADDR")
+"""
+Variables without which there is no answer but a refusal.
+
+Apache leaves out every variable for which its buffer of 16 KiB has no room, C{REQUEST_URI} among
+them, and asks nevertheless.
+"""
+
+_is_token = re.compile(TOKEN).fullmatch
+_ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
+"""A target in absolute form, with its authority and with the path and query behind it."""
+
+_SCHEMES = (b"http", b"https")
+
+
+class BadQuestion(ValueError):
+    """The variables of a question are missing, duplicate or malformed."""
+
+
+@frozen
+class Question:
+    """
+    A question by FastCGI, which is also the sender for the access log.
+
+    Never log an object of this class, because it contains credentials.
+    """
+
+    _variables: Mapping[bytes, bytes]
+
+    def __repr__(self) -> str:
+        return "Question(...)"
+
+    @property
+    def presented(self) -> Presented:
+        """What the client presents to prove its identity."""
+        return Presented(self.authorization, self._variables.get(b"HTTP_X_AUTH_REALM"))
+
+    @property
+    def authorization(self) -> bytes | None:
+        """The header C{Authorization} of the client."""
+        return self._variables.get(b"HTTP_AUTHORIZATION")
+
+    @property
+    def request_id(self) -> bytes | None:
+        """The header C{X-Request-ID} of the client."""
+        return self._variables.get(b"HTTP_X_REQUEST_ID")
+
+    @property
+    def address(self) -> str | None:
+        """The address of the client, as the proxy states it, or C{None} if it is malformed."""
+        return address_of(self._variables[b"REMOTE_ADDR"].decode("latin-1"))
+
+    @property
+    def sender(self) -> str:
+        """The address of the client, for the access log."""
+        return self.address or "unknown"
+
+    @property
+    def method_label(self) -> str:
+        """The method as a metric label; C{other} for a method that HTTP does not define."""
+        method = self._variables[b"REQUEST_METHOD"].decode("ascii")
+        return method if method in METHODS else "other"
+
+    def facts(self) -> Facts:
+        """Return the facts of the client's request, each of which is read when it is needed."""
+        return Facts(self._read)
+
+    def _read(self, fact: str) -> object:
+        """
+        Read one fact.
+
+        @raise UnusableFact: the variables do not state the fact clearly.
+        """
+        readers: dict[str, Callable[[], object]] = {
+            "method": self._variables[b"REQUEST_METHOD"].decode,
+            "scheme": self._scheme,
+            "host": lambda: self._host()[0],
+            "port": lambda: self._host()[1],
+            "path": self._path,
+            "query": self._query,
+            "address": self._address,
+        }
+        read = readers.get(fact)
+        # Apache states no certificate, because it asks before it has one to state.
+        return None if read is None else read()
+
+    def _address(self) -> str:
+        address = self.address
+        if address is None:
+            raise UnusableFact("address", Flaw.MALFORMED)
+        return address
+
+    def _query(self) -> str | None:
+        query = split_target(self._target("query"))[1]
+        return None if query is None else query.decode("latin-1")
+
+    def _host(self) -> tuple[str, int | None]:
+        host = self._variables.get(b"HTTP_HOST")
+        if not host:
+            raise UnusableFact("host", Flaw.MISSING)
+        self._target("host")
+        try:
+            return split_host(host.decode("latin-1"))
+        except ValueError:
+            raise UnusableFact("host", Flaw.MALFORMED) from None
+
+    def _scheme(self) -> str:
+        scheme = self._variables.get(b"REQUEST_SCHEME")
+        if scheme not in _SCHEMES:
+            raise UnusableFact("scheme", Flaw.MALFORMED if scheme else Flaw.MISSING)
+        return scheme.decode("ascii")
+
+    def _path(self) -> str:
+        """
+        Return the canonical path of what the client asks for.
+
+        Apache removes dot segments and merges slashes before it acts, and says in
+        C{SCRIPT_FILENAME} what it will act on. A canonical path is left as it is by Apache, so
+        there is nothing to compare; what Apache would take for another path is refused.
+        """
+        try:
+            return canonical(split_target(self._target("path"))[0])
+        except AmbiguousPath as ambiguous:
+            raise UnusableFact("path", Flaw.MALFORMED, str(ambiguous)) from None
+
+    def _target(self, fact: str) -> bytes:
+        """
+        Return path and query of the target, without scheme and authority of an absolute form.
+
+        @raise UnusableFact: the authority is another one than in C{Host}.
+        """
+        target = self._variables[b"REQUEST_URI"]
+        absolute = _ABSOLUTE.fullmatch(target)
+        if absolute is None:
+            return target
+        if absolute[1].lower() != self._variables.get(b"HTTP_HOST", b"").lower():
+            raise UnusableFact(fact, Flaw.MALFORMED, "the target names another host than Host")
+        rest = absolute[2]
+        return rest if rest.startswith(b"/") else b"/" + rest
+
+
+def question(stream: bytes) -> Question:
+    """
+    Return the question that a complete stream of parameters asks.
+
+    @raise BadQuestion: a variable is missing, duplicate or malformed.
+    """
+    found = _variables(stream)
+    missing = [name.decode() for name in _REQUIRED if not found.get(name)]
+    if missing:
+        raise BadQuestion(f"without {' and '.join(missing)}")
+    if not _is_token(found[b"REQUEST_METHOD"]):
+        raise BadQuestion("with a malformed REQUEST_METHOD")
+    return Question(found)
+
+
+def _variables(stream: bytes) -> Mapping[bytes, bytes]:
+    """
+    Return the variables of a question.
+
+    @raise BadQuestion: a variable is duplicate or malformed, or there are too many.
+    """
+    found: dict[bytes, bytes] = {}
+    try:
+        for name, value in records.pairs(stream):
+            if name in found:
+                raise BadQuestion("with a duplicate variable")
+            if len(found) >= MOST_VARIABLES:
+                raise BadQuestion(f"with more than {MOST_VARIABLES} variables")
+            found[name] = value
+    except records.MalformedRecord:
+        raise BadQuestion("with malformed variables") from None
+    return found

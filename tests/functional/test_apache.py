@@ -1,0 +1,226 @@
+"""Requests of clients through the real Apache with the shipped example, to a backend."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import define, field
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.functional import servers, wire
+from tests.functional.daemon import Daemon, absolute, awkward, free_port, needed
+from tests.functional.proxy import Backend, Silence
+from tests.test_identity_headers import listed
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "etc/apache/authotron.conf"
+LARGE = 100 * 2**20
+_MOST_FIELDS = 90
+"""Apache answers 400 to a request with more than 100 headers (C{LimitRequestFields})."""
+
+
+@define(eq=False)
+class Apache:
+    """Apache with C{etc/apache/authotron.conf}, of which only addresses are changed."""
+
+    folder: Path = field(converter=absolute)
+    gateway: int
+    backend: int
+    changes: Mapping[str, str] = field(factory=dict)
+    port: int = field(factory=free_port)
+
+    def start(self) -> Apache:
+        needed("apache2")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        site = self.folder / "authotron.conf"
+        site.write_text(self._site())
+        servers.run("apache", "start", str(self.folder), str(self.port), APACHE_SITE=str(site))
+        return self
+
+    def stop(self) -> None:
+        servers.run("apache", "stop", str(self.folder))
+
+    def log(self) -> str:
+        return (self.folder / "apache-error.log").read_text()
+
+    def _site(self) -> str:
+        text = EXAMPLE.read_text()
+        addresses = {
+            "fcgi://127.0.0.1:9001/": f"fcgi://127.0.0.1:{self.gateway}/",
+            "http://127.0.0.1:8000/": f"http://127.0.0.1:{self.backend}/",
+            "127.0.0.1:80\n": f"127.0.0.1:{self.port}\n",
+            "127.0.0.1:80>": f"127.0.0.1:{self.port}>",
+        }
+        for old, new in {**addresses, **self.changes}.items():
+            assert old in text, f"{old!r} is not in {EXAMPLE}"
+            text = text.replace(old, new)
+        return text
+
+
+def fastcgi(port: int) -> dict[str, object]:
+    """Return the key by which the gateway serves FastCGI at a port, beside HTTP."""
+    return {"listen": [f"fastcgi:tcp:{port}:interface=127.0.0.1"]}
+
+
+class ApacheCase(SynchronousTestCase):
+    """Apache, a gateway that it asks by FastCGI, and a backend."""
+
+    def setUp(self) -> None:
+        needed("apache2")
+        self.folder = Path(self.mktemp())
+        self.backend = Backend(self.folder).start()
+        self.addCleanup(self.backend.stop)
+
+    def serve(self, gateway: int, **changes: str) -> Apache:
+        """Start Apache in front of a gateway."""
+        apache = Apache(self.folder / "apache", gateway, self.backend.port, changes).start()
+        self.addCleanup(apache.stop)
+        self.port = apache.port
+        return apache
+
+    def serve_all(self, workers: int = 1) -> Daemon:
+        """Start a gateway and Apache."""
+        port = free_port()
+        server = {**fastcgi(port), "workers": workers}
+        daemon = Daemon(self.folder).configure(server=server).start()
+        self.addCleanup(daemon.stop)
+        self.serve(port)
+        return daemon
+
+
+class BehindApacheTests(ApacheCase):
+    """Apache, gateway and backend, all of which work."""
+
+    def test_good_bad_and_missing_credentials(self) -> None:
+        """
+        The backend gets a JWT and no password; a wrong or a missing credential is a 401 with the
+        challenge of the gateway.
+        """
+        daemon = self.serve_all()
+        answer = wire.login(self.port, "alice", "wonder", "/some/where?q=1")
+        self.assertEqual(answer.status, 200, answer)
+        told = answer.json()
+        self.assertEqual(told["path"], "/some/where?q=1")
+        self.assertEqual(told["claims"]["sub"], "here-alice")
+        self.assertNotIn(wire.basic("alice", "wonder"), str(told))
+        for refused in (wire.login(self.port, "alice", "guess", "/"), wire.ask(self.port, "/")):
+            self.assertEqual(refused.status, 401)
+            self.assertEqual(refused.header("WWW-Authenticate"), 'Basic realm="here"')
+            self.assertIn(b"Unauthorized access", refused.body)
+            self.assertIsNone(refused.header("Authorization"))
+        daemon.logged("GET fastcgi: 200 for alice of here")
+        name = 'authotron_http_requests_total{method="GET",route="fastcgi",status_code="200"}'
+        self.assertEqual(daemon.metric(name), 1)
+
+    def test_several_workers_and_a_reload(self) -> None:
+        """Workers share the FastCGI socket, and a reload does not interrupt it."""
+        daemon = self.serve_all(workers=2)
+        for _ in range(20):
+            self.assertEqual(wire.login(self.port, "alice", "wonder", "/").status, 200)
+        daemon.tell(signal.SIGHUP)
+        for _ in range(20):
+            self.assertEqual(wire.login(self.port, "alice", "wonder", "/").status, 200)
+
+    def test_spoofed_headers_T59(self) -> None:
+        """What a client sends under the name of an identity header does not reach the backend."""
+        self.serve_all()
+        names = [
+            *listed(),
+            "X-Auth-Username",
+            "X-Auth-Roles",
+            "X-Forwarded-For",
+            "X-Real-IP",
+        ]
+        good = ("Authorization", wire.basic("alice", "wonder"))
+        for start in range(0, len(names), _MOST_FIELDS):
+            spoofed = [(name, "mallory") for name in names[start : start + _MOST_FIELDS]]
+            headers = wire.ask(self.port, "/", [*spoofed, good]).json()["headers"]
+            self.assertEqual(headers["x-auth-username"], ["alice"])
+            self.assertEqual(headers["x-auth-realm"], ["here"])
+            self.assertNotIn("mallory", str(headers))
+        for name in ("X_Auth_Username", "x-auth_roles", "Remote_User"):
+            answer = wire.ask(self.port, "/", [(name, "mallory"), good])
+            self.assertEqual(answer.status, 403)
+
+    def test_kept_connection(self) -> None:
+        """Each request on a connection of a client is judged by its own credential."""
+        self.serve_all()
+        good = [("Authorization", wire.basic("alice", "wonder"))]
+        bad = [("Authorization", wire.basic("alice", "guess"))]
+        with wire.connect(self.port) as connection:
+            for fields, status in ((good, 200), (bad, 401), ([], 401), (good, 200)):
+                connection.sendall(wire.head("/", fields))
+                answer = wire.receive(connection)
+                assert answer is not None
+                self.assertEqual(answer.status, status)
+
+    def test_large_upload(self) -> None:
+        """An upload of 100 MB reaches the backend, and the gateway does not get it."""
+        daemon = self.serve_all()
+        before = daemon.metric("process_resident_memory_bytes")
+        fields = [
+            ("Authorization", wire.basic("alice", "wonder")),
+            ("Content-Length", str(LARGE)),
+        ]
+        answer = wire.say(self.port, wire.head("/", fields, "POST"), bytes(LARGE))
+        assert answer is not None
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(answer.json()["headers"]["content-length"], [str(LARGE)])
+        self.assertLess(daemon.metric("process_resident_memory_bytes") - before, LARGE / 5)
+
+    def test_variables_that_vanish(self) -> None:
+        """A path for which Apache has no room in its question is refused and not performed."""
+        daemon = self.serve_all()
+        answer = wire.login(self.port, "alice", "wonder", "/" + "b" * 20_000)
+        self.assertEqual(answer.status, 400)
+        daemon.logged("without REQUEST_URI")
+
+
+class OutageTests(ApacheCase):
+    """Apache without a working gateway."""
+
+    def test_gateway_down(self) -> None:
+        """If no gateway listens, or a gateway does not answer in time, nothing is let through."""
+        apache = self.serve(free_port())
+        answer = wire.login(self.port, "alice", "wonder", "/")
+        self.assertEqual(answer.status, 500)
+        self.assertNotIn(b"claims", answer.body)
+        apache.stop()
+        silence = Silence()
+        self.addCleanup(silence.stop)
+        self.serve(silence.port, **{"Timeout 60": "Timeout 1"})
+        answer = wire.login(self.port, "alice", "wonder", "/")
+        self.assertEqual(answer.status, 500)
+        self.assertNotIn(b"claims", answer.body)
+
+    def test_provider_down_and_slow(self) -> None:
+        """
+        If no provider can judge, the client gets the 503 of the gateway with C{Retry-After}; a
+        slow provider makes the client wait, and no other client.
+        """
+        port = free_port()
+        daemon = awkward(self.folder / "gateway", server=fastcgi(port))
+        self.addCleanup(daemon.stop)
+        self.serve(port)
+        answer = wire.login(self.port, "unavailable", "x", "/")
+        self.assertEqual((answer.status, answer.header("Retry-After")), (503, "5"))
+        with wire.connect(self.port) as slow:
+            slow.sendall(wire.head("/", {"Authorization": wire.basic("slow", "x")}))
+            self.assertEqual(wire.login(self.port, "other", "x", "/").status, 401)
+            (self.folder / "gateway" / "go").touch()
+            found = wire.receive(slow)
+            assert found is not None
+            self.assertEqual(found.status, 200)
+
+    def test_peer_that_is_not_trusted(self) -> None:
+        """A gateway that does not trust Apache closes its connections, so nothing passes."""
+        port = free_port()
+        server = {**fastcgi(port), "trusted_proxies": ["192.0.2.0/24"]}
+        daemon = Daemon(self.folder).configure(server=server).start()
+        self.addCleanup(daemon.stop)
+        self.serve(port)
+        self.assertEqual(wire.login(self.port, "alice", "wonder", "/").status, 500)
+        name = 'authotron_untrusted_connections_total{protocol="fastcgi"}'
+        self.assertGreaterEqual(daemon.metric(name), 1)
+        daemon.logged("server.trusted_proxies")

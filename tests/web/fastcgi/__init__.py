@@ -1,0 +1,1 @@
+"""FastCGI, as the gateway speaks it to trusted proxies."""
