@@ -11,7 +11,12 @@ from attrs import field, frozen
 
 from authotron.config import placeholders, plugins, section, warnings
 from authotron.config.origins import Origins
-from authotron.config.plugins import AugmenterConfig, PluginConfig, StoreConfig
+from authotron.config.plugins import (
+    AugmenterConfig,
+    ContractConfig,
+    PluginConfig,
+    StoreConfig,
+)
 from authotron.config.schema import EXTENSION, File
 from authotron.config.section import secrets_in
 from authotron.config.server import METRICS_PORT
@@ -37,6 +42,7 @@ class Config:
     providers: Sequence[PluginConfig]
     augmenters: Sequence[AugmenterConfig]
     store: StoreConfig | None
+    contracts: Sequence[ContractConfig]
     warnings: Sequence[str]
     origins: Origins = field(factory=Origins, repr=False, eq=False)
     hash_key: bytes = field(factory=lambda: os.urandom(32), repr=False, eq=False)
@@ -64,6 +70,7 @@ def check(
     )
     with _collect(problems):
         store = _store(given.get("store"), sources)
+    contracts = _contracts(_section(given, "server").get("contracts"), sources, problems)
     with _collect(problems):
         of_pepper = _pepper_warnings(store, given)
     with _collect(problems):
@@ -82,7 +89,7 @@ def check(
         *warnings.of_store(store),
         *of_pepper,
     ]
-    return Config(file, providers, augmenters, store, found)
+    return Config(file, providers, augmenters, store, contracts, found)
 
 
 @contextmanager
@@ -151,6 +158,35 @@ def _reserved_name(value: Mapping[str, Any], at: str) -> Iterator[Problem]:
     name = value.get("name")
     if isinstance(name, str) and name.startswith(IMPORTED):
         yield Problem(f"{at}.name", f"must not begin with {IMPORTED}")
+
+
+def _contracts(given: object, sources: Sources, problems: list[Problem]) -> list[ContractConfig]:
+    """
+    Read the contracts of the proxies that may ask: names, or sections with a C{type}.
+
+    If the key is not set, every installed contract is configured with its defaults.
+    """
+    if given is None:
+        types = map(plugins.documented_type, plugins.every("contracts"))
+        listed: list[object] = [*dict.fromkeys(types)]
+    else:
+        listed = list(given) if isinstance(given, list | tuple) else []
+    found: list[ContractConfig] = []
+    for place, value in enumerate(listed):
+        at = f"server.contracts[{place}]"
+        with _collect(problems):
+            contract = _contract({"type": value} if isinstance(value, str) else value, at, sources)
+            if any(contract.type == each.type for each in found):
+                raise ConfigError([Problem(f"{at}.type", "is listed twice")])
+            found.append(contract)
+    return found
+
+
+def _contract(value: object, at: str, sources: Sources) -> ContractConfig:
+    if not isinstance(value, dict):
+        raise ConfigError([Problem(at, "must be the type of a proxy, or a mapping")])
+    config: type[ContractConfig] = plugins.load("contracts", value.get("type"), at).Config
+    return _read(config, value, at, sources)
 
 
 def _store(given: object, sources: Sources) -> StoreConfig | None:

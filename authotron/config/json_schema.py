@@ -11,6 +11,7 @@ from pydantic import BaseModel, PydanticUserError, create_model
 from authotron.config import plugins, section
 from authotron.config.fields import nested_section
 from authotron.config.schema import EXTENSION, File, NoStore
+from authotron.config.server import Server
 from authotron.model.errors import ConfigError
 
 _EXTENSION = "ignored key, whose value may hold YAML anchors for other keys"
@@ -27,6 +28,10 @@ def json_schema(unusable: list[str] | None = None) -> dict[str, Any]:
     for kind in ("providers", "augmenters"):
         choice: Any = Union[tuple(_configs(kind, left_out))]  # noqa: UP007 - of a list
         listed[kind] = (list[choice], File.model_fields[kind])
+    contract: Any = Union[(str, *_configs("contracts", left_out))]
+    contracts: Any = (tuple[contract, ...] | None, Server.model_fields["contracts"])
+    server = create_model("Server", __base__=Server, __doc__=Server.__doc__, contracts=contracts)
+    listed["server"] = (server, File.model_fields["server"])
     stores: Any = Union[(NoStore, *_configs("stores", left_out))]
     listed["store"] = (stores, File.model_fields["store"])
     whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)

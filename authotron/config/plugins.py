@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin
 from pydantic import Field, field_validator, model_validator
 
 from authotron.config.section import (
+    HeaderName,
     Name,
     Names,
     NonEmptyStr,
@@ -122,6 +123,42 @@ class StoreConfig(Section):
         return [key.encode() for key in _text(self.acl_proxy_pepper).splitlines()]
 
 
+FactName = Literal["method", "scheme", "host", "path", "address", "namespace", "certificate"]
+"""A fact of a request that a proxy may state in a header; C{path} stands for the query, too."""
+
+
+class ContractConfig(Section):
+    """The configuration keys that every contract of a proxy has."""
+
+    type: str = Field(description="the type of the proxy; names the module with its contract")
+    headers: dict[FactName, HeaderName] = Field(
+        default_factory=dict,
+        description="for each fact of a request the header in which the proxy states the fact, if "
+        "it is another than usual; the proxy must overwrite this header in every request",
+    )
+    required: tuple[FactName, ...] | None = Field(
+        default=None,
+        strict=False,
+        description="the facts that the proxy must state in every question, or else the question "
+        "gets a 400; if not set, those that the contract of the proxy requires",
+    )
+    refuse_underscores: bool = Field(
+        default=False,
+        description="answer 400 if a fact is needed, and the client has sent the header of the "
+        "fact with underscores in place of hyphens; such a header is ignored otherwise",
+    )
+
+
+class PrefixConfig(ContractConfig):
+    """The keys of a contract whose proxy states nothing of a request by itself."""
+
+    prefix: HeaderName = Field(
+        default="X-Authotron-",
+        description="how the headers begin in which the configuration of the proxy states the "
+        "request; it must delete all headers with this prefix first",
+    )
+
+
 def _text(secret: Secret | None) -> str:
     return secret.get_secret_value() if secret else ""
 
@@ -130,8 +167,12 @@ _BASES: Mapping[str, type[Section]] = {
     "providers": PluginConfig,
     "augmenters": PluginConfig,
     "stores": StoreConfig,
+    "contracts": ContractConfig,
 }
 """The class that the C{Config} of every plugin derives from, by the kind of plugin."""
+
+_PACKAGES: Mapping[str, str] = {"contracts": "web.proxies"}
+"""The packages of the kinds of plugins whose package has another name than the kind."""
 
 _SPEAKING = (ImportError, SyntaxError, AttributeError, NameError)
 """Import errors whose text describes code, and so cannot contain a secret."""
@@ -145,7 +186,7 @@ def load(kind: str, type_: object, at: str) -> ModuleType:
     """
     Import the module of one plugin, and no other plugin.
 
-    @param kind: C{"providers"}, C{"augmenters"} or C{"stores"}.
+    @param kind: C{"providers"}, C{"augmenters"}, C{"stores"} or C{"contracts"}.
     @param type_: the value of C{type:}.
     @param at: the path of the section in the file.
 
@@ -179,7 +220,7 @@ def every(kind: str, unusable: list[str] | None = None) -> Iterator[ModuleType]:
 
     @param unusable: receives the reasons for which plugins are left out.
     """
-    package = importlib.import_module(f"authotron.{kind}")
+    package = importlib.import_module(f"authotron.{_package(kind)}")
     for found in pkgutil.iter_modules(package.__path__):
         try:
             module = _module(kind, found.name)
@@ -226,7 +267,7 @@ def _find(kind: str, type_: str) -> ModuleType | None:
     @raise UnusablePlugin: the plugin is installed, but cannot be used.
     """
     name = type_.replace("-", "_")
-    if importlib.util.find_spec(f"authotron.{kind}.{name}") is not None:
+    if importlib.util.find_spec(f"authotron.{_package(kind)}.{name}") is not None:
         found = _module(kind, name)
         return found if _is_plugin(found) and documented_type(found) == type_ else None
     for point in entry_points(group=f"authotron.{kind}", name=type_):
@@ -234,9 +275,13 @@ def _find(kind: str, type_: str) -> ModuleType | None:
     return None
 
 
+def _package(kind: str) -> str:
+    return _PACKAGES.get(kind, kind)
+
+
 def _module(kind: str, name: str) -> ModuleType:
     """Import a module of authotron in which a plugin may be."""
-    full = f"authotron.{kind}.{name}"
+    full = f"authotron.{_package(kind)}.{name}"
     return _imported(lambda: importlib.import_module(full), name.replace("_", "-"), full)
 
 

@@ -87,6 +87,11 @@ DataPath = Annotated[Path, BeforeValidator(_beside_the_configuration), _PATH]
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
+_HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+
+HeaderName = Annotated[str, Field(pattern=_HEADER, max_length=256)]
+"""The name of a header field (RFC 9110 section 5.1)."""
+
 _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 

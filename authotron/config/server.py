@@ -7,14 +7,14 @@ import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from twisted.internet.endpoints import serverFromString
 
 from authotron.config.endpoint import HTTP, protocol_of, without_protocol
 from authotron.config.problems import of_key
-from authotron.config.section import NonEmptyStr, Port, Seconds, Section
+from authotron.config.section import HeaderName, NonEmptyStr, Port, Seconds, Section
 from authotron.model import hosts
 from authotron.model.hosts import check_network, check_proxy
 
@@ -38,11 +38,6 @@ _INTERFACES = Path("/proc/self/net/if_inet6")
 """The IPv6 addresses of this machine; empty or missing if it has none."""
 
 _EVERY_IPV4 = "0.0.0.0"  # noqa: S104 - as documented
-
-_HEADER = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
-
-Header = Annotated[str, Field(pattern=_HEADER, max_length=256)]
-"""The name of a header field (RFC 9110 section 5.1)."""
 
 _NEARLY_ALL = 3 / 4
 """
@@ -137,11 +132,11 @@ def every_address(
 class Forwarded(Section):
     """The headers in which trusted proxies forward the host and the client's address."""
 
-    host: Header = Field(
+    host: HeaderName = Field(
         default="X-Forwarded-Host",
         description="the header with the host; `Forwarded` to read its parameter `host` (RFC 7239)",
     )
-    address: Header = Field(
+    address: HeaderName = Field(
         default="X-Forwarded-For",
         description="the header with the addresses of the client and of the proxies in between; "
         "`Forwarded` to read its parameter `for` (RFC 7239)",
@@ -204,6 +199,12 @@ class Server(Section):
     forwarded: Forwarded = Field(
         default_factory=Forwarded,
         description="the headers in which trusted proxies forward host and client address",
+    )
+    contracts: tuple[Any, ...] | None = Field(
+        default=None,
+        strict=False,
+        description="the proxies that may ask: names such as `traefik`, or sections with the "
+        "`type` of the proxy; every proxy with a contract if not set",
     )
     insecure: bool = Field(
         default=False, description="accept that `trusted_proxies` contains nearly all addresses"

@@ -14,19 +14,22 @@ from zope.interface.interface import InterfaceClass
 from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
 from authotron.config.check import Config
+from authotron.config.plugins import ContractConfig
 from authotron.config.schema import File, JwtConfig
+from authotron.config.server import Forwarded
 from authotron.daemon import plugin_contract
 from authotron.gateway import credentials, decisions, outcomes
 from authotron.gateway.authentication import Authenticator
-from authotron.gateway.forwarded import Forwarding
+from authotron.gateway.contracts import Contracts
 from authotron.gateway.gateway import Gateway
 from authotron.gateway.identity_check import IdentityCheck
 from authotron.jose import minter
 from authotron.jose.minter import Minter
 from authotron.limits.descriptors import connection_limiter, count_connections
 from authotron.model.errors import ConfigError, Problem
-from authotron.model.hosts import UNIX
 from authotron.net.world import World
+from authotron.plugin import trusted_proxies
+from authotron.plugin.contract import Contract
 from authotron.plugin.interfaces import IAugmenter, IProvider, ITokenStore
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens import service
@@ -92,10 +95,54 @@ def compose(
         Meter("/authenticate", world.clock, metrics.reactor_blocked),
     )
     metrics.expect([*providers, *([own] if tokens else [])], augmenters, outcomes.RESULTS)
-    proxies = [each for each in file.server.trusted_proxies if each != UNIX]
-    trusts_unix = UNIX in file.server.trusted_proxies
-    forwarding = Forwarding(proxies, file.server.forwarded, trusts_unix)
-    return Gateway(config, authenticator, signer, remembered, forwarding, owners, tokens)
+    contracts = _contracts(config)
+    return Gateway(config, authenticator, signer, remembered, contracts, owners, tokens)
+
+
+def _contracts(config: Config) -> Contracts:
+    """
+    Build the contracts of the proxies that may ask.
+
+    @raise ConfigError: a contract cannot be built, or two contracts have the same path.
+    """
+    server = config.file.server
+    problems: list[Problem] = []
+    paths: set[tuple[str, bool]] = set()
+    found: list[Contract] = []
+    for place, section in enumerate(config.contracts):
+        at = f"server.contracts[{place}]"
+        try:
+            contract = _build_contract(section, at, server.forwarded)
+        except ConfigError as error:
+            problems += error.problems
+            continue
+        own = {(each.path, each.appends) for each in contract.endpoints}
+        if own & paths:
+            problems.append(Problem(at, "has a path that another contract has, too"))
+        paths |= own
+        found.append(contract)
+    if problems:
+        raise ConfigError(problems)
+    return Contracts(found, trusted_proxies.make(server.trusted_proxies), server.forwarded)
+
+
+def _build_contract(section: ContractConfig, at: str, forwarded: Forwarded) -> Contract:
+    """
+    Build a contract from its section.
+
+    @raise ConfigError: C{make} of the plugin fails, or does not return a contract.
+    """
+    try:
+        contract = plugins.load("contracts", section.type, at).make(section, forwarded)
+    except ConfigError as error:
+        raise error.under(at) from None
+    except Exception as defect:  # noqa: BLE001 - a defect of a plugin does not end the service
+        reason = f"building contract {section.type!r} failed: {plugins.place_of(defect)}"
+        raise ConfigError([Problem(at, reason)]) from None
+    if not isinstance(contract, Contract):
+        reason = f"make() of contract {section.type!r} does not return a Contract"
+        raise ConfigError([Problem(at, reason)])
+    return contract
 
 
 def _check_counts(kind: str, configs: Sequence[Any]) -> None:

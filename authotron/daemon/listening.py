@@ -33,6 +33,7 @@ from authotron.daemon import event_loop, leftovers, systemd
 from authotron.daemon.uvloop.clock import clock_of
 from authotron.daemon.uvloop.port import accept_by_loop
 from authotron.daemon.workers.sockets import SharedEndpoint
+from authotron.gateway.contracts import Contracts
 from authotron.limits import descriptors
 from authotron.limits.unfinished_heads import UnfinishedHeads
 from authotron.model.errors import ConfigError, Problem
@@ -41,7 +42,7 @@ from authotron.telemetry.metrics import Metrics
 from authotron.web import operations_routes
 from authotron.web.connections import connection_limit, metrics_connection_limit
 from authotron.web.fastpath.protocol import FastPathFactory
-from authotron.web.site import FindClient, Site
+from authotron.web.site import Site
 from authotron.web.trusted_peers import TrustedPeersFactory
 
 _log = Logger()
@@ -241,7 +242,7 @@ def site(
     metrics: Metrics | None = None,
     with_body: Collection[tuple[str, str]] = (),
     unfinished: UnfinishedHeads | None = None,
-    find_client: FindClient | None = None,
+    contracts: Callable[[], Contracts | None] | None = None,
 ) -> Site:
     """
     Build the HTTP site that serves a Klein application. Requests are counted and logged if
@@ -261,7 +262,7 @@ def site(
         with_body=with_body,
         unfinished=unfinished,
     )
-    made.find_client = find_client or made.find_client
+    made.contracts = contracts or made.contracts
     logging = config.file.logging
     made.set_access_log(logging.access if metrics else "none", tried_names=logging.tried_names)
     return made

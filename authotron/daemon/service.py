@@ -140,7 +140,7 @@ class GatewayService(MultiService):
         app = gateway_routes.GatewayRoutes(self.serving, self._reactor)
         unfinished = UnfinishedHeads(
             config.file.server.max_unfinished_bytes,
-            lambda peer: self.serving.gateway.forwarding.is_proxy(peer),  # noqa: PLW0108 - a reload replaces it
+            lambda peer: self.serving.gateway.contracts.proxies.is_proxy(peer),  # noqa: PLW0108 - a reload replaces it
         )
         self._main = site(
             app,
@@ -149,7 +149,7 @@ class GatewayService(MultiService):
             metrics,
             gateway_routes.WITH_BODY,
             unfinished,
-            lambda peer, header: self.serving.gateway.forwarding.client(peer, header),  # noqa: PLW0108 - a reload replaces it
+            lambda: self.serving.gateway.contracts,
         )
         self._has_metrics_port = config.file.metrics.enabled and not sockets
         self._fast_path = FastPathFactory(

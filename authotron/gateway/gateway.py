@@ -9,8 +9,8 @@ from attrs import define, field, frozen
 
 from authotron.config.check import Config
 from authotron.gateway.authentication import Authenticator
+from authotron.gateway.contracts import Contracts
 from authotron.gateway.decisions import DecisionCache
-from authotron.gateway.forwarded import Forwarding
 from authotron.jose.minter import Minter
 from authotron.plugin.interfaces import IConnected
 from authotron.telemetry.metrics import Metrics
@@ -35,7 +35,7 @@ class Gateway(Generic[R]):
     authenticator: Authenticator
     minter: Minter
     decisions: DecisionCache[R]
-    forwarding: Forwarding
+    contracts: Contracts
     owners: Owners
     tokens: TokenService | None = None
 

@@ -14,6 +14,9 @@ from authotron.model.authentication import Authentication
 R = TypeVar("R")
 """The type of replies to a proxy; the package C{web} makes the replies."""
 
+ADMITTED = 200
+"""The only status code that lets a request pass, whichever proxy asks."""
+
 SUCCESS = "success"
 NO_HEADER = "no_auth_header"
 BAD_HEADER = "invalid_header"
@@ -60,7 +63,13 @@ class Decision(Generic[R]):
     An outcome of authentication, with the reply that the proxy gets for this outcome.
 
     Treat a decision as immutable.
+
+    @ivar token: the minted JWT, if the client was authenticated.
+    @ivar dressed: the replies by the contracts of proxies that want another one than C{reply}, by
+        the names of the contracts; each is made when it is first needed.
     """
 
     outcome: Outcome
     reply: R = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+    dressed: dict[str, R] | None = field(default=None, repr=False, eq=False)

@@ -98,6 +98,11 @@ def _counts() -> Iterator[Counts]:
         "Callbacks that blocked the reactor for more than 100 ms",
         ("route",),
     )
+    yield Counts(
+        "authotron_unusable_facts",
+        "Requests answered with 400, because no trusted proxy stated a needed fact clearly",
+        ("contract", "fact", "flaw"),
+    )
     yield Counts("authotron_reloads", "Reloads of the configuration", ("result",))
     yield Counts("authotron_workers_lost", "Workers that ended unexpectedly", ("reason",))
 
@@ -145,6 +150,7 @@ class Metrics(Collector):
         self._untrusted = self._counts["authotron_untrusted_connections"].values
         self._too_long = self._counts["authotron_answers_too_long"].values
         self._blocking = self._counts["authotron_blocking_callbacks"].values
+        self._unusable = self._counts["authotron_unusable_facts"].values
         self._reloads = self._counts["authotron_reloads"].values
         self._workers_lost = self._counts["authotron_workers_lost"].values
         self._sent: dict[tuple[str, str, str, str, int], Tally] = {}
@@ -270,6 +276,10 @@ class Metrics(Collector):
         does not answer.
         """
         self._left_fast_path[()].number += 1
+
+    def fact_unusable(self, contract: str, fact: str, flaw: str) -> None:
+        """Count a request that was answered with 400, because a fact that it needs is unusable."""
+        self._unusable[contract, fact, flaw].number += 1
 
     def connection_rejected(self) -> None:
         """

@@ -76,7 +76,7 @@ def in_origin_form(line: bytes, fields: list[bytes]) -> tuple[bytes, list[bytes]
     """
     method, target, version = line.split(b" ")
     if not target.isascii():
-        target = _in_ascii(target)
+        target = in_ascii(target)
     absolute = None if target.startswith(b"/") else _ABSOLUTE.fullmatch(target)
     if absolute is not None:
         host, rest = absolute.groups()
@@ -87,7 +87,12 @@ def in_origin_form(line: bytes, fields: list[bytes]) -> tuple[bytes, list[bytes]
     return b" ".join([method, target, version]), fields
 
 
-def _in_ascii(target: bytes) -> bytes:
+def in_ascii(target: bytes) -> bytes:
+    """
+    Percent-encode the bytes beyond ASCII of a request target.
+
+    @raise MalformedRequest: the path is not UTF-8.
+    """
     try:
         target.partition(b"?")[0].decode("utf-8")
     except UnicodeDecodeError:

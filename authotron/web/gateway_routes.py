@@ -12,17 +12,15 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
 from authotron import __version__
-from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.gateway import LiveGateway
-from authotron.gateway.outcomes import Decision
 from authotron.model.authentication import Authentication
-from authotron.model.identity import Client
-from authotron.model.request import Facts, Presented
+from authotron.model.request import Presented
 from authotron.telemetry.metrics import Part
 from authotron.web import pages, replies
+from authotron.web.answering import Answer, Answerer
 from authotron.web.replies import Reply, text_reply
 from authotron.web.request import Request
-from authotron.web.routing import EarlyReply, handle_errors, route
+from authotron.web.routing import CONTRACT_RULE, EarlyReply, handle_errors, no_route, route
 from authotron.web.token_routes import TokenRoutes
 
 _FOR_FIVE_MINUTES = (b"Cache-Control", b"public, max-age=300")
@@ -74,62 +72,50 @@ class GatewayRoutes:
 
     _serving: LiveGateway[Reply]
     _clock: IReactorTime
+    _answerer: Answerer = field(init=False)
     _logo: Reply = field(init=False)
     _icon: Reply = field(init=False)
     app = Klein()
     handle_errors(app)
 
     def __attrs_post_init__(self) -> None:
+        self._answerer = Answerer(self._serving, self._clock)
         self._logo = _asset("logo.svg", "image/svg+xml")
         self._icon = _asset("favicon.ico", "image/x-icon")
 
-    async def _authenticate(self, request: Request) -> Decision[Reply]:
+    async def _answer(self, request: Request) -> Answer:
+        """Authenticate and authorize a request, and count the outcome in the metrics."""
+        contracts = self._serving.gateway.contracts
+        question = request.question(contracts)
+        if request.asked is None:
+            contract, endpoint = None, contracts.direct
+        else:
+            contract, endpoint, _ = request.asked
+            unstated = self._answerer.unstated(contract, endpoint, question)
+            if unstated is not None:
+                return unstated
+        client = partial(endpoint.client, question)
+        return await self._answerer.answer(
+            contract, _presented(request), endpoint.facts(question), client
+        )
+
+    async def _authenticate(self, request: Request) -> Answer:
         """
-        Authenticate and authorize a request, and count the outcome in the metrics.
+        Authenticate and authorize a request.
 
         @raise EarlyReply: the client is not authenticated, or its request is denied.
         """
-        began = self._clock.seconds()
-        decided = self._serving.gateway.decisions.decide(
-            _presented(request), partial(self._find_client, request)
-        )
-        decision = decided if isinstance(decided, Decision) else await decided
-        request.outcome = outcome = decision.outcome
-        self._serving.metrics.request_authenticated(
-            outcome.result, outcome.realm, self._clock.seconds() - began
-        )
-        if outcome.authentication is None:
-            raise EarlyReply(decision.reply)
-        if outcome.authentication.conditions:
-            self._authorize(outcome.authentication, request)
-        return decision
-
-    def _authorize(self, authentication: Authentication, request: Request) -> None:
-        """
-        Check that a request meets the conditions of its authentication, such as the hosts of an API
-        token.
-
-        @raise EarlyReply: the request is denied.
-        """
-        ruling = authorize(authentication, self._facts(request))
-        if isinstance(ruling, Deny):
-            request.reason = ruling.text
-            raise EarlyReply(replies.denied(ruling))
-
-    def _find_client(self, request: Request) -> Client:
-        find = self._serving.gateway.forwarding.client
-        peer = getattr(request.client, "host", None)
-        return partial(find, peer, request.header_values)
-
-    def _facts(self, request: Request) -> Facts:
-        forwarding = self._serving.gateway.forwarding
-        peer = getattr(request.client, "host", None)
-        return forwarding.facts(peer, request.header_values)
+        answer = await self._answer(request)
+        request.outcome, request.reason = answer.outcome, answer.reason
+        if not answer.is_admitted:
+            raise EarlyReply(answer.reply)
+        return answer
 
     async def _authentication(self, request: Request) -> Authentication:
-        found = (await self._authenticate(request)).outcome.authentication
-        assert found is not None
-        return found
+        outcome = (await self._authenticate(request)).outcome
+        assert outcome is not None
+        assert outcome.authentication is not None
+        return outcome.authentication
 
     @route(app, "/authenticate", "GET")
     @route(app, "/auth", "GET")
@@ -139,6 +125,13 @@ class GatewayRoutes:
         Answer the subrequest of a proxy; older proxy configurations use the paths C{/auth} and
         C{/_auth}.
         """
+        return (await self._authenticate(request)).reply
+
+    @route(app, CONTRACT_RULE)
+    async def answer_contract(self, request: Request, contract: str) -> Reply:
+        """Answer the question of a proxy at the path of its contract, with any method."""
+        if request.asked is None or request.asked.contract.name != contract:
+            no_route()
         return (await self._authenticate(request)).reply
 
     @route(app, "/whoami", "GET")
@@ -183,17 +176,12 @@ class GatewayRoutes:
         return await self._tokens(request).revoke(await self._authentication(request), id_)
 
     def _tokens(self, request: Request) -> TokenRoutes:
-        client = partial(self._client, request)
         return TokenRoutes(
-            self._serving.gateway, self._serving.invalidate_all_workers, self._clock, client
+            self._serving.gateway,
+            self._serving.invalidate_all_workers,
+            self._clock,
+            lambda: request.sender,
         )
-
-    def _client(self, request: Request) -> str:
-        """
-        Return the address of the client, or the address of the proxy if the proxy does not forward
-        the client's.
-        """
-        return request.sender
 
     @route(app, "/providers", "GET")
     def providers(self, request: Request) -> Reply:

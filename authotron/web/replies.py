@@ -251,6 +251,22 @@ class Replies:
         return json_reply(401, {"error": "Unauthorized access"}, header, NO_STORE)
 
 
+IDENTITY_HEADERS = (b"X-Auth-Username", b"X-Auth-Realm", b"X-Auth-Roles")
+"""
+The headers besides C{Authorization} in which a backend may read an identity.
+"""
+
+
+def without_body(reply: Reply) -> Reply:
+    """Return a reply without its body."""
+    return _reply(reply.status, (each for each in reply.headers if each[0] != b"Content-Type"))
+
+
+def with_header(reply: Reply, header: Header) -> Reply:
+    """Return a reply with one more header."""
+    return Reply(reply.status, _lines([header]) + reply.wire, reply.length)
+
+
 def whoami(identity: Identity) -> Reply:
     """Build the reply of C{/whoami}."""
     return json_reply(200, {"version": 1, **identity_as_json(identity)}, NO_STORE)

@@ -6,6 +6,7 @@ afterwards.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from io import BytesIO
 from typing import Protocol
@@ -15,9 +16,10 @@ from twisted.web import server
 from twisted.web.resource import IResource
 
 from authotron.concurrency.reactor_time import Meter
-from authotron.gateway.forwarded import Fields
+from authotron.gateway.contracts import Asked, Contracts
 from authotron.gateway.outcomes import Outcome
 from authotron.model.hosts import HOST_FIELD
+from authotron.plugin.contract import Question
 from authotron.telemetry.metrics import METHODS
 from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel
@@ -35,8 +37,8 @@ class RequestObserver(Protocol):
     def meter(self, route: str) -> Meter:
         """Return the meter that measures how long callbacks for a route block the reactor."""
 
-    def find_client(self, peer: str | None, header: Fields, /) -> str | None:
-        """Return the address of the client, if it is known."""
+    def contracts(self) -> Contracts | None:
+        """Return the contracts of the proxies that may ask for decisions, if any may."""
 
     def began(self, request: Request) -> None:
         """Note that a request was received completely."""
@@ -54,6 +56,7 @@ class Request(server.Request):
 
     @ivar outcome: the result of authentication, if the request was authenticated.
     @ivar reason: why the request was denied although its client was authenticated.
+    @ivar asked: the contract of the proxy that asks a question by this request, or C{None}.
     @ivar began: the time at which the request was received completely; 0 before that, and after the
         reply.
     """
@@ -63,14 +66,24 @@ class Request(server.Request):
     content: BytesIO
     outcome: Outcome | None = None
     reason = ""
+    asked: Asked | None = None
     began = 0.0
+    _hosts: Sequence[str] | None = None
 
     def process(self) -> None:
         """
-        Answer the request C{OPTIONS *} like a request for an unknown path, where Twisted alone
+        Find the contract of a question by the literal bytes of its target, and leave the path of
+        the contract alone to Klein, without what the client can choose.
+
+        The request C{OPTIONS *} is answered like a request for an unknown path, where Twisted alone
         would answer 200.
         """
-        if self.path == b"*":
+        self.site = self.channel.site  # type: ignore[attr-defined] # set by the Site
+        contracts = self.site.contracts()
+        self.asked = contracts.find(self.uri) if contracts else None
+        if self.asked is not None:
+            self.path = self.asked.endpoint.path.encode()
+        elif self.path == b"*":
             self.path = b"/*"
         super().process()
 
@@ -107,11 +120,17 @@ class Request(server.Request):
         """Return the reply to a request that Klein or werkzeug would misread, or C{None}."""
         hosts = self.requestHeaders.getRawHeaders(b"Host", [])
         is_missing = not hosts and self.clientproto == b"HTTP/1.1"
-        if is_missing or len(hosts) > 1 or not all(map(HOST_FIELD.fullmatch, hosts)):
+        is_wrong = any(each and not HOST_FIELD.fullmatch(each) for each in hosts)
+        if is_missing or is_wrong or len(hosts) > 1:
             self._close_after_reply()
             return replies.BAD_REQUEST  # RFC 9112 section 3.2 requires 400 for a wrong Host.
-        if not hosts:  # HTTP/1.0 requests may lack Host, but werkzeug needs a value, whatever it is
+        if not any(hosts):
+            # HTTP/1.0 requests may lack Host, and clients send an empty one if the target has no
+            # host (RFC 9110 section 7.2), but werkzeug needs a value, whatever it is.
+            self._hosts = ["" for _ in hosts]
             self.requestHeaders.setRawHeaders(b"Host", [b"localhost"])
+        if self.asked is not None and self.asked.endpoint.methods is None:
+            return None
         if not _PATH.fullmatch(self.path):
             return replies.NOT_FOUND
         if self.method != self.method.upper():
@@ -140,8 +159,31 @@ class Request(server.Request):
     @property
     def sender(self) -> str:
         """The address of the client, or of the peer if a trusted proxy does not state it."""
-        peer = getattr(self.client, "host", None)
-        return self.site.find_client(peer, self.header_values) or str(peer or "unix")
+        contracts = self.site.contracts()
+        client = None
+        if contracts is not None:
+            endpoint = self.asked.endpoint if self.asked else contracts.direct
+            client = endpoint.client(self.question(contracts))
+        return client or self.peer or "unix"
+
+    @property
+    def peer(self) -> str | None:
+        """The address at the other end of the connection, or C{None} for a UNIX socket."""
+        return getattr(self.client, "host", None)
+
+    def question(self, contracts: Contracts) -> Question:
+        """Return what a contract may read of this request."""
+        target = self.uri if self.asked is None else self.asked.target
+        method = self.method.decode("latin-1")
+        proxies = contracts.proxies
+        return Question(method, target, self.header_values, self.peer, proxies, self._has_twin)
+
+    def _has_twin(self, name: str) -> bool:
+        """Whether there is a header whose name differs from C{name} only in underscores."""
+        wanted = name.lower().encode("ascii")
+        dashed = wanted.replace(b"_", b"-")
+        names = (each.lower() for each, _ in self.requestHeaders.getAllRawHeaders())
+        return any(each != wanted and each.replace(b"_", b"-") == dashed for each in names)
 
     @property
     def authorization(self) -> bytes | None:
@@ -171,5 +213,7 @@ class Request(server.Request):
         Return all values of a header of the request; bytes beyond ASCII are decoded to characters
         that match no host or address.
         """
+        if self._hosts is not None and name.lower() == "host":
+            return [*self._hosts]
         values = self.requestHeaders.getRawHeaders(name.encode("ascii"), [])
         return [value.decode("latin-1") for value in values]

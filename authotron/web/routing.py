@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from klein import Klein, Response
 from twisted.internet.defer import Deferred
@@ -19,6 +19,12 @@ from authotron.web.replies import Reply
 
 UNMATCHED = "unmatched"
 """The metric label for all paths that no route matches."""
+
+CONTRACT_RULE = "/auth/<contract>"
+"""
+The rule of the questions of proxies, which has no label: the site knows the label of a question by
+its contract.
+"""
 
 _PARAMETER = re.compile(r"<(\w+?)_?>")
 
@@ -36,7 +42,7 @@ class EarlyReply(Exception):
 def route(app: Klein, path: str, *methods: str) -> Callable[[RouteMethod], RouteMethod]:
     """
     Register the decorated method, which returns a L{Reply} or a coroutine of one, for requests for
-    a path.
+    a path; if no methods are given, with any method.
 
     The decorated method may raise L{EarlyReply}. If the decorated method returns without waiting,
     Klein gets a response instead of a Deferred, which is faster.
@@ -50,7 +56,7 @@ def route(app: Klein, path: str, *methods: str) -> Callable[[RouteMethod], Route
                 response.raiseException()
             return response
 
-        app.route(path, methods=methods)(respond)  # type: ignore[type-var] # wraps() makes it a class
+        app.route(path, methods=methods or None)(respond)  # type: ignore[type-var] # wraps() makes it a class
         return method
 
     return register
@@ -93,6 +99,11 @@ async def _response(method: RouteMethod, *given: Any, **parameters: Any) -> Resp
         return end.reply.response()
 
 
+def no_route() -> NoReturn:
+    """Let Klein answer a request like one for an unknown path."""
+    raise NotFound
+
+
 class RouteLabels:
     """
     The metric labels of the routes of a Klein app: their paths, with C{{name}} in place of
@@ -100,7 +111,7 @@ class RouteLabels:
     """
 
     def __init__(self, app: Klein) -> None:
-        rules = (rule.rule for rule in app.url_map.iter_rules())
+        rules = (rule.rule for rule in app.url_map.iter_rules() if rule.rule != CONTRACT_RULE)
         self.all = frozenset(_PARAMETER.sub(r"{\1}", rule) for rule in rules)
         self._with_parameter = {
             label.rpartition("/")[0]: label for label in self.all if label.endswith("}")

@@ -21,7 +21,7 @@ from twisted.web import server
 
 from authotron.concurrency.reactor_time import Meter
 from authotron.config.schema import Access
-from authotron.gateway.forwarded import Fields
+from authotron.gateway.contracts import Contracts
 from authotron.gateway.outcomes import Outcome
 from authotron.limits.unfinished_heads import UnfinishedHeads
 from authotron.telemetry.metrics import Metrics
@@ -50,11 +50,6 @@ _MOST_TRIED = 64
 """Maximum number of characters of the user name of a refused request that are logged."""
 
 
-def _the_peer(peer: str | None, _header: Fields) -> str | None:
-    """Return the address of the peer as that of the client, because no proxy is trusted."""
-    return peer
-
-
 def _tried_name(sender: Sender) -> str:
     """Return the user name in a Basic credential, escaped, or an empty string."""
     scheme, _, value = (sender.authorization or b"").strip(b" \t").partition(b" ")
@@ -72,8 +67,8 @@ def _request_id(given: bytes | None) -> str:
     return given.decode() if given and _REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
-FindClient = Callable[[str | None, Fields], str | None]
-"""Finds the address of a client by the address of its peer and by the headers of the request."""
+def _no_contracts() -> None:
+    """Return C{None}: no proxy asks for decisions at this port, and none is trusted."""
 
 
 class Sender(Protocol):
@@ -148,10 +143,10 @@ class Site(server.Site):
         metrics: Metrics | None = None,
         with_body: Collection[tuple[str, str]] = (),
         unfinished: UnfinishedHeads | None = None,
-        find_client: FindClient = _the_peer,
+        contracts: Callable[[], Contracts | None] = _no_contracts,
     ) -> None:
         """
-        @param find_client: finds the address of a client for the access log.
+        @param contracts: returns the contracts of the proxies that may ask at this port now.
         @param with_body: the methods and metric labels of the routes that read the request body.
         @param unfinished: the memory budget for request heads that were received only in part, if
             other sites share the budget.
@@ -168,7 +163,7 @@ class Site(server.Site):
         self._meters: dict[str, Meter] = {}
         self._access = access
         self._logs_tried_names = False
-        self.find_client = find_client
+        self.contracts = contracts
         self.open = OpenConnections()
         self.unfinished = unfinished or UnfinishedHeads()
         self._with_body = frozenset(with_body)
@@ -347,6 +342,8 @@ class Site(server.Site):
         Return the metric label for the path of a request, which contains no secret part of the
         path.
         """
+        if request.asked is not None:
+            return request.asked.endpoint.path
         return self._labels.of(request.path.decode("ascii", "replace"))
 
 

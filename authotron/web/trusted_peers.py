@@ -80,7 +80,7 @@ class TrustedPeersFactory(Factory):
     def buildProtocol(self, addr: Any) -> PeerConnection | Unread:
         # The address of a UNIX socket has no host.
         peer: str | None = getattr(addr, "host", None)
-        if not self._serving.gateway.forwarding.is_proxy(peer):
+        if not self._serving.gateway.contracts.proxies.is_proxy(peer):
             self._reject(peer)
             return Unread()
         if self._limit.is_full():

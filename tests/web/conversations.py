@@ -137,7 +137,7 @@ class InMemoryGateway:
         self.public = self._site(gateway_routes.GatewayRoutes(self.serving, self.clock))
         most = found.file.server.max_connections or 100_000
         self.entrance = FastPathFactory(self.public, self.serving, self.clock, most)
-        self.public.find_client = self.serving.gateway.forwarding.client
+        self.public.contracts = lambda: self.serving.gateway.contracts
         logging = found.file.logging
         self.public.set_access_log(logging.access, tried_names=logging.tried_names)
         app = operations_routes.OperationsRoutes(
@@ -157,7 +157,7 @@ class InMemoryGateway:
             metrics=self.metrics,
             with_body=gateway_routes.WITH_BODY,
             unfinished=UnfinishedHeads(
-                server.max_unfinished_bytes, self.serving.gateway.forwarding.is_proxy
+                server.max_unfinished_bytes, self.serving.gateway.contracts.proxies.is_proxy
             ),
         )
 

@@ -126,7 +126,7 @@ class HostTests(Letter):
             b"Host: gate\r\nHost: gate",
             b"Host: gate\r\nHost: other",
             b"Host: gate\r\nhost:",
-            b"Host:",
+            b"Host:\r\nHost:",
             b"Host: a b",
             b"Host: a, b",
             b"Host: user@gate",
@@ -143,8 +143,16 @@ class HostTests(Letter):
             self.refused(b"GET /authenticate HTTP/1.1\r\n" + fields + b"\r\n" + GOOD + b"\r\n\r\n")
 
     def test_valid_T92a(self) -> None:
-        """Names and addresses are valid hosts, with or without a port."""
-        for host in (b"gate", b"gate:8080", b"127.0.0.1", b"[::1]:8080", b"[::ffff:1.2.3.4]"):
+        """Names, addresses and nothing are valid hosts, with or without a port."""
+        for host in (
+            b"",
+            b"gate",
+            b"gate.",
+            b"gate:8080",
+            b"127.0.0.1",
+            b"[::1]:8080",
+            b"[::ffff:1.2.3.4]",
+        ):
             self.served(
                 b"GET /authenticate HTTP/1.1\r\nHost: " + host + b"\r\n" + GOOD + b"\r\n\r\n"
             )

@@ -213,7 +213,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
                 raise MalformedRecord("a request begins twice")
             self.transport.write(records.end(record.request, records.CANNOT_MULTIPLEX))
             self._ignore(size)
-        elif not self._serving.gateway.forwarding.is_proxy(self._peer):
+        elif not self._serving.gateway.contracts.proxies.is_proxy(self._peer):
             self._abort("the peer is not in server.trusted_proxies any more")
         elif role != records.AUTHORIZER:
             self.transport.write(records.end(record.request, records.UNKNOWN_ROLE))

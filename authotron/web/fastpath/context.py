@@ -1,25 +1,28 @@
-"""The facts and the sender of a fast-path request, read from the raw head when they are needed."""
+"""The sender and the facts of a fast-path request, read from the raw head when they are needed."""
 
 from __future__ import annotations
 
 from functools import partial
 
+from authotron.gateway.contracts import Asked
 from authotron.gateway.gateway import LiveGateway
 from authotron.model.request import Facts
-from authotron.web.fastpath.request import values
+from authotron.plugin.contract import Question
+from authotron.web.fastpath.request import has_twin, values
 from authotron.web.replies import Reply
 
 
 class HeadContext:
     """
-    Reads facts and sender of a request from its raw head when a condition or the log needs them.
+    Reads the sender and the facts of a request from its raw head when they are needed.
 
     A connection uses one context for all its requests, to save creating an object for each request.
 
     @ivar head: the raw bytes of the request line and headers of the current request.
+    @ivar asked: the contract by which the current request came in.
     """
 
-    __slots__ = ("_live", "_peer", "head")
+    __slots__ = ("_live", "_peer", "asked", "head")
 
     def __init__(self, live: LiveGateway[Reply], peer: str | None) -> None:
         """
@@ -30,20 +33,35 @@ class HeadContext:
         self._live = live
         self._peer = peer
         self.head = b""
+        self.asked: Asked | None = None
+
+    def question(self) -> Question:
+        """Return what the contract may read of the current request."""
+        return question(self._live, self._peer, self.head, self.asked)
 
     def facts(self) -> Facts:
-        """Return the facts of the current request, which are read from its head when needed."""
-        return self._live.gateway.forwarding.facts(self._peer, partial(values, self.head))
+        """Return the facts of the current request."""
+        assert self.asked is not None
+        return self.asked.endpoint.facts(self.question())
 
     @property
     def sender(self) -> str:
         """The address of the client, or of the peer if a trusted proxy does not state it."""
-        forwarding = self._live.gateway.forwarding
-        address = forwarding.client(self._peer, partial(values, self.head))
-        return address or str(self._peer or "unix")
+        assert self.asked is not None
+        return self.asked.endpoint.client(self.question()) or self._peer or "unix"
 
     @property
     def authorization(self) -> bytes | None:
         """The first C{Authorization} header."""
         found = values(self.head, "Authorization")
         return found[0].encode("latin-1") if found else None
+
+
+def question(
+    live: LiveGateway[Reply], peer: str | None, head: bytes, asked: Asked | None
+) -> Question:
+    """Return what a contract may read of the head of a simple request."""
+    method = head.partition(b" ")[0].decode("latin-1")
+    target = b"" if asked is None else asked.target
+    proxies = live.gateway.contracts.proxies
+    return Question(method, target, partial(values, head), peer, proxies, partial(has_twin, head))

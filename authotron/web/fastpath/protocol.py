@@ -29,21 +29,25 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.concurrency.reactor_time import LONGEST
-from authotron.gateway.authorization import Deny, authorize
+from authotron.gateway.contracts import Asked, Contracts
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import Decision
 from authotron.model.identity import Client
+from authotron.web.answering import Answer, Answerer, dress
 from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
-from authotron.web.fastpath.context import HeadContext
+from authotron.web.fastpath.context import HeadContext, question
 from authotron.web.fastpath.repeats import Repeats, without_request_id
-from authotron.web.fastpath.request import Head, Shape
+from authotron.web.fastpath.request import END, Head, Recogniser, Shape
 from authotron.web.fastpath.response import ReplyEncoder
-from authotron.web.replies import Reply, denied
+from authotron.web.replies import BAD_REQUEST, Reply
 from authotron.web.site import Answered, Site
 
 T = TypeVar("T")
+
+_USUAL = ("GET", "HEAD")
+"""The methods that metrics show from the start as in flight."""
 
 _TURNS = 8
 """
@@ -72,6 +76,8 @@ class FastPath(Protocol, TimeoutMixin):
         self._ignored = 0
         self._closing = False
         self._is_draining = False
+        self._has_line = False
+        self._searched = 0
         self._answered = 0.0
         self._socket: socket | None = None
         self.callLater = factory.site.reactor.callLater
@@ -160,49 +166,91 @@ class FastPath(Protocol, TimeoutMixin):
 
     def _advance(self) -> None:
         """Answer a request whose head is remembered, and parse each head that is not remembered."""
-        factory = self._factory
+        factory, gateway = self._factory, self._factory.serving.gateway
+        if gateway.contracts is not factory.recogniser.contracts:
+            factory.recognise(gateway.contracts)  # since a reload
         began = factory.clock.seconds()
         rest, request_id = without_request_id(self._bytes)
         repeated = factory.repeats.find(rest)
         if repeated is not None and len(self._bytes) <= factory.longest:
-            cached = factory.serving.gateway.decisions.repeat(repeated.key, began)
+            cached = gateway.decisions.repeat(repeated.key, began)
             if cached is not None:
                 if self._counted:
                     self._count(0)
                 self._decided(cached, repeated.shape, request_id, began)
                 return
-        head = request.simple(self._bytes, factory.longest)
+        head = self._head()
         if head is None:
-            self._wait_for_head()
             return
         if self._counted:
             self._count(0)
-        decisions = factory.serving.gateway.decisions
+        unasked = self._unasked(head.shape)
+        if unasked is not None:
+            self._answer_unasked(head.shape, head.request_id, began, unasked)
+            return
+        decisions = gateway.decisions
         factory.repeats.remember(rest, request_id, head, decisions.key)
-        decision = decisions.decide(head.presented, self._client)
+        decision = decisions.decide(head.presented, partial(self._client, head.shape.asked))
         if isinstance(decision, Decision):
             self._decided(decision, head.shape, head.request_id, began)
         else:
             factory.site.meter(head.shape.route).note(factory.clock.seconds() - began)
             self._wait(head, began, decision)
 
+    def _unasked(self, shape: Shape) -> Answer | None:
+        """Return the answer to a request for which no provider is asked, or C{None}."""
+        if shape.is_bad:
+            return Answer(BAD_REQUEST)
+        if shape.is_plain:
+            return None
+        contract, endpoint, _ = shape.asked
+        found = question(self._factory.serving, self._peer, self._bytes, shape.asked)
+        return self._factory.answerer.unstated(contract, endpoint, found)
+
+    def _head(self) -> Head | None:
+        """
+        Parse the received head, or return C{None} if the head is incomplete, or if the connection
+        was handed over, because the request is no question.
+
+        Bytes behind a head that announces a body are discarded; they are no part of the head.
+        """
+        end = self._bytes.find(END, self._searched)
+        if end < 0:
+            self._wait_for_head()
+            return None
+        self._searched, self._has_line = 0, False
+        size = end + len(END)
+        whole = self._bytes if size == len(self._bytes) else self._bytes[:size]
+        head = self._factory.recogniser.simple(whole, self._factory.longest)
+        if head is None or not (whole is self._bytes or head.shape.has_body):
+            self._hand_over()
+            return None
+        self._ignored = len(self._bytes) - size
+        self._bytes = whole
+        return head
+
     def _wait_for_head(self) -> None:
         """
-        Wait for the rest of a simple head, or hand over a connection whose head is not simple.
+        Wait for the rest of a question, or hand over a connection whose request is no question.
 
         Received bytes do not restart the timeout, so that a client that sends slowly cannot extend
         the timeout.
         """
-        if not request.may_become_simple(self._bytes, self._factory.longest):
-            self._hand_over()
-        elif not self._count(len(self._bytes)):
-            # The L{Site} shares this budget for unfinished heads, and answers 503.
+        factory, size = self._factory, len(self._bytes)
+        self._searched = max(0, size - len(END) + 1)
+        if not self._has_line:
+            may_be_question = factory.recogniser.may_become_simple(self._bytes, factory.longest)
+            self._has_line = may_be_question and b"\r\n" in self._bytes
+        else:
+            may_be_question = size <= factory.longest
+        # The L{Site} shares the budget for unfinished heads, and answers 503 if it is exceeded.
+        if not may_be_question or not self._count(size):
             self._hand_over()
 
-    def _client(self) -> Client:
+    def _client(self, asked: Asked) -> Client:
         """Return a function that finds the address of the client that sent the current request."""
-        forwarding = self._factory.serving.gateway.forwarding
-        return partial(forwarding.client, self._peer, partial(request.values, self._bytes))
+        found = question(self._factory.serving, self._peer, self._bytes, asked)
+        return partial(asked.endpoint.client, found)
 
     def _wait(self, head: Head, began: float, decision: Deferred[Decision[Reply]]) -> None:
         timeout = self.setTimeout(None)
@@ -238,16 +286,20 @@ class FastPath(Protocol, TimeoutMixin):
         factory, outcome, reply = self._factory, decision.outcome, decision.reply
         reason = ""
         found = outcome.authentication
-        self._context.head = self._bytes
+        self._context.head, self._context.asked = self._bytes, shape.asked
+        if not shape.is_plain:
+            reply = dress(shape.asked.contract, decision)
         if found is not None and found.conditions:
             try:
-                ruling = authorize(found, self._context.facts())
+                denied = factory.answerer.denied(
+                    shape.asked.contract, decision, self._context.facts()
+                )
             except Exception:  # noqa: BLE001 - a defect of a condition: the site answers and logs it
                 self._context.head = b""
                 self._hand_over()
                 return
-            if isinstance(ruling, Deny):
-                reply, reason = denied(ruling), ruling.text
+            if denied is not None:
+                reply, reason = denied.reply, denied.reason
         self._bytes = b""
         if self._closing or self._is_draining:
             shape = shape._replace(persistent=False)
@@ -258,6 +310,9 @@ class FastPath(Protocol, TimeoutMixin):
         self._send(factory.encoder.encode(shape, reply, now))
         seconds, status = max(0.0, now - began), reply.status
         method, route = shape.method, shape.route
+        if method not in _USUAL and not waited:
+            factory.serving.metrics.request_started(method)
+            factory.serving.metrics.request_ended(method)
         factory.serving.metrics.decision_sent(
             outcome.result, outcome.realm, route, method, status, seconds
         )
@@ -270,6 +325,40 @@ class FastPath(Protocol, TimeoutMixin):
         # the time since its start includes waiting, in which the reactor was not blocked.
         if seconds > LONGEST and not waited:
             factory.site.meter(route).note(seconds)
+        self._finish(shape)
+
+    def _answer_unasked(
+        self, shape: Shape, request_id: bytes | None, began: float, answer: Answer
+    ) -> None:
+        """Send a reply for which no decision is needed, such as a 400."""
+        factory, status = self._factory, answer.reply.status
+        self._context.head, self._context.asked = self._bytes, shape.asked
+        self._bytes = b""
+        if self._closing or self._is_draining:
+            shape = shape._replace(persistent=False)
+        self._answered = now = factory.clock.seconds()
+        self._send(factory.encoder.encode(shape, answer.reply, now))
+        metrics, seconds = factory.serving.metrics, max(0.0, now - began)
+        metrics.request_started(shape.method)
+        metrics.request_answered(shape.route, shape.method, status, seconds)
+        metrics.request_ended(shape.method)
+        if factory.site.logs(status):
+            factory.site.log_answered(
+                Answered(
+                    shape.method,
+                    shape.route,
+                    status,
+                    seconds,
+                    answer.outcome,
+                    self._context,
+                    request_id,
+                    answer.reason,
+                )
+            )
+        self._context.head = b""
+        self._finish(shape)
+
+    def _finish(self, shape: Shape) -> None:
         if shape.has_body:
             self._close_with_body()
         elif not shape.persistent:
@@ -383,11 +472,17 @@ class FastPathFactory(Factory):
         self.clock = clock
         self.longest = min(request.LONGEST, site.limit)
         self.encoder = ReplyEncoder()
-        self.repeats = Repeats(self.longest)
+        self.answerer = Answerer(serving, clock)
+        self.recognise(serving.gateway.contracts)
         self._open = OpenConnections()
         self.connection_limit = ConnectionLimit(
             clock, serving.metrics, most, (self._open, site.open)
         )
+
+    def recognise(self, contracts: Contracts) -> None:
+        """Recognise the questions of other proxies, and forget all heads."""
+        self.recogniser = Recogniser(contracts)
+        self.repeats = Repeats(self.longest)
 
     def doStart(self) -> None:
         super().doStart()

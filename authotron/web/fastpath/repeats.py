@@ -120,6 +120,10 @@ class Repeats:
             return
         if head.request_id != request_id or head.shape.has_body:
             return
+        if b"x-request-id:" in rest.lower():
+            return  # The first of several ids counts, and another one was removed.
+        if head.shape.asked.endpoint.carries_target or not head.shape.is_plain:
+            return  # Such heads differ in each request, or their facts are judged each time.
         if len(self._known) >= _MOST:
             self._known.clear()
         self._known[hash(rest)] = Repeated(head.shape, key(head.presented), self._digest(rest))

@@ -1,5 +1,5 @@
 """
-Parse simple requests for a decision from the bytes of a connection.
+Parse the questions of proxies from the bytes of a connection.
 
 The L{Site} answers each request that this module does not recognise, so not recognising one is
 safe. This module may recognise a request only if the L{Site} would parse the same request from the
@@ -13,9 +13,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
+from authotron.gateway.contracts import Asked, Contracts
 from authotron.model.hosts import HOST_FIELD
 from authotron.model.http_grammar import TOKEN
 from authotron.model.request import Presented
+from authotron.telemetry.metrics import METHODS
+from authotron.web.framing import MalformedRequest, in_ascii
 
 LONGEST = 64 * 1024
 """
@@ -23,29 +26,37 @@ Maximum number of bytes in a request head on the fast path; the L{Site} may
 accept longer ones.
 """
 
-LONGEST_START = 16_000
-"""
-Maximum number of bytes in an unfinished request head on the fast path, which is parsed again from
-its start whenever bytes arrive.
-"""
+_MOST_FIELDS = 4096
+"""Maximum number of headers, as that of the L{Site}."""
 
-_MOST_FIELDS = 100
-_PATHS = (b"/authenticate", b"/auth", b"/_auth")
+_LONGEST_METHOD = 32
+"""Maximum number of bytes of a method that has not arrived as a whole."""
+
+END = b"\r\n\r\n"
+"""The end of a request head."""
 
 
 class Shape(NamedTuple):
     """
-    The parts of a request head that decide how a reply is written and counted.
+    The parts of a request head that decide how a reply is made, written and counted.
 
+    @ivar method: the method as a metric label.
+    @ivar asked: the contract of the proxy, and what it appended to the path of the contract.
+    @ivar is_plain: whether the contract requires no fact, and gets the decision's own reply.
     @ivar persistent: whether the connection stays open after the reply.
     @ivar has_body: whether the headers announce a request body, which is ignored.
+    @ivar is_bad: whether the header C{Host} is missing, duplicate or malformed, so that the reply
+        is a 400 (RFC 9112 section 3.2).
     """
 
     method: str
     route: str
     version: bytes
+    asked: Asked
+    is_plain: bool
     persistent: bool
     has_body: bool = False
+    is_bad: bool = False
 
 
 class Head(NamedTuple):
@@ -62,15 +73,9 @@ class Head(NamedTuple):
 _new = tuple.__new__
 """Converts a tuple to a named tuple, 0.2 us faster than a call of the class of the named tuple."""
 
-_REQUESTS = {
-    b"%b %b %b" % (method, path, version): Shape(
-        method.decode(), path.decode(), version, persistent=version == b"HTTP/1.1"
-    )
-    for method in (b"GET", b"HEAD")
-    for path in _PATHS
-    for version in (b"HTTP/1.0", b"HTTP/1.1")
-}
-_OPENINGS = tuple(line + b"\r\n" for line in _REQUESTS)
+_VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
+_LINE = re.compile(rb"(%b) ([!-~\x80-\xff]+) (HTTP/1\.[01])" % TOKEN).fullmatch
+_METHOD = re.compile(TOKEN).fullmatch
 
 # A header is a token, a colon, and a value without control characters except the tab: no line
 # folding, no CR or LF alone, no blank before the colon. Only quantifiers of single characters are
@@ -78,59 +83,133 @@ _OPENINGS = tuple(line + b"\r\n" for line in _REQUESTS)
 # https://github.com/python/cpython/issues/106052.
 _FIELDS = re.compile(rb"(?:%b+:[\t -~\x80-\xff]*+\r\n)*\r\n" % TOKEN).fullmatch
 
-_ANYTHING = re.compile(rb"[^\x00]*").fullmatch
-_NOTHING = re.compile(rb"(?!)").fullmatch
-_MEANING = {
-    b"authorization": _ANYTHING,
-    b"x-auth-realm": _ANYTHING,
-    b"x-request-id": _ANYTHING,
-    b"connection": re.compile(rb"close|keep-alive", re.IGNORECASE).fullmatch,
-    b"content-length": re.compile(rb"[0-9]{1,18}").fullmatch,
-    b"host": HOST_FIELD.fullmatch,
-    b"transfer-encoding": re.compile(rb"chunked", re.IGNORECASE).fullmatch,
-    b"expect": re.compile(rb"100-continue", re.IGNORECASE).fullmatch,
-    b"upgrade": _NOTHING,
-}
+_FIRST = frozenset({b"authorization", b"x-auth-realm", b"x-request-id"})
+"""Headers of which the first one counts if there are several."""
+
+_READ = _FIRST | {b"connection", b"content-length", b"host", b"transfer-encoding"}
 """
-Headers that change the meaning of a request, each with a function that matches the values allowed
-on the fast path; each may occur once.
+Headers that change the meaning of a request. C{Expect}, C{Upgrade} and C{TE} are not among them,
+because a question is answered when its head is read.
 """
 
+_JOINED = frozenset({b"connection", b"host"})
+"""Headers whose values are joined by commas if there are several; a joined host is malformed."""
 
-def simple(head: bytes, longest: int = LONGEST, *, whole: bool = True) -> Head | None:
-    """
-    Parse the head of one simple request, or return C{None} if C{head} is not exactly such a head.
+_LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
 
-    @param whole: whether C{head} is complete, so that a header C{Host} can be required.
-    """
-    line, _, rest = head.partition(b"\r\n")
-    shape = _REQUESTS.get(line)
-    if shape is None or len(head) > longest or rest.count(b"\n") > _MOST_FIELDS:
-        return None
-    found = _meaning(rest) if _FIELDS(rest) else None
-    if found is None:
-        return None
-    get = found.get
-    if whole and shape.persistent and b"host" not in found:
-        return None  # The L{Site} answers 400, because Host is missing (RFC 9112 section 3.2).
-    if b"connection" in found and found[b"connection"].lower() == b"close":
-        shape = shape._replace(persistent=False)
-    if b"content-length" in found or b"transfer-encoding" in found:
-        has_body = _announces_body(found, shape.version)
-        if has_body is None:
+
+class Recogniser:
+    """Recognises the questions of the proxies whose contracts are configured."""
+
+    def __init__(self, contracts: Contracts) -> None:
+        """Collect the request lines that proxies send most often."""
+        self.contracts = contracts
+        self._shapes = {
+            b"%b %b %b" % (method, path, version): _shape(method, asked, version)
+            for path, asked in contracts.exact.items()
+            for method in sorted(each.encode() for each in asked.endpoint.methods or METHODS)
+            for version in _VERSIONS
+        }
+
+    def simple(self, head: bytes, longest: int = LONGEST) -> Head | None:
+        """Parse a head, or return C{None} if C{head} is not exactly the head of one question."""
+        line, _, rest = head.partition(b"\r\n")
+        shape = self._shapes.get(line) or self._shape_of(line)
+        if shape is None or len(head) > longest or rest.count(b"\n") > _MOST_FIELDS:
             return None
-        if has_body:
-            shape = shape._replace(persistent=False, has_body=True)
-    presented = _new(Presented, (get(b"authorization"), get(b"x-auth-realm")))
-    return _new(Head, (shape, presented, get(b"x-request-id")))
+        found = _meaning(rest) if _FIELDS(rest) else None
+        if found is None:
+            return None
+        get = found.get
+        host = get(b"host")
+        if host is None:
+            # Requests of HTTP/1.0 may lack Host. The value of a duplicate Host is malformed, too.
+            if shape.persistent:
+                shape = shape._replace(persistent=False, is_bad=True)
+        elif host and not HOST_FIELD.fullmatch(host):
+            shape = shape._replace(persistent=False, is_bad=True)
+        if b"connection" in found and _closes(found[b"connection"]):
+            shape = shape._replace(persistent=False)
+        if b"content-length" in found or b"transfer-encoding" in found:
+            has_body = _announces_body(found, shape.version)
+            if has_body is None:
+                return None
+            if has_body:
+                shape = shape._replace(persistent=False, has_body=True)
+        presented = _new(Presented, (get(b"authorization"), get(b"x-auth-realm")))
+        return _new(Head, (shape, presented, get(b"x-request-id")))
+
+    def _shape_of(self, line: bytes) -> Shape | None:
+        """Return the shape of a request line that proxies send less often."""
+        found = _LINE(line)
+        if found is None:
+            return None
+        method, target, version = found.groups()
+        asked = self.contracts.find(target)
+        if asked is None:
+            return None
+        if asked.endpoint.methods is not None and method.decode() not in asked.endpoint.methods:
+            return None
+        if not target.isascii():
+            try:
+                in_ascii(target)
+            except MalformedRequest:
+                return None
+            asked = asked._replace(target=in_ascii(asked.target))
+        return _shape(method, asked, version)
+
+    def may_become_simple(self, start: bytes, longest: int = LONGEST) -> bool:
+        """
+        Return whether the head can become that of a question when more bytes arrive.
+
+        @param start: the beginning of a head, without its end.
+        """
+        if len(start) > longest:
+            return False
+        line, end, _ = start.partition(b"\r\n")
+        if end:
+            return line in self._shapes or self._shape_of(line) is not None
+        return b"\n" not in line and self._may_become_line(line.removesuffix(b"\r"))
+
+    def _may_become_line(self, start: bytes) -> bool:
+        method, space, rest = start.partition(b" ")
+        if not space:
+            return len(method) <= _LONGEST_METHOD and (not method or bool(_METHOD(method)))
+        target, space, version = rest.partition(b" ")
+        if not _METHOD(method):
+            return False
+        if self.contracts.find(target) is not None:
+            return any(each.startswith(version) for each in _VERSIONS)
+        return not space and self.contracts.may_become_path(target)
+
+
+def _shape(method: bytes, asked: Asked, version: bytes) -> Shape:
+    name = method.decode()
+    contract, endpoint, _ = asked
+    is_plain = (
+        contract.answers is None and contract.authorization == "first" and not endpoint.required
+    )
+    label = name if name in METHODS else "other"
+    return Shape(label, endpoint.path, version, asked, is_plain, persistent=version == _VERSIONS[1])
+
+
+def _closes(connection: bytes) -> bool:
+    """Return whether the connection options contain C{close} (RFC 9112 section 9.6)."""
+    if connection == b"close":
+        return True
+    return b"close" in [option.strip(b" \t") for option in connection.lower().split(b",")]
 
 
 def _announces_body(found: Mapping[bytes, bytes], version: bytes) -> bool | None:
     """Return whether headers announce a request body, or C{None} if its length is ambiguous."""
     length = found.get(b"content-length")
-    if b"transfer-encoding" in found:
-        return True if length is None and version == b"HTTP/1.1" else None
-    return length is not None and length.strip(b"0") != b""
+    coding = found.get(b"transfer-encoding")
+    if coding is not None:
+        is_chunked = coding.lower() == b"chunked"
+        return True if is_chunked and length is None and version == b"HTTP/1.1" else None
+    if length is None or not _LENGTH(length):
+        return None
+    return length.strip(b"0") != b""
 
 
 def values(head: bytes, name: str) -> list[str]:
@@ -138,7 +217,7 @@ def values(head: bytes, name: str) -> list[str]:
     Return all values of one header in the head of a simple request, decoded as the L{Site} decodes
     them.
 
-    @param head: the raw bytes of a request head that L{simple} accepted.
+    @param head: the raw bytes of a request head that L{Recogniser.simple} accepted.
     """
     opening, lower_case = _opening(name), head.lower()
     found: list[str] = []
@@ -150,6 +229,17 @@ def values(head: bytes, name: str) -> list[str]:
     return found
 
 
+def has_twin(head: bytes, name: str) -> bool:
+    """
+    Return whether there is a header whose name differs from C{name} only in underscores.
+
+    @param head: the raw bytes of a request head that L{Recogniser.simple} accepted.
+    """
+    opening, lower_case = _opening(name), head.lower()
+    dashed = lower_case.replace(b"_", b"-").count(opening.replace(b"_", b"-"))
+    return dashed != lower_case.count(opening)
+
+
 @cache  # only headers that the configuration names are read, so the cache is small
 def _opening(name: str) -> bytes:
     return b"\r\n%b:" % name.lower().encode("ascii")
@@ -157,8 +247,7 @@ def _opening(name: str) -> bytes:
 
 def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
     """
-    Return the values of the headers in C{_MEANING}, or C{None} if a header is duplicate or its
-    value not allowed.
+    Return the values of the headers in C{_READ}, or C{None} if a length is duplicate.
 
     @param lines: the lines of all headers, and the empty line at the end.
     """
@@ -166,20 +255,12 @@ def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
     for line in lines[:-4].split(b"\r\n"):
         name, _, value = line.partition(b":")
         name = name.lower()
-        allowed = _MEANING.get(name)
-        if allowed is not None:
+        if name in _READ:
             value = value.strip(b" \t")
-            if name in found or not allowed(value):
+            if name not in found:
+                found[name] = value
+            elif name in _JOINED:
+                found[name] = b"%b,%b" % (found[name], value)
+            elif name not in _FIRST:
                 return None
-            found[name] = value
     return found
-
-
-def may_become_simple(start: bytes, longest: int = LONGEST) -> bool:
-    """Return whether the head can become that of a simple request when more bytes arrive."""
-    if len(start) > min(longest, LONGEST_START):
-        return False
-    lines, end, _ = start.rpartition(b"\r\n")
-    if end:
-        return simple(lines + b"\r\n\r\n", whole=False) is not None
-    return any(line.startswith(start) for line in _OPENINGS)

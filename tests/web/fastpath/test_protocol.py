@@ -23,7 +23,7 @@ from authotron.tokens import service
 from authotron.web.channel import LAST_CALL, Channel
 from authotron.web.connections import connection_limit, metrics_connection_limit
 from authotron.web.fastpath import repeats
-from authotron.web.fastpath.request import simple
+from authotron.web.fastpath.request import Head
 from tests import STREAMS
 from tests.web.conversations import ALICE, InMemoryGateway, Replaced, Wire, answered
 from tests.web.streams import BEARERS, GOOD, LIMITED, streams
@@ -531,16 +531,19 @@ class LimitTests(SynchronousTestCase):
 class HeadTests(SynchronousTestCase):
     """The recogniser."""
 
+    def simple(self, head: bytes) -> Head | None:
+        return InMemoryGateway().entrance.recogniser.simple(head)
+
     def test_cut_short(self) -> None:
         """A head without its empty line is none, on every Python."""
-        self.assertIsNone(simple(b"GET /authenticate HTTP/1.1\r\nHost:\r\n"))
-        self.assertIsNone(simple(b"GET /authenticate HTTP/1.1\r\n"))
+        self.assertIsNone(self.simple(b"GET /authenticate HTTP/1.1\r\nHost:\r\n"))
+        self.assertIsNone(self.simple(b"GET /authenticate HTTP/1.1\r\n"))
 
     def test_whole(self) -> None:
         """No byte may follow it."""
-        self.assertIsNotNone(simple(head()))
-        self.assertIsNone(simple(head() + b"x"))
+        self.assertIsNotNone(self.simple(head()))
+        self.assertIsNone(self.simple(head() + b"x"))
 
     def test_many_fields(self) -> None:
         """Thousands of fields are left to the channel before they are looked at."""
-        self.assertIsNone(simple(head(*[b"a:"] * 101)))
+        self.assertIsNone(self.simple(head(*[b"a:"] * 4100)))

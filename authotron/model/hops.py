@@ -41,10 +41,12 @@ class Hop:
     @ivar address: the address of the peer, or C{None} if the address is malformed.
     @ivar host: the host that the client requested from the proxy, if the header of the proxy names
         the host.
+    @ivar scheme: the scheme of the request that the proxy received, if the header names the scheme.
     """
 
     address: str | None
     host: str | None = None
+    scheme: str | None = None
 
 
 def listed(lines: Sequence[str]) -> Iterator[Hop]:
@@ -86,8 +88,9 @@ def _hop(element: str) -> Hop:
     found = dict(pairs)
     if len(found) != len(pairs):
         return Hop(None)  # an element with a duplicate parameter is malformed
-    host = found.get("host", "")
-    return Hop(_address(found.get("for", "")), host if FORWARDED_HOST.fullmatch(host) else None)
+    named = found.get("host", "")
+    host = named if FORWARDED_HOST.fullmatch(named) else None
+    return Hop(_address(found.get("for", "")), host, found.get("proto"))
 
 
 def _unquoted(value: str) -> str:

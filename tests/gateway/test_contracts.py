@@ -1,13 +1,15 @@
-"""What proxies say of a client."""
+"""What proxies state of a request, and which peers are believed."""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config.server import Forwarded
-from authotron.gateway.forwarded import Forwarding
+from authotron.gateway.contracts import Contracts
 from authotron.model.errors import UnusableFact
 from authotron.model.request import Facts
+from authotron.plugin import trusted_proxies
+from authotron.plugin.contract import Contract, Endpoint, Fields, Question
 
 
 def believed(facts: Facts) -> tuple[str | None, str | None]:
@@ -21,6 +23,17 @@ def believed(facts: Facts) -> tuple[str | None, str | None]:
     return found[0], found[1]
 
 
+def facts(
+    peer: str | None,
+    values: Fields,
+    trusted: tuple[str, ...] = ("127.0.0.0/8", "10.0.0.0/8", "unix"),
+    forwarded: Forwarded | None = None,
+) -> Facts:
+    """Return the facts of a request that a client makes to the gateway through proxies."""
+    contracts = Contracts([], trusted_proxies.make(trusted), forwarded or Forwarded())
+    return contracts.direct.facts(Question("GET", b"/", values, peer, contracts.proxies))
+
+
 class ForwardingTests(SynchronousTestCase):
     """Whose word counts."""
 
@@ -29,14 +42,11 @@ class ForwardingTests(SynchronousTestCase):
         peer: str | None,
         host: tuple[str, ...] = ("a.org",),
         hops: tuple[str, ...] = (),
-        trusted: tuple[str, ...] = ("127.0.0.0/8", "10.0.0.0/8"),
+        trusted: tuple[str, ...] = ("127.0.0.0/8", "10.0.0.0/8", "unix"),
     ) -> tuple[str | None, str | None]:
         """Return the host and the address of the client that are believed."""
         headers = {"X-Forwarded-Host": host, "X-Forwarded-For": hops}
-        forwarding = Forwarding(trusted, Forwarded())
-        found = believed(forwarding.facts(peer, headers.__getitem__))
-        self.assertEqual(forwarding.client(peer, headers.__getitem__), found[1])
-        return found
+        return believed(facts(peer, headers.__getitem__, trusted))
 
     def test_trusted(self) -> None:
         """A trusted proxy names the host, and the client by its address."""
@@ -51,9 +61,8 @@ class ForwardingTests(SynchronousTestCase):
     def test_other_socket_T91c(self) -> None:
         """A peer at a UNIX socket is not believed where the proxies written out have no C{unix}."""
         headers = {"X-Forwarded-Host": ("a.org",), "X-Forwarded-For": ("192.0.2.7",)}
-        forwarding = Forwarding(("127.0.0.0/8",), Forwarded(), trusts_unix=False)
-        facts = forwarding.facts(None, headers.__getitem__)
-        self.assertEqual(believed(facts), (None, None))
+        found = believed(facts(None, headers.__getitem__, ("127.0.0.0/8",)))
+        self.assertEqual(found, (None, None))
 
     def test_stranger_T05(self) -> None:
         """Anybody else may say what they like; their own address is theirs."""
@@ -86,9 +95,9 @@ class ForwardingTests(SynchronousTestCase):
     def test_twice_T07(self) -> None:
         """A header with one value that stands there twice says nothing."""
         headers = {"X-Forwarded-Host": ("a.org", "b.org"), "X-Real-IP": ("192.0.2.7", "192.0.2.8")}
-        forwarding = Forwarding(("127.0.0.0/8",), Forwarded(address="X-Real-IP"))
-        facts = forwarding.facts("127.0.0.1", headers.__getitem__)
-        self.assertEqual(believed(facts), (None, None))
+        forwarded = Forwarded(address="X-Real-IP")
+        found = believed(facts("127.0.0.1", headers.__getitem__, forwarded=forwarded))
+        self.assertEqual(found, (None, None))
 
     def test_several_lines_H_XFF(self) -> None:
         """Several lines of C{X-Forwarded-For} are one list, which is read from the right."""
@@ -142,10 +151,8 @@ class ForwardedTests(SynchronousTestCase):
 
     def read(self, *lines: str) -> tuple[str | None, str | None]:
         """Return the host and the address of the client that are believed."""
-        forwarding = Forwarding(
-            ("127.0.0.0/8", "10.0.0.0/8"), Forwarded(host="forwarded", address="Forwarded")
-        )
-        return believed(forwarding.facts("127.0.0.1", lambda _: lines))
+        forwarded = Forwarded(host="forwarded", address="Forwarded")
+        return believed(facts("127.0.0.1", lambda _: lines, forwarded=forwarded))
 
     def test_addresses_H_XFF(self) -> None:
         """The parameter C{for} of the farthest proxy that is trusted names the client."""
@@ -203,3 +210,63 @@ class ForwardedTests(SynchronousTestCase):
     def test_endless_lists_H_XFF(self) -> None:
         """Of very many elements 64 are read."""
         self.assertIsNone(self.read("for=192.0.2.43, " + "for=10.1.1.1, " * 1000)[1])
+
+
+def contract(name: str, *endpoints: Endpoint) -> Contract:
+    return Contract(name, endpoints)
+
+
+class FindTests(SynchronousTestCase):
+    """By which contract a question comes in."""
+
+    def setUp(self) -> None:
+        self.contracts = Contracts(
+            [
+                contract("one", Endpoint("/auth", {}), Endpoint("/auth/one", {})),
+                contract("two", Endpoint("/auth/two", {}, appends=True)),
+            ],
+            trusted_proxies.make([]),
+            Forwarded(),
+        )
+
+    def found(self, target: bytes) -> tuple[str, bytes] | None:
+        asked = self.contracts.find(target)
+        return None if asked is None else (asked.endpoint.path, asked.target)
+
+    def test_literal_T12(self) -> None:
+        """The literal bytes of the target choose the contract, before anything is decoded."""
+        for target, expected in (
+            (b"/auth", ("/auth", b"")),
+            (b"/auth/one", ("/auth/one", b"")),
+            (b"/auth/two/x", ("/auth/two", b"/x")),
+            (b"/auth/two/../one", ("/auth/two", b"/../one")),
+            (b"/auth/two/%2e%2e/one", ("/auth/two", b"/%2e%2e/one")),
+            (b"/auth/two//auth/one", ("/auth/two", b"//auth/one")),
+            (b"/auth/two/", ("/auth/two", b"/")),
+            (b"/auth/two", None),
+            (b"/auth/two?x", None),
+            (b"/auth/twos/x", None),
+            (b"/auth/two*", None),
+            (b"/auth/one/", None),
+            (b"/auth/one/../two/x", None),
+            (b"/auth/%6fne", None),
+            (b"/AUTH/one", None),
+            (b"//auth/one", None),
+            (b"/x/../auth/one", None),
+            (b"auth/one", None),
+            (b"*", None),
+        ):
+            with self.subTest(target):
+                self.assertEqual(self.found(target), expected)
+
+    def test_query_T14(self) -> None:
+        """A query behind a fixed path says nothing; behind an appended path it is the client's."""
+        self.assertEqual(self.found(b"/auth/one?/auth/two/x"), ("/auth/one", b""))
+        self.assertEqual(self.found(b"/auth/two/x?y=/z"), ("/auth/two", b"/x?y=/z"))
+
+    def test_by_name(self) -> None:
+        """A contract is found by its name, unless it is not configured."""
+        found = self.contracts.by_name("two")
+        assert found is not None
+        self.assertEqual(found.name, "two")
+        self.assertIsNone(self.contracts.by_name("three"))

@@ -1,0 +1,93 @@
+"""The contracts of the configured proxies, and by which of them a request comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from authotron.config.server import Forwarded
+from authotron.plugin.contract import (
+    AddressList,
+    Contract,
+    Endpoint,
+    Header,
+    RequestLine,
+    sources,
+)
+from authotron.plugin.trusted_proxies import TrustedProxies
+
+
+class Asked(NamedTuple):
+    """
+    The contract by which a question came in.
+
+    @ivar target: what stands behind the path of the endpoint, if the endpoint appends.
+    """
+
+    contract: Contract
+    endpoint: Endpoint
+    target: bytes = b""
+
+
+class Contracts:
+    """
+    Finds the contract of a question by the literal bytes of its target, before any decoding.
+
+    @ivar direct: reads the facts of requests that a client makes to the gateway itself.
+    """
+
+    def __init__(
+        self, contracts: Sequence[Contract], proxies: TrustedProxies, forwarded: Forwarded
+    ) -> None:
+        """@param forwarded: the headers in which proxies forward clients' own requests."""
+        self.contracts = tuple(contracts)
+        self.proxies = proxies
+        self.direct = _direct(forwarded)
+        self.exact = {
+            each.endpoint.path.encode(): each for each in self._every() if not each.endpoint.appends
+        }
+        self._paths = tuple(each.endpoint.path.encode() + b"/" for each in self._every())
+        self._appending = tuple(
+            (each.endpoint.path.encode() + b"/", each)
+            for each in self._every()
+            if each.endpoint.appends
+        )
+
+    def _every(self) -> Iterator[Asked]:
+        for contract in self.contracts:
+            for endpoint in contract.endpoints:
+                yield Asked(contract, endpoint)
+
+    def find(self, target: bytes) -> Asked | None:
+        """Return the contract of a question, or C{None} if C{target} belongs to no contract."""
+        exact = self.exact.get(target.partition(b"?")[0])
+        if exact is not None:
+            return exact
+        for start, (contract, endpoint, _) in self._appending:
+            if target.startswith(start):
+                return Asked(contract, endpoint, target[len(start) - 1 :])
+        return None
+
+    def may_become_path(self, start: bytes) -> bool:
+        """Return whether a target that begins with C{start} can belong to a contract."""
+        return any(path.startswith(start) for path in self._paths)
+
+    def by_name(self, name: str) -> Contract | None:
+        """Return the contract of a name, if the contract is configured."""
+        return next((each for each in self.contracts if each.name == name), None)
+
+
+def _direct(forwarded: Forwarded) -> Endpoint:
+    """
+    Return the endpoint for the requests of clients themselves, such as C{/whoami}, which proxies
+    may forward.
+    """
+    line, scheme = RequestLine(is_own=True), Header("X-Forwarded-Proto")
+    found = sources(
+        method=line,
+        target=line,
+        scheme=scheme,
+        host=Header(forwarded.host),
+        address=AddressList(forwarded.address),
+    )
+    return Endpoint("", found)

@@ -1,0 +1,481 @@
+"""
+The contract of a reverse proxy: how the proxy asks for a decision, and what it makes of the answer.
+
+The package C{authotron.web.proxies} has one module for each contract. A contract states at which
+paths the proxy asks, and for each fact of the client's request where the proxy states the fact.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Literal, NamedTuple, Protocol
+from urllib.parse import unquote
+
+from attrs import field, frozen
+
+from authotron.config.plugins import ContractConfig
+from authotron.model import hops
+from authotron.model.errors import Flaw, UnusableFact
+from authotron.model.hosts import split_host
+from authotron.model.http_grammar import TOKEN
+from authotron.model.paths import AmbiguousPath, canonical, split_target
+from authotron.model.request import ClientCertificate, Facts
+from authotron.plugin.trusted_proxies import TrustedProxies
+
+Fields = Callable[[str], Sequence[str]]
+"""A function that returns all values of the header with a given name."""
+
+_METHOD = re.compile(TOKEN.decode())
+_ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+_SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+"""The schemes that proxies name; Traefik names C{ws} and C{wss} for WebSockets."""
+
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*")
+_PLACEHOLDER = re.compile(r"\{[a-z0-9_.]+\}")
+"""Matches what Caddy sends in place of a certificate if the client has presented none."""
+
+_FORWARDED, _LIST = "forwarded", "x-forwarded-for"
+"""The names, in lower case, of headers whose lines form one list of values."""
+
+_LONGEST_NAMESPACE = 1024
+
+
+def _no_twin(_header: str) -> bool:
+    """Return C{False}: a protocol whose header names have no underscores."""
+    return False
+
+
+class Question(NamedTuple):
+    """
+    The question of a proxy whether a client may make a request, as a contract reads it.
+
+    @ivar method: the method of the question, which is the client's if the proxy keeps it.
+    @ivar target: what stands behind the path of the contract, path and query as they were sent;
+        empty if nothing does.
+    @ivar values: returns all values of a header.
+    @ivar peer: the address at the other end of the connection, or C{None} for a UNIX socket.
+    @ivar has_twin: returns whether there is a header whose name differs from a given one in C{_}
+        in place of C{-} alone; some servers take both for one header.
+    """
+
+    method: str
+    target: bytes
+    values: Fields
+    peer: str | None
+    proxies: TrustedProxies
+    has_twin: Callable[[str], bool] = _no_twin
+
+
+class Source(Protocol):
+    """Where a proxy states a fact."""
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The names of the headers that state the fact."""
+
+    def check(self, question: Question, fact: str, /) -> None:
+        """
+        Check that a trusted proxy states a fact once, without parsing it.
+
+        @raise UnusableFact: the fact is missing or duplicate, or the peer is not trusted.
+        """
+
+    def read(self, question: Question, fact: str, /) -> object:
+        """
+        Return a fact of the request.
+
+        @raise UnusableFact: the fact is missing, duplicate or malformed, or the peer is not
+            trusted.
+        """
+
+
+def _check_peer(question: Question, fact: str) -> None:
+    if not question.proxies.is_proxy(question.peer):
+        raise UnusableFact(fact, Flaw.UNTRUSTED, "the peer is not in server.trusted_proxies")
+
+
+@frozen
+class Header:
+    """A header that stands once and states one fact, or a URL that states several."""
+
+    name: str
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def check(self, question: Question, fact: str) -> None:
+        if self._value(question, fact) is None:
+            raise UnusableFact(fact, Flaw.MISSING, self.name)
+
+    def read(self, question: Question, fact: str) -> object:
+        value = self._value(question, fact)
+        if not value:
+            if fact in _MAY_LACK:
+                return None
+            raise UnusableFact(fact, Flaw.MISSING, self.name)
+        try:
+            return _PARSE[fact](value)
+        except AmbiguousPath as ambiguous:
+            raise UnusableFact(fact, Flaw.MALFORMED, f"{self.name}: {ambiguous}") from None
+        except ValueError:
+            raise UnusableFact(fact, Flaw.MALFORMED, self.name) from None
+
+    def _value(self, question: Question, fact: str) -> str | None:
+        """Return the value of the header, or C{None} if there is no such header."""
+        _check_peer(question, fact)
+        values = question.values(self.name)
+        if self.name.lower() == _FORWARDED:
+            return self._in_forwarded(question, values, fact)
+        if len(values) > 1:
+            raise UnusableFact(fact, Flaw.DUPLICATE, self.name)
+        return values[0] if values else None
+
+    @staticmethod
+    def _in_forwarded(question: Question, values: Sequence[str], fact: str) -> str | None:
+        hop = question.proxies.client_hop(hops.forwarded(values))
+        if hop is None:
+            return None
+        return hop.scheme if fact == "scheme" else hop.host
+
+
+@frozen
+class AddressList:
+    """
+    A header with the addresses of the client and of the proxies in between.
+
+    The lines of C{X-Forwarded-For} are one list, and so are those of C{Forwarded}; any other header
+    may occur once. Of several addresses the rightmost one that is not a trusted proxy is the
+    client's. A peer that is not a trusted proxy is the client itself.
+    """
+
+    name: str
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    def check(self, question: Question, fact: str) -> None:
+        _check_peer(question, fact)
+        self.read(question, fact)
+
+    def read(self, question: Question, fact: str) -> str:
+        if not question.proxies.is_proxy(question.peer):
+            own = question.proxies.address(question.peer)
+            if own is None:
+                raise UnusableFact(fact, Flaw.UNTRUSTED, "the peer uses a UNIX socket")
+            return own
+        values, name = question.values(self.name), self.name.lower()
+        if len(values) > 1 and name not in (_FORWARDED, _LIST):
+            raise UnusableFact(fact, Flaw.DUPLICATE, self.name)
+        found = hops.forwarded(values) if name == _FORWARDED else hops.listed(values)
+        hop = question.proxies.client_hop(found)
+        if hop is None:
+            raise UnusableFact(fact, Flaw.MISSING, self.name)
+        if hop.address is None:
+            raise UnusableFact(fact, Flaw.MALFORMED, self.name)
+        return hop.address
+
+
+@frozen
+class RequestLine:
+    """
+    The request line of the question: the proxy keeps the method of the client, and appends path
+    and query of the client to the path of the contract.
+
+    @ivar is_own: whether the question is the client's own request to the gateway, so that any peer
+        is believed.
+    """
+
+    is_own: bool = False
+    headers: tuple[str, ...] = field(default=(), init=False)
+
+    def check(self, question: Question, fact: str) -> None:
+        if not self.is_own:
+            _check_peer(question, fact)
+        if fact != "method" and not question.target:
+            raise UnusableFact(fact, Flaw.MISSING, "no path behind the path of the contract")
+
+    def read(self, question: Question, fact: str) -> object:
+        self.check(question, fact)
+        if fact == "method":
+            return question.method
+        path, query = split_target(question.target)
+        if fact == "query":
+            return None if query is None else query.decode("latin-1")
+        try:
+            return canonical(path)
+        except AmbiguousPath as ambiguous:
+            raise UnusableFact(fact, Flaw.MALFORMED, str(ambiguous)) from None
+
+
+def _method(value: str) -> str:
+    if not _METHOD.fullmatch(value):
+        raise ValueError("the value is not a method")
+    return value
+
+
+def _scheme(value: str) -> str:
+    scheme = _SCHEMES.get(value.lower())
+    if scheme is None:
+        raise ValueError("the value is neither http nor https")
+    return scheme
+
+
+def _target(value: str) -> tuple[bytes, bytes | None]:
+    """Return path and query of a request target, which may be a whole URL."""
+    target = value.encode("latin-1")
+    absolute = None if target.startswith(b"/") else _ABSOLUTE.match(target)
+    rest = target[absolute.end() :] if absolute else target
+    return split_target(b"/" + rest if absolute and not rest.startswith(b"/") else rest)
+
+
+def _path(value: str) -> str:
+    return canonical(_target(value)[0])
+
+
+def _query(value: str) -> str | None:
+    query = _target(value)[1]
+    return None if query is None else query.decode("latin-1")
+
+
+def _namespace(value: str) -> str:
+    if not (value.isascii() and value.isprintable() and len(value) <= _LONGEST_NAMESPACE):
+        raise ValueError("the value is not a namespace")
+    return value
+
+
+def _certificate(value: str) -> ClientCertificate | None:
+    """
+    Parse a certificate: PEM, perhaps percent-encoded (nginx), Base64 of DER (Traefik, Caddy),
+    or Base64 between colons (RFC 9440).
+    """
+    if _PLACEHOLDER.fullmatch(value):
+        return None
+    text = unquote(value) if "%" in value else value
+    pem = _PEM.match(text)
+    body = pem[1] if pem else text.removeprefix(":").removesuffix(":")
+    der = b64decode("".join(body.split()), validate=True)
+    if not der:
+        raise ValueError("the value is not a certificate")
+    return ClientCertificate(der)
+
+
+_PARSE: Mapping[str, Callable[[str], object]] = {
+    "method": _method,
+    "scheme": _scheme,
+    "host": lambda value: split_host(value)[0],
+    "port": lambda value: split_host(value)[1],
+    "path": _path,
+    "query": _query,
+    "namespace": _namespace,
+    "certificate": _certificate,
+}
+"""For each fact the function that parses the value of a header; it may raise C{ValueError}."""
+
+_MAY_LACK = frozenset({"namespace", "certificate"})
+"""The facts that are C{None} if their header is missing or empty."""
+
+Sources = Mapping[str, Source]
+"""Where a proxy states each fact, by the name of the fact."""
+
+
+def sources(
+    *,
+    method: Source | None = None,
+    scheme: Source | None = None,
+    host: Source | None = None,
+    target: Source | None = None,
+    address: Source | None = None,
+    namespace: Source | None = None,
+    certificate: Source | None = None,
+) -> Sources:
+    """
+    Return where a proxy states each fact; facts without a source cannot be used.
+
+    @param host: states host and port.
+    @param target: states path and query.
+    """
+    found = {
+        "method": method,
+        "scheme": scheme,
+        "host": host,
+        "port": host,
+        "path": target,
+        "query": target,
+        "address": address,
+        "namespace": namespace,
+        "certificate": certificate,
+    }
+    return {fact: source for fact, source in found.items() if source is not None}
+
+
+X_FORWARDED = sources(
+    method=Header("X-Forwarded-Method"),
+    scheme=Header("X-Forwarded-Proto"),
+    host=Header("X-Forwarded-Host"),
+    target=Header("X-Forwarded-Uri"),
+    address=AddressList("X-Forwarded-For"),
+)
+"""The headers of Traefik, which other proxies use, too."""
+
+
+def prefixed(prefix: str) -> Sources:
+    """Return the sources of a proxy whose configuration sets headers with a private prefix."""
+    return sources(
+        method=Header(f"{prefix}Method"),
+        scheme=Header(f"{prefix}Proto"),
+        host=Header(f"{prefix}Host"),
+        target=Header(f"{prefix}Uri"),
+        address=AddressList(f"{prefix}Client"),
+    )
+
+
+def configured(defaults: Sources, config: ContractConfig) -> Sources:
+    """Return sources with the headers that a configuration names in place of the default ones."""
+    found = dict(defaults)
+    for fact, name in config.headers.items():
+        source = AddressList(name) if fact == "address" else Header(name)
+        for each in _TOGETHER.get(fact, (fact,)):
+            found[each] = source
+    return found
+
+
+_TOGETHER = {"host": ("host", "port"), "path": ("path", "query")}
+"""The facts that one header states together."""
+
+
+@frozen
+class Endpoint:
+    """
+    A path at which a proxy asks, and where a question at this path states each fact.
+
+    @ivar path: the literal path; also the label C{route} in metrics.
+    @ivar appends: whether the endpoint gets the questions in which the client's path stands behind
+        C{path}, instead of the questions for C{path} itself.
+    @ivar methods: the methods of questions, or C{None} if the proxy may ask with any method.
+    @ivar required: the facts that a trusted proxy must state in every question, or else the
+        question gets a 400 before any provider is asked.
+    @ivar refuses_twins: whether a fact cannot be used if beside its header there is one of the same
+        name with underscores, which is ignored otherwise.
+    """
+
+    path: str
+    sources: Sources
+    appends: bool = False
+    methods: frozenset[str] | None = None
+    required: tuple[str, ...] = ()
+    refuses_twins: bool = False
+
+    def facts(self, question: Question) -> Facts:
+        """Return the facts of the request that a question is about."""
+        return Facts(partial(self._read, question))
+
+    def problem(self, question: Question) -> UnusableFact | None:
+        """Return why a question lacks a required fact, or C{None} if it has all of them."""
+        try:
+            for fact in self.required:
+                self._source(question, fact).check(question, fact)
+        except UnusableFact as unusable:
+            return unusable
+        return None
+
+    def client(self, question: Question) -> str | None:
+        """Return the address of the client, or C{None} if no trusted proxy states it clearly."""
+        try:
+            return str(self._read(question, "address"))
+        except UnusableFact:
+            return None
+
+    def _read(self, question: Question, fact: str) -> object:
+        return self._source(question, fact).read(question, fact)
+
+    def _source(self, question: Question, fact: str) -> Source:
+        source = self.sources.get(fact)
+        if source is None:
+            raise UnusableFact(fact, Flaw.MISSING, "the contract of the proxy does not state it")
+        if self.refuses_twins and any(map(question.has_twin, source.headers)):
+            raise UnusableFact(fact, Flaw.DUPLICATE, "a header of this name with underscores")
+        return source
+
+    @property
+    def carries_target(self) -> bool:
+        """Whether questions contain the path of the client, so that few questions are equal."""
+        source = self.sources.get("path")
+        return self.appends or (source is not None and self.path not in LEGACY_PATHS)
+
+
+LEGACY_PATHS = ("/authenticate", "/auth", "/_auth")
+"""The paths at which auth-o-tron is asked, which take GET and HEAD, and nothing behind them."""
+
+
+@frozen
+class Answers:
+    """
+    How the replies to a proxy look, where they differ from those of C{/authenticate}.
+
+    A refusal never has a header with an identity or a JWT, whatever the contract says, and only
+    200 lets a request pass.
+
+    @ivar statuses: for status codes of refusals the codes that the proxy gets instead.
+    @ivar has_body: whether refusals have a body.
+    @ivar removed_in: the header of a 200 that names the identity headers which the proxy must
+        remove from the request of the client; empty if the proxy needs none.
+    """
+
+    statuses: Mapping[int, int] = field(factory=dict)
+    has_body: bool = True
+    removed_in: str = ""
+
+
+@frozen
+class Contract:
+    """
+    The contract of a reverse proxy.
+
+    @ivar answers: how the replies look, or C{None} if they are those of C{/authenticate}.
+    @ivar authorization: what happens if a question has several C{Authorization} headers: the
+        C{first} one counts, or the question is refused with a 400 (C{refuse}).
+    """
+
+    name: str
+    endpoints: tuple[Endpoint, ...]
+    answers: Answers | None = None
+    authorization: Literal["first", "refuse"] = "first"
+
+
+def fixed(
+    config: ContractConfig, found: Sources, path: str, required: Sequence[str] = ()
+) -> Endpoint:
+    """Return an endpoint at which a proxy asks with any method, and states facts in headers."""
+    needs = _required(config, required)
+    return Endpoint(
+        path, configured(found, config), required=needs, refuses_twins=config.refuse_underscores
+    )
+
+
+def appended(
+    config: ContractConfig, found: Sources, path: str, required: Sequence[str] = ()
+) -> Endpoint:
+    """
+    Return an endpoint to whose path the proxy appends path and query of the client.
+
+    Method, path and query are those of the request line, whatever headers the configuration names.
+    """
+    own = {"method", "path"}
+    left = config.model_copy(
+        update={"headers": {fact: name for fact, name in config.headers.items() if fact not in own}}
+    )
+    line = RequestLine()
+    whole = {**found, "method": line, "path": line, "query": line}
+    needs = _required(config, required)
+    return Endpoint(
+        path, configured(whole, left), True, None, needs, refuses_twins=config.refuse_underscores
+    )
+
+
+def _required(config: ContractConfig, default: Sequence[str]) -> tuple[str, ...]:
+    return tuple(default if config.required is None else config.required)

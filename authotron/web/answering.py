@@ -1,0 +1,185 @@
+"""
+Answers the question of a proxy, whichever protocol the proxy speaks: authenticates the client,
+checks the conditions of its credential, and makes the reply by the contract of the proxy.
+"""
+
+from __future__ import annotations
+
+from attrs import define, evolve, field
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from authotron.gateway import outcomes
+from authotron.gateway.authorization import Deny, authorize
+from authotron.gateway.gateway import LiveGateway
+from authotron.gateway.outcomes import Decision, Outcome
+from authotron.model.errors import UnusableFact
+from authotron.model.identity import Client
+from authotron.model.request import Facts, Presented
+from authotron.plugin.contract import Contract, Endpoint, Question
+from authotron.telemetry.suppression import Suppression
+from authotron.web import replies
+from authotron.web.replies import Reply
+
+DIRECT = "none"
+"""The label C{contract} of requests that clients make to the gateway itself."""
+
+NOT_STATED = "the proxy does not state what its contract requires"
+"""The reason for the access log if a required fact cannot be used."""
+
+SEVERAL = "the request has several Authorization headers"
+
+
+@define
+class Answer:
+    """
+    The answer to a question.
+
+    @ivar outcome: the result of authentication, or C{None} if no provider was asked.
+    @ivar reason: why the request was denied although its client was authenticated; for logs.
+    """
+
+    reply: Reply
+    outcome: Outcome | None = None
+    reason: str = ""
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether the client was authenticated and may make the request."""
+        outcome = self.outcome
+        return bool(outcome and outcome.authentication is not None and not self.reason)
+
+
+@define(eq=False)
+class Answerer:
+    """
+    Answers questions with the gateway that is in use; one object for the whole process.
+
+    L{answer} is for protocols that know all facts; the routes of the main port call it, too. The
+    fast path calls the other methods, because it must not wait.
+    """
+
+    _live: LiveGateway[Reply]
+    _clock: IReactorTime
+    _suppression: Suppression = field(init=False, repr=False)
+    _log = Logger()
+
+    def __attrs_post_init__(self) -> None:
+        self._suppression = Suppression(self._clock)
+
+    async def answer(
+        self,
+        contract: Contract | None,
+        presented: Presented,
+        facts: Facts,
+        client: Client = None,
+    ) -> Answer:
+        """
+        Authenticate a client, and check whether it may make its request.
+
+        @param contract: the contract of the proxy, or C{None} for a request to the gateway itself.
+        @param client: the address of the client, or a function that finds the address.
+
+        @raise CancelledError: the caller has cancelled, because the proxy has left.
+        """
+        began = self._clock.seconds()
+        decided = self._live.gateway.decisions.decide(presented, lambda: client)
+        decision = decided if isinstance(decided, Decision) else await decided
+        outcome = decision.outcome
+        self._live.metrics.request_authenticated(
+            outcome.result, outcome.realm, self._clock.seconds() - began
+        )
+        denied = self.denied(contract, decision, facts)
+        if denied is not None:
+            return denied
+        reply = decision.reply if contract is None else dress(contract, decision)
+        return Answer(reply, outcome)
+
+    def denied(
+        self, contract: Contract | None, decision: Decision[Reply], facts: Facts
+    ) -> Answer | None:
+        """Return the answer to a request that does not meet a condition, or C{None} if it does."""
+        found = decision.outcome.authentication
+        if found is None or not found.conditions:
+            return None
+        ruling = authorize(found, facts)
+        if not isinstance(ruling, Deny):
+            return None
+        if ruling.unusable is not None:
+            self._note(contract, ruling.unusable)
+        reply = replies.denied(ruling)
+        if contract is not None:
+            reply = _changed(contract, reply)
+        return Answer(reply, decision.outcome, ruling.text)
+
+    def unstated(self, contract: Contract, endpoint: Endpoint, question: Question) -> Answer | None:
+        """
+        Return the answer to a question that lacks a required fact, or has several C{Authorization}
+        headers where the contract refuses them; C{None} for all other questions.
+        """
+        if contract.authorization == "refuse" and len(question.values("Authorization")) > 1:
+            return Answer(_changed(contract, replies.BAD_REQUEST), None, SEVERAL)
+        unusable = endpoint.problem(question)
+        if unusable is None:
+            return None
+        self._note(contract, unusable)
+        return Answer(_changed(contract, replies.UNUSABLE_FACT), None, f"{NOT_STATED}: {unusable}")
+
+    def _note(self, contract: Contract | None, unusable: UnusableFact) -> None:
+        """Count and log a fact that cannot be used; similar log events are suppressed."""
+        name = DIRECT if contract is None else contract.name
+        self._live.metrics.fact_unusable(name, unusable.fact, unusable.flaw.value)
+        kind = f"{name} {unusable.fact} {unusable.flaw.value}"
+        count = self._suppression.count(kind)
+        if count is not None:
+            self._log.warn(
+                "question by contract {contract} refused with 400: {reason}",
+                contract=name,
+                fact=unusable.fact,
+                flaw=unusable.flaw.value,
+                reason=str(unusable),
+                suppressed_count=count,
+                event="routes.question.refused",
+            )
+
+
+def dress(contract: Contract, decision: Decision[Reply]) -> Reply:
+    """
+    Return the reply of a contract, which is made once for each decision.
+
+    The reply to a contract without changes is the decision's own.
+    """
+    if contract.answers is None:
+        return decision.reply
+    dressed = decision.dressed
+    if dressed is None:
+        dressed = decision.dressed = {}
+    reply = dressed.get(contract.name)
+    if reply is None:
+        reply = dressed[contract.name] = _changed(contract, decision.reply)
+    return reply
+
+
+def _changed(contract: Contract, reply: Reply) -> Reply:
+    """Change a reply as the contract of a proxy wants it."""
+    answers = contract.answers
+    if answers is None:
+        return reply
+    if reply.status == outcomes.ADMITTED:
+        return _with_removed(answers.removed_in, reply) if answers.removed_in else reply
+    status = answers.statuses.get(reply.status, reply.status)
+    if not answers.has_body and reply.length:
+        return replies.without_body(evolve(reply, status=status))
+    return reply if status == reply.status else evolve(reply, status=status)
+
+
+def _with_removed(name: str, reply: Reply) -> Reply:
+    """
+    Add a header that names the identity headers which a 200 does not have, so that the proxy
+    removes those that the client sent.
+    """
+    present = {each.lower() for each, _ in reply.headers}
+    missing = [each for each in replies.IDENTITY_HEADERS if each.lower() not in present]
+    if not missing:
+        return reply
+    return replies.with_header(reply, (name.encode(), b",".join(missing)))

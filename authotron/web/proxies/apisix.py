@@ -1,0 +1,25 @@
+"""
+APISIX: the plugin C{forward-auth}.
+
+APISIX asks with GET or POST, states the request in C{X-Forwarded-*}, and sends only those headers
+of the client that C{request_headers} lists.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from authotron.config.plugins import ContractConfig
+from authotron.config.server import Forwarded
+from authotron.plugin.contract import X_FORWARDED, Contract, fixed
+
+
+class Config(ContractConfig):
+    """`type: apisix`: the plugin `forward-auth` of APISIX."""
+
+    type: Literal["apisix"]
+
+
+def make(config: Config, _forwarded: Forwarded) -> Contract:
+    """Build the contract."""
+    return Contract("apisix", (fixed(config, X_FORWARDED, "/auth/apisix", ("method", "path")),))

@@ -1,0 +1,28 @@
+"""
+Caddy: C{forward_auth}, or C{reverse_proxy} with C{rewrite /auth/caddy{uri}}.
+
+C{forward_auth} asks with GET and states the request in C{X-Forwarded-*}; it appends the query of
+the client to the path of the contract, which says nothing about the request. The long form appends
+path and query of the client, and keeps the method of the client.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from authotron.config.plugins import ContractConfig
+from authotron.config.server import Forwarded
+from authotron.plugin.contract import X_FORWARDED, Contract, appended, fixed
+
+
+class Config(ContractConfig):
+    """`type: caddy`: `forward_auth` of Caddy."""
+
+    type: Literal["caddy"]
+
+
+def make(config: Config, _forwarded: Forwarded) -> Contract:
+    """Build the contract."""
+    path = "/auth/caddy"
+    short = fixed(config, X_FORWARDED, path, ("method", "path"))
+    return Contract("caddy", (short, appended(config, X_FORWARDED, path)))

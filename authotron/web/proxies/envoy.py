@@ -1,0 +1,33 @@
+"""
+Envoy and what is built on it (Istio, Envoy Gateway, Emissary): C{ext_authz} over HTTP.
+
+Envoy keeps the method of the client, and appends path and query of the client, undecoded, to
+C{path_prefix}. Only status 200 lets a request pass. The address of the client comes only if
+C{allowed_headers} names C{x-forwarded-for}. A header of the client that is not in the reply reaches
+the backend, so a 200 names the identity headers that Envoy must remove.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from authotron.config.plugins import ContractConfig
+from authotron.config.server import Forwarded
+from authotron.plugin.contract import AddressList, Answers, Contract, Header, appended, sources
+
+
+class Config(ContractConfig):
+    """`type: envoy`: the filter `ext_authz` of Envoy over HTTP."""
+
+    type: Literal["envoy"]
+
+
+def make(config: Config, _forwarded: Forwarded) -> Contract:
+    """Build the contract."""
+    found = sources(
+        scheme=Header("X-Forwarded-Proto"),
+        host=Header("Host"),
+        address=AddressList("X-Forwarded-For"),
+    )
+    answers = Answers(removed_in="x-envoy-auth-headers-to-remove")
+    return Contract("envoy", (appended(config, found, "/auth/envoy"),), answers)

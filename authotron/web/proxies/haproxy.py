@@ -1,0 +1,25 @@
+"""
+HAProxy: Lua scripts such as C{auth-request}, or C{core.httpclient}.
+
+HAProxy sends all headers of the client, and states nothing of its own. So every fact is read from
+headers with a private prefix, which the configuration of HAProxy deletes and then sets.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from authotron.config.plugins import PrefixConfig
+from authotron.config.server import Forwarded
+from authotron.plugin.contract import Contract, fixed, prefixed
+
+
+class Config(PrefixConfig):
+    """`type: haproxy`: HAProxy with a Lua script that asks the gateway."""
+
+    type: Literal["haproxy"]
+
+
+def make(config: Config, _forwarded: Forwarded) -> Contract:
+    """Build the contract."""
+    return Contract("haproxy", (fixed(config, prefixed(config.prefix), "/auth/haproxy"),))

@@ -1,0 +1,52 @@
+"""
+nginx and what is built on it (Angie, freenginx, ingress-nginx): C{auth_request}.
+
+nginx asks with GET unless C{proxy_method} says otherwise, sends all headers of the client, and
+states of the request only what its configuration sets; so the configuration must set each header
+that a condition depends on, or a client can send the header itself.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from authotron.config.plugins import ContractConfig
+from authotron.config.server import Forwarded
+from authotron.plugin.contract import (
+    LEGACY_PATHS,
+    AddressList,
+    Contract,
+    Endpoint,
+    Header,
+    appended,
+    configured,
+    fixed,
+    sources,
+)
+
+_GET = frozenset({"GET", "HEAD"})
+"""The methods of the paths that auth-o-tron has, too."""
+
+
+class Config(ContractConfig):
+    """`type: nginx`: `auth_request` of nginx, Angie, freenginx and ingress-nginx."""
+
+    type: Literal["nginx"]
+
+
+def make(config: Config, forwarded: Forwarded) -> Contract:
+    """Build the contract; host and client stand in the headers of `server.forwarded`."""
+    found = sources(
+        method=Header("X-Original-Method"),
+        scheme=Header("X-Forwarded-Proto"),
+        host=Header(forwarded.host),
+        target=Header("X-Original-URI"),
+        address=AddressList(forwarded.address),
+    )
+    needs = tuple(config.required or ())
+    legacy = (
+        Endpoint(path, configured(found, config), False, _GET, needs, config.refuse_underscores)
+        for path in LEGACY_PATHS
+    )
+    own = "/auth/nginx"
+    return Contract("nginx", (*legacy, fixed(config, found, own), appended(config, found, own)))

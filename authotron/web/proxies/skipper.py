@@ -1,0 +1,25 @@
+"""
+Skipper: the filter C{webhook}.
+
+Skipper asks with GET, sends all headers of the client, and states nothing of its own. So every fact
+is read from headers with a private prefix, which the route sets before the filter.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from authotron.config.plugins import PrefixConfig
+from authotron.config.server import Forwarded
+from authotron.plugin.contract import Contract, fixed, prefixed
+
+
+class Config(PrefixConfig):
+    """`type: skipper`: the filter `webhook` of Skipper."""
+
+    type: Literal["skipper"]
+
+
+def make(config: Config, _forwarded: Forwarded) -> Contract:
+    """Build the contract."""
+    return Contract("skipper", (fixed(config, prefixed(config.prefix), "/auth/skipper"),))
