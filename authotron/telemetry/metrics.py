@@ -94,6 +94,11 @@ def _counts() -> Iterator[Counts]:
         ("route",),
     )
     yield Counts(
+        "authotron_grpc_connections_closed",
+        "gRPC connections closed because of what the peer has sent",
+        (),
+    )
+    yield Counts(
         "authotron_blocking_callbacks",
         "Callbacks that blocked the reactor for more than 100 ms",
         ("route",),
@@ -149,6 +154,7 @@ class Metrics(Collector):
         self._rejected = self._counts["authotron_connections_refused"].values
         self._untrusted = self._counts["authotron_untrusted_connections"].values
         self._too_long = self._counts["authotron_answers_too_long"].values
+        self._closed = self._counts["authotron_grpc_connections_closed"].values
         self._blocking = self._counts["authotron_blocking_callbacks"].values
         self._unusable = self._counts["authotron_unusable_facts"].values
         self._reloads = self._counts["authotron_reloads"].values
@@ -299,6 +305,10 @@ class Metrics(Collector):
     def answer_too_long(self, route: str) -> None:
         """Count an answer that was replaced by a refusal, as it is too long for the proxy."""
         self._too_long[(route,)].number += 1
+
+    def grpc_connection_closed(self) -> None:
+        """Count a gRPC connection that was closed because of what its peer has sent."""
+        self._closed[()].number += 1
 
     def reactor_blocked(self, route: str) -> None:
         """

@@ -1,0 +1,220 @@
+"""
+The service by which Envoy asks for a decision, C{envoy.service.auth.v3.Authorization/Check}.
+
+The answer to a call is always a message that says what Envoy should do, also if it refuses the
+request: Envoy treats a failed call like a gateway that cannot be reached, and lets requests through
+if it was configured so (C{failure_mode_allow}).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from authotron.concurrency.reactor_time import LONGEST
+from authotron.gateway.authorization import Deny, authorize
+from authotron.gateway.gateway import LiveGateway
+from authotron.gateway.outcomes import Decision
+from authotron.model.request import Presented
+from authotron.telemetry.metrics import METHODS
+from authotron.web import replies
+from authotron.web.grpc import calls
+from authotron.web.grpc.calls import Answer, Status
+from authotron.web.grpc.messages import CheckRequest, CheckResponse, DecodeError
+from authotron.web.replies import Reply, denied
+from authotron.web.site import Answered, Site
+
+SERVICE = "envoy.service.auth.v3.Authorization"
+"""The name of the service."""
+
+PATH = f"/{SERVICE}/Check".encode()
+_ROUTE = PATH.decode()
+
+_OVERWRITE = 2
+"""The action that replaces all headers of a name, OVERWRITE_IF_EXISTS_OR_ADD."""
+
+_OK, _INVALID_ARGUMENT, _PERMISSION_DENIED, _UNAVAILABLE, _UNAUTHENTICATED = 0, 3, 7, 14, 16
+_CODES = {400: _INVALID_ARGUMENT, 401: _UNAUTHENTICATED, 403: _PERMISSION_DENIED, 503: _UNAVAILABLE}
+"""The code of C{google.rpc.Status} for a refusal; Envoy only looks whether it is 0."""
+
+_OURS = frozenset({b"cache-control", b"content-length", b"content-type"})
+"""Headers of a reply that admits a request which concern the reply itself, not the request."""
+
+_IDENTITY = frozenset({b"authorization", b"x-auth-username", b"x-auth-realm", b"x-auth-roles"})
+"""
+Headers in which backends expect an identity: those that the reply lacks are removed from the
+request, so that no client can send them.
+"""
+
+
+@define(eq=False)
+class Question:
+    """
+    What Envoy says of a client's request.
+
+    Header names are in lower case, and Envoy has joined the lines of a header by commas. If Envoy
+    is configured to send raw headers, the lines are separate, and joined here.
+
+    @ivar headers: the values of all headers, by name.
+    @ivar address: the address of the client, as Envoy knows it: its connection, or what the
+        configuration of Envoy makes of forwarded headers.
+    """
+
+    method: bytes
+    path: bytes
+    host: str | None
+    scheme: bytes
+    headers: dict[bytes, bytes]
+    address: str | None
+    _peer: str | None
+    authorization: bytes | None = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.authorization = self.headers.get(b"authorization")
+
+    @property
+    def sender(self) -> str:
+        """The address of the client, or of the peer if Envoy does not state it."""
+        return self.address or self._peer or "unix"
+
+    @property
+    def method_label(self) -> str:
+        """The method of the client's request as the label of a metric."""
+        method = self.method.decode("ascii", "replace")
+        return method if method in METHODS else "other"
+
+
+def question_of(message: bytes, peer: str | None) -> Question:
+    """
+    Read a question.
+
+    @raise DecodeError: the message is malformed.
+    """
+    attributes = CheckRequest.FromString(message).attributes
+    http = attributes.request.http
+    address = attributes.source.address.socket_address.address
+    return Question(
+        method=http.method,
+        path=http.path,
+        host=http.host.decode("latin-1") or None,
+        scheme=http.scheme,
+        headers=_headers(http),
+        address=address.decode("latin-1") or None,
+        peer=peer,
+    )
+
+
+def _headers(http: Any) -> dict[bytes, bytes]:
+    headers = {entry.key: entry.value for entry in http.headers}
+    for line in http.header_map.headers:
+        value = line.raw_value or line.value
+        before = headers.get(line.key)
+        headers[line.key] = value if before is None else b"%b,%b" % (before, value)
+    return headers
+
+
+class Authorization:
+    """Answers Envoy's questions with the decisions of the gateway."""
+
+    _log = Logger()
+
+    def __init__(self, serving: LiveGateway[Reply], clock: IReactorTime, site: Site) -> None:
+        self._serving = serving
+        self._clock = clock
+        self._site = site
+
+    def check(self, message: bytes, peer: str | None) -> Answer | Deferred[Answer]:
+        """Answer a call."""
+        gateway = self._serving.gateway
+        if not gateway.forwarding.is_proxy(peer):  # since a reload
+            return calls.failed(Status.PERMISSION_DENIED, "the peer is no trusted proxy")
+        began = self._clock.seconds()
+        try:
+            question = question_of(message, peer)
+        except DecodeError:
+            return calls.failed(Status.INTERNAL, "the message is malformed")
+        presented = Presented(question.authorization, question.headers.get(b"x-auth-realm"))
+        decision = gateway.decisions.decide(presented, lambda: question.address)
+        if isinstance(decision, Decision):
+            answer = self._decided(question, began, decision)
+            seconds = self._clock.seconds() - began
+            if seconds > LONGEST:
+                self._site.meter(_ROUTE).note(seconds)
+            return answer
+        self._site.meter(_ROUTE).note(self._clock.seconds() - began)
+        return self._wait(question, began, decision)
+
+    def _wait(
+        self, question: Question, began: float, decision: Deferred[Decision[Reply]]
+    ) -> Deferred[Answer]:
+        metrics, method = self._serving.metrics, question.method_label
+        metrics.request_started(method)
+
+        def ended(result: Any) -> Any:
+            metrics.request_ended(method)
+            return result
+
+        return decision.addBoth(ended).addCallback(partial(self._decided, question, began))
+
+    def _decided(self, question: Question, began: float, decision: Decision[Reply]) -> Answer:
+        reply, reason = self._reply(question, decision)
+        outcome, method = decision.outcome, question.method_label
+        seconds = max(0.0, self._clock.seconds() - began)
+        self._serving.metrics.decision_sent(
+            outcome.result, outcome.realm, _ROUTE, method, reply.status, seconds
+        )
+        if self._site.logs(reply.status):
+            request_id = question.headers.get(b"x-request-id")
+            self._site.log_answered(
+                Answered(
+                    method, _ROUTE, reply.status, seconds, outcome, question, request_id, reason
+                )
+            )
+        return Answer(response_to(reply))
+
+    def _reply(self, question: Question, decision: Decision[Reply]) -> tuple[Reply, str]:
+        """Return the reply to a request, and why an authenticated client is denied."""
+        found = decision.outcome.authentication
+        if found is None or not found.conditions:
+            return decision.reply, ""
+        try:
+            ruling = authorize(found, question)
+        except Exception:  # noqa: BLE001 - a defect of a condition refuses the request
+            self._log.failure("answering a request failed", event="routes.request.broken")
+            return replies.BROKEN, ""
+        if isinstance(ruling, Deny):
+            return denied(ruling), ruling.reason.value
+        return decision.reply, ""
+
+
+def response_to(reply: Reply) -> bytes:
+    """Return the message that makes Envoy do what a reply says."""
+    response = CheckResponse()
+    if reply.status == 200:  # noqa: PLR2004 - the only status that means yes
+        response.status.code = _OK
+        added = [(name.lower(), value) for name, value in reply.headers]
+        added = [(name, value) for name, value in added if name not in _OURS]
+        _add(response.ok_response.headers, added)
+        removed = _IDENTITY.difference(name for name, _ in added)
+        response.ok_response.headers_to_remove.extend(sorted(removed))
+    else:
+        response.status.code = _CODES.get(reply.status, _PERMISSION_DENIED)
+        response.denied_response.status.code = reply.status
+        _add(response.denied_response.headers, reply.headers)
+        response.denied_response.body = reply.body
+    message: bytes = response.SerializeToString()
+    return message
+
+
+def _add(to: Any, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Add headers to a message, each of which replaces all lines of its name."""
+    for name, value in headers:
+        option = to.add(append_action=_OVERWRITE, keep_empty_value=True)
+        option.header.key = name
+        option.header.value = value

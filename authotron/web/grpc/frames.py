@@ -1,0 +1,205 @@
+"""
+Cuts the bytes of an HTTP/2 connection into frames, and refuses floods of frames before they are
+parsed.
+
+The package h2 implements the protocol, but does not limit how many frames a peer may send that ask
+for nothing. Their number is limited here, by type and size alone, at the price of reading the nine
+bytes before each frame (RFC 9113 section 4.1).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+from attrs import define, field
+from h2.errors import ErrorCodes
+from twisted.internet.interfaces import IReactorTime
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+"""The bytes with which a client begins (RFC 9113 section 3.4)."""
+
+LONGEST_FRAME = 16_384
+"""Maximum number of bytes in a frame: the smallest value that a peer may be limited to."""
+
+LONGEST_BLOCK = 32_768
+"""Maximum number of compressed bytes in the headers of a call, in all frames together."""
+
+MOST_FRAMES = 500
+"""Number of frames without a use that a peer may send at once."""
+
+FRAMES_PER_SECOND = 500.0
+"""
+Number of frames without a use that a peer may send in a second. A proxy that gives up all calls of
+a connection five times a second, as Envoy does by default if the gateway is slow, stays below.
+"""
+
+FRAMES_PER_CALL = 8
+"""Number of frames without a use that a peer may send in addition for each answered call."""
+
+_SMALL = 1_024
+"""Number of bytes below which a DATA frame that does not end a call counts as a useless one."""
+
+_HEADER = 9
+"""Number of bytes before the payload of a frame."""
+
+
+class _Type(IntEnum):
+    """The types of frames that are treated in a special way (RFC 9113 section 6)."""
+
+    DATA = 0
+    HEADERS = 1
+    GOAWAY = 7
+    CONTINUATION = 9
+
+
+class _Flag(IntFlag):
+    """The flags of frames that matter here."""
+
+    END_STREAM = 1
+    END_HEADERS = 4
+
+
+class Violation(Exception):
+    """
+    A peer sends more than the gateway accepts.
+
+    @ivar code: the error of the connection, for the GOAWAY frame.
+    """
+
+    def __init__(self, reason: str, code: ErrorCodes = ErrorCodes.ENHANCE_YOUR_CALM) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+@define(eq=False)
+class Allowance:
+    """
+    The number of frames without a use that a peer may send: PING, SETTINGS, PRIORITY,
+    WINDOW_UPDATE, RST_STREAM, unknown ones, and DATA frames with few bytes or none.
+
+    The number grows with the time and with each answered call, up to L{MOST_FRAMES}.
+    """
+
+    _clock: IReactorTime
+    _left: float = field(default=float(MOST_FRAMES), init=False)
+    _since: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._since = self._clock.seconds()
+
+    def spend(self) -> None:
+        """
+        Count one frame.
+
+        @raise Violation: the peer has sent too many.
+        """
+        self._left -= 1
+        if self._left >= 0:
+            return
+        now = self._clock.seconds()
+        earned = max(0.0, now - self._since) * FRAMES_PER_SECOND
+        self._since = now
+        self._left = min(self._left + earned, float(MOST_FRAMES))
+        if self._left < 0:
+            raise Violation("too many frames that belong to no call")
+
+    def earn(self) -> None:
+        """Count an answered call."""
+        self._left = min(self._left + FRAMES_PER_CALL, float(MOST_FRAMES))
+
+
+class FrameReader:
+    """
+    The frames that a peer sends.
+
+    @ivar is_leaving: whether the peer has sent a GOAWAY frame, and so will send no more calls. Such
+        frames are not passed on, because h2 could not send the answers of earlier calls afterwards.
+    """
+
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._unread = bytearray()
+        self._has_preface = False
+        self._block: int | None = None
+        self.is_leaving = False
+
+    def __len__(self) -> int:
+        """Return the number of bytes that were received but not taken."""
+        return len(self._unread)
+
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether all frames so far, and all headers that they contain, are complete."""
+        return self._has_preface and not self._unread and self._block is None
+
+    def feed(self, data: bytes) -> None:
+        """Add received bytes."""
+        self._unread += data
+
+    def take(self) -> bytes:
+        """
+        Return the next frame, or the preface, or nothing if neither is complete.
+
+        @raise Violation: the frame is too long, or the peer has sent too many frames.
+        """
+        if not self._has_preface:
+            return self._take_preface()
+        while len(self._unread) >= _HEADER:
+            length = int.from_bytes(self._unread[:3], "big")
+            if length > LONGEST_FRAME:
+                raise Violation("a frame is too long", ErrorCodes.FRAME_SIZE_ERROR)
+            if len(self._unread) < _HEADER + length:
+                break
+            is_admitted = self._admits(self._unread[3], self._unread[4], length)
+            frame = self._cut(_HEADER + length)
+            if is_admitted:
+                return frame
+        return b""
+
+    def _take_preface(self) -> bytes:
+        """
+        Return the preface if it is complete.
+
+        @raise Violation: the peer has sent something else.
+        """
+        begun = bytes(self._unread[: len(PREFACE)])
+        if not PREFACE.startswith(begun):
+            raise Violation("the peer does not speak HTTP/2", ErrorCodes.PROTOCOL_ERROR)
+        if begun != PREFACE:
+            return b""
+        self._has_preface = True
+        return self._cut(len(PREFACE))
+
+    def _cut(self, size: int) -> bytes:
+        cut = bytes(self._unread[:size])
+        del self._unread[:size]
+        return cut
+
+    def _admits(self, type_: int, flags: int, length: int) -> bool:
+        """
+        Count a frame, and return whether h2 should see it.
+
+        @raise Violation: the peer has sent too many frames, or too many bytes of headers.
+        """
+        if type_ == _Type.HEADERS:
+            self._block = 0
+        elif type_ == _Type.DATA:
+            if length < _SMALL and not flags & _Flag.END_STREAM:
+                self._allowance.spend()
+        else:
+            self._allowance.spend()
+        if self._block is not None:
+            self._count_headers(flags, length)
+        elif type_ == _Type.GOAWAY:
+            self.is_leaving = True
+            return False
+        return True
+
+    def _count_headers(self, flags: int, length: int) -> None:
+        """Count the bytes of a HEADERS frame, or of a frame that continues the headers."""
+        assert self._block is not None
+        self._block += length
+        if self._block > LONGEST_BLOCK:
+            raise Violation("the headers of a call are too long")
+        if flags & _Flag.END_HEADERS:
+            self._block = None
