@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -21,12 +20,12 @@ from authotron.concurrency.reactor_time import LONGEST
 from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import Decision
-from authotron.model.request import Presented
-from authotron.telemetry.metrics import METHODS
 from authotron.web import replies
 from authotron.web.grpc import calls
+from authotron.web.grpc import question as questions
 from authotron.web.grpc.calls import Answer, Status
-from authotron.web.grpc.messages import CheckRequest, CheckResponse, DecodeError
+from authotron.web.grpc.messages import CheckResponse, DecodeError
+from authotron.web.grpc.question import Question
 from authotron.web.replies import Reply, denied
 from authotron.web.site import Answered, Site
 
@@ -53,72 +52,6 @@ request, so that no client can send them.
 """
 
 
-@define(eq=False)
-class Question:
-    """
-    What Envoy says of a client's request.
-
-    Header names are in lower case, and Envoy has joined the lines of a header by commas. If Envoy
-    is configured to send raw headers, the lines are separate, and joined here.
-
-    @ivar headers: the values of all headers, by name.
-    @ivar address: the address of the client, as Envoy knows it: its connection, or what the
-        configuration of Envoy makes of forwarded headers.
-    """
-
-    method: bytes
-    path: bytes
-    host: str | None
-    scheme: bytes
-    headers: dict[bytes, bytes]
-    address: str | None
-    _peer: str | None
-    authorization: bytes | None = field(init=False, repr=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.authorization = self.headers.get(b"authorization")
-
-    @property
-    def sender(self) -> str:
-        """The address of the client, or of the peer if Envoy does not state it."""
-        return self.address or self._peer or "unix"
-
-    @property
-    def method_label(self) -> str:
-        """The method of the client's request as the label of a metric."""
-        method = self.method.decode("ascii", "replace")
-        return method if method in METHODS else "other"
-
-
-def question_of(message: bytes, peer: str | None) -> Question:
-    """
-    Read a question.
-
-    @raise DecodeError: the message is malformed.
-    """
-    attributes = CheckRequest.FromString(message).attributes
-    http = attributes.request.http
-    address = attributes.source.address.socket_address.address
-    return Question(
-        method=http.method,
-        path=http.path,
-        host=http.host.decode("latin-1") or None,
-        scheme=http.scheme,
-        headers=_headers(http),
-        address=address.decode("latin-1") or None,
-        peer=peer,
-    )
-
-
-def _headers(http: Any) -> dict[bytes, bytes]:
-    headers = {entry.key: entry.value for entry in http.headers}
-    for line in http.header_map.headers:
-        value = line.raw_value or line.value
-        before = headers.get(line.key)
-        headers[line.key] = value if before is None else b"%b,%b" % (before, value)
-    return headers
-
-
 class Authorization:
     """Answers Envoy's questions with the decisions of the gateway."""
 
@@ -136,11 +69,10 @@ class Authorization:
             return calls.failed(Status.PERMISSION_DENIED, "the peer is no trusted proxy")
         began = self._clock.seconds()
         try:
-            question = question_of(message, peer)
+            question = questions.read(message, peer)
         except DecodeError:
             return calls.failed(Status.INTERNAL, "the message is malformed")
-        presented = Presented(question.authorization, question.headers.get(b"x-auth-realm"))
-        decision = gateway.decisions.decide(presented, lambda: question.address)
+        decision = gateway.decisions.decide(question.presented, lambda: question.address)
         if isinstance(decision, Decision):
             answer = self._decided(question, began, decision)
             seconds = self._clock.seconds() - began
@@ -170,7 +102,7 @@ class Authorization:
             outcome.result, outcome.realm, _ROUTE, method, reply.status, seconds
         )
         if self._site.logs(reply.status):
-            request_id = question.headers.get(b"x-request-id")
+            request_id = question.request_id
             self._site.log_answered(
                 Answered(
                     method, _ROUTE, reply.status, seconds, outcome, question, request_id, reason
@@ -184,12 +116,12 @@ class Authorization:
         if found is None or not found.conditions:
             return decision.reply, ""
         try:
-            ruling = authorize(found, question)
+            ruling = authorize(found, question.facts)
         except Exception:  # noqa: BLE001 - a defect of a condition refuses the request
             self._log.failure("answering a request failed", event="routes.request.broken")
             return replies.BROKEN, ""
         if isinstance(ruling, Deny):
-            return denied(ruling), ruling.reason.value
+            return denied(ruling), ruling.text
         return decision.reply, ""
 
 
