@@ -161,6 +161,7 @@ lock: $(VENV)/tools  ## choose new versions of all dependencies
 	# The client comes from this repository, so it is not among what is installed by hash.
 	awk '/^authotron-client==/ {own=1; next} /^[^ ]/ {own=0} !own' requirements.lock > $(VENV)/lock
 	cp $(VENV)/lock requirements.lock
+	$(COMPILE) --output-file=requirements-grpc.lock requirements-grpc.in
 	$(COMPILE) --output-file=requirements-dev.lock requirements-dev.in
 	$(COMPILE) --output-file=bench/requirements.lock bench/requirements.in
 	$(COMPILE) --output-file=website/requirements.lock website/requirements.in

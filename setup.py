@@ -67,6 +67,8 @@ setup(
         "zope.interface>=6",  # what is plugged in
     ],
     extras_require={
+        # questions of Envoy by gRPC; h2 4.3 rejects split requests (CVE-2025-57804)
+        "grpc": ["h2>=4.3", "protobuf>=5.29"],
         "fast": ["uvloop>=0.21"],  # the event loop of processes that serve clients
     },
     classifiers=[

@@ -1,0 +1,183 @@
+"""What Envoy says of a client's request, and the facts in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from ssl import PEM_cert_to_DER_cert
+from typing import Any
+from urllib.parse import unquote
+
+from attrs import frozen
+
+from authotron.model.errors import Flaw, UnusableFact
+from authotron.model.hosts import address_of, split_host
+from authotron.model.http_grammar import TOKEN
+from authotron.model.paths import AmbiguousPath, canonical, split_target
+from authotron.model.request import ClientCertificate, Facts, Presented
+from authotron.telemetry.metrics import METHODS
+from authotron.web.grpc.messages import CheckRequest
+
+_METHOD = re.compile(TOKEN)
+
+
+@frozen(eq=False)
+class Question:
+    """
+    What Envoy says of a client's request.
+
+    Header names are in lower case, and Envoy has joined the lines of a header by commas. If Envoy
+    is configured to send raw headers, the lines are separate, and joined here. Nothing but the
+    message of Envoy is believed: forwarded headers, which clients can send as well, are not read.
+
+    @ivar headers: the values of all headers, by name.
+    """
+
+    _attributes: Any
+    headers: Mapping[bytes, bytes]
+    _peer: str | None
+
+    @property
+    def facts(self) -> Facts:
+        """The facts of the request, each of which is read when a condition depends on it."""
+        return Facts(self._read)
+
+    @property
+    def presented(self) -> Presented:
+        """The headers by which the client proves its identity."""
+        return Presented(self.authorization, self.headers.get(b"x-auth-realm"))
+
+    @property
+    def authorization(self) -> bytes | None:
+        """The header C{Authorization}."""
+        return self.headers.get(b"authorization")
+
+    @property
+    def request_id(self) -> bytes | None:
+        """The header C{X-Request-ID}, which Envoy sets unless the client has sent one."""
+        return self.headers.get(b"x-request-id")
+
+    @property
+    def address(self) -> str | None:
+        """
+        The address of the client, as Envoy knows it: from its connection, or from what the
+        configuration of Envoy makes of forwarded headers.
+        """
+        found: bytes = self._attributes.source.address.socket_address.address
+        return address_of(found.decode("latin-1"))
+
+    @property
+    def sender(self) -> str:
+        """The address of the client, or of the peer if Envoy does not state it."""
+        return self.address or self._peer or "unix"
+
+    @property
+    def method_label(self) -> str:
+        """The method of the client's request as the label of a metric."""
+        method: str = self._attributes.request.http.method.decode("ascii", "replace")
+        return method if method in METHODS else "other"
+
+    def _read(self, fact: str) -> object:
+        """
+        Return a fact of the request.
+
+        @raise UnusableFact: Envoy does not state the fact, or states something malformed.
+        """
+        try:
+            found = _READ[fact](self._attributes)
+        except AmbiguousPath as ambiguous:
+            raise UnusableFact(fact, Flaw.MALFORMED, str(ambiguous)) from None
+        except ValueError:
+            raise UnusableFact(fact, Flaw.MALFORMED) from None
+        if found == "":
+            raise UnusableFact(fact, Flaw.MISSING)
+        return found
+
+
+def read(message: bytes, peer: str | None) -> Question:
+    """
+    Read a question.
+
+    @param peer: the address of Envoy, or C{None} for a UNIX socket.
+
+    @raise DecodeError: the message is malformed.
+    """
+    attributes = CheckRequest.FromString(message).attributes
+    return Question(attributes, _headers(attributes.request.http), peer)
+
+
+def _headers(http: Any) -> dict[bytes, bytes]:
+    headers = {entry.key: entry.value for entry in http.headers}
+    for line in http.header_map.headers:
+        value = line.raw_value or line.value
+        before = headers.get(line.key)
+        headers[line.key] = value if before is None else b"%b,%b" % (before, value)
+    return headers
+
+
+def _method(attributes: Any) -> str:
+    method: bytes = attributes.request.http.method
+    if method and not _METHOD.fullmatch(method):
+        raise ValueError("the value is not a method")
+    return method.decode("ascii")
+
+
+def _scheme(attributes: Any) -> str:
+    scheme: bytes = attributes.request.http.scheme.lower()
+    if scheme not in (b"", b"http", b"https"):
+        raise ValueError("the value is neither http nor https")
+    return scheme.decode("ascii")
+
+
+def _host(attributes: Any) -> tuple[str, int | None]:
+    host: bytes = attributes.request.http.host
+    return split_host(host.decode("latin-1")) if host else ("", None)
+
+
+def _path(attributes: Any) -> str:
+    path, _ = split_target(attributes.request.http.path)
+    return canonical(path) if path else ""
+
+
+def _query(attributes: Any) -> str | None:
+    _, query = split_target(attributes.request.http.path)
+    return None if query is None else query.decode("latin-1")
+
+
+def _address(attributes: Any) -> str:
+    address: bytes = attributes.source.address.socket_address.address
+    found = address_of(address.decode("latin-1"))
+    if address and found is None:
+        raise ValueError("the value is not an address")
+    return found or ""
+
+
+def _namespace(attributes: Any) -> str | None:
+    extensions = {entry.key: entry.value for entry in attributes.context_extensions}
+    namespace: bytes | None = extensions.get(b"namespace")
+    return None if namespace is None else namespace.decode("ascii")
+
+
+def _certificate(attributes: Any) -> ClientCertificate | None:
+    """Return the certificate of the client, which Envoy sends as PEM with percent-encoding."""
+    certificate: bytes = attributes.source.certificate
+    if not certificate:
+        return None
+    return ClientCertificate(PEM_cert_to_DER_cert(unquote(certificate.decode("ascii"))))
+
+
+_READ: Mapping[str, Callable[[Any], object]] = {
+    "method": _method,
+    "scheme": _scheme,
+    "host": lambda attributes: _host(attributes)[0],
+    "port": lambda attributes: _host(attributes)[1],
+    "path": _path,
+    "query": _query,
+    "address": _address,
+    "namespace": _namespace,
+    "certificate": _certificate,
+}
+"""
+For each fact the function that reads it. The function returns an empty string for a fact that every
+request has, but Envoy does not state, and raises C{ValueError} for a malformed one.
+"""
