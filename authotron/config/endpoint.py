@@ -8,9 +8,10 @@ C{fastcgi:unix:/run/a.sock}.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,14 @@ from typing import Any
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
-HTTP, FASTCGI = "http", "fastcgi"
+HTTP, FASTCGI, GRPC = "http", "fastcgi", "grpc"
 """The protocols by which proxies ask for decisions."""
 
-PREFIXES = (FASTCGI,)
+PREFIXES = (FASTCGI, GRPC)
 """The protocols that may stand before an endpoint string; without one the protocol is HTTP."""
+
+_NEEDED = {GRPC: {"h2": "h2", "google.protobuf": "protobuf"}}
+"""The modules that a protocol needs in addition, and the packages that contain them."""
 
 MODE = "660"
 """The default mode of a UNIX socket: user and group of the gateway may connect."""
@@ -47,6 +51,27 @@ def protocol_of(text: str) -> str:
 def without_protocol(text: str) -> str:
     """Return an endpoint string without the protocol that may stand before it."""
     return text if protocol_of(text) == HTTP else text.partition(":")[2]
+
+
+def missing_packages(
+    protocol: str, find_spec: Callable[[str], object] = importlib.util.find_spec
+) -> list[str]:
+    """
+    Return the packages that a protocol needs and that are not installed; they belong to the extra
+    of this package that has the name of the protocol.
+    """
+    return [
+        package
+        for module, package in _NEEDED.get(protocol, {}).items()
+        if not _is_installed(module, find_spec)
+    ]
+
+
+def _is_installed(module: str, find_spec: Callable[[str], object]) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # not even the package around the module is installed
+        return False
 
 
 def lacks_mode(text: str) -> bool:

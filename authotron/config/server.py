@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from twisted.internet.endpoints import serverFromString
 
-from authotron.config.endpoint import HTTP, protocol_of, without_protocol
+from authotron.config.endpoint import HTTP, missing_packages, protocol_of, without_protocol
 from authotron.config.problems import of_key
 from authotron.config.section import HeaderName, NonEmptyStr, Port, Seconds, Section
 from authotron.model import hosts
@@ -94,6 +94,12 @@ def _endpoint_of_any_protocol(text: str) -> str:
             f"{protocol_of(text)}:unix:/run/a.sock"
         )
     _endpoint(rest)
+    if missing := missing_packages(protocol_of(text)):
+        extra = f"authotron[{protocol_of(text)}]"
+        raise ValueError(
+            f"needs the Python packages {' and '.join(missing)}, which are not installed; they "
+            f"belong to the extra {extra} (pip install '{extra}')"
+        )
     return text
 
 
@@ -157,7 +163,7 @@ class Server(Section):
         strict=False,
         description="Twisted endpoint strings instead of host and port, such as "
         "`unix:/run/a.sock`; `systemd` for the sockets that systemd opens; `fastcgi:` before an "
-        "endpoint for Apache, which only `trusted_proxies` may connect to",
+        "endpoint for Apache, `grpc:` for Envoy, to which only `trusted_proxies` may connect",
     )
     workers: Workers = Field(
         default=1,

@@ -8,15 +8,18 @@ from typing import cast
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 
-from authotron.config.endpoint import FASTCGI
+from authotron.config.endpoint import FASTCGI, GRPC
 from authotron.gateway.gateway import LiveGateway
 from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Reply
 from authotron.web.site import Site
 from authotron.web.trusted_peers import PeerConnection, TrustedPeersFactory
 
-_MODULES = {FASTCGI: "authotron.web.fastcgi.protocol"}
-"""The module of each protocol; its function C{connections} returns the builder of connections."""
+_MODULES = {FASTCGI: "authotron.web.fastcgi.protocol", GRPC: "authotron.web.grpc.protocol"}
+"""
+The module of each protocol. Its function C{connections} returns the builder of connections, and its
+constant C{ALPN}, if it has one, contains the names of the protocol for TLS.
+"""
 
 _Connections = Callable[
     [Site, LiveGateway[Reply], IReactorTime], Callable[[IAddress], PeerConnection]
@@ -33,6 +36,7 @@ def factory_of(
     @param fast_path: serves HTTP at the main port, with which the factory shares the limit of
         connections, the memory budget, the access log and the metrics.
     """
-    connections = cast(_Connections, import_module(_MODULES[protocol]).connections)
-    build = connections(fast_path.site, serving, clock)
-    return TrustedPeersFactory(protocol, build, serving, clock, fast_path.connection_limit)
+    module = import_module(_MODULES[protocol])
+    build = cast(_Connections, module.connections)(fast_path.site, serving, clock)
+    limit, alpn = fast_path.connection_limit, getattr(module, "ALPN", ())
+    return TrustedPeersFactory(protocol, build, serving, clock, limit, alpn)

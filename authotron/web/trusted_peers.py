@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from authotron.gateway.gateway import LiveGateway
 from authotron.web.connections import ConnectionLimit, OpenConnections
@@ -42,6 +43,7 @@ class PeerConnection(Protocol):
         raise NotImplementedError
 
 
+@implementer(IProtocolNegotiationFactory)
 class TrustedPeersFactory(Factory):
     """
     Serves the connections of trusted proxies by one protocol, and closes those of other peers
@@ -62,16 +64,19 @@ class TrustedPeersFactory(Factory):
         serving: LiveGateway[Reply],
         clock: IReactorTime,
         limit: ConnectionLimit,
+        alpn: Sequence[bytes] = (),
     ) -> None:
         """
         @param build: builds the protocol of a connection.
         @param limit: the limit of connections to the main port.
+        @param alpn: the names of the protocol for TLS (ALPN), if it has any.
         """
         self.protocol_name = protocol_name
         self._build = build
         self._serving = serving
         self._clock = clock
         self._limit = limit
+        self._alpn = alpn
         self._open = OpenConnections()
         limit.connections += (self._open,)
         self._last_warning: float | None = None
@@ -89,6 +94,10 @@ class TrustedPeersFactory(Factory):
         connection.on_lost = self._open.discard
         self._open.add(connection)
         return connection
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return the names of the protocol for TLS (ALPN); with none, TLS negotiates nothing."""
+        return [*self._alpn]
 
     def _reject(self, peer: str | None) -> None:
         """Count a connection of an untrusted peer, and log it, once a minute at most."""

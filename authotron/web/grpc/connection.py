@@ -30,7 +30,6 @@ from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
-from twisted.internet.protocol import Protocol as TwistedProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -41,6 +40,7 @@ from authotron.web.channel import LAST_CALL
 from authotron.web.grpc import calls
 from authotron.web.grpc.calls import LARGEST_MESSAGE, PREFIX, Answer, Method, Status
 from authotron.web.grpc.frames import LONGEST_FRAME, Allowance, FrameReader, Violation
+from authotron.web.trusted_peers import PeerConnection
 
 MOST_CALLS = 100
 """
@@ -91,16 +91,13 @@ def _settings(most: int) -> Settings:
     )
 
 
-class Owner(Protocol):
-    """The factory of a connection."""
+class SharedState(Protocol):
+    """What the connections of a process share."""
 
     clock: IReactorTime
     unfinished: UnfinishedHeads
     methods: Mapping[bytes, Method]
     idle_timeout: float
-
-    def lost(self, connection: Connection, /) -> None:
-        """Note that a connection is closed."""
 
     def violated(self, peer: str | None, reason: str, /) -> None:
         """Note that a connection was closed because of what its peer has sent."""
@@ -134,7 +131,7 @@ class _Call:
 
 
 @implementer(IPushProducer)
-class Connection(TwistedProtocol):
+class Connection(PeerConnection):
     """
     The connection of a proxy.
 
@@ -144,19 +141,19 @@ class Connection(TwistedProtocol):
     transport: Any  # a TCP, UNIX or TLS transport; no interface has all methods that are used here
     _log = Logger()
 
-    def __init__(self, owner: Owner, peer: str | None) -> None:
+    def __init__(self, shared: SharedState, peer: str | None) -> None:
         """@param peer: the address at the other end, or C{None} for a UNIX socket."""
-        self._owner = owner
-        self._clock = owner.clock
+        self._shared = shared
+        self._clock = shared.clock
         self._peer = peer
-        self._allowance = Allowance(owner.clock)
+        self._allowance = Allowance(shared.clock)
         self._frames = FrameReader(self._allowance)
         self._http2 = _Connection(
             H2Configuration(client_side=False, validate_outbound_headers=False)
         )
         self.calls: dict[int, _Call] = {}
         self._counted = 0
-        self._began = self._used = owner.clock.seconds()
+        self._began = self._used = shared.clock.seconds()
         self._partial_since: float | None = self._began
         self._timer: IDelayedCall | None = None
         self._batch: IDelayedCall | None = None
@@ -196,7 +193,7 @@ class Connection(TwistedProtocol):
         for stream in [*self.calls]:
             self._forget(stream)
         self._count(0)
-        self._owner.lost(self)
+        self.on_lost(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self._is_closing:
@@ -259,7 +256,7 @@ class Connection(TwistedProtocol):
 
     def _count(self, size: int) -> bool:
         """Count the bytes of a partial frame; return whether the memory budget has room."""
-        has_room = self._owner.unfinished.resize(self._peer, self._counted, size)
+        has_room = self._shared.unfinished.resize(self._peer, self._counted, size)
         self._counted = size if has_room else self._counted
         return has_room
 
@@ -281,7 +278,7 @@ class Connection(TwistedProtocol):
             return
         self._used = self._clock.seconds()
         headers = [(bytes(name), bytes(value)) for name, value in event.headers or ()]
-        found = calls.find_method(self._owner.methods, headers)
+        found = calls.find_method(self._shared.methods, headers)
         if isinstance(found, Answer):
             call = self.calls[stream] = _Call(_unanswered, self._used)
             call.has_ended = event.stream_ended is not None
@@ -298,7 +295,7 @@ class Connection(TwistedProtocol):
         call = self.calls.get(stream)
         if call is None or call.unsent is not None:
             return
-        if not self._owner.unfinished.resize(self._peer, call.counted, call.counted + len(data)):
+        if not self._shared.unfinished.resize(self._peer, call.counted, call.counted + len(data)):
             self._fail(stream, calls.failed(Status.RESOURCE_EXHAUSTED, "no memory for the message"))
             return
         call.counted += len(data)
@@ -344,7 +341,7 @@ class Connection(TwistedProtocol):
 
     def _fail(self, stream: int, answer: Answer) -> None:
         """Answer a call without its method."""
-        self._owner.failed(answer, self._peer)
+        self._shared.failed(answer, self._peer)
         self._answer(stream, answer)
 
     def _answer(self, stream: int, answer: Answer) -> None:
@@ -394,7 +391,7 @@ class Connection(TwistedProtocol):
 
     def _forget(self, stream: int) -> None:
         call = self.calls.pop(stream)
-        self._owner.unfinished.resize(self._peer, call.counted, 0)
+        self._shared.unfinished.resize(self._peer, call.counted, 0)
         if call.pending is not None:
             call.pending.cancel()
 
@@ -444,7 +441,7 @@ class Connection(TwistedProtocol):
                 self._forget(stream)
         self._flush()
         self._close_if_done()
-        if not self.calls and now - self._used >= self._owner.idle_timeout:
+        if not self.calls and now - self._used >= self._shared.idle_timeout:
             self.close_when_idle()
 
     def close_when_idle(self) -> None:
@@ -484,7 +481,7 @@ class Connection(TwistedProtocol):
 
         @param code: the error for the GOAWAY frame, or C{None} if there was one.
         """
-        self._owner.violated(self._peer, reason)
+        self._shared.violated(self._peer, reason)
         if code is not None:
             self._go_away(self._http2.highest_inbound_stream_id, code)
         self._close()

@@ -20,10 +20,11 @@ from hyperframe.frame import Frame, GoAwayFrame
 from twisted.internet.address import IPv4Address
 from twisted.python.failure import Failure
 
-from authotron.web.connections import ConnectionLimit, OpenConnections
+from authotron.config.endpoint import GRPC
+from authotron.daemon.protocols import factory_of
 from authotron.web.grpc import calls, envoy
-from authotron.web.grpc.factory import GrpcFactory
 from authotron.web.grpc.messages import CheckRequest, CheckResponse
+from authotron.web.trusted_peers import TrustedPeersFactory
 from tests.web.conversations import ALICE, InMemoryGateway, Wire
 
 PROXY = IPv4Address("TCP", "127.0.0.1", 4711)
@@ -124,7 +125,7 @@ class Proxy:
     def __init__(
         self,
         gateway: InMemoryGateway | None = None,
-        factory: GrpcFactory | None = None,
+        factory: TrustedPeersFactory | None = None,
         address: Any = PROXY,
         settings: Mapping[SettingCodes, int] | None = None,
         *,
@@ -233,10 +234,7 @@ def _fields(headers: Any) -> dict[str, str]:
     return {str(name): str(value) for name, value in headers or ()}
 
 
-def grpc_factory(gateway: InMemoryGateway, most: int = 1_000) -> GrpcFactory:
+def grpc_factory(gateway: InMemoryGateway, most: int = 1_000) -> TrustedPeersFactory:
     """Return the factory of a gateway's gRPC connections."""
-    is_open = OpenConnections()
-    limit = ConnectionLimit(gateway.clock, gateway.metrics, most, (is_open,))
-    made = GrpcFactory(gateway.public, gateway.serving, gateway.clock, limit)
-    made.open = is_open
-    return made
+    gateway.entrance.connection_limit.most = most
+    return factory_of(GRPC, gateway.entrance, gateway.serving, gateway.clock)
