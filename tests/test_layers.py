@@ -80,6 +80,9 @@ ALONE = {
         "client",
     },
     "klein": {"web"},
+    "h2": {"web.grpc.connection", "web.grpc.frames"},
+    "hyperframe": {"web.grpc.connection"},
+    "google": {"web.grpc.messages"},
     "uvloop": {"daemon.uvloop.reactor"},
     "werkzeug": {"web.routing", "client.flask"},
 }

@@ -110,6 +110,7 @@ class ProtocolTests(ConfigCase):
         for text, protocol, rest in (
             ("fastcgi:tcp:9001", "fastcgi", "tcp:9001"),
             ("fastcgi:unix:/run/a.sock", "fastcgi", "unix:/run/a.sock"),
+            ("grpc:unix:/run/a.sock", "grpc", "unix:/run/a.sock"),
             ("tcp:9001", "http", "tcp:9001"),
             ("fastcgi", "http", "fastcgi"),
             ("unix:fastcgi:x", "http", "unix:fastcgi:x"),
@@ -119,6 +120,25 @@ class ProtocolTests(ConfigCase):
         self.assertEqual(endpoint.with_mode("fastcgi:unix:/x"), "fastcgi:unix:/x:mode=660")
         self.assertEqual(endpoint.socket_path("fastcgi:unix:/x"), Path("/x"))
         self.assertTrue(endpoint.is_unix("fastcgi:unix:/x"))
+
+    def test_missing_packages(self) -> None:
+        """A protocol whose packages are missing is a problem that names the extra to install."""
+
+        def find(module: str) -> object:
+            if module.startswith("google."):
+                raise ModuleNotFoundError
+            return None
+
+        self.assertEqual(endpoint.missing_packages("grpc", find), ["h2", "protobuf"])
+        self.assertEqual(endpoint.missing_packages("grpc"), [])
+        self.assertEqual(endpoint.missing_packages("fastcgi", find), [])
+        self.patch(endpoint.missing_packages, "__defaults__", (find,))
+        problem = self.problem(server={"listen": ["grpc:unix:/run/a.sock"]})
+        self.assertEqual(
+            problem,
+            "server.listen[0]: needs the Python packages h2 and protobuf, which are not installed; "
+            "they belong to the extra authotron[grpc] (pip install 'authotron[grpc]')",
+        )
 
     def test_endpoint_behind_a_protocol_is_checked(self) -> None:
         """What stands behind the protocol is checked as any endpoint, and there is one protocol."""

@@ -336,7 +336,7 @@ class Connection(PeerConnection):
             self._flush()
 
     def _broken(self, failure: Failure, stream: int) -> None:
-        self._log.failure("answering a call failed", failure, event="routes.request.broken")
+        self._log.failure("answering a request failed", failure, event="routes.request.broken")
         self._answer_later(stream, calls.failed(Status.INTERNAL, "internal error"))
 
     def _fail(self, stream: int, answer: Answer) -> None:

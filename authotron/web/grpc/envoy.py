@@ -118,7 +118,7 @@ class Authorization:
         try:
             ruling = authorize(found, question.facts)
         except Exception:  # noqa: BLE001 - a defect of a condition refuses the request
-            self._log.failure("answering a request failed", event="routes.request.broken")
+            self._log.failure("checking a condition failed", event="routes.request.broken")
             return replies.BROKEN, ""
         if isinstance(ruling, Deny):
             return denied(ruling), ruling.text

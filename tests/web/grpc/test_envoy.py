@@ -62,7 +62,7 @@ class AnswerTests(SynchronousTestCase):
         """A request without a credential is a 401."""
         self.assertEqual(Proxy().check().says, 401)
 
-    def test_refusal_has_no_identity_T61(self) -> None:
+    def test_refusal_has_no_identity_S_GRPC(self) -> None:
         """A refusal carries neither a JWT nor an identity header."""
         gateway = InMemoryGateway(LEGACY)
         for credential in ("", basic("alice", "wrong"), "x", "Bearer y"):
@@ -121,19 +121,19 @@ class ConditionTests(SynchronousTestCase):
         made = gateway.post("/tokens", limits, Authorization=ALICE).json()
         return Proxy(gateway), f"Bearer {made['token']}"
 
-    def test_host(self) -> None:
+    def test_host_S_GRPC(self) -> None:
         """A token that is limited to hosts is good for these hosts."""
         proxy, token = self.limited(hosts=["*.example.org"])
         self.assertEqual(proxy.check(authorization=token, host="app.example.org").says, 200)
         self.assertEqual(proxy.check(authorization=token, host="app.example.com").says, 403)
 
-    def test_network(self) -> None:
+    def test_network_S_GRPC(self) -> None:
         """A token that is limited to networks is judged by the address that Envoy states."""
         proxy, token = self.limited(networks=["203.0.113.0/24"])
         self.assertEqual(proxy.check(authorization=token, address="203.0.113.9").says, 200)
         self.assertEqual(proxy.check(authorization=token, address="198.51.100.9").says, 403)
 
-    def test_forwarded_headers_T05(self) -> None:
+    def test_forwarded_headers_T05_S_GRPC(self) -> None:
         """Forwarded headers of the client do not change host and address."""
         proxy, token = self.limited(hosts=["app.example.org"], networks=["203.0.113.0/24"])
         response = proxy.check(
@@ -146,7 +146,7 @@ class ConditionTests(SynchronousTestCase):
         )
         self.assertEqual(response.says, 403)
 
-    def test_unknown(self) -> None:
+    def test_unknown_S_GRPC(self) -> None:
         """If Envoy does not state what a limit depends on, the request is refused."""
         proxy, token = self.limited(networks=["203.0.113.0/24"])
         response = proxy.check(authorization=token, address="")
@@ -245,20 +245,20 @@ def in_flight(gateway: InMemoryGateway) -> int:
 class PeerTests(SynchronousTestCase):
     """Which proxies may ask."""
 
-    def test_stranger(self) -> None:
+    def test_stranger_S_GRPC(self) -> None:
         """The connection of a peer that is no trusted proxy is closed before anything is read."""
         gateway = InMemoryGateway()
         connection = grpc_factory(gateway).buildProtocol(STRANGER)
         self.assertFalse(hasattr(connection, "calls"))
 
-    def test_unix(self) -> None:
+    def test_unix_S_GRPC(self) -> None:
         """A peer at a UNIX socket is trusted only if C{trusted_proxies} says so."""
         for proxies, expected in ((["unix"], True), (["127.0.0.1"], False)):
             gateway = InMemoryGateway({"server": {"trusted_proxies": proxies}})
             connection = grpc_factory(gateway).buildProtocol(None)
             self.assertEqual(hasattr(connection, "calls"), expected)
 
-    def test_after_a_reload(self) -> None:
+    def test_after_a_reload_S_GRPC(self) -> None:
         """A peer that a reload removes from the trusted proxies gets no more decisions."""
         gateway = InMemoryGateway()
         proxy = Proxy(gateway)
