@@ -17,16 +17,17 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from authotron.concurrency.reactor_time import LONGEST
-from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.gateway import LiveGateway
-from authotron.gateway.outcomes import Decision
+from authotron.gateway.outcomes import ADMITTED, Decision
+from authotron.plugin.contract import Contract
 from authotron.web import replies
+from authotron.web.answering import Answerer
 from authotron.web.grpc import calls
 from authotron.web.grpc import question as questions
 from authotron.web.grpc.calls import Answer, Status
 from authotron.web.grpc.messages import CheckResponse, DecodeError
 from authotron.web.grpc.question import Question
-from authotron.web.replies import Reply, denied
+from authotron.web.replies import Reply
 from authotron.web.site import Answered, Site
 
 SERVICE = "envoy.service.auth.v3.Authorization"
@@ -34,6 +35,9 @@ SERVICE = "envoy.service.auth.v3.Authorization"
 
 PATH = f"/{SERVICE}/Check".encode()
 _ROUTE = PATH.decode()
+
+_CONTRACT = Contract("grpc", ())
+"""The contract of questions by gRPC, whose facts are not read from headers."""
 
 _OVERWRITE = 2
 """The action that replaces all headers of a name, OVERWRITE_IF_EXISTS_OR_ADD."""
@@ -45,7 +49,7 @@ _CODES = {400: _INVALID_ARGUMENT, 401: _UNAUTHENTICATED, 403: _PERMISSION_DENIED
 _OURS = frozenset({b"cache-control", b"content-length", b"content-type"})
 """Headers of a reply that admits a request which concern the reply itself, not the request."""
 
-_IDENTITY = frozenset({b"authorization", b"x-auth-username", b"x-auth-realm", b"x-auth-roles"})
+_IDENTITY = frozenset(name.lower() for name in replies.IDENTITY_HEADERS)
 """
 Headers in which backends expect an identity: those that the reply lacks are removed from the
 request, so that no client can send them.
@@ -61,11 +65,12 @@ class Authorization:
         self._serving = serving
         self._clock = clock
         self._site = site
+        self._answerer = Answerer(serving, clock)
 
     def check(self, message: bytes, peer: str | None) -> Answer | Deferred[Answer]:
         """Answer a call."""
         gateway = self._serving.gateway
-        if not gateway.forwarding.is_proxy(peer):  # since a reload
+        if not gateway.contracts.proxies.is_proxy(peer):  # since a reload
             return calls.failed(Status.PERMISSION_DENIED, "the peer is no trusted proxy")
         began = self._clock.seconds()
         try:
@@ -112,23 +117,18 @@ class Authorization:
 
     def _reply(self, question: Question, decision: Decision[Reply]) -> tuple[Reply, str]:
         """Return the reply to a request, and why an authenticated client is denied."""
-        found = decision.outcome.authentication
-        if found is None or not found.conditions:
-            return decision.reply, ""
         try:
-            ruling = authorize(found, question.facts)
+            denied = self._answerer.denied(_CONTRACT, decision, question.facts)
         except Exception:  # noqa: BLE001 - a defect of a condition refuses the request
             self._log.failure("checking a condition failed", event="routes.request.broken")
             return replies.BROKEN, ""
-        if isinstance(ruling, Deny):
-            return denied(ruling), ruling.text
-        return decision.reply, ""
+        return (decision.reply, "") if denied is None else (denied.reply, denied.reason)
 
 
 def response_to(reply: Reply) -> bytes:
     """Return the message that makes Envoy do what a reply says."""
     response = CheckResponse()
-    if reply.status == 200:  # noqa: PLR2004 - the only status that means yes
+    if reply.status == ADMITTED:
         response.status.code = _OK
         added = [(name.lower(), value) for name, value in reply.headers]
         added = [(name, value) for name, value in added if name not in _OURS]
