@@ -216,6 +216,22 @@ def contract(name: str, *endpoints: Endpoint) -> Contract:
     return Contract(name, endpoints)
 
 
+class RequiredTests(SynchronousTestCase):
+    """The facts that every question must state."""
+
+    def test_connect_has_no_path(self) -> None:
+        """
+        A question by C{CONNECT} need not state a path, because there is none; conditions that read
+        one refuse it.
+        """
+        endpoint = Endpoint("/auth/one", {}, required=("path",))
+        proxies = trusted_proxies.make([])
+        for method, is_problem in (("GET", True), ("CONNECT", False)):
+            question = Question(method, b"", lambda _: [], "192.0.2.7", proxies)
+            self.assertIs(endpoint.problem(question) is not None, is_problem)
+            self.assertRaises(UnusableFact, getattr, endpoint.facts(question), "path")
+
+
 class FindTests(SynchronousTestCase):
     """By which contract a question comes in."""
 
