@@ -33,9 +33,12 @@ check: lint types unit  ## what a change must pass before anything else (under 3
 test: check properties process backends docs test-plugin servers functional  ## everything
 
 fuzz: export AUTHOTRON_STREAMS = 30000
-fuzz: $(VENV)/tools  ## the front against the site alone, for a quarter of an hour
+fuzz: $(VENV)/tools  ## the front against the site alone, heads found again, and both event loops, for half an hour
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-fuzz \
-	  tests.web.fastpath.test_protocol.DifferentialTests.test_any_stream
+	  tests.web.fastpath.test_protocol.DifferentialTests.test_any_stream \
+	  tests.web.fastpath.test_protocol.DifferentialTests.test_any_stream_repeated \
+	  tests.web.fastpath.test_repeats.RepeatsTests.test_equal_to_parsing \
+	  tests.process.test_transports_agree
 
 lint: $(VENV)/tools
 	$(BIN)/ruff check $(CHECKED)

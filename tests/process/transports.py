@@ -105,11 +105,11 @@ class TransportCase(SynchronousTestCase):
 
     # --- running ---
 
-    def turn(self) -> None:
-        """Run one turn of the reactor."""
-        self.reactor.iterate(0.001)
+    def turn(self, seconds: float = 0.0) -> None:
+        """Run one turn of the reactor, which waits for an event for a number of seconds at most."""
+        self.reactor.iterate(seconds)
 
-    def turns(self, count: int = 5) -> None:
+    def turns(self, count: int = 6) -> None:
         """Run several turns, after which all that has arrived before was reported."""
         for _ in range(count):
             self.turn()
@@ -120,7 +120,7 @@ class TransportCase(SynchronousTestCase):
         while not (seen := look()):
             if time.monotonic() - began > DEADLINE:
                 self.fail(f"not {what} within {DEADLINE:.0f} s")
-            self.turn()
+            self.turn(0.001)
         return seen
 
     def result(self, waited: Deferred[Any]) -> Any:
@@ -134,7 +134,7 @@ class TransportCase(SynchronousTestCase):
 
     # --- the two ends ---
 
-    def listen(self, factory: Factory) -> Any:
+    def listen(self, factory: Any) -> Any:
         """Listen at a free port of L{family}."""
         where = {
             socket.AF_INET: "tcp:0:interface=127.0.0.1",
@@ -208,6 +208,14 @@ class OnUvloop(TransportCase):
         need_uvloop()
         super().setUp()
         self.clock = LoopClock(self.reactor.loop, self.reactor.seconds)
+
+    def turn(self, seconds: float = 0.0) -> None:
+        loop = self.reactor.loop
+        if seconds:
+            loop.call_later(seconds, loop.stop)
+        else:
+            loop.call_soon(loop.stop)
+        loop.run_forever()
 
     def accept(self, port: Any) -> Any:
         return accept_by_loop(self.reactor, port)

@@ -87,7 +87,7 @@ class Way:
             for chunk in chunks:
                 if not (wire.disconnecting or wire.half_closed):
                     channel.dataReceived(chunk)
-            return _HEAD.sub(_sorted, wire.value()), wire.disconnecting or wire.half_closed
+            return HEAD.sub(sorted_head, wire.value()), wire.disconnecting or wire.half_closed
         finally:
             globalLogPublisher.removeObserver(self)
 
@@ -111,10 +111,10 @@ class Way:
         return [line for line in text.splitlines() if re.match("auth_|authotron_http", line)]
 
 
-_HEAD = re.compile(rb"(HTTP/1\.\d \d\d\d [^\r\n]*\r\n)((?:[^\r\n]+\r\n)*)\r\n")
+HEAD = re.compile(rb"(HTTP/1\.\d \d\d\d [^\r\n]*\r\n)((?:[^\r\n]+\r\n)*)\r\n")
 
 
-def _sorted(reply: re.Match[bytes]) -> bytes:
+def sorted_head(reply: re.Match[bytes]) -> bytes:
     lines = sorted(line for line in reply[2].splitlines() if not line.startswith(b"Date: "))
     return reply[1] + b"\r\n".join(lines) + b"\r\n\r\n"
 
