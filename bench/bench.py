@@ -20,6 +20,7 @@ import behind_nginx
 import direct
 import life
 import servers
+import shares
 import table
 from attrs import frozen
 from contest import Contest, Measure
@@ -49,6 +50,7 @@ PLANS = (
     Plan("heads that never repeat", direct.new_heads),
     Plan("new connections", direct.new_connections),
     Plan(bars.COLD, direct.cold, is_core=True),
+    Plan("cold, shares", shares.shares, 0.5),
     Plan(bars.NEW_CREDENTIALS, life.new_credentials),
     Plan(bars.BY_GET, behind_nginx.by_get),
     Plan(bars.BY_HEAD, behind_nginx.by_head),
