@@ -12,7 +12,7 @@ SAMPLE := examples/authotron-robots
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.hypothesis
 SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run demo check lint types unit process backends servers functional test fuzz bench bench-quick bench-parts soak test-plugin deb tested-deb test-package test-deb test-image schema threats docs recording pictures lock clean
+.PHONY: help run demo check lint types unit process backends servers functional test fuzz bench bench-quick bench-parts soak performance-page test-plugin deb tested-deb test-package test-deb test-image schema threats docs recording pictures lock clean
 .PHONY: unit-1 unit-2 properties
 
 # `make test LOOP=epoll` starts the gateways of all tests on epoll; without LOOP they run on uvloop, if it is installed.
@@ -43,6 +43,7 @@ fuzz: $(VENV)/tools  ## the front against the site alone, heads found again, and
 lint: $(VENV)/tools
 	$(BIN)/ruff check $(CHECKED)
 	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/python bench/page.py --check
 
 types: $(VENV)/tools
 	$(BIN)/mypy authotron tests $(SAMPLE)/src
@@ -89,6 +90,9 @@ bench-parts: $(VENV)/tools  ## hanging remotes, LDAP, token stores and the libra
 
 soak: $(VENV)/tools  ## half of the maximum load for 30 minutes: memory, descriptors, errors (SOAK="--workers 2 --direct")
 	$(BIN)/python bench/soak.py $(SOAK)
+
+performance-page: $(VENV)/tools  ## docs/performance.md and its picture with the figures of var/bench.json
+	$(BIN)/python bench/page.py var/bench.json
 
 bench-quick: $(VENV)/tools $(VENV)-bench/locked  ## the core of it, in a minute
 	$(BIN)/python bench/bench.py --quick --rounds 5 --seconds 1

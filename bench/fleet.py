@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterable
@@ -44,6 +45,14 @@ class Version:
         """Return the command that serves with a configuration file."""
         options = ["-n", "--pidfile=", "authotron", "--config", str(file)]
         return ["env", f"AUTHOTRON_LOOP={self.loop}", self.twistd, *options]
+
+    def compile(self) -> None:
+        """Compile all modules of the environment, so that no process does so when it starts."""
+        environment = Path(self.twistd).parents[1]
+        for packages in environment.glob("lib/python3*/site-packages"):
+            command = [str(environment / "bin/python"), "-m", "compileall", "-q", str(packages)]
+            # Templates of some packages are no valid modules.
+            subprocess.run(command, check=False, stdout=subprocess.DEVNULL)
 
 
 @frozen

@@ -37,12 +37,12 @@ FIRST_REQUESTS = 1000
 
 def limited_tokens(fleet: Fleet) -> dict[str, Measure]:
     """Compare API tokens that are limited to a host with API tokens that are not."""
-    gateway = fleet.gateway(fleet.fastest, "API tokens", store={"type": "memory"})
     how, entrants = fleet.load().but(host="api.example.org"), {}
-    for name, limits in (("not limited", {}), ("limited to a host", {"hosts": [how.host]})):
-        tokens = _api_tokens(gateway, **limits)
-        file = fleet.credentials(f"tokens {name}", tokens)
-        entrants[name] = _count_handovers(fleet, gateway, how.but(credentials=file))
+    for version, gateway in fleet.gateways("API tokens", store={"type": "memory"}).items():
+        for kind, limits in (("not limited", {}), ("limited", {"hosts": [how.host]})):
+            name = f"{kind}, {version}"
+            file = fleet.credentials(f"tokens {name}", _api_tokens(gateway, **limits))
+            entrants[name] = _count_handovers(fleet, gateway, how.but(credentials=file))
     return entrants
 
 
@@ -112,7 +112,8 @@ def _api_tokens(gateway: Server, **limits: list[str]) -> list[str]:
 def many_credentials(fleet: Fleet) -> dict[str, Measure]:
     """Measure gateways that have cached the decisions about 100,000 users."""
     file = _jwt_file(fleet, MANY)
-    over = {**ALL_KINDS, "auth": {"cache": {"size": 2 * MANY}}}
+    cache = {"size": 2 * MANY, "max_bytes": 1 << 30, "ttl": 3600}
+    over = {**ALL_KINDS, "auth": {"cache": cache}}
     names = {"before", fleet.fastest.name} & set(fleet.versions)
     gateways = {
         name: fleet.gateway(fleet.versions[name], "many", core=core, **over)
@@ -173,6 +174,8 @@ def smallest_share(gateway: Server) -> float:
 
 def start(fleet: Fleet) -> dict[str, Measure]:
     """Compare how long a new process needs for its first answer, and its memory."""
+    for version in fleet.versions.values():
+        version.compile()
     return {name: _start(fleet, version) for name, version in fleet.versions.items()}
 
 

@@ -1,0 +1,293 @@
+"""The tables and sentences of docs/performance.md that contain figures of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import bars
+from behind_nginx import UNPROTECTED
+from contest import Contest, spread
+from results import Results
+
+NAMES = {
+    "Klein": "the same work in plain Klein",
+    "FastAPI": "the same work in FastAPI and uvicorn",
+    "original": "auth-o-tron in Rust",
+    "epoll": "authotron on epoll",
+    "uvloop": "authotron on uvloop",
+}
+
+Block = Callable[[Results], Iterable[str]]
+"""A function that returns the lines of one block of the page."""
+
+
+def find(results: Results, name: str) -> Contest:
+    """Return a contest of the run."""
+    return next(each for each in results.contests if each.name == name)
+
+
+def rate(contest: Contest, entrant: str) -> str:
+    """Return the requests per second of an entrant."""
+    return f"{contest.median(entrant, 'rate'):,.0f}"
+
+
+def times(contest: Contest, mine: str, other: str) -> str:
+    """Return a ratio of rates, or nothing for an entrant that was not measured."""
+    return f"{spread(contest.ratios(mine, other)).median:.2f}" if contest.has(mine, other) else ""
+
+
+def microseconds(contest: Contest, entrant: str, figure: str = "microseconds") -> str:
+    """Return processor time, of the server or (C{proxy}) of nginx."""
+    value = contest.median(entrant, figure)
+    return f"{value:.0f} us" if value >= 100 else f"{value:.1f} us"
+
+
+def table(headings: Iterable[str], lines: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield a table in Markdown; all columns but the first hold numbers."""
+    first, *others = headings
+    yield _line([first, *others])
+    yield f"|---|{'---:|' * len(others)}"
+    for line in lines:
+        yield _line(line)
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "".join(f"| {cell} " if cell else "| " for cell in cells) + "|"
+
+
+def machine(results: Results) -> Iterator[str]:
+    """State where, when and how was measured."""
+    run, rounds = results.run, len(next(iter(results.contests[0].rounds.values())))
+    yield (
+        f"Measured on {run['date']} by `make bench`: {run['cores']} virtual cores of an "
+        f"{run['processor']}, Linux {run['kernel'].split('-')[0]}, Python {run['python']} of "
+        f"Debian 12, nginx 1.22.1; medians of {rounds} rounds. The speed of the machine itself "
+        "varies, so compare the ratios, which are taken within a round."
+    )
+
+
+def direct(results: Results) -> Iterator[str]:
+    """Compare all servers without a proxy."""
+    contest = find(results, "direct, warm")
+    yield from table(
+        ("", "requests/s", "x Klein", "x the original", "processor time of a request"),
+        (
+            (
+                NAMES[name],
+                rate(contest, name),
+                times(contest, name, "Klein"),
+                times(contest, name, "original"),
+                microseconds(contest, name),
+            )
+            for name in NAMES
+            if contest.has(name)
+        ),
+    )
+
+
+def nginx_by_get(results: Results) -> Iterator[str]:
+    """Compare all servers behind nginx that asks by GET."""
+    return _behind_nginx(find(results, bars.BY_GET))
+
+
+def nginx_by_head(results: Results) -> Iterator[str]:
+    """Compare all servers behind nginx that asks by HEAD."""
+    return _behind_nginx(find(results, bars.BY_HEAD))
+
+
+def _behind_nginx(contest: Contest) -> Iterator[str]:
+    names = {
+        UNPROTECTED: "no authentication",
+        **{name: NAMES[name] for name in ("Klein", "FastAPI", "original")},
+        **{
+            f"{loop}, {kind}": f"authotron on {loop}, {way}"
+            for loop in ("epoll", "uvloop")
+            for kind, way in (("TCP", "TCP"), ("UNIX", "UNIX socket"))
+        },
+    }
+    yield from table(
+        ("", "requests/s", "x no authentication", "x the original", "nginx's time"),
+        (
+            (
+                label,
+                rate(contest, name),
+                times(contest, name, UNPROTECTED),
+                times(contest, name, "original"),
+                microseconds(contest, name, "proxy"),
+            )
+            for name, label in names.items()
+            if contest.has(name)
+        ),
+    )
+
+
+def example(results: Results) -> Iterator[str]:
+    """Compare pools, TCP and UNIX sockets with the shipped example."""
+    contest = find(results, "nginx, the shipped example")
+    names = {
+        UNPROTECTED: "no authentication",
+        **{
+            f"keepalive {pool}, {kind}": f"authotron, `keepalive {pool}`, {way}"
+            for pool in (32, 128)
+            for kind, way in (("TCP", "TCP"), ("UNIX", "UNIX socket"))
+        },
+        "subrequests cached": "authotron, `keepalive 32`, TCP, subrequests cached by nginx",
+        "original": NAMES["original"],
+        "Klein": NAMES["Klein"],
+        "FastAPI": NAMES["FastAPI"],
+    }
+    yield from table(
+        ("", "requests/s", "x no authentication", "nginx's time", "the server's time"),
+        (
+            (
+                label,
+                rate(contest, name),
+                times(contest, name, UNPROTECTED),
+                microseconds(contest, name, "proxy"),
+                "" if name == UNPROTECTED else microseconds(contest, name),
+            )
+            for name, label in names.items()
+            if contest.has(name)
+        ),
+    )
+
+
+def requests(results: Results) -> Iterator[str]:
+    """Compare the processor time of kinds of requests."""
+    credentials = find(results, bars.NEW_CREDENTIALS)
+    kinds = {
+        "a cached decision, the same head each time": "direct, warm",
+        "a cached decision, a new `X-Request-ID` each time": "a new X-Request-ID each time",
+        "a cached decision, 13 fields, a new URI each time": "heads that never repeat",
+        "a cached decision, a new connection each time": "new connections",
+        "a password, no cached decision": bars.COLD,
+    }
+    lines = [
+        [label, *_times_of(find(results, name), ("epoll", "uvloop", "original"))]
+        for label, name in kinds.items()
+    ]
+    for label, kind in (("a JWT", "JWT"), ("an API token", "API token")):
+        names = (f"{kind}, epoll", f"{kind}, uvloop", "")
+        lines.append([f"{label}, no cached decision", *_times_of(credentials, names)])
+    yield from table(("processor time of a request", "epoll", "uvloop", "the original"), lines)
+
+
+def _times_of(contest: Contest, names: Iterable[str]) -> Iterator[str]:
+    for name in names:
+        yield microseconds(contest, name) if contest.has(name) else ""
+
+
+PARTS = {
+    "gateway": "the decision: cache, providers, augmenters, limits of identities (`gateway`)",
+    "the reactor": "Twisted: sending, receiving, the event loop",
+    "web": "parsing the request, building the answer (`web`)",
+    "telemetry": "metrics and events (`telemetry`)",
+    "model": "credentials and identities (`model`)",
+    "jose": "the JWT: claims, JSON, base64, HMAC (`jose`)",
+    "concurrency": "timeouts, single flights, cancellation (`concurrency`)",
+}
+
+
+def cold(results: Results) -> Iterator[str]:
+    """Show where the processor time of a request without a cached decision goes."""
+    contest = find(results, "cold, shares")
+    lines = [
+        [label, f"{contest.median(part, 'share') * 100:.0f} %", _calls(contest, part)]
+        for part, label in sorted(PARTS.items(), key=lambda each: -contest.median(each[0], "share"))
+    ]
+    rest = 1 - sum(contest.median(part, "share") for part in PARTS)
+    lines.append(["everything else", f"{max(0, rest) * 100:.0f} %", ""])
+    yield from table(("", "share", "calls"), lines)
+
+
+def _calls(contest: Contest, part: str) -> str:
+    return f"{contest.median(part, 'calls'):.0f}"
+
+
+def further(results: Results) -> Iterator[str]:
+    """State figures of single contests."""
+    half, many = find(results, "half load"), find(results, bars.MANY)
+    start, odd = find(results, "start"), find(results, "one odd request in a hundred")
+    cached, limited = find(results, "cached credentials"), find(results, "API tokens")
+    p50, p99 = half.median("half load", "p50"), half.median("half load", "p99")
+    yield (
+        f"* At half of the maximum load 50 % of the answers came within {p50:.2f} ms, and 99 % "
+        f"within {p99:.2f} ms."
+    )
+    for name in ("epoll", "uvloop"):
+        if start.has(name):
+            yield (
+                f"* On {name} a process gives its first answer {start.median(name, 'start'):.0f} "
+                f"ms after it was started, and needs {start.median(name, 'memory'):.0f} MiB."
+            )
+    last = list(many.rounds)[-1]
+    yield (
+        f"* With the cached decisions about {100_000:,} JWTs of as many users, a process on {last} "
+        f"needs {many.median(last, 'memory'):.0f} MiB."
+    )
+    yield (
+        f"* A cached decision about a JWT or an API token costs as much as one about a password: "
+        f"{microseconds(cached, 'JWT')}, {microseconds(cached, 'API tokens')} and "
+        f"{microseconds(cached, 'passwords')} of processor time."
+    )
+    yield (
+        "* API tokens that are limited to hosts or networks take the fast path, too. The "
+        f"limits are checked for each request: {microseconds(limited, f'limited, {last}')} instead "
+        f"of {microseconds(limited, f'not limited, {last}')}."
+    )
+    yield (
+        "* If one request in a hundred takes the slow path, throughput is "
+        f"{times(odd, 'one in a hundred', 'none')} of what it is otherwise."
+    )
+
+
+def workers(results: Results) -> Iterator[str]:
+    """Compare one worker with two."""
+    contest = find(results, "workers")
+    yield from table(
+        ("", "requests/s", "x one worker", "processor time of a request", "smallest share"),
+        (
+            (
+                f"authotron on {name}, `workers: {count}`",
+                rate(contest, f"{name}, {count}"),
+                times(contest, f"{name}, {count}", f"{name}, 1"),
+                microseconds(contest, f"{name}, {count}"),
+                f"{contest.median(f'{name}, 2', 'share') * 100:.0f} %" if count > 1 else "",
+            )
+            for name in ("epoll", "uvloop")
+            for count in (1, 2)
+            if contest.has(f"{name}, {count}")
+        ),
+    )
+
+
+def in_words(results: Results) -> Iterator[str]:
+    """State the most important ratios in two sentences."""
+    warm, by_get, by_head = (
+        find(results, name) for name in ("direct, warm", bars.BY_GET, bars.BY_HEAD)
+    )
+    last = list(warm.rounds)[-1]
+    yield (
+        f"On one core authotron answers {times(warm, last, 'Klein')} times as many requests as the "
+        f"same work in plain Klein, and {times(warm, last, 'original')} times as many as "
+        "auth-o-tron in Rust."
+    )
+    yield (
+        f"Behind nginx, over a UNIX socket, it is {times(by_get, f'{last}, UNIX', 'original')} "
+        "times as many as with auth-o-tron if nginx asks by GET, and "
+        f"{times(by_head, f'{last}, UNIX', 'original')} times as many if nginx asks by HEAD."
+    )
+
+
+BLOCKS: dict[str, Block] = {
+    "in words": in_words,
+    "machine": machine,
+    "direct": direct,
+    "nginx by GET": nginx_by_get,
+    "nginx by HEAD": nginx_by_head,
+    "example": example,
+    "requests": requests,
+    "cold": cold,
+    "further": further,
+    "workers": workers,
+}
