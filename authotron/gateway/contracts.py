@@ -64,7 +64,7 @@ class Contracts:
         if exact is not None:
             return exact
         for start, (contract, endpoint, _) in self._appending:
-            if target.startswith(start):
+            if target.startswith(start) or target == start[:-1] + b"*":  # OPTIONS * of a client
                 return Asked(contract, endpoint, target[len(start) - 1 :])
         return None
 

@@ -107,6 +107,11 @@ class Header:
     def headers(self) -> tuple[str, ...]:
         return (self.name,)
 
+    @property
+    def stands_once(self) -> bool:
+        """Whether the header is no list."""
+        return self.name.lower() != _FORWARDED
+
     def check(self, question: Question, fact: str) -> None:
         if self._value(question, fact) is None:
             raise UnusableFact(fact, Flaw.MISSING, self.name)
@@ -128,7 +133,7 @@ class Header:
         """Return the value of the header, or C{None} if there is no such header."""
         _check_peer(question, fact)
         values = question.values(self.name)
-        if self.name.lower() == _FORWARDED:
+        if not self.stands_once:
             return self._in_forwarded(question, values, fact)
         if len(values) > 1:
             raise UnusableFact(fact, Flaw.DUPLICATE, self.name)

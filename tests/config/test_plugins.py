@@ -317,3 +317,78 @@ class NotInstalledTests(PluginCase):
         [problem] = self.problems()
         self.assertIn("providers[0].type: unknown type 'csv-users' of providers", problem)
         self.assertIn("is its package installed in this environment?", problem)
+
+
+CONTRACT = """
+from typing import Literal
+from authotron.plugin import ConfigError, Contract, ContractConfig, Endpoint, X_FORWARDED, fixed
+
+class Config(ContractConfig):
+    type: Literal["my-proxy"]
+
+def make(config, forwarded):
+    return Contract("my-proxy", (fixed(config, X_FORWARDED, "/auth/my-proxy", ["path"]),))
+"""
+
+
+class ContractTests(PluginCase):
+    """Contracts of proxies: those of authotron, and those of other packages."""
+
+    kind = "contracts"
+
+    def install(self, code: str, name: str = "my-proxy", module: str = "csvusers.users") -> None:
+        super().install(code, name, module)
+
+    def listed(self, contracts: object) -> list[str]:
+        """Return the names of the contracts, or the problems."""
+        path = Path(self.file(server={**BASE["server"], "contracts": contracts}))
+        try:
+            gateway = compose(load(path, {}), world(Clock()), Metrics())
+        except ConfigError as error:
+            return [str(each).partition(" (")[0] for each in error.problems]
+        return [each.name for each in gateway.contracts.contracts]
+
+    def test_default(self) -> None:
+        """If nothing is configured, every installed contract is used."""
+        self.install(CONTRACT)
+        self.assertEqual(len(self.listed(None)), 9)
+        self.assertIn("my-proxy", self.listed(None))
+
+    def test_other_package(self) -> None:
+        """A contract of another package is found by its entry point."""
+        self.install(CONTRACT)
+        self.assertEqual(self.listed(["envoy", "my-proxy"]), ["envoy", "my-proxy"])
+        self.assertEqual(self.listed([{"type": "my-proxy", "required": []}]), ["my-proxy"])
+        self.assertEqual(self.listed([]), [])
+
+    def test_problems(self) -> None:
+        """Unknown proxies, duplicates and wrong values are problems at their place."""
+        for contracts, expected in (
+            (["trafik"], "server.contracts[0].type: unknown type 'trafik' of contracts"),
+            (["envoy", {"type": "envoy"}], "server.contracts[1].type: is listed twice"),
+            ([{"prefix": "X-"}], "server.contracts[0].type: is missing"),
+            ([7], "server.contracts[0]: must be the type of a proxy, or a mapping"),
+            ([{"type": "envoy", "prefix": "X-"}], "server.contracts[0]: unknown key"),
+            ([{"type": "haproxy", "prefix": "X Y"}], "server.contracts[0].prefix: "),
+            ("envoy", "server.contracts: "),
+        ):
+            with self.subTest(contracts):
+                [problem] = self.listed(contracts)
+                self.assertTrue(problem.startswith(expected), problem)
+
+    def test_defects(self) -> None:
+        """A contract whose C{make} fails, or takes the path of another one, is a problem."""
+        [make] = [line.strip() for line in CONTRACT.splitlines() if "return" in line]
+        for other, expected in (
+            ("raise ConfigError('no')", "server.contracts[1]: no"),
+            ("1 / 0", "server.contracts[1]: building contract 'my-proxy' failed: ZeroDivision"),
+            ("return 7", "server.contracts[1]: make() of contract 'my-proxy' does not return a"),
+            (
+                'return Contract("my-proxy", (Endpoint("/auth/envoy", {}, appends=True),))',
+                "server.contracts[1]: has a path that another contract has, too",
+            ),
+        ):
+            with self.subTest(other):
+                self.install(CONTRACT.replace(make, other))
+                [problem] = self.listed(["envoy", "my-proxy"])
+                self.assertTrue(problem.startswith(expected), problem)

@@ -9,6 +9,7 @@ from authotron.gateway.gateway import LiveGateway
 from authotron.model.request import Facts
 from authotron.plugin.contract import Question
 from authotron.web.fastpath.request import has_twin, values
+from authotron.web.framing import in_ascii
 from authotron.web.replies import Reply
 
 
@@ -61,7 +62,16 @@ def question(
     live: LiveGateway[Reply], peer: str | None, head: bytes, asked: Asked | None
 ) -> Question:
     """Return what a contract may read of the head of a simple request."""
-    method = head.partition(b" ")[0].decode("latin-1")
-    target = b"" if asked is None else asked.target
-    proxies = live.gateway.contracts.proxies
-    return Question(method, target, partial(values, head), peer, proxies, partial(has_twin, head))
+    method, target, _ = head.partition(b"\r\n")[0].split(b" ")
+    contracts = live.gateway.contracts
+    behind = b""
+    if asked is not None and asked.endpoint.appends:
+        behind = in_ascii(target)[len(asked.endpoint.path) :]
+    return Question(
+        method.decode("latin-1"),
+        behind,
+        partial(values, head),
+        peer,
+        contracts.proxies,
+        partial(has_twin, head),
+    )

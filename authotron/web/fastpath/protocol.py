@@ -167,7 +167,7 @@ class FastPath(Protocol, TimeoutMixin):
     def _advance(self) -> None:
         """Answer a request whose head is remembered, and parse each head that is not remembered."""
         factory, gateway = self._factory, self._factory.serving.gateway
-        if gateway.contracts is not factory.recogniser.contracts:
+        if gateway.contracts is not factory.contracts:
             factory.recognise(gateway.contracts)  # since a reload
         began = factory.clock.seconds()
         rest, request_id = without_request_id(self._bytes)
@@ -184,10 +184,11 @@ class FastPath(Protocol, TimeoutMixin):
             return
         if self._counted:
             self._count(0)
-        unasked = self._unasked(head.shape)
-        if unasked is not None:
-            self._answer_unasked(head.shape, head.request_id, began, unasked)
-            return
+        if head.shape.is_bad or not (head.is_stated and self._is_believed(head.shape)):
+            unasked = self._unasked(head.shape)
+            if unasked is not None:
+                self._answer_unasked(head.shape, head.request_id, began, unasked)
+                return
         decisions = gateway.decisions
         factory.repeats.remember(rest, request_id, head, decisions.key)
         decision = decisions.decide(head.presented, partial(self._client, head.shape.asked))
@@ -197,12 +198,14 @@ class FastPath(Protocol, TimeoutMixin):
             factory.site.meter(head.shape.route).note(factory.clock.seconds() - began)
             self._wait(head, began, decision)
 
+    def _is_believed(self, shape: Shape) -> bool:
+        """Return whether no header is needed, or the peer is a trusted proxy."""
+        return not shape.needs or self._factory.contracts.proxies.is_proxy(self._peer)
+
     def _unasked(self, shape: Shape) -> Answer | None:
         """Return the answer to a request for which no provider is asked, or C{None}."""
         if shape.is_bad:
             return Answer(BAD_REQUEST)
-        if shape.is_plain:
-            return None
         contract, endpoint, _ = shape.asked
         found = question(self._factory.serving, self._peer, self._bytes, shape.asked)
         return self._factory.answerer.unstated(contract, endpoint, found)
@@ -286,16 +289,19 @@ class FastPath(Protocol, TimeoutMixin):
         factory, outcome, reply = self._factory, decision.outcome, decision.reply
         reason = ""
         found = outcome.authentication
-        self._context.head, self._context.asked = self._bytes, shape.asked
+        context = self._context
+        context.head = self._bytes
         if not shape.is_plain:
             reply = dress(shape.asked.contract, decision)
+            if shape.method not in _USUAL and not waited:
+                factory.serving.metrics.request_started(shape.method)
+                factory.serving.metrics.request_ended(shape.method)
         if found is not None and found.conditions:
+            context.asked = shape.asked
             try:
-                denied = factory.answerer.denied(
-                    shape.asked.contract, decision, self._context.facts()
-                )
+                denied = factory.answerer.denied(shape.asked.contract, decision, context.facts())
             except Exception:  # noqa: BLE001 - a defect of a condition: the site answers and logs it
-                self._context.head = b""
+                context.head = b""
                 self._hand_over()
                 return
             if denied is not None:
@@ -310,17 +316,15 @@ class FastPath(Protocol, TimeoutMixin):
         self._send(factory.encoder.encode(shape, reply, now))
         seconds, status = max(0.0, now - began), reply.status
         method, route = shape.method, shape.route
-        if method not in _USUAL and not waited:
-            factory.serving.metrics.request_started(method)
-            factory.serving.metrics.request_ended(method)
         factory.serving.metrics.decision_sent(
             outcome.result, outcome.realm, route, method, status, seconds
         )
         if factory.site.logs(status):
+            context.asked = shape.asked
             factory.site.log_answered(
-                Answered(method, route, status, seconds, outcome, self._context, request_id, reason)
+                Answered(method, route, status, seconds, outcome, context, request_id, reason)
             )
-        self._context.head = b""  # An idle connection keeps no head, which contains a credential.
+        context.head = b""  # An idle connection keeps no head, which contains a credential.
         # If the request waited for a decision, its callbacks were measured one by one already, and
         # the time since its start includes waiting, in which the reactor was not blocked.
         if seconds > LONGEST and not waited:
@@ -481,6 +485,7 @@ class FastPathFactory(Factory):
 
     def recognise(self, contracts: Contracts) -> None:
         """Recognise the questions of other proxies, and forget all heads."""
+        self.contracts = contracts
         self.recogniser = Recogniser(contracts)
         self.repeats = Repeats(self.longest)
 

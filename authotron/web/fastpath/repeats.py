@@ -122,7 +122,7 @@ class Repeats:
             return
         if b"x-request-id:" in rest.lower():
             return  # The first of several ids counts, and another one was removed.
-        if head.shape.asked.endpoint.carries_target or not head.shape.is_plain:
+        if head.shape.asked.endpoint.carries_target or head.shape.needs or not head.is_stated:
             return  # Such heads differ in each request, or their facts are judged each time.
         if len(self._known) >= _MOST:
             self._known.clear()

@@ -17,6 +17,7 @@ from authotron.gateway.contracts import Asked, Contracts
 from authotron.model.hosts import HOST_FIELD
 from authotron.model.http_grammar import TOKEN
 from authotron.model.request import Presented
+from authotron.plugin.contract import Contract, Endpoint, Header
 from authotron.telemetry.metrics import METHODS
 from authotron.web.framing import MalformedRequest, in_ascii
 
@@ -41,8 +42,11 @@ class Shape(NamedTuple):
     The parts of a request head that decide how a reply is made, written and counted.
 
     @ivar method: the method as a metric label.
-    @ivar asked: the contract of the proxy, and what it appended to the path of the contract.
-    @ivar is_plain: whether the contract requires no fact, and gets the decision's own reply.
+    @ivar asked: the contract of the proxy, without what the proxy appended to the path.
+    @ivar is_plain: whether the proxy gets the decision's own reply, and asks with a usual method.
+    @ivar needs: the headers, in lower case, of which each question must have exactly one; C{None}
+        if more than that must be checked.
+    @ivar reads: the headers that are read of each head.
     @ivar persistent: whether the connection stays open after the reply.
     @ivar has_body: whether the headers announce a request body, which is ignored.
     @ivar is_bad: whether the header C{Host} is missing, duplicate or malformed, so that the reply
@@ -54,6 +58,8 @@ class Shape(NamedTuple):
     version: bytes
     asked: Asked
     is_plain: bool
+    needs: frozenset[bytes] | None
+    reads: frozenset[bytes]
     persistent: bool
     has_body: bool = False
     is_bad: bool = False
@@ -63,18 +69,21 @@ class Head(NamedTuple):
     """
     The parts of a request head on which the reply depends. Never log an object of this class,
     because it contains credentials.
+
+    @ivar is_stated: whether each header that the contract needs stands once.
     """
 
     shape: Shape
     presented: Presented
     request_id: bytes | None
+    is_stated: bool
 
 
 _new = tuple.__new__
 """Converts a tuple to a named tuple, 0.2 us faster than a call of the class of the named tuple."""
 
 _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
-_LINE = re.compile(rb"(%b) ([!-~\x80-\xff]+) (HTTP/1\.[01])" % TOKEN).fullmatch
+_TARGET = re.compile(rb"[!-~\x80-\xff]++").fullmatch
 _METHOD = re.compile(TOKEN).fullmatch
 
 # A header is a token, a colon, and a value without control characters except the tab: no line
@@ -82,6 +91,9 @@ _METHOD = re.compile(TOKEN).fullmatch
 # possessive, because possessive quantifiers of groups have a bug before Python 3.11.5, see
 # https://github.com/python/cpython/issues/106052.
 _FIELDS = re.compile(rb"(?:%b+:[\t -~\x80-\xff]*+\r\n)*\r\n" % TOKEN).fullmatch
+
+_USUAL = (b"GET", b"HEAD")
+"""The methods that metrics show from the start."""
 
 _FIRST = frozenset({b"authorization", b"x-auth-realm", b"x-request-id"})
 """Headers of which the first one counts if there are several."""
@@ -94,6 +106,10 @@ because a question is answered when its head is read.
 
 _JOINED = frozenset({b"connection", b"host"})
 """Headers whose values are joined by commas if there are several; a joined host is malformed."""
+
+_LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
+_DUPLICATE = b""
+"""Stands among the names of headers if a header that the contract needs is duplicate."""
 
 _LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
 
@@ -110,6 +126,7 @@ class Recogniser:
             for method in sorted(each.encode() for each in asked.endpoint.methods or METHODS)
             for version in _VERSIONS
         }
+        self._by_parts: dict[tuple[bytes, int, bytes], Shape] = {}
 
     def simple(self, head: bytes, longest: int = LONGEST) -> Head | None:
         """Parse a head, or return C{None} if C{head} is not exactly the head of one question."""
@@ -117,16 +134,13 @@ class Recogniser:
         shape = self._shapes.get(line) or self._shape_of(line)
         if shape is None or len(head) > longest or rest.count(b"\n") > _MOST_FIELDS:
             return None
-        found = _meaning(rest) if _FIELDS(rest) else None
+        found = _meaning(rest, shape.reads) if _FIELDS(rest) else None
         if found is None:
             return None
         get = found.get
         host = get(b"host")
-        if host is None:
-            # Requests of HTTP/1.0 may lack Host. The value of a duplicate Host is malformed, too.
-            if shape.persistent:
-                shape = shape._replace(persistent=False, is_bad=True)
-        elif host and not HOST_FIELD.fullmatch(host):
+        # Requests of HTTP/1.0 may lack Host. The value of a duplicate Host is malformed.
+        if shape.persistent if host is None else host and not HOST_FIELD.fullmatch(host):
             shape = shape._replace(persistent=False, is_bad=True)
         if b"connection" in found and _closes(found[b"connection"]):
             shape = shape._replace(persistent=False)
@@ -137,26 +151,35 @@ class Recogniser:
             if has_body:
                 shape = shape._replace(persistent=False, has_body=True)
         presented = _new(Presented, (get(b"authorization"), get(b"x-auth-realm")))
-        return _new(Head, (shape, presented, get(b"x-request-id")))
+        is_stated = _states(found, shape.needs)
+        return _new(Head, (shape, presented, get(b"x-request-id"), is_stated))
 
     def _shape_of(self, line: bytes) -> Shape | None:
         """Return the shape of a request line that proxies send less often."""
-        found = _LINE(line)
-        if found is None:
-            return None
-        method, target, version = found.groups()
+        method, _, rest = line.partition(b" ")
+        target, _, version = rest.partition(b" ")
         asked = self.contracts.find(target)
-        if asked is None:
-            return None
-        if asked.endpoint.methods is not None and method.decode() not in asked.endpoint.methods:
+        if asked is None or version not in _VERSIONS or not _TARGET(target):
             return None
         if not target.isascii():
             try:
                 in_ascii(target)
             except MalformedRequest:
                 return None
-            asked = asked._replace(target=in_ascii(asked.target))
-        return _shape(method, asked, version)
+        parts = method, id(asked.endpoint), version  # the contracts keep each endpoint
+        shape = self._by_parts.get(parts)
+        if shape is not None:
+            return shape
+        if not _METHOD(method):
+            return None
+        methods = asked.endpoint.methods
+        name = method.decode()
+        if methods is not None and name not in methods:
+            return None
+        shape = _shape(method, asked._replace(target=b""), version)
+        if name in METHODS:
+            self._by_parts[parts] = shape
+        return shape
 
     def may_become_simple(self, start: bytes, longest: int = LONGEST) -> bool:
         """
@@ -186,11 +209,36 @@ class Recogniser:
 def _shape(method: bytes, asked: Asked, version: bytes) -> Shape:
     name = method.decode()
     contract, endpoint, _ = asked
-    is_plain = (
-        contract.answers is None and contract.authorization == "first" and not endpoint.required
+    needs = _needs(contract, endpoint)
+    return Shape(
+        name if name in METHODS else "other",
+        endpoint.path,
+        version,
+        asked,
+        contract.answers is None and method in _USUAL,
+        needs,
+        _READ | needs if needs else _READ,
+        persistent=version == _VERSIONS[1],
     )
-    label = name if name in METHODS else "other"
-    return Shape(label, endpoint.path, version, asked, is_plain, persistent=version == _VERSIONS[1])
+
+
+def _needs(contract: Contract, endpoint: Endpoint) -> frozenset[bytes] | None:
+    """
+    Return the headers of which each question must have exactly one, or C{None} if more must be
+    checked.
+    """
+    found = [endpoint.sources.get(fact) for fact in endpoint.required]
+    headers = [each for each in found if isinstance(each, Header) and each.stands_once]
+    if contract.authorization != "first" or len(headers) != len(found) or endpoint.refuses_twins:
+        return None
+    return frozenset(each.name.lower().encode() for each in headers)
+
+
+def _states(found: Mapping[bytes, bytes], needs: frozenset[bytes] | None) -> bool:
+    """Return whether each header that a contract needs stands once."""
+    if not needs:
+        return needs is not None
+    return needs <= found.keys() and _DUPLICATE not in found
 
 
 def _closes(connection: bytes) -> bool:
@@ -245,22 +293,25 @@ def _opening(name: str) -> bytes:
     return b"\r\n%b:" % name.lower().encode("ascii")
 
 
-def _meaning(lines: bytes) -> dict[bytes, bytes] | None:
+def _meaning(lines: bytes, reads: frozenset[bytes]) -> dict[bytes, bytes] | None:
     """
-    Return the values of the headers in C{_READ}, or C{None} if a length is duplicate.
+    Return the values of some headers, or C{None} if a length is duplicate.
 
     @param lines: the lines of all headers, and the empty line at the end.
+    @param reads: the names of the headers, in lower case.
     """
     found: dict[bytes, bytes] = {}
     for line in lines[:-4].split(b"\r\n"):
         name, _, value = line.partition(b":")
         name = name.lower()
-        if name in _READ:
+        if name in reads:
             value = value.strip(b" \t")
             if name not in found:
                 found[name] = value
             elif name in _JOINED:
                 found[name] = b"%b,%b" % (found[name], value)
-            elif name not in _FIRST:
+            elif name in _LENGTHS:
                 return None
+            elif name not in _FIRST:
+                found[_DUPLICATE] = name
     return found
