@@ -38,10 +38,12 @@ def content(reply: Reply, decision: Decision[Reply] | None) -> bytes:
 
     @param decision: the decision, whose identity a 200 names, or C{None} for a refused question.
     """
+    found = None if decision is None else decision.outcome.authentication
+    if found is None and reply.status == HTTPStatus.OK:
+        reply = replies.BROKEN  # Only an identity may let a request pass.
     status = HTTPStatus(reply.status)
     head = b"Status: %d %b\r\n" % (status.value, status.phrase.encode())
-    found = None if decision is None else decision.outcome.authentication
-    if reply.status != HTTPStatus.OK or found is None:
+    if found is None or status is not HTTPStatus.OK:
         lines = [b"%b: %b\r\n" % each for each in reply.headers]
         return b"".join([head, *lines, b"\r\n", reply.body])
     headers = (*reply.headers, *replies.identity_headers(found.identity))

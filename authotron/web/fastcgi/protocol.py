@@ -19,10 +19,11 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import Decision, Outcome
+from authotron.plugin.contract import Contract
 from authotron.web import replies
+from authotron.web.answering import Answerer
 from authotron.web.channel import LAST_CALL, MOST_IGNORED
 from authotron.web.fastcgi import answers, records
 from authotron.web.fastcgi.log import FastCgiLog
@@ -31,6 +32,9 @@ from authotron.web.fastcgi.records import MalformedRecord, Record
 from authotron.web.replies import Reply
 from authotron.web.site import Answered, Peer, Site
 from authotron.web.trusted_peers import PeerConnection
+
+_CONTRACT = Contract("fastcgi", ())
+"""The contract of questions by FastCGI, whose facts are not read from headers."""
 
 ROUTE = "fastcgi"
 """The metric label of questions by FastCGI."""
@@ -46,8 +50,8 @@ def connections(
     site: Site, serving: LiveGateway[Reply], clock: IReactorTime
 ) -> Callable[[IAddress], PeerConnection]:
     """Return a function that builds the protocol of a connection."""
-    log = FastCgiLog(clock)
-    return lambda address: FastCgi(address, site, serving, clock, log)
+    answerer, log = Answerer(serving, clock), FastCgiLog(clock)
+    return lambda address: FastCgi(address, site, serving, clock, answerer, log)
 
 
 class _Asking:
@@ -80,6 +84,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
         site: Site,
         serving: LiveGateway[Reply],
         clock: IReactorTime,
+        answerer: Answerer,
         log: FastCgiLog,
     ) -> None:
         self._address = address
@@ -87,6 +92,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
         self._site = site
         self._serving = serving
         self._clock = clock
+        self._answerer = answerer
         self._noted = log
         self._bytes = b""
         self._asking: _Asking | None = None
@@ -239,6 +245,8 @@ class FastCgi(PeerConnection, TimeoutMixin):
         try:
             asked = question(bytes(asking.stream))
         except BadQuestion as bad:
+            if bad.fact:
+                self._serving.metrics.fact_unusable(ROUTE, bad.fact, bad.flaw.value)
             self._refuse(asking, str(bad))
             return
         asking.stream.clear()
@@ -303,17 +311,12 @@ class FastCgi(PeerConnection, TimeoutMixin):
 
     def _authorized(self, asked: Question, decision: Decision[Reply]) -> tuple[Reply, str]:
         """Return the reply to a question, and the reason if an authenticated client is denied."""
-        found = decision.outcome.authentication
-        if found is None or not found.conditions:
-            return decision.reply, ""
         try:
-            ruling = authorize(found, asked.facts())
+            denied = self._answerer.denied(_CONTRACT, decision, asked.facts())
         except Exception:  # noqa: BLE001 - a defect of a condition must not allow the request
             self._log.failure("checking a condition failed", event="routes.request.broken")
             return replies.BROKEN, ""
-        if isinstance(ruling, Deny):
-            return replies.denied(ruling), ruling.text
-        return decision.reply, ""
+        return (decision.reply, "") if denied is None else (denied.reply, denied.reason)
 
     def _log_answered(
         self, asked: Question, status: int, seconds: float, outcome: Outcome, reason: str

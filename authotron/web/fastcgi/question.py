@@ -24,9 +24,9 @@ from authotron.web.fastcgi import records
 MOST_VARIABLES = 1_000
 """Maximum number of variables in a question."""
 
-_REQUIRED = (b"REQUEST_METHOD", b"REQUEST_URI", b"REMOTE_ADDR")
+_REQUIRED = {"method": b"REQUEST_METHOD", "path": b"REQUEST_URI", "address": b"REMOTE_ADDR"}
 """
-Variables without which there is no answer but a refusal.
+Facts without whose variables there is no answer but a refusal.
 
 Apache leaves out every variable for which its buffer of 16 KiB has no room, C{REQUEST_URI} among
 them, and asks nevertheless.
@@ -40,7 +40,16 @@ _SCHEMES = (b"http", b"https")
 
 
 class BadQuestion(ValueError):
-    """The variables of a question are missing, duplicate or malformed."""
+    """
+    The variables of a question are missing, duplicate or malformed.
+
+    @ivar fact: the fact that a missing or malformed variable does not state.
+    """
+
+    def __init__(self, why: str, fact: str = "", flaw: Flaw = Flaw.MALFORMED) -> None:
+        super().__init__(why)
+        self.fact = fact
+        self.flaw = flaw
 
 
 @frozen
@@ -172,11 +181,11 @@ def question(stream: bytes) -> Question:
     @raise BadQuestion: a variable is missing, duplicate or malformed.
     """
     found = _variables(stream)
-    missing = [name.decode() for name in _REQUIRED if not found.get(name)]
-    if missing:
-        raise BadQuestion(f"without {' and '.join(missing)}")
+    for fact, name in _REQUIRED.items():
+        if not found.get(name):
+            raise BadQuestion(f"without {name.decode()}", fact, Flaw.MISSING)
     if not _is_token(found[b"REQUEST_METHOD"]):
-        raise BadQuestion("with a malformed REQUEST_METHOD")
+        raise BadQuestion("with a malformed REQUEST_METHOD", "method")
     return Question(found)
 
 

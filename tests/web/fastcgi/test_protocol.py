@@ -15,12 +15,14 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Identity
 from authotron.web.channel import LAST_CALL, MOST_IGNORED
-from authotron.web.fastcgi import records
+from authotron.web.fastcgi import answers, records
 from authotron.web.fastcgi.answers import LONGEST_LINE
+from authotron.web.replies import HEALTHY
 from tests.web.conversations import ALICE, Failing, basic
 from tests.web.fastcgi.conversations import (
     PROXIED,
@@ -72,6 +74,12 @@ class AnswerTests(FastCgiCase):
             self.assertIn(b"Unauthorized", found.body)
             self.assertNotIn("Variable", str(found.headers))
 
+    def test_no_identity_is_no_200_S_FCGI(self) -> None:
+        """A reply with status 200 and without an identity, which would be a defect, is a 500."""
+        for decision in (None, Decision(Outcome("error"), HEALTHY)):
+            content = answers.content(HEALTHY, decision)
+            self.assertTrue(content.startswith(b"Status: 500 "))
+
     def test_outage_is_a_503(self) -> None:
         """If no provider can judge, the answer is a 503 with C{Retry-After}."""
         authenticator = self.served.gateway.serving.gateway.authenticator
@@ -105,6 +113,8 @@ class AnswerTests(FastCgiCase):
                 found = self.served.ask(**{name: missing})
                 self.assertEqual(found.status, 400)
                 self.assertNotIn("Variable", str(found.headers))
+        counted = self.served.counted("authotron_unusable_facts_total")
+        self.assertEqual([*counted.values()], [2, 2, 2])
         first, *_ = self.logged("routes.fastcgi.refused")
         self.assertEqual(first["why"], "without REQUEST_URI")
         access = self.logged("routes.request.answered")
