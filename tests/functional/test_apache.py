@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import mkdtemp
 
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
@@ -45,15 +48,15 @@ class Apache:
         return (self.folder / "apache-error.log").read_text()
 
     def _site(self) -> str:
-        text = EXAMPLE.read_text()
+        text = example = EXAMPLE.read_text()
         addresses = {
             "fcgi://127.0.0.1:9001/": f"fcgi://127.0.0.1:{self.gateway}/",
             "http://127.0.0.1:8000/": f"http://127.0.0.1:{self.backend}/",
             "127.0.0.1:80\n": f"127.0.0.1:{self.port}\n",
             "127.0.0.1:80>": f"127.0.0.1:{self.port}>",
         }
-        for old, new in {**addresses, **self.changes}.items():
-            assert old in text, f"{old!r} is not in {EXAMPLE}"
+        for old, new in {**self.changes, **addresses}.items():
+            assert old in example, f"{old!r} is not in {EXAMPLE}"
             text = text.replace(old, new)
         return text
 
@@ -61,6 +64,15 @@ class Apache:
 def fastcgi(port: int) -> dict[str, object]:
     """Return the key by which the gateway serves FastCGI at a port, beside HTTP."""
     return {"listen": [f"fastcgi:tcp:{port}:interface=127.0.0.1"]}
+
+
+def _directives_for_lua() -> Iterator[tuple[str, str]]:
+    """Yield what docs/apache.md replaces in the example, and by what."""
+    page = (EXAMPLE.parents[2] / "docs/apache.md").read_text()
+    _, _, part = page.partition("## Without mod_authnz_fcgi")
+    for block in re.findall(r"```apache\n(.*?)```", part, re.DOTALL):
+        old, _, new = block.partition("# becomes\n")
+        yield old, new
 
 
 class ApacheCase(SynchronousTestCase):
@@ -175,6 +187,52 @@ class BehindApacheTests(ApacheCase):
         answer = wire.login(self.port, "alice", "wonder", "/" + "b" * 20_000)
         self.assertEqual(answer.status, 400)
         daemon.logged("without REQUEST_URI")
+
+
+class LuaTests(ApacheCase):
+    """Apache that asks by C{etc/apache/authotron.lua} instead of FastCGI."""
+
+    def serve_by_lua(self, gateway: int) -> None:
+        """Start Apache as docs/apache.md says for C{mod_lua}, in front of a gateway."""
+        folder = Path(mkdtemp())  # which the user of Apache may enter, unlike that of the test
+        self.addCleanup(shutil.rmtree, folder)
+        folder.chmod(0o755)
+        script = folder / "authotron.lua"
+        text = EXAMPLE.with_suffix(".lua").read_text()
+        assert text.count("8080") == 1
+        script.write_text(text.replace("8080", str(gateway)))
+        path = str(script)
+        replaced = _directives_for_lua()
+        changes = {old: new.replace("/etc/apache2/authotron.lua", path) for old, new in replaced}
+        assert path in "".join(changes.values())
+        self.serve(gateway, **changes)
+
+    def test_good_bad_and_missing_credentials(self) -> None:
+        """The backend gets a JWT; a wrong or a missing credential is a 401 with the challenge."""
+        daemon = Daemon(self.folder).configure(include_legacy_headers=True).start()
+        self.addCleanup(daemon.stop)
+        self.serve_by_lua(daemon.port)
+        answer = wire.login(self.port, "alice", "wonder", "/some/where?q=1")
+        self.assertEqual(answer.status, 200, answer)
+        told = answer.json()
+        self.assertEqual((told["path"], told["claims"]["sub"]), ("/some/where?q=1", "here-alice"))
+        self.assertEqual(told["headers"]["x-auth-username"], ["alice"])
+        for refused in (wire.login(self.port, "alice", "guess", "/"), wire.ask(self.port, "/")):
+            self.assertEqual(refused.status, 401)
+            self.assertEqual(refused.header("WWW-Authenticate"), 'Basic realm="here"')
+        spoofed = [("X-Auth-Username", "mallory"), ("Remote-User", "mallory")]
+        good = ("Authorization", wire.basic("alice", "wonder"))
+        told = wire.ask(self.port, "/", [*spoofed, good]).json()
+        self.assertNotIn("mallory", str(told))
+        answer = wire.ask(self.port, "/", [("X_Auth_Username", "mallory"), good])
+        self.assertEqual(answer.status, 403)
+
+    def test_gateway_down(self) -> None:
+        """If no gateway answers, the client gets a 503, and nothing is let through."""
+        self.serve_by_lua(free_port())
+        answer = wire.login(self.port, "alice", "wonder", "/")
+        self.assertEqual(answer.status, 503)
+        self.assertNotIn(b"claims", answer.body)
 
 
 class OutageTests(ApacheCase):
