@@ -48,6 +48,7 @@ PLANS = (
     Plan("direct, warm, HEAD", direct.warm_by_head, 0.5),
     Plan("a new X-Request-ID each time", direct.request_ids, 0.5),
     Plan("heads that never repeat", direct.new_heads),
+    Plan(bars.FACTS, direct.facts, 0.5),
     Plan("new connections", direct.new_connections),
     Plan(bars.COLD, direct.cold, is_core=True),
     Plan("cold, shares", shares.shares, 0.5),

@@ -40,6 +40,18 @@ def new_heads(fleet: Fleet) -> dict[str, Measure]:
     return _measures(fleet, _with_original(fleet), heads="new")
 
 
+def facts(fleet: Fleet) -> dict[str, Measure]:
+    """
+    Compare one gateway with itself: asked at C{/authenticate}, where no header is judged, and by
+    the contract of Traefik, which requires some. Each head is new, as in L{new_heads}.
+    """
+    gateway, how = fleet.gateway(fleet.fastest), fleet.load().but(heads="new")
+    return {
+        name: fleet.direct(gateway, how.but(path=path))
+        for name, path in (("without", "/authenticate"), ("by contract", "/auth/traefik"))
+    }
+
+
 def new_connections(fleet: Fleet) -> dict[str, Measure]:
     """Compare with a new connection for each request."""
     return _measures(fleet, fleet.rivals() | fleet.gateways(), close=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, Union
+from typing import Any, Literal, Union
 
 from pydantic import BaseModel, PydanticUserError, create_model
 
@@ -28,7 +28,9 @@ def json_schema(unusable: list[str] | None = None) -> dict[str, Any]:
     for kind in ("providers", "augmenters"):
         choice: Any = Union[tuple(_configs(kind, left_out))]  # noqa: UP007 - of a list
         listed[kind] = (list[choice], File.model_fields[kind])
-    contract: Any = Union[(str, *_configs("contracts", left_out))]
+    sections = dict.fromkeys(_configs("contracts", left_out))  # most have the same keys
+    types = sorted(map(plugins.documented_type, plugins.every("contracts")))
+    contract: Any = Union[(Literal[tuple(types)], *sections)]
     contracts: Any = (tuple[contract, ...] | None, Server.model_fields["contracts"])
     server = create_model("Server", __base__=Server, __doc__=Server.__doc__, contracts=contracts)
     listed["server"] = (server, File.model_fields["server"])

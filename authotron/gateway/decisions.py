@@ -412,6 +412,7 @@ class DecisionCache(Generic[R]):
         tokens = () if found.restriction is None else _tokens(found.restriction)
         if now < until and epoch[0] == self._epoch and not (tokens and self._voids(tokens, epoch)):
             size = _DECISION_BYTES + authentication_bytes(found) + decision.reply.__sizeof__()
+            size += len(token)
             if tokens:
                 size += NAME * len(tokens)
             self._good.put(

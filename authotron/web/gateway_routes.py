@@ -123,8 +123,10 @@ class GatewayRoutes:
     async def authenticate(self, request: Request) -> Reply:
         """
         Answer the subrequest of a proxy; older proxy configurations use the paths C{/auth} and
-        C{/_auth}.
+        C{/_auth}. All three belong to the contract of nginx, which C{server.contracts} may lack.
         """
+        if request.asked is None:
+            no_route()
         return (await self._authenticate(request)).reply
 
     @route(app, CONTRACT_RULE)

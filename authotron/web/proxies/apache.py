@@ -7,17 +7,11 @@ the credentials. The FastCGI authorizer of Apache does not ask over HTTP.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from authotron.config.plugins import ContractConfig
 from authotron.config.server import Forwarded
 from authotron.plugin.contract import X_FORWARDED, Contract, fixed
 
-
-class Config(ContractConfig):
-    """`type: apache`: Apache httpd with a Lua script that asks the gateway."""
-
-    type: Literal["apache"]
+Config = ContractConfig
 
 
 def make(config: Config, _forwarded: Forwarded) -> Contract:

@@ -7,17 +7,11 @@ of the client that C{request_headers} lists.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from authotron.config.plugins import ContractConfig
 from authotron.config.server import Forwarded
 from authotron.plugin.contract import X_FORWARDED, Contract, fixed
 
-
-class Config(ContractConfig):
-    """`type: apisix`: the plugin `forward-auth` of APISIX."""
-
-    type: Literal["apisix"]
+Config = ContractConfig
 
 
 def make(config: Config, _forwarded: Forwarded) -> Contract:

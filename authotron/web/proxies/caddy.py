@@ -8,17 +8,11 @@ path and query of the client, and keeps the method of the client.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from authotron.config.plugins import ContractConfig
 from authotron.config.server import Forwarded
 from authotron.plugin.contract import X_FORWARDED, Contract, appended, fixed
 
-
-class Config(ContractConfig):
-    """`type: caddy`: `forward_auth` of Caddy."""
-
-    type: Literal["caddy"]
+Config = ContractConfig
 
 
 def make(config: Config, _forwarded: Forwarded) -> Contract:

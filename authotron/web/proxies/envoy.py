@@ -9,17 +9,11 @@ the backend, so a 200 names the identity headers that Envoy must remove.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from authotron.config.plugins import ContractConfig
 from authotron.config.server import Forwarded
 from authotron.plugin.contract import AddressList, Answers, Contract, Header, appended, sources
 
-
-class Config(ContractConfig):
-    """`type: envoy`: the filter `ext_authz` of Envoy over HTTP."""
-
-    type: Literal["envoy"]
+Config = ContractConfig
 
 
 def make(config: Config, _forwarded: Forwarded) -> Contract:

@@ -7,17 +7,11 @@ headers with a private prefix, which the configuration of HAProxy deletes and th
 
 from __future__ import annotations
 
-from typing import Literal
-
 from authotron.config.plugins import PrefixConfig
 from authotron.config.server import Forwarded
 from authotron.plugin.contract import Contract, fixed, prefixed
 
-
-class Config(PrefixConfig):
-    """`type: haproxy`: HAProxy with a Lua script that asks the gateway."""
-
-    type: Literal["haproxy"]
+Config = PrefixConfig
 
 
 def make(config: Config, _forwarded: Forwarded) -> Contract:

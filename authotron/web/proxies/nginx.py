@@ -8,8 +8,6 @@ that a condition depends on, or a client can send the header itself.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from authotron.config.plugins import ContractConfig
 from authotron.config.server import Forwarded
 from authotron.plugin.contract import (
@@ -28,10 +26,7 @@ _GET = frozenset({"GET", "HEAD"})
 """The methods of the paths that auth-o-tron has, too."""
 
 
-class Config(ContractConfig):
-    """`type: nginx`: `auth_request` of nginx, Angie, freenginx and ingress-nginx."""
-
-    type: Literal["nginx"]
+Config = ContractConfig
 
 
 def make(config: Config, forwarded: Forwarded) -> Contract:

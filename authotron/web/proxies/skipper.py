@@ -7,17 +7,11 @@ is read from headers with a private prefix, which the route sets before the filt
 
 from __future__ import annotations
 
-from typing import Literal
-
 from authotron.config.plugins import PrefixConfig
 from authotron.config.server import Forwarded
 from authotron.plugin.contract import Contract, fixed, prefixed
 
-
-class Config(PrefixConfig):
-    """`type: skipper`: the filter `webhook` of Skipper."""
-
-    type: Literal["skipper"]
+Config = PrefixConfig
 
 
 def make(config: Config, _forwarded: Forwarded) -> Contract:

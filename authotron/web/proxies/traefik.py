@@ -8,17 +8,11 @@ not 2xx goes to the client as it is.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from authotron.config.plugins import ContractConfig
 from authotron.config.server import Forwarded
 from authotron.plugin.contract import X_FORWARDED, Contract, fixed
 
-
-class Config(ContractConfig):
-    """`type: traefik`: the middleware `forwardAuth` of Traefik."""
-
-    type: Literal["traefik"]
+Config = ContractConfig
 
 
 def make(config: Config, _forwarded: Forwarded) -> Contract:

@@ -356,10 +356,10 @@ class LimitedTests(BeliefCase):
         self.assertEqual(self.statuses("GET /auth/traefik", *STATED["/auth/traefik"]), {200})
 
     def test_without_nginx(self) -> None:
-        """Without the contract of nginx the recorded paths of auth-o-tron are left to no proxy."""
+        """Without the contract of nginx the paths of auth-o-tron are unknown."""
         self.gateway = InMemoryGateway({"server": {**TRUSTED, "contracts": ["envoy"]}})
-        self.limit(lambda facts: facts.path == "/authenticate")
-        self.assertEqual(self.statuses("GET /authenticate", "X-Original-URI: /x"), {200})
+        for path in ("/authenticate", "/auth", "/_auth", "/auth/nginx"):
+            self.assertEqual(self.statuses(f"GET {path}"), {404})
 
 
 class HeadTests(BeliefCase):
@@ -401,6 +401,21 @@ class HeadTests(BeliefCase):
             [answer] = self.gateway.say(data, site)
             self.assertEqual((answer.status, answer.headers["connection"]), (400, "close"))
         self.assertEqual(self.gateway.handed_over(), 0)
+
+    def test_ambiguous_length_T75a(self) -> None:
+        """Both lengths, and unknown or two transfer codings, are a 400, and closed."""
+        for headers in (
+            ("Content-Length: 5", "Transfer-Encoding: chunked"),
+            ("Content-Length: 5", "Content-Length: 5"),
+            ("Content-Length: 5, 5",),
+            ("Content-Length: -1",),
+            ("Transfer-Encoding: gzip",),
+            ("Transfer-Encoding: gzip, chunked",),
+            ("Transfer-Encoding: chunked", "Transfer-Encoding: chunked"),
+        ):
+            for line in ("GET /authenticate", "POST /auth/envoy/x", "PUT /auth/haproxy"):
+                for answer in self.answers(line, *headers):
+                    self.assertEqual((answer.status, answer.headers["connection"]), (400, "close"))
 
     def test_body_beside_the_head_H_BODY(self) -> None:
         """A body that comes with the head is no part of it, on the fast path too."""
