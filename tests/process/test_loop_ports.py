@@ -1,0 +1,86 @@
+"""Ports on uvloop: inherited sockets, sockets of several processes, TLS, and wrapped endpoints."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory
+from twisted.internet.ssl import CertificateOptions
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from authotron.daemon import systemd
+from authotron.daemon.uvloop.port import LoopPort, accept_by_loop
+from authotron.daemon.workers.sockets import SharedEndpoint
+from tests.process.transports import OnUvloop, Recorders
+
+
+class LoopPortTests(OnUvloop):
+    """What becomes of the ports that Twisted opens."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.factory = Recorders()
+
+    def opened(self, endpoint: Any, factory: Any) -> Any:
+        return self.result(endpoint.listen(factory).addCallback(self.accept))
+
+    def inherited(self, family: socket.AddressFamily) -> socket.socket:
+        """Return a listening socket, as systemd or a supervisor passes it."""
+        listening = socket.socket(family)
+        self.addCleanup(listening.close)
+        is_unix = family == socket.AF_UNIX
+        listening.bind(f"{self._folder}/inherited" if is_unix else ("127.0.0.1", 0))
+        listening.listen(50)
+        return listening
+
+    def test_inherited_socket_stays_open(self) -> None:
+        """A process that stops to listen leaves an inherited socket to the other processes."""
+        for family in (socket.AF_INET, socket.AF_UNIX):
+            listening = self.inherited(family)
+            inherited = systemd.Endpoint(self.reactor, listening.fileno())
+            endpoint = SharedEndpoint(self.reactor, inherited)
+            first, second = (self.opened(endpoint, self.factory) for _ in range(2))
+            self.assertIsInstance(first, LoopPort)
+            self.stop(first)
+            with socket.socket(family) as client:
+                client.connect(listening.getsockname())
+                self.until(self.factory.made.copy, "accepted")
+            self.stop(second)
+            self.factory.made.clear()
+            if family == socket.AF_UNIX:
+                self.assertTrue(os.path.exists(listening.getsockname()))  # noqa: PTH110 - a text
+
+    def test_tls_stays_with_twisted(self) -> None:
+        """A port for TLS is read and written by Twisted."""
+        factory = TLSMemoryBIOFactory(CertificateOptions(), False, self.factory)
+        opened = serverFromString(self.reactor, "tcp:0:interface=127.0.0.1").listen(factory)
+        port = self.result(opened)
+        self.assertIs(accept_by_loop(self.reactor, port), port)
+        self.stop(port)
+
+    def test_wrapped_endpoint(self) -> None:
+        """Behind HAProxy the address of a client comes from the line of the PROXY protocol."""
+        port = self.opened(
+            serverFromString(self.reactor, "haproxy:tcp:0:interface=127.0.0.1"), self.factory
+        )
+        self.assertIsInstance(port, LoopPort)
+        client = self.connect(port)
+        self.send(client, b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\nhello")
+        self.until(lambda: self.factory.made and self.factory.made[0].received, "received")
+        [server] = self.factory.made
+        self.assertEqual(server.received, b"hello")
+        self.assertEqual(server.transport.getPeer().host, "192.0.2.7")
+        client.close()
+        self.until(lambda: server.ended, "ended")
+        self.stop(port)
+
+    def test_socket_of_its_own_is_removed(self) -> None:
+        """The file of a UNIX socket is removed when the gateway stops to listen at it."""
+        path = f"{self._folder}/own"
+        port = self.opened(serverFromString(self.reactor, f"unix:{path}:mode=600"), Factory())
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)  # noqa: PTH116 - a text
+        self.stop(port)
+        self.assertFalse(os.path.exists(path))  # noqa: PTH110 - a text
