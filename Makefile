@@ -94,7 +94,7 @@ soak: $(VENV)/tools  ## half of the maximum load for 30 minutes: memory, descrip
 performance-page: $(VENV)/tools  ## docs/performance.md and its picture with the figures of var/bench.json
 	$(BIN)/python bench/page.py var/bench.json
 
-bench-quick: $(VENV)/tools $(VENV)-bench/locked  ## the core of it, in a minute
+bench-quick: $(VENV)/tools $(VENV)-bench/locked  ## the core of it, in two minutes
 	$(BIN)/python bench/bench.py --quick --rounds 5 --seconds 1
 
 $(VENV)-bench/locked: bench/requirements.lock

@@ -81,7 +81,7 @@ def hold(plans: list[Plan], options: argparse.Namespace, results: Results) -> No
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="only the core, in a minute")
+    parser.add_argument("--quick", action="store_true", help="only the core, in two minutes")
     parser.add_argument("--only", action="append", metavar="TEXT",
                         help="contests with this text in their name; may be repeated")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="print the names of all contests")
