@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from threading import Thread
 from typing import Any
 
 from attrs import define, field, frozen
@@ -119,6 +120,36 @@ class Silence:
         self.port: int = self._listening.getsockname()[1]
 
     def stop(self) -> None:
+        self._listening.close()
+
+
+class Upgrading:
+    """A service that accepts one request, and changes to another protocol if it is asked to."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.settimeout(DEADLINE)
+        self.port: int = self._listening.getsockname()[1]
+        self.head = b""
+        self._thread = Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listening.accept()
+        with connection:
+            while b"\r\n\r\n" not in self.head:
+                self.head += connection.recv(65_536)
+            if b"\r\nUpgrade: websocket\r\n" in self.head:
+                connection.sendall(
+                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                    b"Connection: Upgrade\r\n\r\n"
+                )
+                connection.sendall(connection.recv(100))
+            else:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    def stop(self) -> None:
+        self._thread.join(DEADLINE)
         self._listening.close()
 
 

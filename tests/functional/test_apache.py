@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import servers, wire
 from tests.functional.daemon import Daemon, absolute, awkward, free_port, needed
-from tests.functional.proxy import Backend, Silence
+from tests.functional.proxy import Backend, Silence, Upgrading
 from tests.test_identity_headers import listed
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "etc/apache/authotron.conf"
@@ -66,11 +66,16 @@ def fastcgi(port: int) -> dict[str, object]:
     return {"listen": [f"fastcgi:tcp:{port}:interface=127.0.0.1"]}
 
 
+def blocks(heading: str) -> list[str]:
+    """Return the directives below a heading of docs/apache.md."""
+    page = (EXAMPLE.parents[2] / "docs/apache.md").read_text()
+    part = page.partition(heading)[2].partition("\n## ")[0]
+    return re.findall(r"```apache\n(.*?)```", part, re.DOTALL)
+
+
 def _directives_for_lua() -> Iterator[tuple[str, str]]:
     """Yield what docs/apache.md replaces in the example, and by what."""
-    page = (EXAMPLE.parents[2] / "docs/apache.md").read_text()
-    _, _, part = page.partition("## Without mod_authnz_fcgi")
-    for block in re.findall(r"```apache\n(.*?)```", part, re.DOTALL):
+    for block in blocks("## Without mod_authnz_fcgi"):
         old, _, new = block.partition("# becomes\n")
         yield old, new
 
@@ -187,6 +192,60 @@ class BehindApacheTests(ApacheCase):
         answer = wire.login(self.port, "alice", "wonder", "/" + "b" * 20_000)
         self.assertEqual(answer.status, 400)
         daemon.logged("without REQUEST_URI")
+
+
+class WebPagesTests(ApacheCase):
+    """What web pages need: CORS and WebSocket."""
+
+    origin = "https://app.example.org"
+
+    def test_web_socket(self) -> None:
+        """A WebSocket is opened for a client with credentials, and the service gets its JWT."""
+        service = Upgrading()
+        self.addCleanup(service.stop)
+        self.backend.port, port = service.port, self.backend.port
+        self.serve_all()
+        self.backend.port = port
+        fields = {"Upgrade": "websocket", "Connection": "Upgrade"}
+        refused = wire.say(self.port, wire.head("/socket", fields))
+        self.assertEqual(refused and refused.status, 401)
+        fields["Authorization"] = wire.basic("alice", "wonder")
+        with wire.connect(self.port) as connection:
+            connection.sendall(wire.head("/socket", fields))
+            answer = connection.recv(65_536)
+            connection.sendall(b"ping")
+            answer += connection.recv(100)
+        self.assertTrue(answer.startswith(b"HTTP/1.1 101 "), answer)
+        self.assertTrue(answer.endswith(b"ping"))
+        self.assertIn(b"\r\nAuthorization: Bearer ey", service.head)
+
+    def test_preflights(self) -> None:
+        """
+        Without further directives a preflight is a 401. With those of docs/apache.md Apache answers
+        the preflights of a listed origin alone, and its pages can read refusals.
+        """
+        fields = {"Origin": self.origin, "Access-Control-Request-Method": "PUT"}
+        port = free_port()
+        daemon = Daemon(self.folder).configure(server=fastcgi(port)).start()
+        self.addCleanup(daemon.stop)
+        apache = self.serve(port)
+        self.assertEqual(wire.ask(self.port, "/", fields, "OPTIONS").status, 401)
+        apache.stop()
+        [directives] = blocks("## Web pages of other origins")
+        self.serve(port, **{"    Timeout 60\n": f"    Timeout 60\n{directives}"})
+        answer = wire.ask(self.port, "/", fields, "OPTIONS")
+        self.assertEqual(answer.status, 204)
+        self.assertEqual(answer.header("Access-Control-Allow-Origin"), self.origin)
+        for other in (
+            {**fields, "Origin": "https://app.example.org.evil.example"},
+            {**fields, "Origin": "https://appxexample.org"},
+            {"Access-Control-Request-Method": "PUT"},
+            {"Origin": self.origin},
+        ):
+            self.assertEqual(wire.ask(self.port, "/", other, "OPTIONS").status, 401)
+        refused = wire.ask(self.port, "/", {"Origin": self.origin})
+        self.assertEqual(refused.status, 401)
+        self.assertEqual(refused.header("Access-Control-Allow-Origin"), self.origin)
 
 
 class LuaTests(ApacheCase):

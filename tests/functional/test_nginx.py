@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Thread
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,10 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import proxy, wire
 from tests.functional.daemon import Daemon, awkward, free_port
-from tests.functional.proxy import CROWD, Backend, Nginx, Silence, everything
+from tests.functional.proxy import CROWD, Backend, Nginx, Silence, Upgrading, everything
 from tests.functional.wire import Answer
 from tests.test_identity_headers import WELL_KNOWN, listed
-from tests.waiting import DEADLINE
 
 OUTAGE = {"error": "Authentication is temporarily unavailable"}
 
@@ -311,36 +308,6 @@ class OutageTests(SynchronousTestCase):
         daemon = awkward(folder)
         self.addCleanup(daemon.stop)
         self.assert_outage(self.ask(daemon.port, username="unavailable"))
-
-
-class Upgrading:
-    """A service that accepts one request, and changes to another protocol if it is asked to."""
-
-    def __init__(self) -> None:
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._listening.settimeout(DEADLINE)
-        self.port: int = self._listening.getsockname()[1]
-        self.head = b""
-        self._thread = Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def _serve(self) -> None:
-        connection, _ = self._listening.accept()
-        with connection:
-            while b"\r\n\r\n" not in self.head:
-                self.head += connection.recv(65_536)
-            if b"\r\nUpgrade: websocket\r\n" in self.head:
-                connection.sendall(
-                    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                    b"Connection: Upgrade\r\n\r\n"
-                )
-                connection.sendall(connection.recv(100))
-            else:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-
-    def stop(self) -> None:
-        self._thread.join(DEADLINE)
-        self._listening.close()
 
 
 class WebPagesTests(SynchronousTestCase):

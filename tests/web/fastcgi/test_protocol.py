@@ -267,6 +267,19 @@ class ConnectionTests(FastCgiCase):
         self.served.gateway.clock.advance(60)
         self.assertTrue(wire.disconnecting)
 
+    def test_nothing_is_answered_after_the_last_question_S_FCGI(self) -> None:
+        """
+        Without the flag a connection has one question: a second behind it, as a client could try to
+        smuggle, gets no answer; and a proxy that does not close the connection loses it.
+        """
+        connection, wire = self.served.connect()
+        connection.dataReceived(asking(1) + asking(2, HTTP_AUTHORIZATION=...))
+        connection.dataReceived(asking(3))
+        self.assertEqual({each.request for each in read(wire.value())}, {1})
+        self.assertFalse(wire.disconnected)
+        self.served.gateway.clock.advance(15)
+        self.assertTrue(wire.disconnected)
+
     def test_two_questions_at_once(self) -> None:
         """While a question is open, another on the same connection is rejected by its id."""
         self.served.gateway.hold()
