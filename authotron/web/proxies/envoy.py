@@ -23,5 +23,5 @@ def make(config: Config, _forwarded: Forwarded) -> Contract:
         host=Header("Host"),
         address=AddressList("X-Forwarded-For"),
     )
-    answers = Answers(removed_in="x-envoy-auth-headers-to-remove")
+    answers = Answers(removed_in="X-Envoy-Auth-Headers-To-Remove")
     return Contract("envoy", (appended(config, found, "/auth/envoy"),), answers)
