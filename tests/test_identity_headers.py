@@ -85,3 +85,11 @@ class ListTests(SynchronousTestCase):
         for path in (ROOT / "etc").rglob("*"):
             if path.is_file() and "proxy_pass" in (text := path.read_text(encoding="utf-8")):
                 self.assertEqual(set(listed()) - set(CLEARED.findall(text)), set(), path)
+
+    def test_envoy_T93c(self) -> None:
+        """The Envoy example removes the listed headers."""
+        text = (ROOT / "etc" / "envoy" / "authotron.yaml").read_text(encoding="utf-8")
+        removed = re.findall(r"request_headers_to_remove: \[([^]]+)\]", text)
+        self.assertEqual(
+            [each.strip() for each in removed[0].split(",")], [*map(str.lower, listed())]
+        )
