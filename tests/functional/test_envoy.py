@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import threading
@@ -10,15 +11,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import servers, wire
 from tests.functional.daemon import Daemon, absolute, awkward, free_port
-from tests.functional.proxy import Backend, Silence
+from tests.functional.proxy import ROOT, Backend, Silence
 from tests.test_identity_headers import listed
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "etc/envoy/authotron.yaml"
+EXAMPLE = ROOT / "etc/envoy/authotron.yaml"
+PAGE = ROOT / "docs/envoy.md"
+SHOWN = re.compile(r"```yaml\n(- name:[^`]*http_service:[^`]*)```")
+"""Matches the filter that asks by HTTP, on the page."""
+
 LARGE = 100 * 2**20
 ROUTE = "/envoy.service.auth.v3.Authorization/Check"
 _MOST_FIELDS = 80
@@ -31,12 +37,14 @@ class Envoy:
     Envoy with F{etc/envoy/authotron.yaml}, of which only addresses are changed.
 
     @ivar gateway: the port of the gateway for gRPC, or the path of its socket.
+    @ivar by_http: whether Envoy asks by HTTP, as F{docs/envoy.md} shows it.
     @ivar changes: further texts to replace, each of which must be there.
     """
 
     folder: Path = field(converter=absolute)
     gateway: int | Path
     backend: int
+    by_http: bool = False
     changes: Mapping[str, str] = field(factory=dict)
     port: int = field(factory=free_port)
 
@@ -53,19 +61,28 @@ class Envoy:
 
     def _config(self) -> str:
         text = EXAMPLE.read_text()
-        example = "socket_address: {address: 127.0.0.1, port_value: 9191}"
-        where = f"pipe: {{path: {self.gateway}}}"
-        if isinstance(self.gateway, int):
-            where = f"socket_address: {{address: 127.0.0.1, port_value: {self.gateway}}}"
-        addresses = {
-            example: where,
-            "port_value: 8000}": f"port_value: {self.backend}}}",
-            "port_value: 80}": f"port_value: {self.port}}}",
-        }
-        for old, new in {**addresses, **self.changes}.items():
-            assert text.count(old) == 1, f"{old!r} is not once in {EXAMPLE}"
-            text = text.replace(old, new)
-        return text
+        asks = SHOWN.findall(PAGE.read_text())[0] if self.by_http else text
+        for old, new in self.changes.items():
+            assert asks.count(old) == 1, f"{old!r} is not there once"
+            asks = asks.replace(old, new)
+        resources = yaml.safe_load(text if self.by_http else asks)["static_resources"]
+        [listener], [gateway, backend] = resources["listeners"], resources["clusters"]
+        if self.by_http:
+            chain = listener["filter_chains"][0]["filters"][0]["typed_config"]
+            chain["http_filters"][:1] = yaml.safe_load(asks)
+            del gateway["typed_extension_protocol_options"]
+        listener["address"] = address(self.port)
+        for cluster, where in ((gateway, self.gateway), (backend, self.backend)):
+            [endpoint] = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
+            endpoint["endpoint"]["address"] = address(where)
+        return json.dumps({"static_resources": resources})
+
+
+def address(where: int | Path) -> dict[str, Any]:
+    """Return an address of Envoy: a port of this machine, or a UNIX socket."""
+    if isinstance(where, Path):
+        return {"pipe": {"path": str(where)}}
+    return {"socket_address": {"address": "127.0.0.1", "port_value": where}}
 
 
 class EnvoyCase(SynchronousTestCase):
@@ -76,9 +93,16 @@ class EnvoyCase(SynchronousTestCase):
         self.backend = Backend(self.folder).start()
         self.addCleanup(self.backend.stop)
 
-    def serve(self, gateway: int | Path, **changes: str) -> Envoy:
+    def serve(
+        self,
+        gateway: int | Path,
+        changes: Mapping[str, str] | None = None,
+        *,
+        by_http: bool = False,
+    ) -> Envoy:
         """Start Envoy in front of a gateway."""
-        envoy = Envoy(self.folder / "envoy", gateway, self.backend.port, changes).start()
+        folder = self.folder / "envoy"
+        envoy = Envoy(folder, gateway, self.backend.port, by_http, changes or {}).start()
         self.addCleanup(envoy.stop)
         self.port = envoy.port
         return envoy
@@ -313,7 +337,7 @@ class OutageTests(EnvoyCase):
         envoy.stop()
         silence = Silence()
         self.addCleanup(silence.stop)
-        self.serve(silence.port, **{"timeout: 10s": "timeout: 1s"})
+        self.serve(silence.port, {"timeout: 10s": "timeout: 1s"})
         answer = wire.login(self.port, "alice", "wonder", "/")
         self.assertEqual(answer.status, 503)
         self.assertNotIn(b"claims", answer.body)
@@ -327,7 +351,7 @@ class OutageTests(EnvoyCase):
         port = free_port()
         daemon = awkward(self.folder / "gateway", server=grpc(port))
         self.addCleanup(daemon.stop)
-        self.serve(port, **{"failure_mode_allow: false": "failure_mode_allow: true"})
+        self.serve(port, {"failure_mode_allow: false": "failure_mode_allow: true"})
         answer = wire.login(self.port, "unavailable", "x", "/")
         self.assertEqual((answer.status, answer.header("Retry-After")), (503, "5"))
         with wire.connect(self.port) as slow:
@@ -343,7 +367,7 @@ class OutageTests(EnvoyCase):
         port = free_port()
         daemon = awkward(self.folder / "gateway", server=grpc(port))
         self.addCleanup(daemon.stop)
-        self.serve(port, **{"timeout: 10s": "timeout: 0.5s"})
+        self.serve(port, {"timeout: 10s": "timeout: 0.5s"})
         self.assertEqual(wire.login(self.port, "slow", "x", "/").status, 503)
         name = 'authotron_http_requests_in_flight{method="GET"}'
         self.assertEqual(daemon.metric(name), 0)
@@ -360,3 +384,62 @@ class OutageTests(EnvoyCase):
         name = 'authotron_untrusted_connections_total{protocol="grpc"}'
         self.assertGreaterEqual(daemon.metric(name), 1)
         daemon.logged("server.trusted_proxies")
+
+
+class ByHttpTests(EnvoyCase):
+    """Envoy that asks by HTTP, as the page shows it."""
+
+    def serve_by_http(self, **over: Any) -> Daemon:
+        daemon = Daemon(self.folder).configure(**over).start()
+        self.addCleanup(daemon.stop)
+        self.serve(daemon.port, by_http=True)
+        return daemon
+
+    def test_good_bad_and_missing_credentials(self) -> None:
+        """
+        A request with any method and path gets a JWT; a refusal has the challenge of the gateway,
+        and no identity.
+        """
+        self.serve_by_http()
+        good = {"Authorization": wire.basic("alice", "wonder")}
+        for method, path in (("GET", "/some/where?q=1"), ("DELETE", "/"), ("PROPFIND", "/a/b")):
+            answer = wire.ask(self.port, path, good, method)
+            self.assertEqual(answer.status, 200, answer)
+            self.assertEqual(answer.json()["path"], path)
+            self.assertEqual(answer.json()["claims"]["sub"], "here-alice")
+        for refused in (wire.login(self.port, "alice", "guess", "/"), wire.ask(self.port, "/")):
+            self.assertEqual(refused.status, 401)
+            self.assertEqual(refused.header("WWW-Authenticate"), 'Basic realm="here"')
+            self.assertIsNone(refused.header("Authorization"))
+
+    def test_spoofed_headers_T59(self) -> None:
+        """Identity headers that the gateway does not send are removed, others are replaced."""
+        fields = [("X-Auth-Username", "mallory"), ("X-Auth-Roles", "admin")]
+        good = ("Authorization", wire.basic("alice", "wonder"))
+        for legacy in (False, True):
+            daemon = self.serve_by_http(include_legacy_headers=legacy)
+            headers = wire.ask(self.port, "/", [*fields, good]).json()["headers"]
+            told = {name: value for name, value in headers.items() if name.startswith("x-auth-")}
+            wanted = {"x-auth-username": "alice", "x-auth-realm": "here", "x-auth-roles": "reader"}
+            self.assertEqual(told, {name: [wanted[name]] for name in wanted} if legacy else {})
+            daemon.stop()
+            servers.run("envoy", "stop", str(self.folder / "envoy"))
+
+    def test_outage(self) -> None:
+        """If no provider can judge, or no gateway listens, the client gets a 503."""
+        daemon = awkward(self.folder / "gateway")
+        self.addCleanup(daemon.stop)
+        self.serve(daemon.port, by_http=True)
+        self.assertEqual(wire.login(self.port, "unavailable", "x", "/").status, 503)
+        self.assertEqual(wire.login(self.port, "other", "x", "/").status, 401)
+        daemon.stop()
+        self.assertEqual(wire.login(self.port, "other", "x", "/").status, 503)
+
+    def test_large_upload(self) -> None:
+        """The body of an upload does not reach the gateway."""
+        self.serve_by_http()
+        fields = [("Authorization", wire.basic("alice", "wonder")), ("Content-Length", "1000000")]
+        answer = wire.say(self.port, wire.head("/", fields, "POST"), bytes(1_000_000))
+        assert answer is not None
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(answer.json()["headers"]["content-length"], ["1000000"])
