@@ -12,12 +12,14 @@ SAMPLE := examples/authotron-robots
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.hypothesis
 SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run demo check lint types unit process backends servers functional test fuzz bench bench-quick bench-parts soak performance-page test-plugin deb tested-deb test-package test-deb test-image schema threats docs recording pictures lock clean
+.PHONY: help run demo check lint types unit process backends servers functional functional-epoll test fuzz bench bench-quick bench-parts soak performance-page test-plugin deb tested-deb test-package test-deb test-image schema threats docs recording pictures lock clean
 .PHONY: unit-1 unit-2 properties
 
 # `make test LOOP=epoll` starts the gateways of all tests on epoll; without LOOP they run on uvloop, if it is installed.
 LOOP ?= auto
 process functional: export AUTHOTRON_LOOP = $(LOOP)
+# What depends on the event loop: sockets, connections, signals, processes. Remotes are asked by Twisted's transports on both.
+ON_BOTH_LOOPS := conformance crowds hostile life nginx systemd tls workers
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -78,6 +80,10 @@ servers:  ## the Debian packages that the functional tests need
 
 functional: $(VENV)/tools $(VENV)-client/locked
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-functional tests.functional
+
+functional-epoll: export AUTHOTRON_LOOP = epoll
+functional-epoll: $(VENV)/tools  ## the functional tests of what depends on the event loop, on epoll
+	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-epoll $(ON_BOTH_LOOPS:%=tests.functional.test_%)
 
 bench: $(VENV)/tools $(VENV)-bench/locked  ## how fast, beside Klein, FastAPI, AUTHOTRON_ORIGINAL, AUTHOTRON_BEFORE (20 minutes)
 	$(BIN)/python bench/bench.py
@@ -164,7 +170,7 @@ pictures: $(VENV)/installed  ## the pictures of dashboard and home page anew (ne
 lock: $(VENV)/tools  ## choose new versions of all dependencies
 	$(PIP) install pip-tools
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir $(VENV)/wheels ./client
-	$(COMPILE) --find-links=$(VENV)/wheels --output-file=requirements.lock setup.py requirements-build.in
+	$(COMPILE) --extra=fast --find-links=$(VENV)/wheels --output-file=requirements.lock setup.py requirements-build.in
 	# The client comes from this repository, so it is not among what is installed by hash.
 	awk '/^authotron-client==/ {own=1; next} /^[^ ]/ {own=0} !own' requirements.lock > $(VENV)/lock
 	cp $(VENV)/lock requirements.lock

@@ -41,6 +41,7 @@ OF_ITS_LIFE: Sequence[Callable[[Gateway], str]] = (
     life.first_answer,
     life.by_socket,
     life.edit,
+    life.event_loop,
     life.hardened,
     life.speaks_tls,
     life.reload,

@@ -102,6 +102,19 @@ def edit(gateway: Gateway) -> str:
     return "200 by TCP, UNIX socket (660 www-data) and nginx"
 
 
+def event_loop(gateway: Gateway) -> str:
+    """The service runs on uvloop, and on epoll if F{/etc/default/authotron} says so."""
+    defaults = "/etc/default/authotron"
+    for text, loop in (("", "uvloop"), ("AUTHOTRON_LOOP=epoll\n", "epoll")):
+        gateway.container.write(defaults, text)
+        before = gateway.now()
+        gateway.systemctl("restart", "authotron.service")
+        assert gateway.status() == 200
+        gateway.told(f"({loop})", before)
+    gateway.container.run("rm", defaults)
+    return "uvloop by default, epoll by AUTHOTRON_LOOP"
+
+
 def hardened(gateway: Gateway) -> str:
     """Systemd rates the unit at 1.5 or better and finds nothing wrong with it."""
     verify = gateway.container.try_("systemd-analyze", "verify", "authotron.service").stdout

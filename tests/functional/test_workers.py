@@ -357,8 +357,8 @@ class MetricsTests(WorkersCase):
 class LifeTests(WorkersCase):
     """Start and stop with several workers."""
 
-    def test_in_flight(self) -> None:
-        """SIGTERM lets a slow request finish, with several workers."""
+    def slow(self) -> tuple[Daemon, dict[int, str], socket.socket]:
+        """Start workers, and a slow request that waits for an answer."""
         daemon = awkward(Path(self.mktemp()), server={"grace": 20, "workers": COUNT})
         self.addCleanup(daemon.stop)
         processes = workers(self.complete(daemon))
@@ -368,7 +368,10 @@ class LifeTests(WorkersCase):
             wire.head("/authenticate", {"Authorization": wire.basic("slow", "secret")})
         )
         until((daemon.folder / "arrived").exists, "in flight", otherwise=daemon.log)
-        daemon.tell(signal.SIGTERM)
+        return daemon, processes, connection
+
+    def finish(self, daemon: Daemon, processes: dict[int, str], connection: socket.socket) -> None:
+        """Let the slow request be answered, after which all processes must end."""
         until(lambda: sum(map(gone, processes)) == COUNT - 1, "the idle one has ended")
         (daemon.folder / "go").touch()
         answer = wire.receive(connection)
@@ -376,6 +379,24 @@ class LifeTests(WorkersCase):
         self.assertEqual(answer.status, 200)
         self.assertIn(daemon.exit_status(), (0, -signal.SIGTERM))
         self.assertTrue(all(map(gone, processes)))
+
+    def test_in_flight(self) -> None:
+        """SIGTERM lets a slow request finish, with several workers."""
+        daemon, processes, connection = self.slow()
+        daemon.tell(signal.SIGTERM)
+        self.finish(daemon, processes, connection)
+
+    def test_terminate_all(self) -> None:
+        """SIGTERM to all processes, as C{timeout} sends it, lets a slow request finish."""
+        for first in ("workers", "supervisor"):
+            with self.subTest(first):
+                daemon, processes, connection = self.slow()
+                victims = [*processes, daemon.process.pid]
+                for pid in victims if first == "workers" else reversed(victims):
+                    os.kill(pid, signal.SIGTERM)
+                self.finish(daemon, processes, connection)
+                self.assertNotIn("FATAL", daemon.log())
+                self.assertNotIn("Traceback", daemon.log())
 
     def test_interrupt(self) -> None:
         """Ctrl-C, which reaches all processes, ends all of them."""

@@ -131,6 +131,16 @@ class Tries:
             told(*gateway.words(*self._health_check()))
         return f"user {uid}, healthy, finishes its requests after SIGTERM"
 
+    def event_loop(self) -> str:
+        """The gateway runs on uvloop, and on epoll if C{AUTHOTRON_LOOP} says so."""
+        place = "/etc/authotron/authotron.yaml"
+        for environ, loop in (({}, "uvloop"), ({"AUTHOTRON_LOOP": "epoll"}, "epoll")):
+            with self._running(place, free_port(), environ=environ) as gateway:
+                self._answers(gateway)
+                log = gateway.log.read_text()
+                assert f"({loop})" in log, log
+        return "uvloop by default, epoll by AUTHOTRON_LOOP"
+
     def moved(self) -> str:
         """
         The command, the working directory and the default path of the image of auth-o-tron are
@@ -228,7 +238,7 @@ def main() -> int:
         Path(folder).chmod(0o755)
         builder = Builder(Path(folder, "storage"), base)
         tries = Tries(builder, Path(folder))
-        steps = ("base", "build", "small", "documented", "moved", "named", "missing")
+        steps = ("base", "build", "small", "documented", "event_loop", "moved", "named", "missing")
         for name in steps:
             began = time.monotonic()
             try:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 from attrs import define
 from twisted.application.service import Service
 from twisted.internet import stdio
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IReactorCore, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
@@ -146,7 +148,7 @@ class Worker(Service):
         """
         if not self._is_ending:
             self._is_ending = True
-            self._reactor.callLater(0, self._reactor.stop)
+            self._reactor.callLater(0, _stop, self._reactor)
 
     def _send_heartbeat(self) -> None:
         self.channel.notify("alive", self._counted())
@@ -229,6 +231,16 @@ def main() -> None:
     os._exit(pipes.worker.gateway.status)
 
 
+def _stop(reactor: IReactorCore) -> None:
+    """
+    Stop the reactor, unless it is stopping.
+
+    Both SIGTERM and the supervisor can ask a worker to end, in either order.
+    """
+    with suppress(ReactorNotRunning):
+        reactor.stop()
+
+
 def _run(pipes: _SupervisorPipes, descriptors: Descriptors, reactor: IGatewayReactor) -> None:
     worker = pipes.worker
     connect: Any = stdio.StandardIO  # The type hints of StandardIO hold only for Windows.
@@ -241,13 +253,14 @@ def _run(pipes: _SupervisorPipes, descriptors: Descriptors, reactor: IGatewayRea
         pipes.transport.loseConnection()
         await pipes.closed
 
-    def ignore_signals() -> None:
+    def handle_signals() -> None:
         # Workers ignore SIGINT and SIGHUP, on which the supervisor acts.
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(_stop, reactor))
 
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    reactor.callWhenRunning(ignore_signals)
+    reactor.callWhenRunning(handle_signals)
     exempt_from_collection(reactor)
     reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(stop()))
     reactor.run()
