@@ -124,6 +124,18 @@ def load_config(path: Path, *, as_json: bool = False) -> Config:
         return file.load(path, os.environ)
 
 
+def choose_event_loop() -> None:
+    """
+    Install the reactor of a command that serves, before a module imports the reactor.
+
+    If the wanted event loop cannot be used, the problem is printed and the command exits with 78.
+    """
+    from authotron.daemon import event_loop  # noqa: PLC0415 - see above
+
+    with exit_on_config_error():
+        event_loop.choose(os.environ, event_loop.installed_reactor())
+
+
 def serve(path: Path, *further: str) -> None:
     """
     Start the gateway in the foreground, as C{twistd} does.

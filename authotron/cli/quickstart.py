@@ -14,8 +14,7 @@ from pathlib import Path
 import click
 from twisted.internet.defer import Deferred, execute
 
-from authotron.cli.composed import compose_or_exit
-from authotron.cli.options import Command, clock, load_config, serve
+from authotron.cli.options import Command, choose_event_loop, clock, load_config, serve
 from authotron.cli.output import say, say_lines
 from authotron.config import files
 from authotron.config.check import Config
@@ -53,6 +52,7 @@ def quickstart(folder: Path, *, prepare: bool) -> None:
     except OSError as error:
         raise click.ClickException(f"cannot prepare {folder}: {error.strerror}") from None
     if not prepare:
+        choose_event_loop()
         _require_free_ports(path)
     _print_instructions(path, folder)
     if not prepare:
@@ -138,6 +138,8 @@ def _claims(config: Config, password: str) -> str:
 
     A command has no reactor, so the gateway that it builds works without threads and network.
     """
+    from authotron.cli.composed import compose_or_exit  # noqa: PLC0415 - imports the reactor
+
     now = clock()
     gateway = compose_or_exit(config, World(now, execute))
     alice = Credential("basic", b64encode(f"alice:{password}".encode()).decode())

@@ -28,7 +28,10 @@ def choose(
     install: Mapping[str, Callable[[], None]] = INSTALL,
 ) -> None:
     """
-    Install the reactor of a process that serves clients.
+    Install the reactor of this process.
+
+    This function must be called before a configuration is loaded: a plugin that the configuration
+    names may import C{twisted.internet.reactor}, which installs a reactor.
 
     @param installed: the reactor that this process has already, for example by C{twistd --reactor}.
 
@@ -46,31 +49,6 @@ def choose(
             if name == UVLOOP:
                 raise _missing(error) from None
             install[EPOLL]()
-
-
-def choose_for_supervisor(
-    environ: Mapping[str, str],
-    installed: Any = None,
-    install: Mapping[str, Callable[[], None]] = INSTALL,
-    load: Callable[[], object] = uvloop_reactor.load,
-) -> None:
-    """
-    Install the reactor of a supervisor: epoll, as the supervisor serves no clients.
-
-    @param load: a function that imports uvloop.
-
-    @raise ConfigError: the environment asks for an event loop that the workers could not use.
-    """
-    name = wanted(environ)
-    if name == UVLOOP:
-        try:
-            load()
-        except ImportError as error:
-            raise _missing(error) from None
-    if installed is not None:
-        _require(name, installed)
-    else:
-        install[EPOLL]()
 
 
 def prefer(environ: MutableMapping[str, str], name: str) -> None:

@@ -44,18 +44,19 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """
-        Read the configuration, and install the reactor, before anything is started.
+        Install the reactor and read the configuration, before anything is started.
 
         @raise SystemExit: the configuration or the wanted event loop cannot be used (78), or
             C{--check} was given (0).
         """
         try:
+            if not self["check"]:
+                self._choose_event_loop()
             self.config = self.load()
-            if self["check"]:
-                raise SystemExit(0)
-            self._choose_event_loop()
         except ConfigError as error:
             raise refused(error) from None
+        if self["check"]:
+            raise SystemExit(0)
         if self.parent is not None and self.parent.get("pidfile"):
             leftovers.remove_stale_pid_file(Path(self.parent["pidfile"]))
         if self.parent is not None and not self.parent.get("logger"):
@@ -69,9 +70,7 @@ class Options(usage.Options):
         """
         if self.parent is not None:
             event_loop.prefer(os.environ, str(self.parent.get("reactor")))
-        several = self.config.file.server.processes > 1
-        choose = event_loop.choose_for_supervisor if several else event_loop.choose
-        choose(os.environ, event_loop.installed_reactor())
+        event_loop.choose(os.environ, event_loop.installed_reactor())
 
 
 def makeService(options: Options, reactor: IGatewayReactor | None = None) -> IService:

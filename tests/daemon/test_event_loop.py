@@ -11,7 +11,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.daemon.event_loop import (
     VARIABLE,
     choose,
-    choose_for_supervisor,
     name_of,
     prefer,
 )
@@ -105,41 +104,6 @@ class ChooseTests(ChoiceCase):
         self.assertIn("runs epoll already", problem)
         problem = self.problem(self.choose, "epoll", running(UvloopReactor))
         self.assertIn("runs uvloop already", problem)
-
-
-class SupervisorTests(ChoiceCase):
-    """The event loop of a supervisor, which serves no clients."""
-
-    def choose(self, value: str = "", reactor: Any = None) -> list[str]:
-        def load() -> None:
-            if not self.has_uvloop:
-                raise ImportError("No module named 'uvloop'")
-
-        choose_for_supervisor({VARIABLE: value}, reactor, self.install(), load)
-        return self.installed
-
-    def test_epoll(self) -> None:
-        """A supervisor runs on epoll, whatever its workers run on."""
-        for value in ("", "auto", "uvloop", "epoll"):
-            with self.subTest(value):
-                self.installed.clear()
-                self.assertEqual(self.choose(value), ["epoll"])
-
-    def test_forced_but_missing(self) -> None:
-        """The supervisor refuses to start if its workers must run on uvloop, which is missing."""
-        self.has_uvloop = False
-        self.assertIn("install authotron[fast]", self.problem(self.choose, "uvloop"))
-        self.assertEqual(self.installed, [])
-        self.assertEqual(self.choose("auto"), ["epoll"])
-
-    def test_unknown_name(self) -> None:
-        """The supervisor refuses an unknown name itself."""
-        self.problem(self.choose, "select")
-        self.assertEqual(self.installed, [])
-
-    def test_reactor_of_twistd_stays(self) -> None:
-        """A reactor that C{twistd --reactor} has installed stays."""
-        self.assertEqual(self.choose("uvloop", running(UvloopReactor)), [])
 
 
 class PreferTests(SynchronousTestCase):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -30,6 +32,25 @@ class ImportTests(CommandCase):
         program = (
             "import sys, authotron.cli.main, authotron.daemon.tap\n"
             "print(*{'argon2', 'jinja2', 'ldaptor', 'pymongo', 'txmongo'} & {*sys.modules})"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", program], check=True, capture_output=True, text=True
+        )
+        self.assertEqual(found.stdout.split(), [])
+
+    def test_options_import_no_reactor(self) -> None:
+        """
+        Neither the plugin of C{twistd} nor the commands that start the gateway import the reactor
+        before the event loop is chosen, and epoll needs no uvloop.
+        """
+        program = (
+            "import sys, authotron.cli.quickstart, authotron.daemon.tap\n"
+            "import authotron.config.check, authotron.daemon.workers.entry\n"
+            "print(*{'twisted.internet.reactor', 'klein', 'treq', 'uvloop'} & {*sys.modules})\n"
+            "from authotron.daemon import event_loop\n"
+            "event_loop.choose({'AUTHOTRON_LOOP': 'epoll'})\n"
+            "import authotron.daemon.process\n"
+            "print(*{'treq', 'uvloop'} & {*sys.modules})\n"
         )
         found = subprocess.run(
             [sys.executable, "-c", program], check=True, capture_output=True, text=True
@@ -200,7 +221,12 @@ class QuickstartTests(SynchronousTestCase):
                 gateway.send_signal(signal.SIGINT)
             printed, _ = gateway.communicate(timeout=DEADLINE)
             self.assertEqual(gateway.returncode, 0, printed)
-        self.assertIn(f"serves at http://127.0.0.1:{ports['AOT_SERVER__PORT']}", printed)
+        loop = os.environ.get("AUTHOTRON_LOOP", "auto")
+        has_uvloop = importlib.util.find_spec("uvloop") is not None
+        expected = loop if loop != "auto" else "uvloop" if has_uvloop else "epoll"
+        self.assertIn(
+            f"serves at http://127.0.0.1:{ports['AOT_SERVER__PORT']} ({expected})", printed
+        )
         self.assertTrue(printed.rstrip().endswith("has stopped"), printed)
         self.assertNotIn("FATAL", printed)
 

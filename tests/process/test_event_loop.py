@@ -143,6 +143,14 @@ class ChoiceTests(LoopCase):
             self.serves(words, "epoll", has_uvloop=False)
             self.assertNotIn("Traceback", self.daemon.log())
 
+    def test_plugin_that_imports_a_reactor(self) -> None:
+        """The choice comes before the plugins of the configuration: txmongo imports the reactor."""
+        need_uvloop()
+        mongo = {"type": "mongo", "uri": "mongodb://127.0.0.1:9", "database": "d"}
+        self.daemon.configure(store=mongo)
+        self.serves(self.run_command(), "uvloop")
+        self.serves(self.run_command(), "uvloop", "uvloop")
+
     def test_variable(self) -> None:
         """C{AUTHOTRON_LOOP=epoll} forces epoll."""
         self.serves(self.run_command(), "epoll", "epoll")
@@ -192,7 +200,7 @@ class WorkerTests(LoopCase):
         self.assertNotIn("(uvloop)", self.daemon.log())
 
     def test_option_of_twistd(self) -> None:
-        """C{twistd --reactor} reaches the workers, and the supervisor can run on uvloop."""
+        """C{twistd --reactor} reaches the workers."""
         need_uvloop()
         self.serves(self.twistd("--reactor=epoll"), "epoll")
         self.assertNotIn("(uvloop)", self.daemon.log())
