@@ -33,15 +33,24 @@ class UvloopReactor(AsyncioSelectorReactor):
         signal.signal(signal.SIGCHLD, lambda *_: self.callFromThread(reapAllProcesses))
 
 
-def install() -> None:
+def load() -> Any:
     """
-    Install the reactor; C{twistd --reactor=uvloop} calls this.
+    Import uvloop, and return the module.
 
     @raise ImportError: uvloop is not installed, or does not fit this machine.
     """
     import uvloop  # noqa: PLC0415 - optional
 
-    loop = uvloop.new_event_loop()
+    return uvloop
+
+
+def install() -> None:
+    """
+    Install the reactor; C{twistd --reactor=uvloop} calls this.
+
+    @raise ImportError: uvloop cannot be imported.
+    """
+    loop = load().new_event_loop()
     asyncio.set_event_loop(loop)
     installReactor(UvloopReactor(loop))
 
