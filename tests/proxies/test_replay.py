@@ -18,7 +18,7 @@ from authotron.model.request import FACTS, Facts
 from authotron.plugin.interfaces import Affinity, IProvider
 from tests.proxies import recorded
 from tests.proxies.derive import CONFIGURATIONS, USERS, derived, expected
-from tests.web.conversations import InMemoryGateway
+from tests.web.conversations import Answer, InMemoryGateway, answered
 from tests.web.fastcgi.conversations import FastCgiGateway, answer
 
 PROXY = IPv4Address("TCP", "192.0.2.7", 4711)
@@ -168,6 +168,17 @@ class HttpReplayTests(SynchronousTestCase):
         ]
         self.assertEqual(wrong, [])
 
+    def test_both_ways_answer_alike(self) -> None:
+        """The fast path and the site send the same headers and the same body to each question."""
+        gateway = InMemoryGateway(TRUSTING)
+        serve_recorded_users(gateway)
+        different: list[str] = []
+        for case in cases("http"):
+            answers = [_answer(case, gateway, way) for way in (gateway.entrance, gateway.public)]
+            if answers[0] != answers[1]:
+                different.append(f"{case.name}: {answers}")
+        self.assertEqual(different, [])
+
     def replay(
         self, case: Case, gateway: InMemoryGateway, condition: NotingCondition, way: Any
     ) -> Iterator[str]:
@@ -189,6 +200,18 @@ class HttpReplayTests(SynchronousTestCase):
             yield f"{case.name}: the connection is {'closed' if is_ended else 'kept'}"
         if status == 200:
             yield from wrong_facts(case, condition)
+
+
+def _answer(case: Case, gateway: InMemoryGateway, way: Any) -> list[Answer]:
+    """Return the answer to a question, without its date and its JWT."""
+    connection, wire = gateway.connect(way)
+    connection.dataReceived(case.head)
+    found = answered(wire.value())
+    for each in found:
+        del each.headers["date"]
+        if each.headers.pop("authorization", ""):
+            each.headers["authorization"] = "a JWT"
+    return found
 
 
 def wrong_facts(case: Case, condition: NotingCondition) -> Iterator[str]:
