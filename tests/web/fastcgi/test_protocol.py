@@ -37,6 +37,24 @@ from tests.web.fastcgi.conversations import (
 SOCKET = UNIXAddress("/run/apache.sock")
 
 
+CONTENTS = some.sampled_from(
+    [
+        b"",
+        begin()[8:],
+        begin(flags=1)[8:],
+        begin(role=1)[8:],
+        variables({"HTTP_AUTHORIZATION": ...}),
+        variables({"REQUEST_URI": ...}),
+        variables({})[:60],
+        records.encode_pair(b"FCGI_MAX_REQS", b""),
+    ]
+)
+RECORDS = some.builds(
+    records.encode, some.integers(0, 12), some.integers(0, 2), CONTENTS | some.binary(max_size=9)
+)
+"""Well-formed records of any type, with contents that belong there and others."""
+
+
 class FastCgiCase(SynchronousTestCase):
     """A gateway that is asked by FastCGI."""
 
@@ -79,6 +97,16 @@ class AnswerTests(FastCgiCase):
         for decision in (None, Decision(Outcome("error"), HEALTHY)):
             content = answers.content(HEALTHY, decision)
             self.assertTrue(content.startswith(b"Status: 500 "))
+
+    def test_every_role_of_apache(self) -> None:
+        """
+        Apache asks as an authenticator (C{AuthnzFcgiCheckAuthnProvider}) or as an authorizer
+        (C{Require}): either way the credential is judged.
+        """
+        for role in ("AUTHENTICATOR", "AUTHORIZER", "ACCESS_CHECKER"):
+            over = {"FCGI_APACHE_ROLE": role, "REMOTE_USER": "alice", "AUTH_TYPE": "Basic"}
+            self.assertEqual(self.served.ask(**over).status, 200)
+            self.assertEqual(self.served.ask(**over, HTTP_AUTHORIZATION=...).status, 401)
 
     def test_outage_is_a_503(self) -> None:
         """If no provider can judge, the answer is a 503 with C{Retry-After}."""
@@ -344,6 +372,26 @@ class ConnectionTests(FastCgiCase):
             if not (wire.disconnecting or wire.disconnected):
                 connection.dataReceived(chunk)
         self.assertNotIn(b"Variable", wire.value())
+
+    @given(some.lists(RECORDS, max_size=12), some.integers(1, 30))
+    def test_any_records_S_FCGI(self, sent: list[bytes], pieces: int) -> None:
+        """
+        No sequence of well-formed records, in no division, makes an exception or a 200 without a
+        good credential; what is written are records, and each request ends once at most.
+        """
+        served = FastCgiGateway()
+        connection, wire = served.connect()
+        data = b"".join(sent)
+        for start in range(0, len(data), pieces):
+            if not wire.disconnected:
+                connection.dataReceived(data[start : start + pieces])
+        written = [*read(wire.value())]
+        self.assertNotIn(b"Variable", wire.value())
+        begun = sum(each[1] == records.BEGIN_REQUEST for each in sent)
+        ended = sum(each.type == records.END_REQUEST for each in written)
+        self.assertLessEqual(ended, begun)
+        connection.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(served.gateway.public.unfinished.size, 0)
 
 
 class BoundTests(FastCgiCase):
