@@ -39,7 +39,7 @@ from authotron.limits.unfinished_heads import UnfinishedHeads
 from authotron.web.channel import LAST_CALL
 from authotron.web.grpc import calls
 from authotron.web.grpc.calls import LARGEST_MESSAGE, PREFIX, Answer, Method, Status
-from authotron.web.grpc.frames import LONGEST_FRAME, Allowance, FrameReader, Violation
+from authotron.web.grpc.frames import LONGEST_FRAME, MANY_RESETS, Allowance, FrameReader, Violation
 from authotron.web.trusted_peers import PeerConnection
 
 MOST_CALLS = 100
@@ -48,8 +48,12 @@ Maximum number of calls at once on a connection. Envoy opens further connections
 assumes this number itself until it learns the limit.
 """
 
-LONGEST_HEADERS = 16_384
-"""Maximum number of bytes in the headers of a call, as RFC 9113 section 10.5.1 counts them."""
+LONGEST_HEADERS = 65_536
+"""
+Maximum number of bytes in the headers of a call, as RFC 9113 section 10.5.1 counts them. Longer
+ones end the connection, so the number is above what Envoy accepts from clients (60 KiB), because
+Envoy may repeat some of their headers here.
+"""
 
 PATIENCE = 10.0
 """
@@ -146,8 +150,8 @@ class Connection(PeerConnection):
         self._shared = shared
         self._clock = shared.clock
         self._peer = peer
-        self._allowance = Allowance(shared.clock)
-        self._frames = FrameReader(self._allowance)
+        self._frames = FrameReader(shared.clock)
+        self._given_up = Allowance(shared.clock, MANY_RESETS)
         self._http2 = _Connection(
             H2Configuration(client_side=False, validate_outbound_headers=False)
         )
@@ -274,7 +278,7 @@ class Connection(PeerConnection):
         assert stream is not None
         if len(self.calls) >= MOST_CALLS or not self._accepts:
             self._http2.reset_stream(stream, ErrorCodes.REFUSED_STREAM)
-            self._allowance.spend()
+            self._frames.spend()
             return
         self._used = self._clock.seconds()
         headers = [(bytes(name), bytes(value)) for name, value in event.headers or ()]
@@ -349,7 +353,7 @@ class Connection(PeerConnection):
         call = self.calls[stream]
         call.pending = None
         call.since = self._used = self._clock.seconds()
-        self._allowance.earn()
+        self._frames.answered()
         if answer.http != HTTPStatus.OK:
             headers = [(b":status", b"%d" % answer.http)]
             self._http2.send_headers(stream, headers, end_stream=True)
@@ -404,10 +408,12 @@ class Connection(PeerConnection):
         """
         assert event.stream_id is not None
         if not event.remote_reset:
-            self._allowance.spend()
+            self._frames.spend()
         if event.stream_id in self.calls:
             self._forget(event.stream_id)
             self._close_if_done()
+            if not self._given_up.spend():
+                self.close_when_idle()
 
     def _window_updated(self, event: WindowUpdated) -> None:
         if event.stream_id:

@@ -21,16 +21,26 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 LONGEST_FRAME = 16_384
 """Maximum number of bytes in a frame: the smallest value that a peer may be limited to."""
 
-LONGEST_BLOCK = 32_768
+LONGEST_BLOCK = 65_536
 """Maximum number of compressed bytes in the headers of a call, in all frames together."""
 
 MOST_FRAMES = 500
-"""Number of frames without a use that a peer may send at once."""
-
-FRAMES_PER_SECOND = 500.0
 """
-Number of frames without a use that a peer may send in a second. A proxy that gives up all calls of
-a connection five times a second, as Envoy does by default if the gateway is slow, stays below.
+Number of frames without a use that a peer may send at once, and also the number by which this grows
+in each second.
+"""
+
+MOST_RESETS = 1_500
+"""
+Number of calls that a peer may give up at once, and also the number by which this grows in each
+second. Clients that leave make a proxy give up calls, so the number is large.
+"""
+
+MANY_RESETS = 500
+"""
+Number of unanswered calls, in the same sense as L{MOST_RESETS}, that a peer may give up before the
+gateway asks it for another connection. A proxy that gives up all calls of a connection after 200
+ms, as Envoy does by default if the gateway is slow, stays below.
 """
 
 FRAMES_PER_CALL = 8
@@ -48,6 +58,7 @@ class _Type(IntEnum):
 
     DATA = 0
     HEADERS = 1
+    RST_STREAM = 3
     GOAWAY = 7
     CONTINUATION = 9
 
@@ -74,50 +85,50 @@ class Violation(Exception):
 @define(eq=False)
 class Allowance:
     """
-    The number of frames without a use that a peer may send: PING, SETTINGS, PRIORITY,
-    WINDOW_UPDATE, RST_STREAM, unknown ones, and DATA frames with few bytes or none.
+    How many frames of a kind a peer may still send.
 
-    The number grows with the time and with each answered call, up to L{MOST_FRAMES}.
+    The number grows with the time and with each answered call, up to a maximum.
     """
 
     _clock: IReactorTime
-    _left: float = field(default=float(MOST_FRAMES), init=False)
+    _most: int
+    _left: float = field(init=False)
     _since: float = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._left = float(self._most)
         self._since = self._clock.seconds()
 
-    def spend(self) -> None:
-        """
-        Count one frame.
-
-        @raise Violation: the peer has sent too many.
-        """
+    def spend(self) -> bool:
+        """Count one frame; return whether the peer was allowed to send it."""
         self._left -= 1
         if self._left >= 0:
-            return
+            return True
         now = self._clock.seconds()
-        earned = max(0.0, now - self._since) * FRAMES_PER_SECOND
+        earned = max(0.0, now - self._since) * self._most
         self._since = now
-        self._left = min(self._left + earned, float(MOST_FRAMES))
-        if self._left < 0:
-            raise Violation("too many frames that belong to no call")
+        self._left = min(self._left + earned, float(self._most))
+        return self._left >= 0
 
     def earn(self) -> None:
         """Count an answered call."""
-        self._left = min(self._left + FRAMES_PER_CALL, float(MOST_FRAMES))
+        self._left = min(self._left + FRAMES_PER_CALL, float(self._most))
 
 
 class FrameReader:
     """
     The frames that a peer sends.
 
+    Frames without a use are limited: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, unknown ones, and
+    DATA frames with few bytes or none. RST_STREAM frames have a limit of their own.
+
     @ivar is_leaving: whether the peer has sent a GOAWAY frame, and so will send no more calls. Such
         frames are not passed on, because h2 could not send the answers of earlier calls afterwards.
     """
 
-    def __init__(self, allowance: Allowance) -> None:
-        self._allowance = allowance
+    def __init__(self, clock: IReactorTime) -> None:
+        self._useless = Allowance(clock, MOST_FRAMES)
+        self._resets = Allowance(clock, MOST_RESETS)
         self._unread = bytearray()
         self._has_preface = False
         self._block: int | None = None
@@ -131,6 +142,19 @@ class FrameReader:
     def is_between_frames(self) -> bool:
         """Whether all frames so far, and all headers that they contain, are complete."""
         return self._has_preface and not self._unread and self._block is None
+
+    def answered(self) -> None:
+        """Count an answered call, after which the peer may send more frames without a use."""
+        self._useless.earn()
+
+    def spend(self) -> None:
+        """
+        Count a frame without a use.
+
+        @raise Violation: the peer has sent too many.
+        """
+        if not self._useless.spend():
+            raise Violation("too many frames that belong to no call")
 
     def feed(self, data: bytes) -> None:
         """Add received bytes."""
@@ -185,9 +209,12 @@ class FrameReader:
             self._block = 0
         elif type_ == _Type.DATA:
             if length < _SMALL and not flags & _Flag.END_STREAM:
-                self._allowance.spend()
+                self.spend()
+        elif type_ == _Type.RST_STREAM:
+            if not self._resets.spend():
+                raise Violation("too many calls that are given up")
         else:
-            self._allowance.spend()
+            self.spend()
         if self._block is not None:
             self._count_headers(flags, length)
         elif type_ == _Type.GOAWAY:

@@ -8,7 +8,7 @@ from ssl import PEM_cert_to_DER_cert
 from typing import Any
 from urllib.parse import unquote
 
-from attrs import frozen
+from attrs import field, frozen
 
 from authotron.model.errors import Flaw, UnusableFact
 from authotron.model.hosts import address_of, split_host
@@ -19,6 +19,7 @@ from authotron.telemetry.metrics import METHODS
 from authotron.web.grpc.messages import CheckRequest
 
 _METHOD = re.compile(TOKEN)
+_LONGEST_NAMESPACE = 1024
 
 
 @frozen(eq=False)
@@ -33,8 +34,8 @@ class Question:
     @ivar headers: the values of all headers, by name.
     """
 
-    _attributes: Any
-    headers: Mapping[bytes, bytes]
+    _attributes: Any = field(repr=False)
+    headers: Mapping[bytes, bytes] = field(repr=False)
     _peer: str | None
 
     @property
@@ -154,8 +155,10 @@ def _address(attributes: Any) -> str:
 
 def _namespace(attributes: Any) -> str | None:
     extensions = {entry.key: entry.value for entry in attributes.context_extensions}
-    namespace: bytes | None = extensions.get(b"namespace")
-    return None if namespace is None else namespace.decode("ascii")
+    namespace: str = extensions.get(b"namespace", b"").decode("ascii")
+    if not namespace.isprintable() or len(namespace) > _LONGEST_NAMESPACE:
+        raise ValueError("the value is not a namespace")
+    return namespace or None
 
 
 def _certificate(attributes: Any) -> ClientCertificate | None:

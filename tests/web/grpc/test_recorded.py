@@ -92,17 +92,14 @@ class RecordedTests(SynchronousTestCase):
     def play(self, *sent: bytes) -> Response:
         return Replay(self.gateway, self.factory, begins=False).play([*sent])
 
-    def test_decisions(self) -> None:
-        """Each question gets the decision that the client's credential deserves."""
+    def test_decisions_and_facts(self) -> None:
+        """
+        Each question gets the decision that the client's credential deserves, and is read as the
+        request that the client has made.
+        """
         for each, sent in conversations():
             with self.subTest(f"{each['configuration']} {each['case']}"):
                 self.assertEqual(self.play(*sent).says, each["status"])
-
-    def test_facts(self) -> None:
-        """Each question is read as the request that the client has made."""
-        for each, sent in conversations():
-            with self.subTest(f"{each['configuration']} {each['case']}"):
-                self.play(*sent)
                 found = self.asked[-1]
                 facts = found.facts
                 path, _, query = each["path"].partition("?")
@@ -120,7 +117,7 @@ class RecordedTests(SynchronousTestCase):
 
     def test_cut_anywhere(self) -> None:
         """How the bytes of a connection are cut into reads does not matter."""
-        for index, (each, [first, sent]) in enumerate(conversations()):
+        for index, (each, [first, sent]) in [*enumerate(conversations())][::4]:
             with self.subTest(f"{each['configuration']} {each['case']}"):
                 whole = self.play(first, sent)
                 cut = (index * 37) % len(sent)
