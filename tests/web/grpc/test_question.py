@@ -40,7 +40,8 @@ class FactsTests(SynchronousTestCase):
     def flaw(self, fact: str, found: Question) -> Flaw:
         error = self.assertRaises(UnusableFact, getattr, found.facts, fact)
         self.assertEqual(error.fact, fact)
-        return error.flaw
+        flaw: Flaw = error.flaw
+        return flaw
 
     def test_all(self) -> None:
         """Each fact has the value that Envoy states, in its canonical spelling."""
