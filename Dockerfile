@@ -5,9 +5,8 @@ FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
 RUN python -m venv /opt/authotron
 ENV PATH=/opt/authotron/bin:$PATH
-COPY requirements.lock requirements-grpc.lock ./
-RUN pip install --no-cache-dir --only-binary :all: --require-hashes \
-    --requirement requirements.lock --requirement requirements-grpc.lock
+COPY requirements.lock .
+RUN pip install --no-cache-dir --only-binary :all: --require-hashes --requirement requirements.lock
 COPY setup.py pyproject.toml README.md ./
 COPY client client
 COPY authotron authotron

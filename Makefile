@@ -170,11 +170,10 @@ pictures: $(VENV)/installed  ## the pictures of dashboard and home page anew (ne
 lock: $(VENV)/tools  ## choose new versions of all dependencies
 	$(PIP) install pip-tools
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir $(VENV)/wheels ./client
-	$(COMPILE) --extra=fast --find-links=$(VENV)/wheels --output-file=requirements.lock setup.py requirements-build.in
+	$(COMPILE) --extra=fast --extra=grpc --find-links=$(VENV)/wheels --output-file=requirements.lock setup.py requirements-build.in
 	# The client comes from this repository, so it is not among what is installed by hash.
 	awk '/^authotron-client==/ {own=1; next} /^[^ ]/ {own=0} !own' requirements.lock > $(VENV)/lock
 	cp $(VENV)/lock requirements.lock
-	$(COMPILE) --output-file=requirements-grpc.lock requirements-grpc.in
 	$(COMPILE) --output-file=requirements-dev.lock requirements-dev.in
 	$(COMPILE) --output-file=bench/requirements.lock bench/requirements.in
 	$(COMPILE) --output-file=website/requirements.lock website/requirements.in
