@@ -182,6 +182,14 @@ class Site(server.Site):
             self._clock, metrics, most, (self.open,), "metrics", self._close_unused
         )
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """
+        Return HTTP/1.1 as the only protocol for TLS (ALPN).
+
+        Twisted offers HTTP/2 as well if h2 is installed, which C{protocol} does not speak.
+        """
+        return [b"http/1.1"]
+
     def _close_unused(self) -> bool:
         """
         Close the connection that has been without a request for the longest time; return whether

@@ -144,6 +144,16 @@ class OddTests(SynchronousTestCase):
             self.assertIn(answer.status, (400, 401))
 
 
+class NegotiationTests(SynchronousTestCase):
+    """The protocols that a TLS endpoint offers (ALPN)."""
+
+    def test_http_1_alone(self) -> None:
+        """Neither the fast path nor the site alone, as on the metrics port, offers HTTP/2."""
+        gateway = InMemoryGateway()
+        for factory in (gateway.entrance, gateway.public):
+            self.assertEqual(factory.acceptableProtocols(), [b"http/1.1"])
+
+
 class CountedTests(SynchronousTestCase):
     """Metrics of requests."""
 
