@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -12,6 +13,9 @@ from authotron.model.http_grammar import TOKEN
 
 _MOST_HOPS = 64
 """Maximum addresses that are read of one header; each takes about 10 us of processor time."""
+
+_LONGEST_ADDRESS = 64
+"""Maximum characters of an address whose canonical form is cached."""
 
 _LONGEST_ELEMENT = 1_000
 """Maximum characters of the element of one proxy in C{Forwarded}; a longer one is malformed."""
@@ -99,6 +103,12 @@ def _unquoted(value: str) -> str:
 
 def _address(text: str) -> str | None:
     """Return an address without its port and brackets, or C{None} if the address is malformed."""
+    parse = _parse_address if len(text) <= _LONGEST_ADDRESS else _parse_address.__wrapped__
+    return parse(text)
+
+
+@lru_cache(maxsize=4096)
+def _parse_address(text: str) -> str | None:
     found = _WITH_PORT.fullmatch(text)
     if found is None:
         return None if "[" in text or "]" in text else address_of(text)

@@ -76,6 +76,12 @@ def split_host(text: str) -> tuple[str, int | None]:
 
     @raise ValueError: the string is not a host with or without a port.
     """
+    split = _split_host if len(text) <= _LONGEST_NAME else _split_host.__wrapped__
+    return split(text)
+
+
+@lru_cache(maxsize=4096)
+def _split_host(text: str) -> tuple[str, int | None]:
     if not FORWARDED_HOST.fullmatch(text):
         raise ValueError("the value is not a host")
     name, port = _split(text.lower())

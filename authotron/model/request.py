@@ -112,6 +112,13 @@ class Facts:
         object.__setattr__(self, "_read", read)
         object.__setattr__(self, "_known", known)
 
+    @classmethod
+    def kept_in(cls, known: dict[str, Any], read: Callable[[str], object]) -> Facts:
+        """Return facts that are kept in a given dictionary, to which C{read} may add more."""
+        facts = cls(read)
+        object.__setattr__(facts, "_known", known)
+        return facts
+
     @property
     def method(self) -> str:
         """The method of the client's request, as it was sent: methods are case-sensitive."""
@@ -164,7 +171,8 @@ class Facts:
     @property
     def authority(self) -> str:
         """The requested host, with the port if the client named one."""
-        return self.host if self.port is None else f"{self.host}:{self.port}"
+        host, port = self.host, self.port
+        return host if port is None else f"{host}:{port}"
 
     def _fact(self, name: str) -> Any:
         try:

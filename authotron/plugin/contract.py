@@ -41,6 +41,7 @@ _FORWARDED, _LIST = "forwarded", "x-forwarded-for"
 """The names, in lower case, of headers whose lines form one list of values."""
 
 _LONGEST_NAMESPACE = 1024
+_AUTHORITY = ("host", "port")
 
 
 def _no_twin(_header: str) -> bool:
@@ -69,6 +70,34 @@ class Question(NamedTuple):
     has_twin: Callable[[str], bool] = _no_twin
 
 
+class AnyQuestion(Protocol):
+    """What a contract may read of a question: a L{Question}, or what finds its parts when asked."""
+
+    @property
+    def method(self) -> str:
+        """The method of the question."""
+
+    @property
+    def target(self) -> bytes:
+        """What stands behind the path of the contract."""
+
+    @property
+    def peer(self) -> str | None:
+        """The address at the other end of the connection, or C{None} for a UNIX socket."""
+
+    @property
+    def proxies(self) -> TrustedProxies:
+        """The proxies whose statements are believed."""
+
+    @property
+    def values(self) -> Fields:
+        """Returns all values of a header."""
+
+    @property
+    def has_twin(self) -> Callable[[str], bool]:
+        """Returns whether the name of another header differs only in underscores."""
+
+
 class Source(Protocol):
     """Where a proxy states a fact."""
 
@@ -76,14 +105,14 @@ class Source(Protocol):
     def headers(self) -> tuple[str, ...]:
         """The names of the headers that state the fact."""
 
-    def check(self, question: Question, fact: str, /) -> None:
+    def check(self, question: AnyQuestion, fact: str, /) -> None:
         """
         Check that a trusted proxy states a fact once, without parsing it.
 
         @raise UnusableFact: the fact is missing or duplicate, or the peer is not trusted.
         """
 
-    def read(self, question: Question, fact: str, /) -> object:
+    def read(self, question: AnyQuestion, fact: str, /) -> object:
         """
         Return a fact of the request.
 
@@ -92,7 +121,7 @@ class Source(Protocol):
         """
 
 
-def _check_peer(question: Question, fact: str) -> None:
+def _check_peer(question: AnyQuestion, fact: str) -> None:
     if not question.proxies.is_proxy(question.peer):
         raise UnusableFact(fact, Flaw.UNTRUSTED, "the peer is not in server.trusted_proxies")
 
@@ -112,11 +141,11 @@ class Header:
         """Whether the header is no list."""
         return self.name.lower() != _FORWARDED
 
-    def check(self, question: Question, fact: str) -> None:
+    def check(self, question: AnyQuestion, fact: str) -> None:
         if self._value(question, fact) is None:
             raise UnusableFact(fact, Flaw.MISSING, self.name)
 
-    def read(self, question: Question, fact: str) -> object:
+    def read(self, question: AnyQuestion, fact: str) -> object:
         value = self._value(question, fact)
         if not value:
             if fact in _MAY_LACK:
@@ -129,7 +158,22 @@ class Header:
         except ValueError:
             raise UnusableFact(fact, Flaw.MALFORMED, self.name) from None
 
-    def _value(self, question: Question, fact: str) -> str | None:
+    def authority(self, question: AnyQuestion) -> tuple[str, int | None]:
+        """
+        Return host and port.
+
+        @raise UnusableFact: the header is missing, duplicate or malformed, or the peer is not
+            trusted.
+        """
+        value = self._value(question, "host")
+        if not value:
+            raise UnusableFact("host", Flaw.MISSING, self.name)
+        try:
+            return split_host(value)
+        except ValueError:
+            raise UnusableFact("host", Flaw.MALFORMED, self.name) from None
+
+    def _value(self, question: AnyQuestion, fact: str) -> str | None:
         """Return the value of the header, or C{None} if there is no such header."""
         _check_peer(question, fact)
         values = question.values(self.name)
@@ -140,7 +184,7 @@ class Header:
         return values[0] if values else None
 
     @staticmethod
-    def _in_forwarded(question: Question, values: Sequence[str], fact: str) -> str | None:
+    def _in_forwarded(question: AnyQuestion, values: Sequence[str], fact: str) -> str | None:
         hop = question.proxies.client_hop(hops.forwarded(values))
         if hop is None:
             return None
@@ -163,11 +207,11 @@ class AddressList:
     def headers(self) -> tuple[str, ...]:
         return (self.name,)
 
-    def check(self, question: Question, fact: str) -> None:
+    def check(self, question: AnyQuestion, fact: str) -> None:
         _check_peer(question, fact)
         self.read(question, fact)
 
-    def read(self, question: Question, fact: str) -> str:
+    def read(self, question: AnyQuestion, fact: str) -> str:
         if not question.proxies.is_proxy(question.peer):
             own = question.proxies.address(question.peer)
             if own is None:
@@ -198,13 +242,13 @@ class RequestLine:
     is_own: bool = False
     headers: tuple[str, ...] = field(default=(), init=False)
 
-    def check(self, question: Question, fact: str) -> None:
+    def check(self, question: AnyQuestion, fact: str) -> None:
         if not self.is_own:
             _check_peer(question, fact)
         if fact != "method" and not question.target:
             raise UnusableFact(fact, Flaw.MISSING, "no path behind the path of the contract")
 
-    def read(self, question: Question, fact: str) -> object:
+    def read(self, question: AnyQuestion, fact: str) -> object:
         self.check(question, fact)
         if fact == "method":
             return question.method
@@ -375,11 +419,12 @@ class Endpoint:
     required: tuple[str, ...] = ()
     refuses_twins: bool = False
 
-    def facts(self, question: Question) -> Facts:
+    def facts(self, question: AnyQuestion) -> Facts:
         """Return the facts of the request that a question is about."""
-        return Facts(partial(self._read, question))
+        known: dict[str, object] = {}
+        return Facts.kept_in(known, partial(self._read, question, known))
 
-    def problem(self, question: Question) -> UnusableFact | None:
+    def problem(self, question: AnyQuestion) -> UnusableFact | None:
         """
         Return why a question lacks a required fact, or C{None} if it has all of them.
 
@@ -395,17 +440,26 @@ class Endpoint:
             return unusable
         return None
 
-    def client(self, question: Question) -> str | None:
+    def client(self, question: AnyQuestion) -> str | None:
         """Return the address of the client, or C{None} if no trusted proxy states it clearly."""
         try:
-            return str(self._read(question, "address"))
+            return str(self._source(question, "address").read(question, "address"))
         except UnusableFact:
             return None
 
-    def _read(self, question: Question, fact: str) -> object:
-        return self._source(question, fact).read(question, fact)
+    def _read(self, question: AnyQuestion, known: dict[str, object], fact: str) -> object:
+        """
+        Read a fact.
 
-    def _source(self, question: Question, fact: str) -> Source:
+        @param known: receives the other fact, if host and port are read together.
+        """
+        source = self._source(question, fact)
+        if isinstance(source, Header) and fact in _AUTHORITY:
+            known["host"], known["port"] = source.authority(question)
+            return known[fact]
+        return source.read(question, fact)
+
+    def _source(self, question: AnyQuestion, fact: str) -> Source:
         source = self.sources.get(fact)
         if source is None:
             raise UnusableFact(fact, Flaw.MISSING, "the contract of the proxy does not state it")

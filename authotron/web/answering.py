@@ -16,7 +16,7 @@ from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.errors import UnusableFact
 from authotron.model.identity import Client
 from authotron.model.request import Facts, Presented
-from authotron.plugin.contract import Contract, Endpoint, Question
+from authotron.plugin.contract import AnyQuestion, Contract, Endpoint
 from authotron.telemetry.suppression import Suppression
 from authotron.web import replies
 from authotron.web.replies import Reply
@@ -112,7 +112,9 @@ class Answerer:
             reply = _changed(contract, reply)
         return Answer(reply, decision.outcome, ruling.text)
 
-    def unstated(self, contract: Contract, endpoint: Endpoint, question: Question) -> Answer | None:
+    def unstated(
+        self, contract: Contract, endpoint: Endpoint, question: AnyQuestion
+    ) -> Answer | None:
         """
         Return the answer to a question that lacks a required fact, or has several C{Authorization}
         headers where the contract refuses them; C{None} for all other questions.

@@ -37,7 +37,7 @@ from authotron.web.answering import Answer, Answerer, dress
 from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
-from authotron.web.fastpath.context import HeadContext, question
+from authotron.web.fastpath.question import HeadQuestion
 from authotron.web.fastpath.repeats import Repeats, without_request_id
 from authotron.web.fastpath.request import END, Head, Recogniser, Shape
 from authotron.web.fastpath.response import ReplyEncoder
@@ -62,13 +62,13 @@ class FastPath(Protocol, TimeoutMixin):
 
     transport: Any  # a TCP or UNIX transport; no interface has all methods that are used here
     callLater: Any
+    _asked: Asked
     _log = Logger()
 
     def __init__(self, address: IAddress, factory: FastPathFactory) -> None:
         self._address = address
         # The address of a UNIX socket has no host.
         self._peer: str | None = getattr(address, "host", None)
-        self._context = HeadContext(factory.serving, self._peer)
         self._factory = factory
         self._bytes = b""
         self._pending: Deferred[None] | None = None
@@ -170,66 +170,73 @@ class FastPath(Protocol, TimeoutMixin):
         if gateway.contracts is not factory.contracts:
             factory.recognise(gateway.contracts)  # since a reload
         began = factory.clock.seconds()
-        rest, request_id = without_request_id(self._bytes)
+        rest, removed = without_request_id(self._bytes)
         repeated = factory.repeats.find(rest)
         if repeated is not None and len(self._bytes) <= factory.longest:
             cached = gateway.decisions.repeat(repeated.key, began)
             if cached is not None:
                 if self._counted:
-                    self._count(0)
-                self._decided(cached, repeated.shape, request_id, began)
+                    self._arrived()
+                self._decided(cached, repeated.shape, removed, began)
                 return
-        head = self._head()
+        head = factory.recogniser.simple(self._bytes, factory.longest) or self._odd_head()
         if head is None:
             return
         if self._counted:
-            self._count(0)
-        if head.shape.is_bad or not (head.is_stated and self._is_believed(head.shape)):
-            unasked = self._unasked(head.shape)
+            self._arrived()
+        shape, presented, request_id, is_stated = head
+        if shape.is_bad or not is_stated or (shape.needs and not self._is_believed()):
+            unasked = self._unasked(shape)
             if unasked is not None:
-                self._answer_unasked(head.shape, head.request_id, began, unasked)
+                self._answer_unasked(shape, request_id, began, unasked)
                 return
         decisions = gateway.decisions
-        factory.repeats.remember(rest, request_id, head, decisions.key)
-        decision = decisions.decide(head.presented, partial(self._client, head.shape.asked))
+        factory.repeats.remember(rest, removed, head, decisions.key)
+        self._asked = shape.asked
+        decision = decisions.decide(presented, self._client)
         if isinstance(decision, Decision):
-            self._decided(decision, head.shape, head.request_id, began)
+            self._decided(decision, shape, request_id, began)
         else:
-            factory.site.meter(head.shape.route).note(factory.clock.seconds() - began)
+            factory.site.meter(shape.route).note(factory.clock.seconds() - began)
             self._wait(head, began, decision)
 
-    def _is_believed(self, shape: Shape) -> bool:
-        """Return whether no header is needed, or the peer is a trusted proxy."""
-        return not shape.needs or self._factory.contracts.proxies.is_proxy(self._peer)
+    def _arrived(self) -> None:
+        """Forget how far a head was searched that has arrived in pieces."""
+        self._searched, self._has_line = 0, False
+        self._count(0)
+
+    def _is_believed(self) -> bool:
+        return self._factory.contracts.proxies.is_proxy(self._peer)
 
     def _unasked(self, shape: Shape) -> Answer | None:
         """Return the answer to a request for which no provider is asked, or C{None}."""
         if shape.is_bad:
             return Answer(BAD_REQUEST)
         contract, endpoint, _ = shape.asked
-        found = question(self._factory.serving, self._peer, self._bytes, shape.asked)
+        found = self._question(self._bytes, shape.asked)
         return self._factory.answerer.unstated(contract, endpoint, found)
 
-    def _head(self) -> Head | None:
-        """
-        Parse the received head, or return C{None} if the head is incomplete, or if the connection
-        was handed over, because the request is no question.
+    def _question(self, head: bytes, asked: Asked) -> HeadQuestion:
+        return HeadQuestion(head, asked, self._peer, self._factory.contracts.proxies)
 
-        Bytes behind a head that announces a body are discarded; they are no part of the head.
+    def _odd_head(self) -> Head | None:
+        """
+        Parse a head that announces a body and is followed by bytes, which are discarded.
+
+        Return C{None} if the head is incomplete, or if the connection was handed over, because the
+        request is no question.
         """
         end = self._bytes.find(END, self._searched)
         if end < 0:
             self._wait_for_head()
             return None
-        self._searched, self._has_line = 0, False
         size = end + len(END)
-        whole = self._bytes if size == len(self._bytes) else self._bytes[:size]
-        head = self._factory.recogniser.simple(whole, self._factory.longest)
-        if head is None or not (whole is self._bytes or head.shape.has_body):
+        head = self._factory.recogniser.simple(self._bytes[:size], self._factory.longest)
+        if head is None or not head.shape.has_body:
             self._hand_over()
             return None
         self._ignored = len(self._bytes) - size
-        self._bytes = whole
+        self._bytes = self._bytes[:size]
         return head
 
     def _wait_for_head(self) -> None:
@@ -250,10 +257,10 @@ class FastPath(Protocol, TimeoutMixin):
         if not may_be_question or not self._count(size):
             self._hand_over()
 
-    def _client(self, asked: Asked) -> Client:
+    def _client(self) -> Client:
         """Return a function that finds the address of the client that sent the current request."""
-        found = question(self._factory.serving, self._peer, self._bytes, asked)
-        return partial(asked.endpoint.client, found)
+        found = self._question(self._bytes, self._asked)
+        return partial(self._asked.endpoint.client, found)
 
     def _wait(self, head: Head, began: float, decision: Deferred[Decision[Reply]]) -> None:
         timeout = self.setTimeout(None)
@@ -289,24 +296,23 @@ class FastPath(Protocol, TimeoutMixin):
         factory, outcome, reply = self._factory, decision.outcome, decision.reply
         reason = ""
         found = outcome.authentication
-        context = self._context
-        context.head = self._bytes
+        head, self._bytes = self._bytes, b""
         if not shape.is_plain:
             reply = dress(shape.asked.contract, decision)
             if shape.method not in _USUAL and not waited:
                 factory.serving.metrics.request_started(shape.method)
                 factory.serving.metrics.request_ended(shape.method)
         if found is not None and found.conditions:
-            context.asked = shape.asked
+            contract, endpoint, _ = shape.asked
             try:
-                denied = factory.answerer.denied(shape.asked.contract, decision, context.facts())
+                facts = endpoint.facts(self._question(head, shape.asked))
+                denied = factory.answerer.denied(contract, decision, facts)
             except Exception:  # noqa: BLE001 - a defect of a condition: the site answers and logs it
-                context.head = b""
+                self._bytes = head
                 self._hand_over()
                 return
             if denied is not None:
                 reply, reason = denied.reply, denied.reason
-        self._bytes = b""
         if self._closing or self._is_draining:
             shape = shape._replace(persistent=False)
         now = factory.clock.seconds()
@@ -320,11 +326,10 @@ class FastPath(Protocol, TimeoutMixin):
             outcome.result, outcome.realm, route, method, status, seconds
         )
         if factory.site.logs(status):
-            context.asked = shape.asked
+            sender = self._question(head, shape.asked)
             factory.site.log_answered(
-                Answered(method, route, status, seconds, outcome, context, request_id, reason)
+                Answered(method, route, status, seconds, outcome, sender, request_id, reason)
             )
-        context.head = b""  # An idle connection keeps no head, which contains a credential.
         # If the request waited for a decision, its callbacks were measured one by one already, and
         # the time since its start includes waiting, in which the reactor was not blocked.
         if seconds > LONGEST and not waited:
@@ -336,8 +341,7 @@ class FastPath(Protocol, TimeoutMixin):
     ) -> None:
         """Send a reply for which no decision is needed, such as a 400."""
         factory, status = self._factory, answer.reply.status
-        self._context.head, self._context.asked = self._bytes, shape.asked
-        self._bytes = b""
+        head, self._bytes = self._bytes, b""
         if self._closing or self._is_draining:
             shape = shape._replace(persistent=False)
         self._answered = now = factory.clock.seconds()
@@ -354,12 +358,11 @@ class FastPath(Protocol, TimeoutMixin):
                     status,
                     seconds,
                     answer.outcome,
-                    self._context,
+                    self._question(head, shape.asked),
                     request_id,
                     answer.reason,
                 )
             )
-        self._context.head = b""
         self._finish(shape)
 
     def _finish(self, shape: Shape) -> None:

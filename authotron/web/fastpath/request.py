@@ -107,6 +107,9 @@ because a question is answered when its head is read.
 _JOINED = frozenset({b"connection", b"host"})
 """Headers whose values are joined by commas if there are several; a joined host is malformed."""
 
+_NOTHING: frozenset[bytes] = frozenset()
+"""The headers that most contracts need."""
+
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 _DUPLICATE = b""
 """Stands among the names of headers if a header that the contract needs is duplicate."""
@@ -130,6 +133,8 @@ class Recogniser:
 
     def simple(self, head: bytes, longest: int = LONGEST) -> Head | None:
         """Parse a head, or return C{None} if C{head} is not exactly the head of one question."""
+        if not head.endswith(END):
+            return None
         line, _, rest = head.partition(b"\r\n")
         shape = self._shapes.get(line) or self._shape_of(line)
         if shape is None or len(head) > longest or rest.count(b"\n") > _MOST_FIELDS:
@@ -151,7 +156,7 @@ class Recogniser:
             if has_body:
                 shape = shape._replace(persistent=False, has_body=True)
         presented = _new(Presented, (get(b"authorization"), get(b"x-auth-realm")))
-        is_stated = _states(found, shape.needs)
+        is_stated = shape.needs is _NOTHING or _states(found, shape.needs)
         return _new(Head, (shape, presented, get(b"x-request-id"), is_stated))
 
     def _shape_of(self, line: bytes) -> Shape | None:
@@ -231,14 +236,12 @@ def _needs(contract: Contract, endpoint: Endpoint) -> frozenset[bytes] | None:
     headers = [each for each in found if isinstance(each, Header) and each.stands_once]
     if contract.authorization != "first" or len(headers) != len(found) or endpoint.refuses_twins:
         return None
-    return frozenset(each.name.lower().encode() for each in headers)
+    return frozenset(each.name.lower().encode() for each in headers) or _NOTHING
 
 
 def _states(found: Mapping[bytes, bytes], needs: frozenset[bytes] | None) -> bool:
     """Return whether each header that a contract needs stands once."""
-    if not needs:
-        return needs is not None
-    return needs <= found.keys() and _DUPLICATE not in found
+    return needs is not None and needs <= found.keys() and _DUPLICATE not in found
 
 
 def _closes(connection: bytes) -> bool:
