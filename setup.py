@@ -69,7 +69,7 @@ setup(
     extras_require={
         # questions of Envoy by gRPC; h2 4.3 rejects split requests (CVE-2025-57804)
         "grpc": ["h2>=4.3", "protobuf>=5.29"],
-        "fast": ["uvloop>=0.21"],  # the event loop of processes that serve clients
+        "fast": ["uvloop>=0.21"],  # the event loop of the gateway
     },
     classifiers=[
         "Framework :: Twisted",

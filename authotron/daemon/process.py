@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorCore
 from twisted.internet.task import LoopingCall
@@ -21,10 +22,28 @@ from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon import systemd
 from authotron.daemon.service import GatewayService
-from authotron.daemon.workers.supervisor import Supervisor
 
-Gateway = GatewayService | Supervisor
-"""The service: one process that serves, or the supervisor of several."""
+
+class Gateway(Protocol):
+    """
+    The service: one process that serves, or the supervisor of several.
+
+    @ivar status: the exit status of the process.
+    @ivar served: fires when the gateway accepts connections.
+    @ivar problems: why the configuration that was read last is not used.
+    """
+
+    status: int
+
+    @property
+    def served(self) -> Deferred[None]: ...
+
+    @property
+    def problems(self) -> Sequence[str]: ...
+
+    def reload(self) -> Deferred[None]: ...
+
+    def fail(self, failure: Failure) -> None: ...
 
 
 def build(
@@ -33,7 +52,7 @@ def build(
     reactor: IGatewayReactor,
     *,
     is_interactive: bool,
-) -> Gateway:
+) -> Service:
     """
     Build the gateway, with one process or with a supervisor of several.
 
@@ -41,8 +60,13 @@ def build(
 
     @raise ConfigError: a plugin, or a file that the configuration names, cannot be used.
     """
-    several = config.file.server.processes > 1
-    service = (Supervisor if several else GatewayService)(load, config, reactor)
+    service: GatewayService | Supervisor
+    if config.file.server.processes > 1:
+        from authotron.daemon.workers.supervisor import Supervisor  # noqa: PLC0415 - needs memory
+
+        service = Supervisor(load, config, reactor)
+    else:
+        service = GatewayService(load, config, reactor)
     _reload_on_hangup(service, reactor)
     _tell_systemd(service, reactor)
     _stop_once(reactor)

@@ -186,7 +186,8 @@ class Site(server.Site):
         """
         Return HTTP/1.1 as the only protocol for TLS (ALPN).
 
-        Twisted offers HTTP/2 as well if h2 is installed, which C{protocol} does not speak.
+        Where h2 and priority are installed, Twisted offers HTTP/2 as well, which C{protocol} does
+        not speak.
         """
         return [b"http/1.1"]
 

@@ -41,7 +41,8 @@ class ImportTests(CommandCase):
     def test_options_import_no_reactor(self) -> None:
         """
         Neither the plugin of C{twistd} nor the commands that start the gateway import the reactor
-        before the event loop is chosen, and epoll needs no uvloop.
+        before the event loop is chosen; a single process on epoll needs neither uvloop nor the
+        supervisor.
         """
         program = (
             "import sys, authotron.cli.quickstart, authotron.daemon.tap\n"
@@ -50,7 +51,8 @@ class ImportTests(CommandCase):
             "from authotron.daemon import event_loop\n"
             "event_loop.choose({'AUTHOTRON_LOOP': 'epoll'})\n"
             "import authotron.daemon.process\n"
-            "print(*{'treq', 'uvloop'} & {*sys.modules})\n"
+            "supervisor = 'authotron.daemon.workers.supervisor'\n"
+            "print(*{'treq', 'uvloop', supervisor} & {*sys.modules})\n"
         )
         found = subprocess.run(
             [sys.executable, "-c", program], check=True, capture_output=True, text=True

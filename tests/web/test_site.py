@@ -9,6 +9,7 @@ from hypothesis import strategies as some
 from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web import http
 
 from tests.web.conversations import ALICE, InMemoryGateway, answered, basic
 
@@ -149,6 +150,7 @@ class NegotiationTests(SynchronousTestCase):
 
     def test_http_1_alone(self) -> None:
         """Neither the fast path nor the site alone, as on the metrics port, offers HTTP/2."""
+        self.patch(http, "H2_ENABLED", True)  # as where h2 and priority are installed
         gateway = InMemoryGateway()
         for factory in (gateway.entrance, gateway.public):
             self.assertEqual(factory.acceptableProtocols(), [b"http/1.1"])
