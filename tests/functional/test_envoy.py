@@ -15,6 +15,7 @@ import yaml
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.certificates import Authority
 from tests.functional import servers, wire
 from tests.functional.daemon import Daemon, absolute, awkward, free_port
 from tests.functional.proxy import ROOT, Backend, Silence
@@ -37,6 +38,7 @@ class Envoy:
     Envoy with F{etc/envoy/authotron.yaml}, of which only addresses are changed.
 
     @ivar gateway: the port of the gateway for gRPC, or the path of its socket.
+    @ivar trusted: the authority of the gateway's certificate, if Envoy asks by TLS.
     @ivar by_http: whether Envoy asks by HTTP, as F{docs/envoy.md} shows it.
     @ivar changes: further texts to replace, each of which must be there.
     """
@@ -45,6 +47,7 @@ class Envoy:
     gateway: int | Path
     backend: int
     by_http: bool = False
+    trusted: Path | None = None
     changes: Mapping[str, str] = field(factory=dict)
     port: int = field(factory=free_port)
 
@@ -71,6 +74,8 @@ class Envoy:
             chain = listener["filter_chains"][0]["filters"][0]["typed_config"]
             chain["http_filters"][:1] = yaml.safe_load(asks)
             del gateway["typed_extension_protocol_options"]
+        if self.trusted is not None:
+            gateway["transport_socket"] = by_tls(self.trusted)
         listener["address"] = address(self.port)
         for cluster, where in ((gateway, self.gateway), (backend, self.backend)):
             [endpoint] = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
@@ -83,6 +88,14 @@ def address(where: int | Path) -> dict[str, Any]:
     if isinstance(where, Path):
         return {"pipe": {"path": str(where)}}
     return {"socket_address": {"address": "127.0.0.1", "port_value": where}}
+
+
+def by_tls(authority: Path) -> dict[str, Any]:
+    """Return the section of a cluster that Envoy connects to by TLS."""
+    kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
+    trusted = {"trusted_ca": {"filename": str(authority)}}
+    context = {"@type": kind, "common_tls_context": {"validation_context": trusted}}
+    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
 
 
 class EnvoyCase(SynchronousTestCase):
@@ -102,7 +115,7 @@ class EnvoyCase(SynchronousTestCase):
     ) -> Envoy:
         """Start Envoy in front of a gateway."""
         folder = self.folder / "envoy"
-        envoy = Envoy(folder, gateway, self.backend.port, by_http, changes or {}).start()
+        envoy = Envoy(folder, gateway, self.backend.port, by_http, changes=changes or {}).start()
         self.addCleanup(envoy.stop)
         self.port = envoy.port
         return envoy
@@ -157,6 +170,21 @@ class BehindEnvoyTests(EnvoyCase):
         self.addCleanup(daemon.stop)
         self.serve(path)
         self.assertEqual(self.good(), 200)
+
+    def test_tls(self) -> None:
+        """Envoy may ask by TLS, and negotiates HTTP/2."""
+        authority = Authority(self.folder.absolute() / "tls").found()
+        file = authority.issue("localhost")
+        port = free_port()
+        endpoint = f"grpc:ssl:{port}:interface=127.0.0.1:privateKey={file}:certKey={file}"
+        daemon = Daemon(self.folder).configure(server={"listen": [endpoint]}).start()
+        self.addCleanup(daemon.stop)
+        folder = self.folder / "envoy"
+        envoy = Envoy(folder, port, self.backend.port, trusted=authority.file).start()
+        self.addCleanup(envoy.stop)
+        self.port = envoy.port
+        self.assertEqual(self.good(), 200)
+        self.assertEqual(wire.login(self.port, "alice", "guess", "/").status, 401)
 
     def test_several_workers_and_a_reload(self) -> None:
         """Workers share the gRPC socket, and a reload does not interrupt it."""

@@ -162,6 +162,7 @@ class Connection(PeerConnection):
         self._timer: IDelayedCall | None = None
         self._batch: IDelayedCall | None = None
         self._last_call: IDelayedCall | None = None
+        self._has_begun = False
         self._is_closing = False
         self._accepts = True
         self._act_on: dict[type[Event], Callable[[Any], None]] = {
@@ -179,6 +180,16 @@ class Connection(PeerConnection):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
+        self._timer = self._clock.callLater(_TICK, self._tick)
+
+    def _write_preface(self) -> None:
+        """
+        Write the settings, as soon as the peer has sent something.
+
+        If they were written before, Twisted could not send them by TLS before the handshake, and
+        would pause this producer, which would stop to read the handshake.
+        """
+        self._has_begun = True
         self._http2.local_settings = _settings(MOST_CALLS)
         self._http2.decoder.max_header_list_size = LONGEST_HEADERS
         self._http2.initiate_connection()
@@ -187,7 +198,6 @@ class Connection(PeerConnection):
         self._http2.local_settings = _settings(_LAST_STREAM)
         self._http2.increment_flow_control_window(_WINDOW - 65_535)
         self._flush()
-        self._timer = self._clock.callLater(_TICK, self._tick)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_closing = True
@@ -202,6 +212,8 @@ class Connection(PeerConnection):
     def dataReceived(self, data: bytes) -> None:
         if self._is_closing:
             return
+        if not self._has_begun:
+            self._write_preface()
         self._frames.feed(data)
         if self._batch is None:
             self._advance()
@@ -457,7 +469,9 @@ class Connection(PeerConnection):
         The peer learns first that it must use another connection. Calls that are on their way are
         still answered (RFC 9113 section 6.8).
         """
-        if not self._is_closing and self._last_call is None:
+        if not self._has_begun:
+            self._close()
+        elif not self._is_closing and self._last_call is None:
             self._go_away(_LAST_STREAM)
             self._last_call = self._clock.callLater(LAST_CALL, self._refuse_calls)
 
@@ -488,12 +502,16 @@ class Connection(PeerConnection):
         @param code: the error for the GOAWAY frame, or C{None} if there was one.
         """
         self._shared.violated(self._peer, reason)
-        if code is not None:
+        if code is not None and self._has_begun:
             self._go_away(self._http2.highest_inbound_stream_id, code)
         self._close()
 
     def _close(self) -> None:
-        """Close the connection once all was written; give up the calls that are not answered."""
+        """
+        Close the connection once all was written; give up the calls that are not answered.
+
+        A connection on which nothing was received, so that TLS may have no keys yet, is aborted.
+        """
         if self._is_closing:
             return
         self._flush()
@@ -505,7 +523,10 @@ class Connection(PeerConnection):
                 delayed.cancel()
         self._timer = self._clock.callLater(PATIENCE, self.transport.abortConnection)
         self.transport.unregisterProducer()
-        self.transport.loseConnection()
+        if self._has_begun:
+            self.transport.loseConnection()
+        else:
+            self.transport.abortConnection()
 
     # --- IPushProducer: while a peer does not read its answers, its calls are not read ---
 

@@ -207,6 +207,23 @@ class EndTests(SynchronousTestCase):
         proxy.lose()
         self.successResultOf(drained)
 
+    def test_drain_before_the_first_byte(self) -> None:
+        """A connection on which nothing was received is aborted when the gateway stops."""
+        gateway = InMemoryGateway()
+        factory = grpc_factory(gateway)
+        proxy = Proxy(gateway, factory, begins=False)
+        drained = factory.drain()
+        self.assertTrue(proxy.wire.disconnected)
+        proxy.lose()
+        self.successResultOf(drained)
+
+    def test_nothing_before_the_first_byte(self) -> None:
+        """Nothing is written before the peer's first byte, when TLS could not send it."""
+        proxy = Proxy(begins=False)
+        self.assertEqual(proxy.wire.value(), b"")
+        proxy.send(b"P")
+        self.assertNotEqual(proxy.wire.value(), b"")
+
     def test_idle(self) -> None:
         """A connection without a call is closed after the idle timeout, and the proxy is warned."""
         gateway = InMemoryGateway({"server": {"idle_timeout": 20}})
