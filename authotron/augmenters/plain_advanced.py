@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Literal
 
 from attrs import define, evolve, field
@@ -88,5 +89,8 @@ def make(config: Config, world: World) -> IAugmenter:
         config.timeout,
         frozenset(config.match.username),
         frozenset(config.match.role),
-        Addition(tuple(dict.fromkeys(config.augment.roles)), config.augment.attributes),
+        # A read-only mapping needs to be checked only once.
+        Addition(
+            tuple(dict.fromkeys(config.augment.roles)), MappingProxyType(config.augment.attributes)
+        ),
     )

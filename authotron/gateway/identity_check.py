@@ -8,6 +8,7 @@ another, and no identity is larger than the configuration allows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -25,6 +26,12 @@ from authotron.model.naming import (
 _MAX_SHOWN = 64
 """Maximum characters of a bad name that are logged."""
 
+_MAX_PLAIN = 256
+"""
+Maximum number of additions of augmenters for which it is remembered that they need no
+normalization.
+"""
+
 _REMOVED = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)])
 """Characters that are removed: control characters, and surrogates, which UTF-8 cannot encode."""
 
@@ -39,7 +46,7 @@ class IdentityCheck:
     _limits: IdentityConfig = field(factory=IdentityConfig)
     _max_names: int = field(init=False)
     _max_values: int = field(init=False)
-    _last_plain: Addition | None = field(default=None, init=False, repr=False)
+    _plain: dict[int, tuple[Addition, int]] = field(factory=dict, init=False, repr=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -110,34 +117,25 @@ class IdentityCheck:
         Return whether an identity that was checked before may be used with the additions of
         augmenters without a second check.
 
-        The method remembers the last addition that needed no normalization, because an augmenter
-        with fixed lists returns the same object for many users.
+        Each addition with a read-only mapping of attributes is checked once, because an augmenter
+        with fixed lists returns the same objects for many users.
         """
-        if len(additions) != 1:
-            return self._are_plain(additions)
-        [addition] = additions
-        if addition is self._last_plain:
-            return True
-        if not self._are_plain(additions):
-            return False
-        self._last_plain = addition
-        return True
-
-    def _are_plain(self, additions: Sequence[Addition]) -> bool:
-        names, values = [""], [""]
-        try:
-            for each in additions:
-                if type(each.roles) is not tuple:
-                    return False
-                names += each.roles
-                names += each.attributes
-                values += each.attributes.values()
-            names.append("")
-            joined, text = ",".join(names), "".join(values)
-        except (TypeError, AttributeError):
-            return False
-        is_little = len(joined) + 4 * len(text) < self._max_names
-        return is_little and text.isprintable() and _are_plain(joined)
+        size = 0
+        for each in additions:
+            known = self._plain.get(id(each))
+            if known is not None and known[0] is each:
+                size += known[1]
+                continue
+            needed = _size_if_plain(each)
+            if needed is None:
+                return False
+            size += needed
+            if type(each.attributes) is MappingProxyType:
+                if len(self._plain) >= _MAX_PLAIN:
+                    self._plain.clear()
+                # The entry refers to the addition, so no other object can get its id.
+                self._plain[id(each)] = each, needed
+        return size < self._max_names
 
     def _normalize_identity(self, identity: Identity, provider: str) -> Identity:
         realm, username = owner(identity.realm, identity.username)
@@ -214,6 +212,24 @@ def _check_types(identity: Identity) -> None:
     for each in (identity.roles, *scopes.values()):
         if not isinstance(each, (tuple, list, set, frozenset)):
             raise BadIdentity("roles or scopes are not a list")
+
+
+def _size_if_plain(addition: Addition) -> int | None:
+    """
+    Return how much an addition adds to the size of an identity: a character of a name counts once,
+    a character of a value four times. Return C{None} if the addition needs a full check.
+    """
+    if type(addition.roles) is not tuple:
+        return None
+    attributes = addition.attributes
+    try:
+        joined = ",".join(("", *addition.roles, *attributes, ""))
+        text = "".join(attributes.values())
+    except (TypeError, AttributeError):
+        return None
+    if not (text.isprintable() and _are_plain(joined)):
+        return None
+    return len(joined) + 4 * len(text)
 
 
 def _are_plain(joined: str) -> bool:

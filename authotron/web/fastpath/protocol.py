@@ -38,7 +38,7 @@ from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
 from authotron.web.fastpath.question import HeadQuestion
-from authotron.web.fastpath.repeats import Repeats, without_request_id
+from authotron.web.fastpath.repeats import Repeats
 from authotron.web.fastpath.request import END, Head, Recogniser, Shape
 from authotron.web.fastpath.response import ReplyEncoder
 from authotron.web.replies import BAD_REQUEST, Reply
@@ -170,14 +170,16 @@ class FastPath(Protocol, TimeoutMixin):
         if gateway.contracts is not factory.contracts:
             factory.recognise(gateway.contracts)  # since a reload
         began = factory.clock.seconds()
-        rest, removed = without_request_id(self._bytes)
-        repeated = factory.repeats.find(rest)
-        if repeated is not None and len(self._bytes) <= factory.longest:
+        repeats = factory.repeats
+        found = repeats.find(self._bytes)
+        if found is not None and len(self._bytes) <= factory.longest:
+            repeated, request_id = found
             cached = gateway.decisions.repeat(repeated.key, began)
             if cached is not None:
+                repeats.succeeded()
                 if self._counted:
                     self._arrived()
-                self._decided(cached, repeated.shape, removed, began)
+                self._decided(cached, repeated.shape, request_id, began)
                 return
         head = factory.recogniser.simple(self._bytes, factory.longest) or self._odd_head()
         if head is None:
@@ -191,7 +193,7 @@ class FastPath(Protocol, TimeoutMixin):
                 self._answer_unasked(shape, request_id, began, unasked)
                 return
         decisions = gateway.decisions
-        factory.repeats.remember(rest, removed, head, decisions.key)
+        repeats.remember(self._bytes, head, decisions.key)
         self._asked = shape.asked
         decision = decisions.decide(presented, self._client)
         if isinstance(decision, Decision):

@@ -32,10 +32,17 @@ Maximum number of remembered heads, each of which takes about 350 bytes. When th
 reached, all heads are forgotten; heads in use soon return.
 """
 
-_REMEMBERED_OF = 8
+_ONE_IN = 8
 """
 One in this many parsed heads is remembered, so that rare heads cost little time; a head that is
 sent often is soon remembered.
+"""
+
+_MOST_MISSES = 64
+"""
+Maximum number of heads in a row that are parsed although each was looked up first. After that many
+only one head in C{_ONE_IN} is looked up, until the lookup of a head succeeds: heads that never
+repeat, or whose decisions are not cached, would pay for lookups in vain.
 """
 
 _REQUEST_ID = b"\r\nX-Request-ID: "
@@ -87,38 +94,48 @@ class Repeats:
         self._hash = blake2b(key=urandom(32), digest_size=16)
         # The keys are Python's fast hashes; the digest tells apart heads with equal hashes.
         self._known: dict[int, Repeated] = {}
-        self._parsed = 0
+        self._misses = 0
 
-    def find(self, rest: bytes) -> Repeated | None:
+    def find(self, head: bytes) -> tuple[Repeated, bytes | None] | None:
         """
-        Return the shape and the key of a remembered request head, or C{None} for any other head.
+        Return the shape and the key of a remembered request head, and its request id; C{None} for
+        any other head.
 
-        @param rest: the head without its id, from L{without_request_id}.
+        If many heads in a row were parsed, most heads are not looked up at all.
         """
+        if self._misses > _MOST_MISSES and (self._misses + 1) % _ONE_IN:
+            return None  # L{remember} would not remember the head either.
+        rest, request_id = without_request_id(head)
         if len(rest) > self._longest or rest.count(b"\n") > _MOST_LINES:
             return None
         known = self._known.get(hash(rest))
-        return known if known is not None and known.digest == self._digest(rest) else None
+        if known is None or known.digest != self._digest(rest):
+            return None
+        return known, request_id
 
-    def remember(
-        self, rest: bytes, request_id: bytes | None, head: Head, key: Callable[[Presented], bytes]
-    ) -> None:
+    def succeeded(self) -> None:
+        """Note that a lookup saved parsing a head, so that all heads are looked up again."""
+        self._misses %= _ONE_IN  # The rest tells when a head is remembered next.
+
+    def remember(self, received: bytes, head: Head, key: Callable[[Presented], bytes]) -> None:
         """
-        Remember a simple request head, if it is one of the few that L{_REMEMBERED_OF} selects.
+        Remember a simple request head that was parsed, if it is one of the few that C{_ONE_IN}
+        selects.
 
         A head is not remembered if it announces a body, or if L{without_request_id} could not
         remove its request id.
 
-        @param rest: the request head as L{without_request_id} returns it.
-        @param request_id: the request id that was removed from the head.
+        @param received: the bytes of the head.
+        @param head: the result of parsing these bytes.
         @param key: a function that returns the decision's key for a client's credential.
         """
-        self._parsed += 1
-        if self._parsed % _REMEMBERED_OF:
+        self._misses += 1
+        if self._misses % _ONE_IN or head.shape.has_body:
+            return
+        rest, request_id = without_request_id(received)
+        if head.request_id != request_id:
             return
         if len(rest) > self._longest or rest.count(b"\n") > _MOST_LINES:
-            return
-        if head.request_id != request_id or head.shape.has_body:
             return
         if b"x-request-id:" in rest.lower():
             return  # The first of several ids counts, and another one was removed.
