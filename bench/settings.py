@@ -34,6 +34,7 @@ def gateway(port: int, metrics: int, **over: Any) -> dict[str, Any]:
         "version": "2.0.0",
         "server": {"host": "127.0.0.1", "port": port},
         "metrics": {"port": metrics},
+        "logging": {"level": "warn"},  # as the original, so that no decision is logged
         "jwt": {"iss": "bench", "secret": SECRET},
         "providers": PROVIDERS,
         "augmenters": AUGMENTERS,

@@ -13,6 +13,7 @@ from functools import partial
 from socket import socket
 from typing import Any, TypeVar
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import (
     IAddress,
@@ -316,7 +317,7 @@ class FastPath(Protocol, TimeoutMixin):
             if denied is not None:
                 reply, reason = denied.reply, denied.reason
         if self._closing or self._is_draining:
-            shape = shape._replace(persistent=False)
+            shape = evolve(shape, persistent=False)
         now = factory.clock.seconds()
         if now < self._answered:  # the clock was set back, so the timeout would fire too late
             self.setTimeout(factory.site.timeOut)
@@ -345,7 +346,7 @@ class FastPath(Protocol, TimeoutMixin):
         factory, status = self._factory, answer.reply.status
         head, self._bytes = self._bytes, b""
         if self._closing or self._is_draining:
-            shape = shape._replace(persistent=False)
+            shape = evolve(shape, persistent=False)
         self._answered = now = factory.clock.seconds()
         self._send(factory.encoder.encode(shape, answer.reply, now))
         metrics, seconds = factory.serving.metrics, max(0.0, now - began)

@@ -12,7 +12,8 @@ import re
 from collections.abc import Callable
 from hashlib import blake2b
 from os import urandom
-from typing import NamedTuple
+
+from attrs import frozen
 
 from authotron.model.request import Presented
 from authotron.web.fastpath.request import Head, Shape
@@ -66,7 +67,8 @@ def without_request_id(head: bytes) -> tuple[bytes, bytes | None]:
     return b"%b\r\n%b" % (before, after), value.strip(b" \t")
 
 
-class Repeated(NamedTuple):
+@frozen
+class Repeated:
     """
     The shape of a remembered request head, and the key of the decision about its client.
 

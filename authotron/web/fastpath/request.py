@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import NamedTuple
 
+from attrs import evolve, frozen
+
 from authotron.gateway.contracts import Asked, Contracts
 from authotron.model.hosts import HOST_FIELD
 from authotron.model.http_grammar import TOKEN
@@ -37,9 +39,13 @@ END = b"\r\n\r\n"
 """The end of a request head."""
 
 
-class Shape(NamedTuple):
+@frozen
+class Shape:
     """
     The parts of a request head that decide how a reply is made, written and counted.
+
+    The class is no named tuple, because its fields are read for each request, and reading a field
+    of a tuple takes longer; most requests share the objects of the L{Recogniser}.
 
     @ivar method: the method as a metric label.
     @ivar asked: the contract of the proxy, without what the proxy appended to the path.
@@ -111,6 +117,7 @@ _NOTHING: frozenset[bytes] = frozenset()
 """The headers that most contracts need."""
 
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
+_NOTHING = frozenset[bytes]()
 _DUPLICATE = b""
 """Stands among the names of headers if a header that the contract needs is duplicate."""
 
@@ -146,15 +153,15 @@ class Recogniser:
         host = get(b"host")
         # Requests of HTTP/1.0 may lack Host. The value of a duplicate Host is malformed.
         if shape.persistent if host is None else host and not HOST_FIELD.fullmatch(host):
-            shape = shape._replace(persistent=False, is_bad=True)
+            shape = evolve(shape, persistent=False, is_bad=True)
         if b"connection" in found and _closes(found[b"connection"]):
-            shape = shape._replace(persistent=False)
+            shape = evolve(shape, persistent=False)
         if b"content-length" in found or b"transfer-encoding" in found:
             has_body = _announces_body(found, shape.version)
             if has_body is None:
                 return None
             if has_body:
-                shape = shape._replace(persistent=False, has_body=True)
+                shape = evolve(shape, persistent=False, has_body=True)
         presented = _new(Presented, (get(b"authorization"), get(b"x-auth-realm")))
         is_stated = shape.needs is _NOTHING or _states(found, shape.needs)
         return _new(Head, (shape, presented, get(b"x-request-id"), is_stated))

@@ -108,7 +108,8 @@ class RepeatsTests(SynchronousTestCase):
         assert found is not None
         repeated, request_id = found
         self.assertEqual(request_id, b"2")
-        self.assertEqual(repeated.shape[:3], ("GET", "/auth", b"HTTP/1.1"))
+        shape = repeated.shape
+        self.assertEqual((shape.method, shape.route, shape.version), ("GET", "/auth", b"HTTP/1.1"))
         self.assertTrue(repeated.shape.persistent)
         self.assertEqual(repeated.key, key(Presented(b"Bearer x", None)))
 
@@ -166,7 +167,7 @@ class RepeatsTests(SynchronousTestCase):
         self.assertEqual(len(self.repeats._known), 5)
 
     def test_lookups_in_vain(self) -> None:
-        """After many heads that were never found one head in eight is looked up, until one helps."""
+        """After many lookups in vain one head in eight is looked up, until a lookup helps."""
         self.patch(repeats, "_ONE_IN", 8)
         users = [b"GET /auth HTTP/1.1\r\nHost: a%d\r\n\r\n" % n for n in range(10)]
         for number in range(100):
