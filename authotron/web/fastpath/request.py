@@ -117,7 +117,6 @@ _NOTHING: frozenset[bytes] = frozenset()
 """The headers that most contracts need."""
 
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
-_NOTHING = frozenset[bytes]()
 _DUPLICATE = b""
 """Stands among the names of headers if a header that the contract needs is duplicate."""
 
