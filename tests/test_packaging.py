@@ -103,9 +103,10 @@ class ConfigurationTests(ConfigCase):
         """The configuration of the chart has the ports that the pods declare."""
         values, found = mapping("etc", "helm", "values.yaml"), self.chart().file
         ports = re.findall(r"containerPort: {{ \.Values\.([\w.]+) }}", template("deployment"))
-        self.assertEqual(
-            [found.server.port, found.metrics.port], [valued(values, path) for path in ports]
-        )
+        declared = {path: valued(values, path) for path in ports}
+        example = re.findall(r"`listen: (.+?)`", read("etc", "helm", "values.yaml"))
+        self.assertEqual(yaml.safe_load(example[0]), [f"grpc:tcp:{declared.pop('grpc.port')}"])
+        self.assertEqual([found.server.port, found.metrics.port], [*declared.values()])
 
     def test_end(self) -> None:
         """A pod still serves while proxies remove it, and then has time to finish requests."""

@@ -20,6 +20,7 @@ from tests.functional import servers, wire
 from tests.functional.daemon import Daemon, absolute, awkward, free_port
 from tests.functional.proxy import ROOT, Backend, Silence
 from tests.test_identity_headers import listed
+from tests.waiting import until
 
 EXAMPLE = ROOT / "etc/envoy/authotron.yaml"
 PAGE = ROOT / "docs/envoy.md"
@@ -38,7 +39,7 @@ class Envoy:
     Envoy with F{etc/envoy/authotron.yaml}, of which only addresses are changed.
 
     @ivar gateway: the port of the gateway for gRPC, or the path of its socket.
-    @ivar trusted: the authority of the gateway's certificate, if Envoy asks by TLS.
+    @ivar more: further keys of the cluster of the gateway.
     @ivar by_http: whether Envoy asks by HTTP, as F{docs/envoy.md} shows it.
     @ivar changes: further texts to replace, each of which must be there.
     """
@@ -47,7 +48,7 @@ class Envoy:
     gateway: int | Path
     backend: int
     by_http: bool = False
-    trusted: Path | None = None
+    more: Mapping[str, Any] = field(factory=dict)
     changes: Mapping[str, str] = field(factory=dict)
     port: int = field(factory=free_port)
 
@@ -74,8 +75,7 @@ class Envoy:
             chain = listener["filter_chains"][0]["filters"][0]["typed_config"]
             chain["http_filters"][:1] = yaml.safe_load(asks)
             del gateway["typed_extension_protocol_options"]
-        if self.trusted is not None:
-            gateway["transport_socket"] = by_tls(self.trusted)
+        gateway.update(self.more)
         listener["address"] = address(self.port)
         for cluster, where in ((gateway, self.gateway), (backend, self.backend)):
             [endpoint] = cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]
@@ -91,11 +91,11 @@ def address(where: int | Path) -> dict[str, Any]:
 
 
 def by_tls(authority: Path) -> dict[str, Any]:
-    """Return the section of a cluster that Envoy connects to by TLS."""
+    """Return the keys of a cluster that Envoy connects to by TLS."""
     kind = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
     trusted = {"trusted_ca": {"filename": str(authority)}}
     context = {"@type": kind, "common_tls_context": {"validation_context": trusted}}
-    return {"name": "envoy.transport_sockets.tls", "typed_config": context}
+    return {"transport_socket": {"name": "envoy.transport_sockets.tls", "typed_config": context}}
 
 
 class EnvoyCase(SynchronousTestCase):
@@ -112,10 +112,11 @@ class EnvoyCase(SynchronousTestCase):
         changes: Mapping[str, str] | None = None,
         *,
         by_http: bool = False,
+        more: Mapping[str, Any] | None = None,
     ) -> Envoy:
         """Start Envoy in front of a gateway."""
-        folder = self.folder / "envoy"
-        envoy = Envoy(folder, gateway, self.backend.port, by_http, changes=changes or {}).start()
+        folder, backend = self.folder / "envoy", self.backend.port
+        envoy = Envoy(folder, gateway, backend, by_http, more or {}, changes or {}).start()
         self.addCleanup(envoy.stop)
         self.port = envoy.port
         return envoy
@@ -179,12 +180,23 @@ class BehindEnvoyTests(EnvoyCase):
         endpoint = f"grpc:ssl:{port}:interface=127.0.0.1:privateKey={file}:certKey={file}"
         daemon = Daemon(self.folder).configure(server={"listen": [endpoint]}).start()
         self.addCleanup(daemon.stop)
-        folder = self.folder / "envoy"
-        envoy = Envoy(folder, port, self.backend.port, trusted=authority.file).start()
-        self.addCleanup(envoy.stop)
-        self.port = envoy.port
+        self.serve(port, more=by_tls(authority.file))
         self.assertEqual(self.good(), 200)
         self.assertEqual(wire.login(self.port, "alice", "guess", "/").status, 401)
+
+    def test_health_check(self) -> None:
+        """Envoy may check the health of the gateway, and asks a healthy gateway only."""
+        port = free_port()
+        daemon = Daemon(self.folder).configure(server=grpc(port)).start()
+        self.addCleanup(daemon.stop)
+        times = {"timeout": "5s", "interval": "1s", "no_traffic_interval": "1s"}
+        counts = {"healthy_threshold": 1, "unhealthy_threshold": 1}
+        service = "envoy.service.auth.v3.Authorization"
+        check = {**times, **counts, "grpc_health_check": {"service_name": service}}
+        never = {"common_lb_config": {"healthy_panic_threshold": {"value": 0}}}
+        self.serve(port, more={"health_checks": [check], **never})
+        until(lambda: self.good() == 200, "healthy")
+        daemon.logged("POST /grpc.health.v1.Health/Check: 200")
 
     def test_several_workers_and_a_reload(self) -> None:
         """Workers share the gRPC socket, and a reload does not interrupt it."""
