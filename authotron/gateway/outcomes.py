@@ -65,11 +65,8 @@ class Decision(Generic[R]):
     Treat a decision as immutable.
 
     @ivar token: the minted JWT, if the client was authenticated.
-    @ivar dressed: the replies by the contracts of proxies that want another one than C{reply}, by
-        the names of the contracts; each is made when it is first needed.
     """
 
     outcome: Outcome
     reply: R = field(repr=False)
     token: str | None = field(default=None, repr=False)
-    dressed: dict[str, R] | None = field(default=None, repr=False, eq=False)

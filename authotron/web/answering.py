@@ -147,19 +147,12 @@ class Answerer:
 
 def dress(contract: Contract, decision: Decision[Reply]) -> Reply:
     """
-    Return the reply of a contract, which is made once for each decision.
+    Return the reply of a contract, which is not cached: replies of contracts would double the
+    memory that a cached decision takes.
 
     The reply to a contract without changes is the decision's own.
     """
-    if contract.answers is None:
-        return decision.reply
-    dressed = decision.dressed
-    if dressed is None:
-        dressed = decision.dressed = {}
-    reply = dressed.get(contract.name)
-    if reply is None:
-        reply = dressed[contract.name] = _changed(contract, decision.reply)
-    return reply
+    return decision.reply if contract.answers is None else _changed(contract, decision.reply)
 
 
 def _changed(contract: Contract, reply: Reply) -> Reply:
@@ -180,8 +173,9 @@ def _with_removed(name: str, reply: Reply) -> Reply:
     Add a header that names the identity headers which a 200 does not have, so that the proxy
     removes those that the client sent.
     """
-    present = {each.lower() for each, _ in reply.headers}
-    missing = [each for each in replies.IDENTITY_HEADERS if each.lower() not in present]
+    # A header stands at the beginning of a line in its only spelling, and no value has a line end.
+    lines = b"\r\n" + reply.fields
+    missing = [each for each in replies.IDENTITY_HEADERS if b"\r\n%b: " % each not in lines]
     if not missing:
         return reply
     return replies.with_header(reply, (name.encode(), b",".join(missing)))
