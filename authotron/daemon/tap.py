@@ -13,7 +13,7 @@ from twisted.python import usage
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import file
 from authotron.config.check import Config
-from authotron.daemon import event_loop, leftovers
+from authotron.daemon import event_loop, http_1, leftovers
 from authotron.model.errors import EX_CONFIG, ConfigError
 from authotron.telemetry.terminal import visible
 
@@ -52,6 +52,7 @@ class Options(usage.Options):
         try:
             if not self["check"]:
                 self._choose_event_loop()
+                http_1.import_http_1_alone()
             self.config = self.load()
         except ConfigError as error:
             raise refused(error) from None

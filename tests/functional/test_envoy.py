@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -165,7 +166,7 @@ class BehindEnvoyTests(EnvoyCase):
 
     def test_unix_socket(self) -> None:
         """Envoy may ask at a UNIX socket."""
-        path = self.folder.absolute() / "envoy.sock"
+        path = Path(self.enterContext(TemporaryDirectory())) / "envoy.sock"  # a short path
         server = {"listen": [f"grpc:unix:{path}"], "trusted_proxies": ["unix"]}
         daemon = Daemon(self.folder).configure(server=server).start()
         self.addCleanup(daemon.stop)

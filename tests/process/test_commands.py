@@ -59,6 +59,22 @@ class ImportTests(CommandCase):
         )
         self.assertEqual(found.stdout.split(), [])
 
+    def test_http_2_of_twisted_stays_away(self) -> None:
+        """The gateway does not import h2 until an endpoint for gRPC needs it."""
+        program = (
+            "import sys\n"
+            "from authotron.daemon.http_1 import import_http_1_alone\n"
+            "import_http_1_alone()\n"
+            "print(*{'twisted.internet.reactor'} & {*sys.modules})\n"
+            "import authotron.daemon.process\n"
+            "print(*{'h2', 'hpack', 'twisted.web._http2'} & {*sys.modules})\n"
+            "import authotron.web.grpc.connection, h2.connection\n"
+        )
+        found = subprocess.run(
+            [sys.executable, "-c", program], check=True, capture_output=True, text=True
+        )
+        self.assertEqual(found.stdout.split(), [])
+
     def test_completion_is_light(self) -> None:
         """Help and completion import neither Twisted nor pydantic, so Tab answers at once."""
         program = (
