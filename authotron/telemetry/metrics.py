@@ -243,11 +243,17 @@ class Metrics(Collector):
         tally.add(seconds)
 
     def _settle(self) -> None:
-        """Add the requests that were answered on the fast path to the metrics that show them."""
+        """
+        Add the requests that were answered on the fast path to the metrics that show them, and
+        the newest events to their counts.
+        """
         for (result, realm, route, method, status), tally in self._sent.items():
             self._request(result, realm).take(tally)
             self._http[route, method, str(status)].take(tally)
         self._sent.clear()
+        for each in self._counts.values():
+            for tally in each.values.values():
+                tally.settle()
 
     def provider_answered(self, provider: Part, result: str, seconds: float) -> None:
         """Count an answer of a provider: C{success}, C{error}, C{timeout} or C{abandoned}."""
