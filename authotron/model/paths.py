@@ -160,14 +160,16 @@ def _without_dot_segments(spelt: str, sent: str, allowed: Collection[Oddity]) ->
     @raise AmbiguousPath: servers disagree about a segment.
     """
     segments, as_sent = spelt.split("/")[1:], sent.split("/")[1:]
-    if "%2F" in spelt and not {".", ".."}.isdisjoint(re.split("/|%2F", spelt)):
+    if "%2F" in spelt and not {".", ".."}.isdisjoint(
+        map(_without_parameters, re.split("/|%2F", spelt))
+    ):
         raise AmbiguousPath(Oddity.ENCODED_DOT_SEGMENT)
     has_empty = "" in segments[:-1]
     if has_empty and Oddity.EMPTY_SEGMENT not in allowed:
         raise AmbiguousPath(Oddity.EMPTY_SEGMENT)
     left: list[str] = []
     for segment, raw in zip(segments, as_sent, strict=True):
-        name = segment.partition(";")[0]
+        name = _without_parameters(segment)
         if name not in (".", ".."):
             left.append(segment)
             continue
@@ -182,3 +184,12 @@ def _without_dot_segments(spelt: str, sent: str, allowed: Collection[Oddity]) ->
     if segments[-1] in (".", ".."):
         left.append("")
     return "/" + "/".join(left)
+
+
+def _without_parameters(segment: str) -> str:
+    """
+    Return a segment without parameters.
+
+    A proxy that decodes C{%3B} sends the backend a semicolon, which may begin parameters.
+    """
+    return segment.replace("%3B", ";").partition(";")[0]
