@@ -23,6 +23,9 @@ Some identity providers use claims with these names for something else, so only 
 C{_LOOSE_PURPOSES} are taken for the purpose of a token.
 """
 
+_NAMING = frozenset((*_SAYING, *_LOOSELY_SAYING))
+"""All claims that may name the purpose of a token."""
+
 _LOOSE_PURPOSES = frozenset({"id", "refresh"})
 """
 The values by which a claim in C{_LOOSELY_SAYING} marks a token as something other than an access
@@ -86,6 +89,8 @@ def has_other_header(header: Claims) -> bool:
 
 def purpose_claim(claims: Claims) -> str | None:
     """Return the name of a claim that marks a JWT as not an access token, or C{None}."""
+    if claims.keys().isdisjoint(_NAMING):
+        return None
     for name in _SAYING:
         said = claims.get(name)
         if said is None or (isinstance(said, str) and said in _PLAIN):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -11,6 +12,7 @@ from attrs import field, frozen
 from authotron.jose import unverified
 from authotron.jose.jwk import Key, describe, fitting
 from authotron.jose.jwks import KeySet
+from authotron.jose.keys import PublicKey
 from authotron.model.errors import Rejected, Unavailable
 
 
@@ -167,6 +169,20 @@ def _is_signature_valid(token: str, key: Key, algorithm: str) -> bool:
     kind = jwt.get_algorithm_by_name("EdDSA" if algorithm == "Ed25519" else algorithm)
     try:
         raw = unverified.decode_base64url(signature)
-        return bool(kind.verify(signed.encode(), kind.prepare_key(key.public), raw))
+        return bool(kind.verify(signed.encode(), _prepare(kind, key.public), raw))
     except (jwt.PyJWTError, ValueError):
         return False
+
+
+def _prepare(kind: jwt.algorithms.Algorithm, key: PublicKey | bytes) -> Any:
+    """
+    Return a key as PyJWT verifies with it.
+
+    @raise jwt.InvalidKeyError: the key does not fit the algorithm.
+    """
+    return _prepare_secret(kind, key) if isinstance(key, bytes) else kind.prepare_key(key)
+
+
+@lru_cache(maxsize=64)  # PyJWT looks for certificates and JSON in a secret each time
+def _prepare_secret(kind: jwt.algorithms.Algorithm, secret: bytes) -> Any:
+    return kind.prepare_key(secret)

@@ -40,17 +40,12 @@ class OtherRealm(BadIdentity):
     """
 
 
-def check_authentication(
-    found: object, provider: IJudge, *, any_realm: bool = False
-) -> WrongResult | OtherRealm | None:
+def check_authentication(found: object, provider: IJudge) -> WrongResult | OtherRealm | None:
     """
     Return what is wrong with the result of a provider, or C{None} if nothing is wrong.
 
     An authentication of the usual types costs a few comparisons only, as the gateway checks every
     authentication that is not cached.
-
-    @param any_realm: whether the identity may be of any realm, not only of the realm of the
-        provider.
     """
     if not isinstance(found, Authentication):
         return wrong_type(found)
@@ -64,7 +59,7 @@ def check_authentication(
     ):
         for flaw in _flaws_of_authentication(found):
             return WrongResult(_WRONG + flaw)
-    if any_realm or identity.realm == provider.realm:
+    if identity.realm == provider.realm:
         return None
     return _other_realm(identity.realm, provider)
 

@@ -140,7 +140,8 @@ class Request(server.Request):
 
     def _close_after_reply(self) -> None:
         self.channel.persistent = False
-        self.setHeader(b"Connection", b"close")
+        if self.clientproto == b"HTTP/1.1":  # A connection of HTTP/1.0 is closed in any case.
+            self.setHeader(b"Connection", b"close")
 
     def send(self, reply: Reply) -> None:
         """Send a reply to this request without calling Klein."""

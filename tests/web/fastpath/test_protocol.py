@@ -142,6 +142,11 @@ class DifferentialTests(SynchronousTestCase):
         """For all bytes, in all pieces, both ways give the same answers, metrics and events."""
         self.agree(*streams, ttl=ttl, trusted=trusted)
 
+    def test_malformed_host(self) -> None:
+        """A malformed Host gets the same 400 on both ways, in HTTP/1.0 and in HTTP/1.1."""
+        for version in (b"1.0", b"1.1"):
+            self.agree([b"GET /_auth HTTP/%b\r\nHost: a b\r\n\r\n" % version])
+
     @settings(max_examples=STREAMS, suppress_health_check=list(HealthCheck))
     @given(
         streams=some.lists(streams(), min_size=1, max_size=2),
