@@ -144,4 +144,7 @@ class WorkerProcess(ProcessProtocol):
         self._until_serving.fail(PeerError())
 
     def _write(self, data: bytes) -> None:
-        self.transport.writeToChild(self._input, data)
+        # When a worker is killed, Twisted closes its pipes before it reports the end. A question
+        # that is asked in between fails when the end is reported.
+        with suppress(KeyError):
+            self.transport.writeToChild(self._input, data)

@@ -254,6 +254,16 @@ class ProtocolTests(SupervisorCase):
 class LossTests(SupervisorCase):
     """Workers that end unexpectedly or do not respond."""
 
+    def test_readiness_while_workers_end(self) -> None:
+        """Twisted closes the pipes of a killed worker first; readiness is answered even then."""
+        self.patch(Process, "writeToChild", raising(KeyError(0)))
+        asked = Deferred.fromCoroutine(self.supervisor.readiness())
+        for process in self.reactor.processes:
+            process.end(status=None)
+        content = self.successResultOf(asked)
+        self.assertFalse(content["ready"])
+        self.assertIn("workers", content)
+
     def test_lost_worker_is_replaced_with_growing_delay(self) -> None:
         """A lost worker is replaced after 0.1 s, and after the next loss in a row after 0.2 s."""
         self.one.end(status=None)
