@@ -60,7 +60,8 @@ launch() {
 ready() {
     local deadline=$(($(date +%s) + ${READY_SECONDS:-120}))
     until "$@" >/dev/null 2>&1; do
-        running || { tail -n 20 "$DIR/$NAME.log" >&2; rm -f "$DIR/$NAME.pid"; die "ended while starting"; }
+        # While a process executes another program, the kernel may hide its directory for a moment.
+        running || { sleep 0.2; running; } || { tail -n 20 "$DIR/$NAME.log" >&2; rm -f "$DIR/$NAME.pid"; die "ended while starting"; }
         [ "$(date +%s)" -lt "$deadline" ] || { tail -n 20 "$DIR/$NAME.log" >&2; halt; die "did not answer in time"; }
         sleep 0.1
     done
