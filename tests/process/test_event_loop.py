@@ -129,7 +129,7 @@ class LoopCase(SynchronousTestCase):
 
 
 class ChoiceTests(LoopCase):
-    """One way to choose, whoever starts the gateway."""
+    """The event loop is chosen in the same way by every command that starts the gateway."""
 
     def test_uvloop_by_default(self) -> None:
         """Where uvloop is installed, C{authotron run} and C{twistd authotron} run on it."""
