@@ -13,7 +13,7 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.hypothesis
 SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
 .PHONY: help run demo check lint types unit process backends servers functional functional-epoll test fuzz bench bench-quick bench-parts soak performance-page test-plugin deb tested-deb test-package test-deb test-image schema threats docs recording pictures lock clean
-.PHONY: unit-1 unit-2 properties
+.PHONY: unit-1 unit-2 properties replays
 
 # `make test LOOP=epoll` starts the gateways of all tests on epoll; without LOOP they run on uvloop, if it is installed.
 LOOP ?= auto
@@ -32,7 +32,7 @@ demo: $(VENV)/installed  ## a gateway behind nginx with a backend, on free ports
 
 check: lint types unit  ## what a change must pass before anything else (under 30 s)
 
-test: check properties process backends docs test-plugin servers functional  ## everything
+test: check properties replays process backends docs test-plugin servers functional  ## everything
 
 fuzz: export AUTHOTRON_STREAMS = 30000
 fuzz: $(VENV)/tools  ## the front against the site alone, heads found again, and both event loops, for half an hour
@@ -51,7 +51,7 @@ types: $(VENV)/tools
 	$(BIN)/mypy authotron tests $(SAMPLE)/src
 	MYPYPATH=bench $(BIN)/mypy --explicit-package-bases $(filter-out bench/fastapi_app.py,$(wildcard bench/*.py))
 
-unit:  ## the tests that open no socket and start no process, in two halves at once (10 s on two idle cores)
+unit:  ## the tests that open no socket, start no process and replay no recording (10 s on two idle cores)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync unit-1 unit-2
 
 unit-1 unit-2: unit-%: $(VENV)/tools
@@ -60,6 +60,9 @@ unit-1 unit-2: unit-%: $(VENV)/tools
 properties: export AUTHOTRON_STREAMS = 1000
 properties: $(VENV)/tools  ## the unit tests that draw random examples, with many of them
 	$(BIN)/python -m twisted.trial --jobs=2 --temp-directory=$(VENV)/trial-properties $(shell tests/properties)
+
+replays: $(VENV)/tools  ## what real proxies have sent, recorded byte for byte, answered in memory
+	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-replays tests.proxies
 
 process: $(VENV)/tools  ## the commands as processes of their own
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-process tests.process

@@ -13,10 +13,10 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-STREAMS = int(os.environ.get("AUTHOTRON_STREAMS", "25"))
+STREAMS = int(os.environ.get("AUTHOTRON_STREAMS", "10"))
 """How many random streams of bytes a test sends to the gateway."""
 
-EXAMPLES = max(16, STREAMS // 5)
+EXAMPLES = max(10, STREAMS // 5)
 """How many examples any other test with hypothesis draws."""
 
 settings.register_profile(

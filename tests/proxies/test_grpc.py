@@ -1,7 +1,7 @@
 """
 Questions that Envoy 1.40 has really sent, in many circumstances, as the bytes of its connections.
 
-C{envoy.jsonl.xz} holds a question a line: the bytes of its connection, and what they should be
+C{grpc.jsonl.xz} holds a question a line: the bytes of its connection, and what they should be
 read as. The latter was derived from what the client of Envoy had sent. The only good credential is
 that of alice, with the password C{secret}.
 """
@@ -31,7 +31,7 @@ ALICE = {"username": "alice", "password": "secret"}
 
 @cache
 def questions() -> list[dict[str, Any]]:
-    content = lzma.decompress(Path(__file__).with_name("envoy.jsonl.xz").read_bytes())
+    content = lzma.decompress(Path(__file__).with_name("grpc.jsonl.xz").read_bytes())
     return [json.loads(line) for line in content.splitlines()]
 
 
