@@ -9,13 +9,14 @@ import pkgutil
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import Field, field_validator, model_validator
 
+from authotron.config.entry_points import entry_points
 from authotron.config.section import (
     HeaderName,
     Name,
@@ -229,7 +230,7 @@ def every(kind: str, unusable: list[str] | None = None) -> Iterator[ModuleType]:
             continue
         if _is_plugin(module):
             yield module
-    for point in entry_points(group=f"authotron.{kind}"):
+    for point in entry_points(f"authotron.{kind}"):
         try:
             plugin = _plugin(kind, point)
         except UnusablePlugin as reason:
@@ -270,8 +271,9 @@ def _find(kind: str, type_: str) -> ModuleType | None:
     if importlib.util.find_spec(f"authotron.{_package(kind)}.{name}") is not None:
         found = _module(kind, name)
         return found if _is_plugin(found) and documented_type(found) == type_ else None
-    for point in entry_points(group=f"authotron.{kind}", name=type_):
-        return _plugin(kind, point)
+    for point in entry_points(f"authotron.{kind}"):
+        if point.name == type_:
+            return _plugin(kind, point)
     return None
 
 

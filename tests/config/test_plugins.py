@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 
 import yaml
@@ -61,6 +63,7 @@ class PluginCase(CommandCase):
         metadata.mkdir(parents=True)
         (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: csvusers\nVersion: 1\n")
         self.point = metadata / "entry_points.txt"
+        self.changes = count(1)
         self.patch(sys, "path", [str(self.site.absolute()), *sys.path])
         self.patch(sys, "dont_write_bytecode", True)
         self.addCleanup(self.forget)
@@ -77,6 +80,9 @@ class PluginCase(CommandCase):
         package.mkdir(exist_ok=True)
         (package / "__init__.py").touch()
         (package / "users.py").write_text(code)
+        # The package counts as installed anew, although its folder stays.
+        changed = next(self.changes)
+        os.utime(self.site, ns=(changed, changed))
         importlib.invalidate_caches()
 
     def problems(self) -> list[str]:

@@ -45,7 +45,7 @@ class VersionTests(SynchronousTestCase):
         vars(module).update(Config=Config, make=plugins.load, **names)
         self.patch(sys, "modules", {**sys.modules, "sample": module})
         point = EntryPoint("sample", "sample", "authotron.providers")
-        self.patch(plugins, "entry_points", lambda **_: [point])
+        self.patch(plugins, "entry_points", lambda _group: (point,))
         return plugins.load("providers", "sample", "providers[0]")
 
     def test_same_version(self) -> None:
