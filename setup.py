@@ -35,6 +35,7 @@ setup(
     ],
     package_data={
         "authotron": ["cli/*.yaml"],
+        "authotron.proxy_config": ["*.txt", "templates/*/*"],
         "authotron.web": ["assets/*"],
         "twisted.plugins": ["authotron_plugin.py"],
     },

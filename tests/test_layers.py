@@ -33,10 +33,12 @@ MAY_IMPORT = {
     "gateway": "model concurrency config limits telemetry jose plugin tokens",
     # edges
     "web": "model concurrency config limits telemetry jose plugin tokens gateway",
+    # proxies in front of the gateway
+    "proxy_config": "model config",
     # processes
     "daemon": "model concurrency config limits telemetry net jose plugin tokens gateway web",
     "cli": "model concurrency config limits telemetry net jose plugin stores tokens gateway web "
-    "daemon",
+    "proxy_config daemon",
     # for other projects
     "client": "",
     "testing": "model concurrency config net jose plugin gateway",

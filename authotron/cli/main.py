@@ -25,6 +25,7 @@ _MODULES = {
         "explain",
         "jwt",
         "migrate",
+        "proxy-config",
         "quickstart",
         "schema",
         "tokens",
@@ -51,6 +52,7 @@ _GROUPS = {
         "hash-password": "Print the argon2id hash of a password.",
     },
     "Moving and tools": {
+        "proxy-config": "Print the configuration of a reverse proxy.",
         "migrate": "Print a configuration that replaces another service.",
         "schema": "Print the JSON Schema of a configuration file.",
         "completion": "Print a completion script for SHELL.",
@@ -75,8 +77,8 @@ class _Commands(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _MODULES:
             return super().get_command(ctx, cmd_name)
-        module = importlib.import_module(f"authotron.cli.{_MODULES[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
+        module = importlib.import_module(f"authotron.cli.{_MODULES[cmd_name].replace('-', '_')}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -1,0 +1,144 @@
+"""C{authotron proxy-config}: print the configuration of a reverse proxy, or write it to files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from authotron.cli.options import Command, config_option, json_option, load_config
+from authotron.cli.output import say, say_as_it_is, say_json
+from authotron.proxy_config import rendering
+from authotron.proxy_config.setting import Address, setting
+
+_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9-]+)*")
+_ADDRESS = re.compile(r"(?:http://)?(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})/?")
+_HIGHEST_PORT = 65_535
+
+
+def _address(_context: Any, _option: Any, given: str) -> Address:
+    """
+    Return the host and port that an option names.
+
+    @raise BadParameter: the value is not HOST:PORT or http://HOST:PORT.
+    """
+    found = _ADDRESS.fullmatch(given)
+    if found is None or not 0 < int(found[3]) <= _HIGHEST_PORT:
+        raise click.BadParameter("must be HOST:PORT, such as 127.0.0.1:8000")
+    return Address(found[1] or found[2], int(found[3]))
+
+
+def _host(_context: Any, _option: Any, given: str) -> str:
+    """
+    Return the host by which clients know the service.
+
+    @raise BadParameter: the value is not the name of a host.
+    """
+    if given and not _NAME.fullmatch(given):
+        raise click.BadParameter("must be the name of a host, such as app.example.org")
+    return given
+
+
+@click.command(
+    "proxy-config",
+    cls=Command,
+    examples=(
+        "authotron proxy-config nginx --backend 127.0.0.1:8000 --host app.example.org",
+        "authotron proxy-config haproxy --write /etc/haproxy",
+    ),
+)
+@click.argument("proxy", type=click.Choice(sorted(rendering.PROXIES)))
+@config_option
+@click.option(
+    "--backend",
+    callback=_address,
+    default="127.0.0.1:8000",
+    show_default=True,
+    help="The address of the service that the proxy protects.",
+)
+@click.option(
+    "--host",
+    "host",
+    callback=_host,
+    default="",
+    help="The host of the service; every host if not given.",
+)
+@click.option(
+    "--listen",
+    callback=_address,
+    default="127.0.0.1:80",
+    show_default=True,
+    help="The address at which the proxy listens.",
+)
+@click.option(
+    "--write",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Write the files to this folder.",
+)
+@click.option("--force", is_flag=True, help="With --write replace files that differ.")
+@json_option
+def proxy_config(
+    proxy: str,
+    path: Path,
+    *,
+    backend: Address,
+    host: str,
+    listen: Address,
+    folder: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """
+    Print the configuration of a reverse proxy.
+
+    The proxy asks the gateway of the configuration about every request. Several files are printed
+    one after the other, each below a line with its name.
+
+    Exit status 0, 1 if a file cannot be written, 78 if the configuration is invalid.
+    """
+    config = load_config(path, as_json=as_json)
+    files = rendering.files(proxy, setting(config, listen, backend, host))
+    if folder is not None:
+        written = _write(folder, files, force=force)
+        if as_json:
+            say_json({"proxy": proxy, "written": written})
+    elif as_json:
+        say_json({"proxy": proxy, "files": files})
+    else:
+        _print(files)
+
+
+def _print(files: dict[str, str]) -> None:
+    for name, text in files.items():
+        if len(files) > 1:
+            say(f"===== {name} =====", bold=True)
+        say_as_it_is(text, nl=False)
+
+
+def _write(folder: Path, files: dict[str, str], *, force: bool) -> list[str]:
+    """
+    Write files to a folder, and print which; return their paths.
+
+    @raise ClickException: a file exists with other contents, or cannot be written; nothing is
+        written in the first case.
+    """
+    paths = {folder / name: text for name, text in files.items()}
+    try:
+        differing = [each for each, text in paths.items() if _differs(each, text)]
+        if differing and not force:
+            names = ", ".join(map(str, differing))
+            raise click.ClickException(f"exists with other contents: {names}; replace by --force")
+        folder.mkdir(parents=True, exist_ok=True)
+        for each, text in paths.items():
+            each.write_text(text, encoding="utf-8")
+            say(f"wrote {each}", err=True)
+    except OSError as error:
+        raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from None
+    return [*map(str, paths)]
+
+
+def _differs(path: Path, text: str) -> bool:
+    return path.exists() and path.read_bytes() != text.encode()

@@ -1,0 +1,85 @@
+-- Asks authotron about each request of HAProxy. haproxy.cfg loads it, and refuses whatever it does not allow.
+-- To adapt, change the address of the gateway.
+
+-- Where the gateway listens. `dst` is an address as in `server`, so it may also be unix@/run/authotron/gateway.sock.
+local URL = "http://<< gateway >>/auth/haproxy"
+-- In ms: longer than the gateway waits for its providers (`auth.timeout_in_ms`), so that it can say 503 itself. HAProxy
+-- tries again up to three times if no answer came.
+local TIMEOUT = 15000
+-- What the service gets. Each is set, or removed if the gateway does not say it.
+local IDENTITY = { "authorization", "x-auth-username", "x-auth-realm", "x-auth-roles" }
+-- Headers of a refusal that the client gets.
+local REFUSAL = {
+    ["content-type"] = "Content-Type", ["www-authenticate"] = "WWW-Authenticate", ["retry-after"] = "Retry-After",
+    ["location"] = "Location", ["cache-control"] = "Cache-Control",
+}
+local OUTAGE = '{"error": "Authentication is temporarily unavailable"}'
+
+-- The values of a header as a list, which Lua counts from 1; HAProxy counts from 0.
+local function values(headers, name)
+    local found = {}
+    for place, value in pairs(headers[name] or {}) do
+        found[place + 1] = value
+    end
+    return found
+end
+
+-- The headers of the question: what the gateway reads, and nothing else that a client made up.
+local function question(txn)
+    local sent = txn.http:req_get_headers()
+    local headers = {
+        ["Host"] = { "authotron" },
+        ["<< prefix >>Method"] = { txn.sf:method() },
+        ["<< prefix >>Uri"] = { txn.sf:pathq() },
+        ["<< prefix >>Client"] = { txn.sf:src() },
+        ["<< prefix >>Proto"] = { txn.f:ssl_fc() and txn.f:ssl_fc() ~= 0 and "https" or "http" },
+    }
+    local hosts = values(sent, "host")
+    if #hosts > 0 then
+        headers["<< prefix >>Host"] = hosts
+    end
+    -- Twice stays twice: the gateway refuses that.
+    local credentials = values(sent, "authorization")
+    if #credentials > 0 then
+        headers["Authorization"] = credentials
+    end
+    local realm = txn:get_var("txn.authotron_realm")
+    if realm then
+        headers["X-Auth-Realm"] = { realm }
+    end
+    local ids = values(sent, "x-request-id")
+    if #ids == 1 then
+        headers["X-Request-ID"] = ids
+    end
+    return headers
+end
+
+local function refuse(txn, status, headers, body)
+    local reply = txn:reply({ status = status, body = body })
+    for name, shown in pairs(REFUSAL) do
+        for _, value in ipairs(values(headers, name)) do
+            reply:add_header(shown, value)
+        end
+    end
+    txn:done(reply)
+end
+
+core.register_action("authotron", { "http-req" }, function(txn)
+    local answer = core.httpclient():get({ url = URL, headers = question(txn), timeout = TIMEOUT })
+    local status = answer and answer.status or 0
+    -- Only 200 lets a request pass. A gateway that does not answer is an outage.
+    if status == 200 then
+        for _, name in ipairs(IDENTITY) do
+            txn.http:req_del_header(name)
+            local found = values(answer.headers, name)
+            if #found == 1 then
+                txn.http:req_set_header(name, found[1])
+            end
+        end
+        txn:set_var("txn.authotron_allowed", true)
+    elseif status >= 300 and (status < 500 or answer.headers["retry-after"]) then
+        refuse(txn, status, answer.headers, answer.body)
+    else
+        refuse(txn, 503, { ["content-type"] = { [0] = "application/json" }, ["retry-after"] = { [0] = "5" } }, OUTAGE)
+    end
+end, 0)

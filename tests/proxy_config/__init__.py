@@ -1,0 +1,1 @@
+"""Tests of authotron.proxy_config."""

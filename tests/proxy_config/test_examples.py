@@ -1,0 +1,66 @@
+"""The examples of proxies in F{etc/}."""
+
+from __future__ import annotations
+
+import re
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from authotron.proxy_config import identity_headers, rendering
+from tests.proxy_examples import examples
+
+REMOVAL = {
+    "nginx/authotron.conf": r'^ +proxy_set_header (\S+) +"";',
+    "nginx/authotron-identity-headers.conf": r'^proxy_set_header (\S+) "";',
+    "apache/authotron.conf": r"^ +RequestHeader unset (\S+)",
+    "caddy/Caddyfile": r"^\t\trequest_header -(\S+)",
+    "haproxy/haproxy.cfg": r"^ +http-request del-header (\S+)$",
+    "traefik/authotron.yaml": r'^ +(\S+): ""',
+}
+"""For each file that removes headers of clients a pattern for their names."""
+
+
+class ExamplesTests(SynchronousTestCase):
+    """The files of every proxy."""
+
+    def test_shipped(self) -> None:
+        """The shipped examples are what C{make proxy-examples} writes."""
+        for path, text in examples():
+            with self.subTest(path.parent.name + "/" + path.name):
+                self.assertEqual(path.read_text(encoding="utf-8"), text, "make proxy-examples")
+
+    def test_nothing_left(self) -> None:
+        """No sign of a template is left in a file."""
+        for path, text in examples():
+            for sign in ("<<", ">>>", "#@", "<%"):
+                self.assertNotIn(sign, text, path)
+
+    def test_identity_headers_T93c(self) -> None:
+        """Every proxy removes all listed headers of clients."""
+        listed = {name.lower() for group in identity_headers.groups() for name in group.names}
+        found = {f"{path.parent.name}/{path.name}": text for path, text in examples()}
+        for file, pattern in REMOVAL.items():
+            with self.subTest(file):
+                removed = re.findall(pattern, found[file], re.MULTILINE)
+                self.assertEqual(listed - {name.lower() for name in removed}, set())
+        self.assertEqual(
+            {file.partition("/")[0] for file in REMOVAL}, {*rendering.PROXIES} - {"envoy"}
+        )
+
+
+class IdentityHeadersTests(SynchronousTestCase):
+    """The list of headers."""
+
+    def test_groups(self) -> None:
+        """Names are in groups with a title."""
+        first = identity_headers.groups()[0]
+        self.assertEqual(first.title, "authotron, and gateways that speak likewise")
+        self.assertEqual(first.names[0], "X-Auth-User")
+
+    def test_underscored(self) -> None:
+        """Every spelling of a name with an underscore in place of a hyphen is found."""
+        self.assertEqual(
+            identity_headers.underscored("X-Auth-User"),
+            ["X-Auth_User", "X_Auth-User", "X_Auth_User"],
+        )
+        self.assertEqual(identity_headers.underscored("Proxy"), [])
