@@ -61,8 +61,8 @@ properties: export AUTHOTRON_STREAMS = 1000
 properties: $(VENV)/tools  ## the unit tests that draw random examples, with many of them
 	$(BIN)/python -m twisted.trial --jobs=2 --temp-directory=$(VENV)/trial-properties $(shell tests/properties)
 
-replays: $(VENV)/tools  ## what real proxies have sent, recorded byte for byte, answered in memory
-	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-replays tests.proxies
+replays: $(VENV)/tools  ## what real proxies have sent, and decisions of another policy engine, answered in memory
+	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-replays tests.proxies tests.policy.recorded
 
 process: $(VENV)/tools  ## the commands as processes of their own
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-process tests.process

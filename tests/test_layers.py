@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent / "authotron"
 MAY_IMPORT = {
     # ground
     "model": "",
+    "policy": "model",
     "config": "model",
     "concurrency": "model",
     "limits": "model concurrency config",

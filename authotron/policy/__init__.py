@@ -1,0 +1,1 @@
+"""Policies: may this identity make this request? Pure functions without I/O."""

@@ -1,0 +1,144 @@
+"""
+All rules of a configuration, compiled once; and what one identity may do by them.
+
+Rules are found by a tag of their subject. Identities that have the same tags, among those that any
+rule names, share the table of the rules that they can use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from attrs import define, field
+
+from authotron.policy.groups import innermost_first, tags_of
+from authotron.policy.namespaces import is_namespace
+from authotron.policy.reasons import Reason
+from authotron.policy.restrictions import Restriction
+from authotron.policy.rules import Asked, Group, Rule
+from authotron.policy.ruling import BAD_NAMESPACE, BY_DEFAULT, RESTRICTED, Ruling
+from authotron.policy.subjects import GROUP, Tags
+from authotron.policy.table import Table
+
+_MOST_PERMISSIONS = 200_000
+"""
+Maximum number of permissions in all tables that are kept, each of which takes about 100 bytes; when
+it is exceeded, all tables are discarded, and those in use are made again.
+"""
+
+_TABLE = 10
+"""Number of permissions for which an empty table counts."""
+
+
+@define(eq=False)
+class Policies:
+    """
+    All rules and groups of a configuration.
+
+    @ivar allows_by_default: whether a request is allowed if no rule says anything about it.
+    @ivar heaviest: whether only the heaviest group of an identity counts.
+    @ivar kept: the number of permissions in all tables that are kept.
+    """
+
+    rules: Sequence[Rule]
+    groups: Sequence[Group] = ()
+    allows_by_default: bool = False
+    heaviest: bool = False
+    _by_tag: dict[str, list[tuple[Tags, Rule]]] = field(init=False, repr=False)
+    _tags: frozenset[str] = field(init=False, repr=False)
+    _ordered: Sequence[Group] = field(init=False, repr=False)
+    _tables: dict[tuple[frozenset[str], str], Table] = field(factory=dict, init=False, repr=False)
+    kept: int = field(default=0, init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._ordered = innermost_first(each for each in self.groups if not each.disabled)
+        usable = [each for each in self.rules if not each.disabled]
+        self._by_tag = _index(usable)
+        subjects = [each.subject for each in usable] + [each.subject for each in self._ordered]
+        self._tags = frozenset(tag for subject in subjects for tags in subject for tag in tags)
+
+    def access(self, claims: Iterable[str], restrictions: tuple[Restriction, ...] = ()) -> Access:
+        """
+        Return what an identity may do.
+
+        @param claims: the claims of the identity; tags of groups among them are ignored.
+        @param restrictions: each of them must allow a request, too.
+        """
+        known = self._tags
+        held = frozenset(each for each in claims if each in known and not each.startswith(GROUP))
+        return Access(self, held, restrictions)
+
+    def table(self, held: frozenset[str], namespace: str) -> Table | None:
+        """
+        Return the rules that identities with some tags can use in a namespace, or C{None} if the
+        namespace is malformed.
+        """
+        key = held, namespace
+        table = self._tables.get(key)
+        if table is None and is_namespace(namespace):
+            table = Table(self.usable(held, namespace))
+            self.kept += table.size + _TABLE
+            if self.kept > _MOST_PERMISSIONS:
+                self._tables.clear()
+                self.kept = table.size + _TABLE
+            self._tables[key] = table
+        return table
+
+    def usable(self, held: frozenset[str], namespace: str) -> list[Rule]:
+        """Return the rules that identities with some tags can use in a namespace, in order."""
+        tags = held | tags_of(self._ordered, held, namespace, heaviest=self.heaviest)
+        found = {
+            rule.number: rule
+            for tag in tags
+            for needed, rule in self._by_tag.get(tag, ())
+            if needed <= tags
+        }
+        return [rule for _, rule in sorted(found.items()) if rule.counts_in(namespace)]
+
+
+def _index(rules: Iterable[Rule]) -> dict[str, list[tuple[Tags, Rule]]]:
+    """Index rules by the tag of each alternative of their subjects that the fewest rules name."""
+    rules = [*rules]
+    uses: dict[str, int] = {}
+    for rule in rules:
+        for tags in rule.subject:
+            for tag in tags:
+                uses[tag] = uses.get(tag, 0) + 1
+    found: dict[str, list[tuple[Tags, Rule]]] = {}
+    for rule in rules:
+        for tags in rule.subject:
+            rarest = min(tags, key=lambda tag: (uses[tag], tag))
+            found.setdefault(rarest, []).append((tags, rule))
+    return found
+
+
+@define(eq=False)
+class Access:
+    """
+    What one identity may do by the policies.
+
+    @ivar held: the tags of the identity, among those that any rule or group names.
+    """
+
+    _policies: Policies = field(repr=False)
+    held: frozenset[str]
+    _restrictions: tuple[Restriction, ...] = ()
+
+    def rule(self, asked: Asked, now: float) -> Ruling:
+        """
+        Apply the policies to a request.
+
+        @param now: the current time, in seconds since the epoch.
+        """
+        policies = self._policies
+        table = policies.table(self.held, asked.namespace)
+        if table is None:
+            return BAD_NAMESPACE
+        ruling = table.rule(asked, now)
+        if not ruling.allows:
+            if ruling.reason is Reason.DENIED or not policies.allows_by_default:
+                return ruling
+            ruling = BY_DEFAULT
+        if self._restrictions and not all(each.allows(asked) for each in self._restrictions):
+            return RESTRICTED
+        return ruling

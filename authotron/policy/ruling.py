@@ -1,0 +1,48 @@
+"""The result of applying policies to a request, with its reason."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from authotron.policy.reasons import Reason
+from authotron.policy.rules import Rule
+
+
+@frozen
+class Ruling:
+    """
+    Whether an identity may make a request.
+
+    @ivar rule: the rule that decided, if a rule did.
+    """
+
+    allows: bool
+    reason: Reason
+    rule: Rule | None = None
+
+    @property
+    def text(self) -> str:
+        """The reason for logs, with the name of the rule that decided."""
+        named = f" (rule {self.rule.name})" if self.rule else ""
+        return f"{_TEXTS[self.reason]}{named}"
+
+
+_TEXTS = {
+    Reason.ALLOWED: "a rule of the policy allows the request",
+    Reason.DEFAULT: "the default of the policy allows the request",
+    Reason.DENIED: "a rule of the policy denies the request",
+    Reason.NO_RULE: "no rule of the policy allows the request",
+    Reason.NETWORK: "the policy allows the request from other networks alone",
+    Reason.TIME: "the policy allows the request at other times alone",
+    Reason.NAMESPACE: "the namespace of the request is malformed",
+    Reason.RESTRICTED: "a restriction of the credential does not allow the request",
+}
+
+BY_DEFAULT = Ruling(allows=True, reason=Reason.DEFAULT)
+BAD_NAMESPACE = Ruling(allows=False, reason=Reason.NAMESPACE)
+RESTRICTED = Ruling(allows=False, reason=Reason.RESTRICTED)
+NOT_ALLOWED = {
+    reason: Ruling(allows=False, reason=reason)
+    for reason in (Reason.NO_RULE, Reason.NETWORK, Reason.TIME)
+}
+"""The rulings about requests that no rule allows, by their reason."""

@@ -1,0 +1,232 @@
+"""
+The rules that one identity can use in one namespace, arranged by the resources of permissions.
+
+A request looks up the nodes of its resource: the exact one, those of patterns that match, and that
+of every resource. A node holds first what depends on the verb alone, already decided, and then what
+depends on more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from authotron.policy.permissions import Permission
+from authotron.policy.reasons import Reason
+from authotron.policy.resources import ANY, DEEP, is_literal, split
+from authotron.policy.rules import Asked, Rule
+from authotron.policy.ruling import NOT_ALLOWED, Ruling
+
+
+class _Entry(NamedTuple):
+    """A permission that depends on more than the verb."""
+
+    ruling: Ruling
+    rule: Rule
+    permission: Permission
+
+
+_Pair = tuple[Ruling | None, Ruling | None]
+"""The first ruling that denies, and the first one that allows."""
+
+_NEITHER: _Pair = (None, None)
+
+
+class _Node:
+    """The permissions about one resource or one pattern."""
+
+    __slots__ = ("by_verb", "entries")
+
+    def __init__(self) -> None:
+        self.by_verb: dict[str, _Pair] = {}
+        self.entries: list[_Entry] = []
+
+    def add(self, entry: _Entry) -> None:
+        """Add a permission; the rules come in their order."""
+        ruling, rule, permission = entry
+        if rule.is_conditional or permission.ids is not None:
+            self.entries.append(entry)
+            return
+        for verb in permission.verbs:
+            denies, allows = self.by_verb.get(verb, _NEITHER)
+            if permission.denies:
+                self.by_verb[verb] = denies or ruling, allows
+            else:
+                self.by_verb[verb] = denies, allows or ruling
+
+
+class _Branch:
+    """
+    A position in the patterns: what may follow the segments before it.
+
+    @ivar stays: whether any further segment leads here again, because C{**} stands here.
+    @ivar ends: the node of the patterns that end here; in C{[1]} of those that end with a slash.
+    @ivar tails: the same of the patterns that end here with C{**}.
+    """
+
+    __slots__ = ("any", "by_name", "deep", "ends", "stays", "tails")
+
+    def __init__(self, *, stays: bool = False) -> None:
+        self.by_name: dict[str, _Branch] = {}
+        self.any: _Branch | None = None
+        self.deep: _Branch | None = None
+        self.stays = stays
+        self.ends: list[_Node | None] = [None, None]
+        self.tails: list[_Node | None] = [None, None]
+
+    def child(self, segment: str) -> _Branch:
+        """Return the position behind a segment of a pattern, which is created if necessary."""
+        if segment == DEEP:
+            self.deep = self.deep or _Branch(stays=True)
+            return self.deep
+        if segment == ANY:
+            self.any = self.any or _Branch()
+            return self.any
+        return self.by_name.setdefault(segment, _Branch())
+
+    def next(self, segment: str) -> Iterator[_Branch]:
+        """Yield the positions that are reached by a segment of a resource."""
+        found = self.by_name.get(segment)
+        if found is not None:
+            yield from found.with_deep()
+        if self.any is not None and segment:
+            yield from self.any.with_deep()
+        if self.stays:
+            yield from self.with_deep()
+
+    def with_deep(self) -> Iterator[_Branch]:
+        """Yield this position, and those behind C{**} that stand for no segment."""
+        branch: _Branch | None = self
+        while branch is not None:
+            yield branch
+            branch = branch.deep
+
+
+class Table:
+    """
+    The rules that one identity can use in one namespace.
+
+    @ivar size: the number of permissions in the table.
+    """
+
+    __slots__ = ("_every", "_exact", "_patterns", "size")
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        """@param rules: the rules that can be used, in their order."""
+        self._exact: tuple[dict[str, _Node], dict[str, _Node]] = ({}, {})
+        self._patterns: _Branch | None = None
+        self._every: _Node | None = None
+        self.size = 0
+        for rule in rules:
+            denied = Ruling(allows=False, reason=Reason.DENIED, rule=rule)
+            allowed = Ruling(allows=True, reason=Reason.ALLOWED, rule=rule)
+            for permission in rule.permissions:
+                ruling = denied if permission.denies else allowed
+                self._node(permission.resource).add(_Entry(ruling, rule, permission))
+                self.size += 1
+
+    def _node(self, pattern: str) -> _Node:
+        """Return the node of a pattern, which is created if necessary."""
+        if pattern == ANY:
+            self._every = self._every or _Node()
+            return self._every
+        text, ends_in_slash = resource = split(pattern)
+        if is_literal(pattern):
+            return self._exact[ends_in_slash].setdefault(text, _Node())
+        branch = self._patterns = self._patterns or _Branch()
+        *segments, last = resource.segments
+        for segment in segments:
+            branch = branch.child(segment)
+        nodes = branch.tails if last == DEEP else branch.child(last).ends
+        node = nodes[ends_in_slash] = nodes[ends_in_slash] or _Node()
+        return node
+
+    def _nodes(self, text: str) -> Iterator[_Node]:
+        """Yield the nodes of the permissions that fit a resource."""
+        if self._every is not None:
+            yield self._every
+        resource = split(text)
+        plain, slashed = self._exact
+        if (node := plain.get(resource.text)) is not None:
+            yield node
+        if resource.ends_in_slash and (node := slashed.get(resource.text)) is not None:
+            yield node
+        if self._patterns is not None:
+            yield from _matching(
+                self._patterns, resource.segments, ends_in_slash=resource.ends_in_slash
+            )
+
+    def rule(self, asked: Asked, now: float) -> Ruling:
+        """Apply the rules to a request; the ruling allows only if a rule does and none denies."""
+        verb = asked.verb
+        denial: Ruling | None = None
+        grant: Ruling | None = None
+        obstacles: set[Reason] | None = None
+        for node in self._nodes(asked.resource):
+            for key in (verb, ANY):
+                denies, allows = node.by_verb.get(key, _NEITHER)
+                denial, grant = _first(denial, denies), _first(grant, allows)
+            for ruling, rule, permission in node.entries:
+                if not permission.counts_for(asked.id):
+                    continue
+                if verb not in permission.verbs and ANY not in permission.verbs:
+                    continue
+                obstacle = rule.obstacle(asked, now)
+                if permission.denies:
+                    if obstacle is None:
+                        denial = _first(denial, ruling)
+                elif obstacle is None:
+                    grant = _first(grant, ruling)
+                else:
+                    obstacles = (obstacles or set()) | {obstacle}
+        return denial or grant or NOT_ALLOWED[_nearest(obstacles)]
+
+
+def _first(one: Ruling | None, other: Ruling | None) -> Ruling | None:
+    """Return the ruling of the rule that stands first, if there is a ruling."""
+    if one is None or other is None:
+        return one or other
+    assert one.rule is not None
+    assert other.rule is not None
+    return other if other.rule.number < one.rule.number else one
+
+
+def _nearest(obstacles: set[Reason] | None) -> Reason:
+    """Return the reason that helps a client most, of those that kept rules from allowing."""
+    if obstacles:
+        for reason in (Reason.NETWORK, Reason.TIME):
+            if reason in obstacles:
+                return reason
+    return Reason.NO_RULE
+
+
+def _matching(start: _Branch, segments: list[str], *, ends_in_slash: bool) -> Iterator[_Node]:
+    """
+    Yield the nodes of the patterns that match the segments of a resource.
+
+    All patterns are followed at the same time, segment by segment, so that the time depends on the
+    number of segments and of patterns, not on how often a pattern could match.
+    """
+    ends = (0, 1) if ends_in_slash else (0,)
+    branches = dict.fromkeys(start.with_deep())
+    seen: set[int] = set()
+    for segment in segments:
+        yield from _tails(branches, ends, seen)
+        branches = dict.fromkeys(after for branch in branches for after in branch.next(segment))
+        if not branches:
+            return
+    yield from _tails(branches, ends, seen)
+    for branch in branches:
+        for end in ends:
+            if (node := branch.ends[end]) is not None:
+                yield node
+
+
+def _tails(branches: Iterable[_Branch], ends: tuple[int, ...], seen: set[int]) -> Iterator[_Node]:
+    """Yield the nodes of patterns whose C{**} stands for all segments that are left."""
+    for branch in branches:
+        for end in ends:
+            node = branch.tails[end]
+            if node is not None and id(node) not in seen:
+                seen.add(id(node))
+                yield node
