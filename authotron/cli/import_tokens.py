@@ -72,7 +72,7 @@ def import_() -> None:
     "--realm",
     type=text,
     required=True,
-    help="Realm of the owners of the tokens; an acl-proxy has no realms.",
+    help="Realm of the owners of the tokens, which a configuration of acl-proxy does not name.",
 )
 @click.option(
     "--username",

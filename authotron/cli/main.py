@@ -125,7 +125,8 @@ def main(context: click.Context) -> None:
     else:
         say_as_it_is(context.get_help(), err=True)
         if above := yaml_file.file_above(Path(path)):
-            say(f"{above} exists, which auth-o-tron would use: set AOT_CONFIG_PATH", err=True)
+            hint = "which auth-o-tron would use; set AOT_CONFIG_PATH to use it"
+            say(f"{above} exists, {hint}", err=True)
         context.exit(2)
 
 

@@ -232,7 +232,7 @@ def _at_least(
     count: int, content: bytes, *, exactly: bool = True, most: int = _MAX_ELEMENTS
 ) -> list[tuple[int, bytes]]:
     """
-    Return the first C{count} BER elements, or all elements if not C{exactly}.
+    Return the first C{count} BER elements, or all of them if C{exactly} is false.
 
     @raise DecodingError: there are fewer than C{count} elements.
     """

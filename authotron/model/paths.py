@@ -125,7 +125,7 @@ def _check_characters(spelt: str, path: bytes, allowed: Collection[Oddity]) -> N
     @param spelt: the path as L{_spell} returns it.
     @param path: the path as it was sent.
 
-    @raise AmbiguousPath: servers disagree about a character.
+    @raise AmbiguousPath: the path has a character that web servers read in different ways.
     """
     if _CONTROL.search(spelt):
         raise AmbiguousPath(Oddity.CONTROL)

@@ -114,7 +114,7 @@ class Source(Protocol):
 
     def read(self, question: AnyQuestion, fact: str, /) -> object:
         """
-        Return a fact of the request.
+        Return the value of one fact of the request, such as its host.
 
         @raise UnusableFact: the fact is missing, duplicate or malformed, or the peer is not
             trusted.

@@ -80,7 +80,7 @@ class Question:
 
     def _read(self, fact: str) -> object:
         """
-        Return a fact of the request.
+        Return the value of one fact of the request, such as its host.
 
         @raise UnusableFact: Envoy does not state the fact, or states something malformed.
         """
