@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from importlib import import_module
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from twisted.logger import Logger
@@ -32,12 +33,15 @@ from authotron.plugin import trusted_proxies
 from authotron.plugin.contract import Contract
 from authotron.plugin.interfaces import IAugmenter, IProvider, ITokenStore
 from authotron.telemetry.metrics import Metrics
-from authotron.tokens import service
-from authotron.tokens.bounded_store import derive_pepper
 from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
-from authotron.tokens.service import TokenService
 from authotron.web.replies import Replies, Reply
+
+if TYPE_CHECKING:  # loaded by its name, if a token store is configured
+    from authotron.tokens.service import TokenService
+
+_TOKENS = "authotron.tokens.service"
+"""The module that manages API tokens, which is loaded if a token store is configured."""
 
 _log = Logger()
 
@@ -250,6 +254,12 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
     if config.store is None:
         return None
     secret = config.file.jwt.secret
-    spare = derive_pepper(secret.get_secret_value()) if secret else None
     backend = store or _build_plugin(ITokenStore, "stores", "store", config.store, world)
-    return service.make(backend, config.file.tokens, config.store, world.clock, spare)
+    tokens: TokenService = import_module(_TOKENS).make(
+        backend,
+        config.file.tokens,
+        config.store,
+        world.clock,
+        secret.get_secret_value() if secret else None,
+    )
+    return tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred, DeferredLock
@@ -15,8 +15,10 @@ from twisted.python.failure import Failure
 from authotron.config.check import Config
 from authotron.model.errors import ConfigError
 from authotron.telemetry import logs
-from authotron.tokens.service import TokenService
 from authotron.tokens.store_service import TokenStoreService
+
+if TYPE_CHECKING:  # compose() loads the module if a token store is configured
+    from authotron.tokens.service import TokenService
 
 P = TypeVar("P")
 """The type of the object that a service builds from a configuration before it is in use."""

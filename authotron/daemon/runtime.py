@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
+from attrs import define
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
+from twisted.web.iweb import IAgent
 
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.concurrency.single_thread import SingleThread
 from authotron.daemon.uvloop.clock import clock_of
 from authotron.limits.hash_queue import THREADS
-from authotron.net import http_agents
 from authotron.net.endpoints import connector
-from authotron.net.proxies import from_environment
-from authotron.net.world import World
+from authotron.net.world import Agents, World
+
+if TYPE_CHECKING:  # imported by the name of the module, with the first remote
+    from authotron.net.proxies import Proxies
+    from authotron.net.tls import Trust
+
+_AGENTS = "authotron.net.http_agents"
+"""The module of HTTP agents, with which Twisted's HTTP client and TLS are loaded."""
 
 
 class Pool(Service):
@@ -44,12 +53,32 @@ class Pool(Service):
         return SingleThread(self._reactor.callFromThread)
 
 
+@define(eq=False, slots=False)
+class RemoteAgents:
+    """
+    The HTTP agents of a running process.
+
+    Their module is loaded when a plugin first wants an agent, as a plugin is loaded when it is
+    configured: a gateway without remote services never loads it.
+    """
+
+    _reactor: IGatewayReactor
+
+    def __call__(self, trust: Trust, proxies: Proxies | None = None, /) -> IAgent:
+        return self._agents(trust, proxies)
+
+    @cached_property
+    def _agents(self) -> Agents:
+        agents: Agents = import_module(_AGENTS).from_environment(self._reactor, os.environ)
+        return agents
+
+
 def make_world(reactor: IGatewayReactor, pool: Pool) -> World:
     """Build the World of a running process: real time, threads and network."""
     return World(
         clock_of(reactor),
         pool,
-        http_agents.Connections(reactor, proxies=from_environment(os.environ)),
+        RemoteAgents(reactor),
         connect=connector(reactor),
         own_thread=pool.own_thread,
     )

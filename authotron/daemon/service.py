@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from twisted.application.service import MultiService
@@ -44,12 +44,14 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
-from authotron.tokens.service import TokenService
 from authotron.tokens.store_service import TokenStoreService
 from authotron.web import gateway_routes, operations_routes
 from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Reply
 from authotron.web.trusted_peers import TrustedPeersFactory
+
+if TYPE_CHECKING:  # compose() loads the module if a token store is configured
+    from authotron.tokens.service import TokenService
 
 
 class GatewayService(MultiService):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import define, field, frozen
 
@@ -15,7 +15,9 @@ from authotron.jose.minter import Minter
 from authotron.plugin.interfaces import IConnected
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens.owners import Owners
-from authotron.tokens.service import TokenService
+
+if TYPE_CHECKING:  # compose() loads the module if a token store is configured
+    from authotron.tokens.service import TokenService
 
 R = TypeVar("R")
 """

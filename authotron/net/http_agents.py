@@ -6,6 +6,7 @@ proxies.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
@@ -25,6 +26,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResp
 from zope.interface import implementer
 
 from authotron.concurrency.reactor import IGatewayReactor
+from authotron.net import proxies as http_proxies
 from authotron.net.endpoints import connector
 from authotron.net.http_body import RepeatableBytes
 from authotron.net.proxies import Proxies, Proxy, ProxyEndpoint, TunnelEndpoint
@@ -102,6 +104,11 @@ class Connections:
         endpoint = StrictEndpoint(endpoints.to_proxy(proxy), self._reactor)
         forwarding: IAgent = ProxyAgent(endpoint, self._reactor, pool)
         return _ForwardingAgent(direct, forwarding, proxies, proxy)
+
+
+def from_environment(reactor: IGatewayReactor, environ: Mapping[str, str]) -> Connections:
+    """Return the HTTP agents of a reactor, which use the HTTP proxies of the environment."""
+    return Connections(reactor, proxies=http_proxies.from_environment(environ))
 
 
 @implementer(IAgent)

@@ -6,7 +6,7 @@ limits.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from attrs import Factory, field, frozen
@@ -19,8 +19,10 @@ from authotron.limits.hash_queue import HashQueue
 from authotron.limits.lru_cache import DEFAULT_BYTES
 from authotron.limits.rejected_passwords import RejectedPasswords
 from authotron.net.breaker import Breakers
-from authotron.net.proxies import Proxies
-from authotron.net.tls import Trust
+
+if TYPE_CHECKING:  # A gateway that asks no remote imports neither module.
+    from authotron.net.proxies import Proxies
+    from authotron.net.tls import Trust
 
 T = TypeVar("T")
 

@@ -103,6 +103,11 @@ class ImportedTokens:
     _clock: IReactorTime
     _max_ttl: float
 
+    @staticmethod
+    def may_be(text: str) -> bool:
+        """Whether a bearer token may be an imported token; see L{may_be}."""
+        return may_be(text)
+
     def may_know(self, text: str) -> bool:
         """Whether imported tokens are enabled, so that a bearer token may be an imported token."""
         return self._rules.imported and may_be(text)

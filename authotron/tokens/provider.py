@@ -5,6 +5,8 @@ provider.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -14,9 +16,10 @@ from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, earliest
 from authotron.model.token import Token, looks_like_ours
 from authotron.plugin.interfaces import Affinity, IJudge, IReachable
-from authotron.tokens import imported
 from authotron.tokens.owners import Owners
-from authotron.tokens.service import TokenService
+
+if TYPE_CHECKING:  # compose() loads the module if a token store is configured
+    from authotron.tokens.service import TokenService
 
 # The members are copied into module variables, because these are read faster than a member of an
 # C{Enum}.
@@ -63,7 +66,7 @@ class TokenProvider:
         tokens = self._tokens
         if tokens is None or tokens.store.was_reached is not False:
             return False
-        return credential.scheme == self.scheme and imported.may_be(credential.value)
+        return credential.scheme == self.scheme and tokens.imported.may_be(credential.value)
 
     async def check_reachable(self) -> None:
         if self._tokens is not None:

@@ -25,7 +25,7 @@ from authotron.model.token import AT_ONCE, HTTP, PlainToken, Token, generate, id
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
-from authotron.tokens.bounded_store import StoreClient
+from authotron.tokens.bounded_store import StoreClient, derive_pepper
 from authotron.tokens.grants import TokenRequest, grant_in_use, new_grant, restricted_token_id
 from authotron.tokens.imported import ImportedTokens
 from authotron.tokens.size import check_growth, shorten
@@ -464,16 +464,17 @@ def make(
     config: TokensConfig,
     rules: StoreConfig,
     clock: IReactorTime,
-    spare_pepper: bytes | None = None,
+    secret: str | None = None,
 ) -> TokenService:
     """
     Build the L{TokenService} for the API tokens in a store.
 
     @param config: the C{tokens} section of the configuration.
     @param rules: the keys of the section C{store} that all types of token stores have in common.
-    @param spare_pepper: the key to hash API tokens with, if neither the configuration nor the store
-        has one.
+    @param secret: the secret from which the key to hash API tokens with is derived, if neither the
+        configuration nor the store has a key.
     """
+    spare_pepper = None if secret is None else derive_pepper(secret)
     store = StoreClient(backend, rules, clock, spare_pepper)
     imported = ImportedTokens(store, rules, clock, config.max_ttl)
     return TokenService(store, imported, config, rules, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -13,7 +14,9 @@ from twisted.python.failure import Failure
 from authotron.concurrency.racing import was_cancelled
 from authotron.model.errors import Unavailable
 from authotron.net.world import World
-from authotron.tokens.service import TokenService
+
+if TYPE_CHECKING:  # compose() loads the module if a token store is configured
+    from authotron.tokens.service import TokenService
 
 _FIRST_RETRY, _LAST_RETRY = 0.25, 2.0
 """

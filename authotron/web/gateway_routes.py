@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache, partial
-from importlib import resources
-from typing import Any
+from importlib import import_module, resources
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import define, field
 from klein import Klein
@@ -21,7 +21,9 @@ from authotron.web.answering import Answer, Answerer
 from authotron.web.replies import Reply, text_reply
 from authotron.web.request import Request
 from authotron.web.routing import CONTRACT_RULE, EarlyReply, handle_errors, no_route, route
-from authotron.web.token_routes import TokenRoutes
+
+if TYPE_CHECKING:  # loaded by its name, with the first request for API tokens
+    from authotron.web.token_routes import TokenRoutes
 
 _FOR_FIVE_MINUTES = (b"Cache-Control", b"public, max-age=300")
 _FOR_A_DAY = (b"Cache-Control", b"public, max-age=86400")
@@ -64,6 +66,16 @@ def _home() -> Any:
     loader = PackageLoader("authotron.web", "assets")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     return environment.get_template("home.html")
+
+
+@cache
+def _token_routes() -> type[TokenRoutes]:
+    """
+    Load the routes of API tokens with the first request for one of them: a gateway without a token
+    store needs neither them nor the models of their bodies.
+    """
+    module = import_module("authotron.web.token_routes")
+    return cast("type[TokenRoutes]", module.TokenRoutes)
 
 
 @define(eq=False)
@@ -178,7 +190,7 @@ class GatewayRoutes:
         return await self._tokens(request).revoke(await self._authentication(request), id_)
 
     def _tokens(self, request: Request) -> TokenRoutes:
-        return TokenRoutes(
+        return _token_routes()(
             self._serving.gateway,
             self._serving.invalidate_all_workers,
             self._clock,

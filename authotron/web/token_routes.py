@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -23,7 +23,6 @@ from authotron.plugin.interfaces import TokenQuery
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
 from authotron.tokens.grants import TokenRequest
-from authotron.tokens.service import TokenService
 from authotron.web import replies
 from authotron.web.replies import Reply
 from authotron.web.request import Request
@@ -37,6 +36,9 @@ from authotron.web.token_bodies import (
     read_query,
     token_as_json,
 )
+
+if TYPE_CHECKING:  # compose() loads the module if a token store is configured
+    from authotron.tokens.service import TokenService
 
 _log = Logger()
 _S = TypeVar("_S", bound=Section)

@@ -42,7 +42,7 @@ class ImportTests(CommandCase):
         """
         Neither the plugin of C{twistd} nor the commands that start the gateway import the reactor
         before the event loop is chosen; a single process on epoll needs neither uvloop nor the
-        supervisor.
+        supervisor, and no module for API tokens or remotes before they are configured.
         """
         program = (
             "import sys, authotron.cli.quickstart, authotron.daemon.tap\n"
@@ -53,6 +53,9 @@ class ImportTests(CommandCase):
             "import authotron.daemon.process\n"
             "supervisor = 'authotron.daemon.workers.supervisor'\n"
             "print(*{'treq', 'uvloop', supervisor} & {*sys.modules})\n"
+            "tokens = {'authotron.tokens.service', 'authotron.web.token_routes'}\n"
+            "remotes = {'authotron.net.tls', 'authotron.net.http_agents', 'twisted.web.client'}\n"
+            "print(*(tokens | remotes) & {*sys.modules})\n"
         )
         found = subprocess.run(
             [sys.executable, "-c", program], check=True, capture_output=True, text=True

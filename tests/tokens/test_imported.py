@@ -43,11 +43,11 @@ class ImportedCase(SynchronousTestCase):
         self.store = memory.MemoryStore()
         self.tokens = self.made()
 
-    def made(self, spare: bytes | None = None, **over: Any) -> TokenService:
+    def made(self, secret: str | None = None, **over: Any) -> TokenService:
         given = {"type": "memory", "imported": True, "acl_proxy_pepper": PEPPER, **over}
         rules = section.read(memory.Config, given)
         return service.make(
-            self.store, section.read(schema.TokensConfig, {}), rules, self.clock, spare
+            self.store, section.read(schema.TokensConfig, {}), rules, self.clock, secret
         )
 
     def done(self, work: Any) -> Any:
@@ -133,7 +133,7 @@ class FindTests(ImportedCase):
 
         self.store = Slow()
         self.store.pepper = key
-        self.tokens = self.made(spare=b"a pepper that is not used")
+        self.tokens = self.made(secret="a secret that is not used")
         self.copy()
         self.store.pepper = None
         opened = Deferred.fromCoroutine(self.tokens.store.open())
