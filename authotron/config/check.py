@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from attrs import field, frozen
 
 from authotron.config import placeholders, plugins, section, warnings
+from authotron.config.endpoint import PREFIXES
 from authotron.config.origins import Origins
 from authotron.config.plugins import (
     AugmenterConfig,
@@ -21,6 +22,7 @@ from authotron.config.schema import EXTENSION, File
 from authotron.config.section import secrets_in
 from authotron.config.server import METRICS_PORT
 from authotron.config.sources import Sources
+from authotron.config.spelling import did_you_mean
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.token import IMPORTED
 
@@ -71,6 +73,7 @@ def check(
     with _collect(problems):
         store = _store(given.get("store"), sources)
     contracts = _contracts(_section(given, "server").get("contracts"), sources, problems)
+    problems += _unknown_contracts(file, contracts)
     with _collect(problems):
         of_pepper = _pepper_warnings(store, given)
     with _collect(problems):
@@ -83,6 +86,7 @@ def check(
     found = [
         *earlier_warnings,
         *warnings.of_file(file),
+        *warnings.of_profiles(file, {each.realm for each in providers}),
         *warnings.of_given(given),
         *warnings.of_plugins(providers, augmenters),
         *warnings.of_secrets(secrets),
@@ -180,6 +184,15 @@ def _contracts(given: object, sources: Sources, problems: list[Problem]) -> list
                 raise ConfigError([Problem(f"{at}.type", "is listed twice")])
             found.append(contract)
     return found
+
+
+def _unknown_contracts(file: File | None, contracts: Sequence[ContractConfig]) -> Iterator[Problem]:
+    """Yield a problem for each contract in C{server.answers} that is not configured."""
+    known = [*(each.type for each in contracts), *PREFIXES]
+    for name in file.server.answers.contracts if file is not None else ():
+        if name not in known:
+            why = f"is not a contract in server.contracts{did_you_mean(name, known)}"
+            yield Problem(f"server.answers.contracts.{name}", why)
 
 
 def _contract(value: object, at: str, sources: Sources) -> ContractConfig:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from authotron import __version__
+from authotron.config.answers import ProfileName
 from authotron.config.page import Page
 from authotron.config.problems import of_key, require_none
 from authotron.config.section import (
@@ -360,5 +361,20 @@ class File(Section):
     )
     page: Page = Field(default_factory=Page, description="what the pages for people say")
     include_legacy_headers: bool = Field(
-        default=False, description="also answer with X-Auth-Username, X-Auth-Realm and X-Auth-Roles"
+        default=False,
+        description="also answer with X-Auth-Username, X-Auth-Realm and X-Auth-Roles, as with "
+        "`server.answers.profile: legacy`",
     )
+
+    @model_validator(mode="after")
+    def _check_profile(self) -> File:
+        profile = self.server.answers.profile
+        if self.include_legacy_headers and profile not in (None, "legacy"):
+            why = f"is true, but server.answers.profile is {profile}; remove one of them"
+            raise of_key("include_legacy_headers", why)
+        return self
+
+    @property
+    def profile(self) -> ProfileName:
+        """The header profile of the proxies that have none of their own."""
+        return self.server.answers.profile or ("legacy" if self.include_legacy_headers else "jwt")

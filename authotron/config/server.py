@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 from twisted.internet.endpoints import serverFromString
 
+from authotron.config.answers import AnswersConfig
 from authotron.config.endpoint import HTTP, missing_packages, protocol_of, without_protocol
 from authotron.config.problems import of_key
 from authotron.config.section import HeaderName, NonEmptyStr, Port, Seconds, Section
@@ -211,6 +212,9 @@ class Server(Section):
         strict=False,
         description="the proxies that may ask: names such as `traefik`, or sections with the "
         "`type` of the proxy; every proxy with a contract if not set",
+    )
+    answers: AnswersConfig = Field(
+        default_factory=AnswersConfig, description="how the answers to proxies look"
     )
     insecure: bool = Field(
         default=False, description="accept that `trusted_proxies` contains nearly all addresses"

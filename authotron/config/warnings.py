@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -13,7 +13,11 @@ from authotron.config.schema import MOST_MILLISECONDS, File
 from authotron.config.server import SYSTEMD, VERY_MANY, Operations, Server
 from authotron.model import hosts
 from authotron.model.errors import ConfigError, Problem
+from authotron.model.header_templates import names_realm
 from authotron.model.naming import MAX_ROLE, flaw
+
+_WITHOUT_REALM = ("remote-user", "auth-request")
+"""Header profiles whose headers name users without their realms."""
 
 _ASSIGNMENT = re.compile(r"(?:export )?[A-Z][A-Z0-9]*_[A-Z0-9_]+=.")
 """Matches the line of a file with environment variables."""
@@ -25,6 +29,24 @@ def of_file(file: File) -> Iterator[str]:
     yield from _of_sockets(file.server, file.metrics)
     yield from _of_encryption(file.server)
     yield from _of_metrics(file.server, file.metrics)
+
+
+def of_profiles(file: File, realms: Collection[str]) -> Iterator[str]:
+    """
+    Warn of header profiles that do not tell users of different realms apart.
+
+    @param realms: the realms of all providers.
+    """
+    answers = file.server.answers
+    for profile in sorted({file.profile, *answers.profiles}) if len(realms) > 1 else ():
+        if profile in _WITHOUT_REALM or (
+            profile == "custom" and not any(map(names_realm, answers.custom.values()))
+        ):
+            yield (
+                f"server.answers: the headers of profile {profile} do not name the realm, so users "
+                f"of the same name in realms {' and '.join(sorted(realms))} are one user to "
+                "backends; use the JWT, or the profile custom with {sub} or {realm}"
+            )
 
 
 def of_given(given: Mapping[str, Any]) -> Iterator[str]:

@@ -18,7 +18,7 @@ from authotron.config.check import Config
 from authotron.config.plugins import ContractConfig
 from authotron.config.schema import File, JwtConfig
 from authotron.config.server import Forwarded
-from authotron.daemon import plugin_contract
+from authotron.daemon import answers, plugin_contract
 from authotron.gateway import credentials, decisions, outcomes
 from authotron.gateway.authentication import Authenticator
 from authotron.gateway.contracts import Contracts
@@ -89,7 +89,8 @@ def compose(
         is_unknown=own.is_unknown,
         identity_check=IdentityCheck(file.auth.identity),
     )
-    replies = _replies(file, providers)
+    contracts = _contracts(config)
+    replies = _replies(file, providers, contracts.contracts)
     remembered = decisions.make(
         file.auth.cache,
         world.clock,
@@ -99,7 +100,6 @@ def compose(
         Meter("/authenticate", world.clock, metrics.reactor_blocked),
     )
     metrics.expect([*providers, *([own] if tokens else [])], augmenters, outcomes.RESULTS)
-    contracts = _contracts(config)
     return Gateway(config, authenticator, signer, remembered, contracts, owners, tokens)
 
 
@@ -127,7 +127,12 @@ def _contracts(config: Config) -> Contracts:
         found.append(contract)
     if problems:
         raise ConfigError(problems)
-    return Contracts(found, trusted_proxies.make(server.trusted_proxies), server.forwarded)
+    found, protocols = (
+        [answers.with_answers(each, config.file) for each in some]
+        for some in (found, answers.PROTOCOLS)
+    )
+    proxies = trusted_proxies.make(server.trusted_proxies)
+    return Contracts(found, proxies, server.forwarded, protocols)
 
 
 def _build_contract(section: ContractConfig, at: str, forwarded: Forwarded) -> Contract:
@@ -164,10 +169,10 @@ def _check_counts(kind: str, configs: Sequence[Any]) -> None:
             raise ConfigError([Problem(f"{kind}[{place}]", why)]) from None
 
 
-def _replies(file: File, providers: Sequence[IProvider]) -> Replies:
+def _replies(file: File, providers: Sequence[IProvider], contracts: Sequence[Contract]) -> Replies:
     """
-    Build the object that makes HTTP replies, with the WWW-Authenticate challenges of a
-    configuration.
+    Build the object that makes HTTP replies, with the WWW-Authenticate challenges and the header
+    profiles of a configuration.
     """
     challenge = partial(
         credentials.challenge,
@@ -177,7 +182,8 @@ def _replies(file: File, providers: Sequence[IProvider]) -> Replies:
     )
     errors = outcomes.TOKEN_ERRORS if file.auth.challenge_errors else ()
     error_challenges = {error: challenge(error=error) for error in errors}
-    return Replies(challenge(), file.include_legacy_headers, error_challenges)
+    profile, *others = answers.profiles(file, contracts)
+    return Replies(challenge(), profile, error_challenges, others)
 
 
 def for_augmenter(config: Any, world: World) -> World:

@@ -26,7 +26,7 @@ P = TypeVar("P")
 _SOCKET_KEYS = {"host", "port", "listen"}
 """Keys of the section C{server} that need a restart, as the supervisor holds the sockets."""
 
-_REQUEST_KEYS = {"grace", "trusted_proxies", "forwarded", "insecure"}
+_REQUEST_KEYS = {"grace", "trusted_proxies", "forwarded", "contracts", "answers", "insecure"}
 """The only keys of the section C{server} that a single process applies without a restart."""
 
 _INTERNAL = "reload failed because of an internal error, see the log; the old configuration stays"

@@ -37,10 +37,19 @@ class Contracts:
     """
 
     def __init__(
-        self, contracts: Sequence[Contract], proxies: TrustedProxies, forwarded: Forwarded
+        self,
+        contracts: Sequence[Contract],
+        proxies: TrustedProxies,
+        forwarded: Forwarded,
+        protocols: Sequence[Contract] = (),
     ) -> None:
-        """@param forwarded: the headers in which proxies forward clients' own requests."""
+        """
+        @param forwarded: the headers in which proxies forward clients' own requests.
+        @param protocols: the contracts of protocols other than HTTP.
+        """
         self.contracts = tuple(contracts)
+        self._named = {each.name: each for each in self.contracts}
+        self._protocols = {each.name: each for each in protocols}
         self.proxies = proxies
         self.direct = _direct(forwarded)
         self.exact = {
@@ -74,7 +83,11 @@ class Contracts:
 
     def by_name(self, name: str) -> Contract | None:
         """Return the contract of a name, if the contract is configured."""
-        return next((each for each in self.contracts if each.name == name), None)
+        return self._named.get(name)
+
+    def of_protocol(self, name: str) -> Contract:
+        """Return the contract of a protocol other than HTTP, which every gateway has."""
+        return self._protocols[name]
 
 
 def _direct(forwarded: Forwarded) -> Endpoint:

@@ -8,6 +8,7 @@ paths the proxy asks, and for each fact of the client's request where the proxy 
 from __future__ import annotations
 
 import re
+import sys
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,6 +24,8 @@ from authotron.model.hosts import split_host
 from authotron.model.http_grammar import TOKEN
 from authotron.model.paths import AmbiguousPath, canonical, split_target
 from authotron.model.request import ClientCertificate, Facts
+from authotron.plugin import header_profiles
+from authotron.plugin.header_profiles import Profile
 from authotron.plugin.trusted_proxies import TrustedProxies
 
 Fields = Callable[[str], Sequence[str]]
@@ -490,11 +493,18 @@ class Answers:
     @ivar has_body: whether refusals have a body.
     @ivar removed_in: the header of a 200 that names the identity headers which the proxy must
         remove from the request of the client; empty if the proxy needs none.
+    @ivar max_head_bytes: the maximum number of bytes of the head of a 200, from the status line to
+        the empty line, or C{None} if the proxy accepts any; an identity that does not fit gets a
+        403. A configuration may change the number.
+    @ivar has_error_headers: whether every refusal is a 401 or a 403, with its status and its body
+        in the headers C{X-Error-Status} and C{X-Error-Body}; a configuration may set it.
     """
 
     statuses: Mapping[int, int] = field(factory=dict)
     has_body: bool = True
     removed_in: str = ""
+    max_head_bytes: int | None = None
+    has_error_headers: bool = False
 
 
 @frozen
@@ -505,12 +515,24 @@ class Contract:
     @ivar answers: how the replies look, or C{None} if they are those of C{/authenticate}.
     @ivar authorization: what happens if a question has several C{Authorization} headers: the
         C{first} one counts, or the question is refused with a 400 (C{refuse}).
+    @ivar profile: the headers of a 200 in which backends read an identity; the gateway sets it by
+        its configuration.
+    @ivar is_plain: whether the proxy gets the reply of each decision as it is, unless it is too
+        large; the gateway sets it by its configuration.
     """
 
     name: str
     endpoints: tuple[Endpoint, ...]
     answers: Answers | None = None
     authorization: Literal["first", "refuse"] = "first"
+    profile: Profile = header_profiles.JWT
+    is_plain: bool = False
+
+    @property
+    def max_head_bytes(self) -> int:
+        """The maximum number of bytes of the head of a 200."""
+        most = None if self.answers is None else self.answers.max_head_bytes
+        return sys.maxsize if most is None else most
 
 
 def fixed(

@@ -90,8 +90,8 @@ def _counts() -> Iterator[Counts]:
     )
     yield Counts(
         "authotron_answers_too_long",
-        "Answers replaced by a refusal, because the proxy cannot read a line of them",
-        ("route",),
+        "Answers replaced by a refusal, because they are too large for the proxy",
+        ("contract",),
     )
     yield Counts(
         "authotron_grpc_connections_closed",
@@ -308,9 +308,9 @@ class Metrics(Collector):
         """Count a connection that was closed unread, as its peer is not a trusted proxy."""
         self._untrusted[(protocol,)].number += 1
 
-    def answer_too_long(self, route: str) -> None:
-        """Count an answer that was replaced by a refusal, as it is too long for the proxy."""
-        self._too_long[(route,)].number += 1
+    def answer_too_long(self, contract: str) -> None:
+        """Count an answer that was replaced by a refusal, as it is too large for the proxy."""
+        self._too_long[(contract,)].number += 1
 
     def grpc_connection_closed(self) -> None:
         """Count a gRPC connection that was closed because of what its peer has sent."""

@@ -5,6 +5,8 @@ checks the conditions of its credential, and makes the reply by the contract of 
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -19,7 +21,7 @@ from authotron.model.request import Facts, Presented
 from authotron.plugin.contract import AnyQuestion, Contract, Endpoint
 from authotron.telemetry.suppression import Suppression
 from authotron.web import replies
-from authotron.web.replies import Reply
+from authotron.web.replies import OPENING, Reply, VariedReply
 
 DIRECT = "none"
 """The label C{contract} of requests that clients make to the gateway itself."""
@@ -28,6 +30,9 @@ NOT_STATED = "the proxy does not state what its contract requires"
 """The reason for the access log if a required fact cannot be used."""
 
 SEVERAL = "the request has several Authorization headers"
+
+TOO_LARGE = "the identity is too large for the proxy"
+"""The reason for the access log if a 200 does not fit the proxy."""
 
 
 @define
@@ -92,8 +97,53 @@ class Answerer:
         denied = self.denied(contract, decision, facts)
         if denied is not None:
             return denied
-        reply = decision.reply if contract is None else dress(contract, decision)
-        return Answer(reply, outcome)
+        if contract is None:
+            return Answer(decision.reply, outcome)
+        reply, reason = self.dressed(contract, decision)
+        return Answer(reply, outcome, reason)
+
+    def dressed(self, contract: Contract, decision: Decision[Reply]) -> tuple[Reply, str]:
+        """
+        Return the reply of a contract to a decision, and why an identity is refused that is too
+        large for the proxy.
+
+        The reply is not cached if the contract changes it: replies of contracts would double the
+        memory that a cached decision takes.
+        """
+        reply = _changed(contract, decision.reply)
+        if reply.status != outcomes.ADMITTED or head_bytes(reply) <= contract.max_head_bytes:
+            return reply, ""
+        return self.too_large(contract, decision, head_bytes(reply), contract.max_head_bytes)
+
+    def too_large(
+        self, contract: Contract, decision: Decision[Reply], size: int, most: int
+    ) -> tuple[Reply, str]:
+        """
+        Return the refusal of an identity that is too large for the proxy, and the reason; count and
+        log it.
+
+        @param size: the bytes of the 200, or of its longest line, of which the proxy accepts
+            C{most}.
+        """
+        self._live.metrics.answer_too_long(contract.name)
+        found = decision.outcome.authentication
+        count = self._suppression.count(f"{contract.name} too large")
+        if count is not None and found is not None:
+            self._log.warn(
+                "answer about {username} in realm {realm} has {bytes} bytes, more than contract "
+                "{contract} allows ({limit}): refused with 403; give the user fewer roles and "
+                "attributes",
+                username=found.identity.username,
+                realm=found.identity.realm,
+                bytes=size,
+                contract=contract.name,
+                limit=most,
+                roles=len(found.identity.roles),
+                attributes=len(found.identity.attributes),
+                suppressed_count=count,
+                event="routes.answer.too_large",
+            )
+        return _changed(contract, replies.TOO_LARGE), TOO_LARGE
 
     def denied(
         self, contract: Contract | None, decision: Decision[Reply], facts: Facts
@@ -145,14 +195,9 @@ class Answerer:
             )
 
 
-def dress(contract: Contract, decision: Decision[Reply]) -> Reply:
-    """
-    Return the reply of a contract, which is not cached: replies of contracts would double the
-    memory that a cached decision takes.
-
-    The reply to a contract without changes is the decision's own.
-    """
-    return decision.reply if contract.answers is None else _changed(contract, decision.reply)
+def head_bytes(reply: Reply) -> int:
+    """Return the maximum number of bytes that the head of a reply takes on the wire."""
+    return OPENING + len(reply.wire) - reply.length
 
 
 def _changed(contract: Contract, reply: Reply) -> Reply:
@@ -161,21 +206,23 @@ def _changed(contract: Contract, reply: Reply) -> Reply:
     if answers is None:
         return reply
     if reply.status == outcomes.ADMITTED:
-        return _with_removed(answers.removed_in, reply) if answers.removed_in else reply
+        if isinstance(reply, VariedReply):
+            reply = reply.others.get(contract.profile.name, reply)
+        return _with_removed(contract, reply) if answers.removed_in else reply
+    if answers.has_error_headers:
+        refused = reply.status == HTTPStatus.UNAUTHORIZED
+        return replies.with_error_headers(reply, 401 if refused else 403)
     status = answers.statuses.get(reply.status, reply.status)
     if not answers.has_body and reply.length:
         return replies.without_body(evolve(reply, status=status))
     return reply if status == reply.status else evolve(reply, status=status)
 
 
-def _with_removed(name: str, reply: Reply) -> Reply:
+def _with_removed(contract: Contract, reply: Reply) -> Reply:
     """
     Add a header that names the identity headers which a 200 does not have, so that the proxy
     removes those that the client sent.
     """
-    # A header stands at the beginning of a line in its only spelling, and no value has a line end.
-    lines = b"\r\n" + reply.fields
-    missing = [each for each in replies.IDENTITY_HEADERS if b"\r\n%b: " % each not in lines]
-    if not missing:
-        return reply
-    return replies.with_header(reply, (name.encode(), b",".join(missing)))
+    assert contract.answers is not None
+    missing = b",".join(contract.profile.missing)
+    return replies.with_header(reply, (contract.answers.removed_in.encode(), missing))

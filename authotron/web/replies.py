@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from itertools import islice
@@ -16,7 +17,10 @@ from authotron.gateway.authorization import Deny, Reason
 from authotron.gateway.outcomes import Outcome
 from authotron.jose.minter import identity_as_json
 from authotron.model.errors import Problem
+from authotron.model.field_values import field_value
 from authotron.model.identity import Identity
+from authotron.plugin import header_profiles
+from authotron.plugin.header_profiles import Profile
 
 RETRY_AFTER = 5
 """
@@ -33,6 +37,12 @@ characters of each problem.
 
 _WITHOUT_WIRE = 128
 """Estimated bytes that a reply takes up in memory in addition to its headers and body."""
+
+OPENING = 100
+"""
+Bytes of the lines of a head that a L{Reply} does not have: status line, C{Server}, C{Date} and
+C{Connection} take 92.
+"""
 
 NO_STORE = (b"Cache-Control", b"no-store")
 _ADMITTED = b"Authorization: Bearer %b\r\n%bCache-Control: no-store\r\nContent-Length: 0\r\n\r\n"
@@ -89,6 +99,21 @@ class Reply:
         return Response(self.status, headers, self.body)
 
 
+@define
+class VariedReply(Reply):
+    """
+    A 200 in a gateway whose contracts have several header profiles.
+
+    @ivar others: the same 200 by other header profiles, by the name of the profile.
+    """
+
+    others: Mapping[str, Reply] = field(repr=False)
+
+    def __sizeof__(self) -> int:
+        others = sum(map(sys.getsizeof, (self.others, *self.others.values())))
+        return _WITHOUT_WIRE + len(self.wire) + others
+
+
 def _reply(status: int, headers: Iterable[Header] = (), body: bytes = b"") -> Reply:
     length = b"Content-Length: %d\r\n\r\n" % len(body)
     return Reply(status, b"".join([_lines(headers), length, body]), len(body))
@@ -131,7 +156,7 @@ STORE_DISABLED = json_reply(503, {"error": "Token store is disabled"}, NO_STORE)
 STORE_UNAVAILABLE = _outage("The token store is temporarily unavailable")
 FORBIDDEN = json_reply(403, {"error": "Forbidden"}, NO_STORE)
 BROKEN = json_reply(500, {"error": "Internal error"}, NO_STORE)
-ANSWER_TOO_LONG = json_reply(500, {"error": "The answer is too long for the proxy"}, NO_STORE)
+TOO_LARGE = json_reply(403, {"error": "The identity is too large for the proxy"}, NO_STORE)
 BAD_REQUEST = json_reply(400, {"error": "Bad request"})
 UNUSABLE_FACT = json_reply(
     400, {"error": "Cannot determine the requested host or client"}, NO_STORE
@@ -212,13 +237,14 @@ class Replies:
     @ivar challenge: the value of the header C{WWW-Authenticate}.
     @ivar error_challenges: the values of C{WWW-Authenticate} for errors of Bearer tokens; if they
         are missing, each error is a 401 with C{challenge}.
-    @ivar legacy: whether to send the legacy headers C{X-Auth-Username}, C{X-Auth-Realm} and
-        C{X-Auth-Roles} in addition to the JWT.
+    @ivar profile: the headers in which a 200 names the identity, beside the JWT.
+    @ivar others: the header profiles of contracts that have another one.
     """
 
     challenge: str
-    legacy: bool = False
+    profile: Profile = header_profiles.JWT
     error_challenges: Mapping[str, str] = field(factory=dict)
+    others: Sequence[Profile] = ()
 
     def authenticate(self, outcome: Outcome, token: str | None) -> Reply:
         """
@@ -226,10 +252,11 @@ class Replies:
         connection open.
         """
         if outcome.authentication is not None and token is not None:
-            legacy = (
-                _lines(identity_headers(outcome.authentication.identity)) if self.legacy else b""
-            )
-            return Reply(200, _ADMITTED % (token.encode(), legacy), 0)
+            identity = outcome.authentication.identity
+            if not self.others:
+                return _admitted(self.profile, identity, token)
+            others = {each.name: _admitted(each, identity, token) for each in self.others}
+            return VariedReply(200, _admitted(self.profile, identity, token).wire, 0, others)
         if outcome.result == outcomes.UNAVAILABLE:
             return UNAVAILABLE
         if outcome.result == outcomes.FORBIDDEN:
@@ -251,10 +278,9 @@ class Replies:
         return json_reply(401, {"error": "Unauthorized access"}, header, NO_STORE)
 
 
-IDENTITY_HEADERS = (b"X-Auth-Username", b"X-Auth-Realm", b"X-Auth-Roles")
-"""
-The headers besides C{Authorization} in which a backend may read an identity.
-"""
+def _admitted(profile: Profile, identity: Identity, token: str) -> Reply:
+    fields = _lines(profile.fields(identity, token)) if profile.headers else b""
+    return Reply(200, _ADMITTED % (token.encode(), fields), 0)
 
 
 def without_body(reply: Reply) -> Reply:
@@ -267,43 +293,15 @@ def with_header(reply: Reply, header: Header) -> Reply:
     return Reply(reply.status, _lines([header]) + reply.wire, reply.length)
 
 
+def with_error_headers(reply: Reply, status: int) -> Reply:
+    """
+    Return a refusal with another status, which states its own status and body in headers, for
+    proxies that pass on neither.
+    """
+    own = (b"X-Error-Status", b"%d" % reply.status), (b"X-Error-Body", reply.body)
+    return Reply(status, _lines(own) + reply.wire, reply.length)
+
+
 def whoami(identity: Identity) -> Reply:
     """Build the reply of C{/whoami}."""
     return json_reply(200, {"version": 1, **identity_as_json(identity)}, NO_STORE)
-
-
-def identity_headers(identity: Identity) -> tuple[Header, ...]:
-    """
-    Return all three legacy headers, even if a value is empty.
-
-    If the reply lacked a legacy header, a proxy could pass on a header of this name that the client
-    sent. In C{X-Auth-Roles} roles are separated by commas, so commas and percent signs inside of a
-    role are percent-encoded.
-    """
-    roles = ",".join(role.replace("%", "%25").replace(",", "%2C") for role in identity.roles)
-    return (
-        (b"X-Auth-Username", _exact(identity.username)),
-        (b"X-Auth-Realm", _exact(identity.realm)),
-        (b"X-Auth-Roles", _exact(roles)),
-    )
-
-
-def _exact(text: str) -> bytes:
-    """
-    Encode a user name or realm as the value of a header, without changing any character.
-
-    @raise ValueError: the name is not a valid header value; the identity check refuses it earlier.
-    """
-    value = text.encode()
-    if not text.isprintable() and field_value(text) != value:
-        raise ValueError("a user name or realm has characters that a header cannot have")
-    return value
-
-
-def field_value(text: str) -> bytes:
-    """Encode the value of a header in UTF-8, without control characters other than the tab."""
-    return "".join(c for c in text if c == "\t" or not _is_control(c)).encode("utf-8", "replace")
-
-
-def _is_control(char: str) -> bool:
-    return char < " " or "\x7f" <= char <= "\x9f" or char in "\u2028\u2029"

@@ -321,6 +321,8 @@ class ReloadTests(ServiceCase):
             "idle_timeout": ({"idle_timeout": 5}, True),
             "trusted_proxies": ({"trusted_proxies": ["192.0.2.1/32"]}, False),
             "grace": ({"grace": 3}, False),
+            "contracts": ({"contracts": ["nginx"]}, False),
+            "answers": ({"answers": {"profile": "remote-user"}}, False),
         }
         for name, (server, needed) in wanted.items():
             with self.subTest(name), capturedLogs() as events:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -308,6 +309,89 @@ class OutageTests(SynchronousTestCase):
         daemon = awkward(folder)
         self.addCleanup(daemon.stop)
         self.assert_outage(self.ask(daemon.port, username="unavailable"))
+
+
+class ErrorHeadersTests(SynchronousTestCase):
+    """nginx answers what the gateway states in error headers, by the configuration on the page."""
+
+    def start(self, **over: Any) -> Nginx:
+        """Start a gateway with error headers, and nginx in front of it; there is no backend."""
+        page = (proxy.ROOT / "docs" / "nginx.md").read_text()
+        fences = re.findall(r"^```nginx\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+        [added] = [text for text in fences if "@authotron_denied" in text]
+        contracts = {"nginx": {"error_headers": True, "max_head_bytes": 4_096}}
+        server = {"answers": {"contracts": contracts}, **over.pop("server", {})}
+        if over:
+            daemon = Daemon(Path(self.mktemp())).configure(server=server, **over).start()
+        else:
+            daemon = awkward(Path(self.mktemp()), server=server)
+        self.addCleanup(daemon.stop)
+        changes = {"    location / {": f"{added}\n    location / {{"}
+        nginx = Nginx(Path(self.mktemp()), daemon.port, free_port(), changes).start()
+        self.addCleanup(nginx.stop)
+        return nginx
+
+    def test_outage_S_ERRORHEADERS(self) -> None:
+        """An outage is a 503 with the body and C{Retry-After} of the gateway, not a 403."""
+        answer = wire.login(self.start().port, "unavailable", "wonder")
+        self.assertEqual((answer.status, answer.json()), (503, OUTAGE))
+        self.assertEqual(answer.header("Retry-After"), "5")
+        self.assertIsNone(answer.header("X-Error-Status"))
+
+    def test_refusals_S_ERRORHEADERS(self) -> None:
+        """A wrong password stays a 401 with its challenge, and a too large identity a 403."""
+        roles = [f"a-role-with-a-rather-long-name-{n:04}" for n in range(100)]
+        people = [
+            {"username": "alice", "password": "wonder", "roles": roles},
+            {"username": "bob", "password": "builder"},
+        ]
+        provider = {"name": "local", "type": "plain", "realm": "here", "users": people}
+        nginx = self.start(providers=[provider])
+        refused = wire.login(nginx.port, "alice", "guess")
+        self.assertEqual((refused.status, refused.json()), (401, {"error": "Unauthorized access"}))
+        self.assertEqual(refused.header("WWW-Authenticate"), 'Basic realm="here"')
+        denied = wire.login(nginx.port, "alice", "wonder")
+        self.assertEqual(denied.status, 403)
+        self.assertEqual(denied.json(), {"error": "The identity is too large for the proxy"})
+        self.assertEqual(wire.login(nginx.port, "bob", "builder").status, 502)  # no backend
+
+    def test_unusable_fact_S_ERRORHEADERS(self) -> None:
+        """A question that lacks what the contract requires is a 400."""
+        contract = {"type": "nginx", "required": ["method"]}
+        nginx = self.start(server={"contracts": [contract]}, include_legacy_headers=False)
+        answer = wire.login(nginx.port, "alice", "wonder")
+        self.assertEqual(answer.status, 400)
+        self.assertEqual(answer.json(), {"error": "Cannot determine the requested host or client"})
+
+
+class SizeTests(SynchronousTestCase):
+    """nginx with its default buffer of one memory page, and a gateway that knows the size."""
+
+    def test_whole_or_refused_T62(self) -> None:
+        """Whatever the size of an identity, the backend gets the whole JWT, or the client a 403."""
+        users = [
+            {"username": f"u{n:02}", "password": "p", "roles": ["r" * (2_500 + 10 * n)]}
+            for n in range(40)
+        ]
+        provider = {"name": "local", "type": "plain", "realm": "here", "users": users}
+        contracts = {"nginx": {"max_head_bytes": 4_096}}
+        folder = Path(self.mktemp())
+        server = {"answers": {"contracts": contracts}}
+        daemon = Daemon(folder).configure(providers=[provider], server=server).start()
+        self.addCleanup(daemon.stop)
+        backend = Backend(folder).start()
+        self.addCleanup(backend.stop)
+        changes = {"proxy_buffer_size 64k;": "proxy_buffer_size 4k;"}
+        nginx = Nginx(folder, daemon.port, backend.port, changes).start()
+        self.addCleanup(nginx.stop)
+        statuses = []
+        for user in users:
+            answer = wire.login(nginx.port, str(user["username"]), "p")
+            statuses.append(answer.status)
+            if answer.status == 200:
+                self.assertEqual(answer.json()["claims"]["roles"], user["roles"])
+        self.assertEqual(statuses, sorted(statuses))
+        self.assertEqual(set(statuses), {200, 403})
 
 
 class WebPagesTests(SynchronousTestCase):

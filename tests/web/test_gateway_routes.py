@@ -16,9 +16,11 @@ from authotron.config.page import Page
 from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.authentication import Authentication
 from authotron.model.errors import ConfigError
+from authotron.model.field_values import field_value
 from authotron.model.identity import Identity
 from authotron.model.request import Facts
-from authotron.web.replies import Replies, field_value
+from authotron.plugin import header_profiles
+from authotron.web.replies import Replies
 from tests.web.conversations import ALICE, Failing, InMemoryGateway, basic
 
 
@@ -156,8 +158,9 @@ class LegacyTests(SynchronousTestCase):
     def test_unaltered_T82(self) -> None:
         """A name that a header cannot hold is an error, not changed."""
         outcome = Outcome("success", Authentication(Identity("internal", "root\x01")))
+        profile = header_profiles.make("legacy", {}, "percent")
         with self.assertRaises(ValueError):
-            Replies("Basic", legacy=True).authenticate(outcome, "token")
+            Replies("Basic", profile).authenticate(outcome, "token")
 
     def test_beyond_ascii(self) -> None:
         """Names beyond ASCII are sent as UTF-8."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from authotron.gateway.outcomes import Decision
+from authotron.plugin.header_profiles import Profile
 from authotron.web import replies
 from authotron.web.fastcgi import records
 from authotron.web.replies import Header, Reply
@@ -22,35 +23,32 @@ Apache reads lines of up to 8,190 bytes: the rest of a longer line, which would 
 reaches the client as the body of an error.
 """
 
-_NOT_VARIABLES = (b"Cache-Control", b"Set-Cookie")
-"""Headers of a 200 that are not about the identity; Apache sends C{Set-Cookie} to the client."""
 
-
-def is_too_long(content: bytes) -> bool:
-    """Return whether a line of an answer is longer than Apache can read."""
+def longest_line(content: bytes) -> int:
+    """Return the number of bytes of the longest line of the head of an answer."""
     head = content.partition(b"\r\n\r\n")[0]
-    return any(len(line) > LONGEST_LINE for line in head.split(b"\r\n"))
+    return max(map(len, head.split(b"\r\n")))
 
 
-def content(reply: Reply, decision: Decision[Reply] | None) -> bytes:
+def content(reply: Reply, decision: Decision[Reply] | None, profile: Profile) -> bytes:
     """
     Return the content of an answer.
 
     @param decision: the decision, whose identity a 200 names, or C{None} for a refused question.
+    @param profile: the headers that name the identity.
     """
     found = None if decision is None else decision.outcome.authentication
-    if found is None and reply.status == HTTPStatus.OK:
+    token = None if decision is None else decision.token
+    if (found is None or token is None) and reply.status == HTTPStatus.OK:
         reply = replies.BROKEN  # Only an identity may let a request pass.
     status = HTTPStatus(reply.status)
     head = b"Status: %d %b\r\n" % (status.value, status.phrase.encode())
-    if found is None or status is not HTTPStatus.OK:
+    if found is None or token is None or status is not HTTPStatus.OK:
         lines = [b"%b: %b\r\n" % each for each in reply.headers]
         return b"".join([head, *lines, b"\r\n", reply.body])
-    headers = (*reply.headers, *replies.identity_headers(found.identity))
-    variables = dict(_variable(each) for each in headers if each[0] not in _NOT_VARIABLES)
-    cookies = [each for each in reply.headers if each[0] == b"Set-Cookie"]
-    lines = [b"%b: %b\r\n" % each for each in (*variables.items(), *cookies)]
-    return b"".join([head, *lines, b"\r\n"])
+    authorization = b"Authorization", b"Bearer " + token.encode()
+    variables = map(_variable, (authorization, *profile.fields(found.identity, token)))
+    return b"".join([head, *[b"%b: %b\r\n" % each for each in variables], b"\r\n"])
 
 
 def _variable(header: Header) -> Header:

@@ -11,7 +11,7 @@ from authotron.telemetry.suppression import Suppression
 
 @define(eq=False)
 class FastCgiLog:
-    """Logs what is wrong with questions, answers and connections."""
+    """Logs what is wrong with questions and connections."""
 
     _clock: IReactorTime
     _suppression: Suppression = field(init=False, repr=False)
@@ -28,17 +28,6 @@ class FastCgiLog:
                 why=why,
                 suppressed_count=count,
                 event="routes.fastcgi.refused",
-            )
-
-    def too_long(self, most: int) -> None:
-        """Log that an answer was replaced, because a line of the answer is too long for Apache."""
-        if (count := self._suppression.count("too_long")) is not None:
-            self._log.warn(
-                "an answer by FastCGI has a line longer than {most} bytes, which Apache cannot "
-                "read: replaced by a 500; give the user fewer roles and attributes",
-                most=most,
-                suppressed_count=count,
-                event="routes.fastcgi.answer_too_long",
             )
 
     def malformed(self, peer: str | None, why: str) -> None:

@@ -19,8 +19,9 @@ from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from authotron.config.endpoint import FASTCGI
 from authotron.gateway.gateway import LiveGateway
-from authotron.gateway.outcomes import Decision, Outcome
+from authotron.gateway.outcomes import ADMITTED, Decision, Outcome
 from authotron.plugin.contract import Contract
 from authotron.web import replies
 from authotron.web.answering import Answerer
@@ -33,10 +34,7 @@ from authotron.web.replies import Reply
 from authotron.web.site import Answered, Peer, Site
 from authotron.web.trusted_peers import PeerConnection
 
-_CONTRACT = Contract("fastcgi", ())
-"""The contract of questions by FastCGI, whose facts are not read from headers."""
-
-ROUTE = "fastcgi"
+ROUTE = FASTCGI
 """The metric label of questions by FastCGI."""
 
 _GRACE = 15.0
@@ -254,6 +252,11 @@ class FastCgi(PeerConnection, TimeoutMixin):
 
     # --- one question ---
 
+    @property
+    def _contract(self) -> Contract:
+        """The contract of questions by FastCGI, whose facts are not read from headers."""
+        return self._serving.gateway.contracts.of_protocol(FASTCGI)
+
     def _refuse(self, asking: _Asking, why: str) -> None:
         """Answer 400 to a question about which nothing can be decided."""
         asking.keeps = False
@@ -262,7 +265,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
         self._site.answered(
             Answered("other", ROUTE, replies.BAD_REQUEST.status, 0.0, None, sender, None, why)
         )
-        self._send(asking, answers.content(replies.BAD_REQUEST, None))
+        self._send(asking, answers.content(replies.BAD_REQUEST, None, self._contract.profile))
 
     def _decide(self, asking: _Asking, asked: Question) -> None:
         self._count(0)
@@ -293,13 +296,16 @@ class FastCgi(PeerConnection, TimeoutMixin):
     def _decided(
         self, asking: _Asking, asked: Question, began: float, decision: Decision[Reply]
     ) -> None:
+        contract = self._contract
         reply, reason = self._authorized(asked, decision)
-        answer = answers.content(reply, decision)
-        if answers.is_too_long(answer):
-            reply, reason = replies.ANSWER_TOO_LONG, "the answer is too long for the proxy"
-            answer = answers.content(reply, None)
-            self._serving.metrics.answer_too_long(ROUTE)
-            self._noted.too_long(answers.LONGEST_LINE)
+        answer = answers.content(reply, decision, contract.profile)
+        for size, most in (
+            (answers.longest_line(answer), answers.LONGEST_LINE),
+            (len(answer), contract.max_head_bytes),
+        ):
+            if size > most and reply.status == ADMITTED:
+                reply, reason = self._answerer.too_large(contract, decision, size, most)
+                answer = answers.content(reply, None, contract.profile)
         outcome, now = decision.outcome, self._clock.seconds()
         seconds = max(0.0, now - began)
         self._serving.metrics.decision_sent(
@@ -312,7 +318,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
     def _authorized(self, asked: Question, decision: Decision[Reply]) -> tuple[Reply, str]:
         """Return the reply to a question, and the reason if an authenticated client is denied."""
         try:
-            denied = self._answerer.denied(_CONTRACT, decision, asked.facts())
+            denied = self._answerer.denied(self._contract, decision, asked.facts())
         except Exception:  # noqa: BLE001 - a defect of a condition must not allow the request
             self._log.failure("checking a condition failed", event="routes.request.broken")
             return replies.BROKEN, ""

@@ -34,7 +34,7 @@ from authotron.gateway.contracts import Asked, Contracts
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import Decision
 from authotron.model.identity import Client
-from authotron.web.answering import Answer, Answerer, dress
+from authotron.web.answering import Answer, Answerer
 from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
@@ -300,8 +300,8 @@ class FastPath(Protocol, TimeoutMixin):
         reason = ""
         found = outcome.authentication
         head, self._bytes = self._bytes, b""
-        if not shape.is_plain:
-            reply = dress(shape.asked.contract, decision)
+        if not shape.is_plain or len(reply.wire) > shape.longest:
+            reply, reason = factory.answerer.dressed(shape.asked.contract, decision)
             if shape.method not in _USUAL and not waited:
                 factory.serving.metrics.request_started(shape.method)
                 factory.serving.metrics.request_ended(shape.method)

@@ -22,6 +22,7 @@ from authotron.model.request import Presented
 from authotron.plugin.contract import Contract, Endpoint, Header
 from authotron.telemetry.metrics import METHODS
 from authotron.web.framing import MalformedRequest, in_ascii
+from authotron.web.replies import OPENING
 
 LONGEST = 64 * 1024
 """
@@ -50,6 +51,7 @@ class Shape:
     @ivar method: the method as a metric label.
     @ivar asked: the contract of the proxy, without what the proxy appended to the path.
     @ivar is_plain: whether the proxy gets the decision's own reply, and asks with a usual method.
+    @ivar longest: maximum number of bytes of this reply, without its first lines.
     @ivar needs: the headers, in lower case, of which each question must have exactly one; C{None}
         if more than that must be checked.
     @ivar reads: the headers that are read of each head.
@@ -64,6 +66,7 @@ class Shape:
     version: bytes
     asked: Asked
     is_plain: bool
+    longest: int
     needs: frozenset[bytes] | None
     reads: frozenset[bytes]
     persistent: bool
@@ -226,7 +229,8 @@ def _shape(method: bytes, asked: Asked, version: bytes) -> Shape:
         endpoint.path,
         version,
         asked,
-        contract.answers is None and method in _USUAL,
+        contract.is_plain and method in _USUAL,
+        contract.max_head_bytes - OPENING,
         needs,
         _READ | needs if needs else _READ,
         persistent=version == _VERSIONS[1],

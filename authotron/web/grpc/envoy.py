@@ -17,9 +17,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from authotron.concurrency.reactor_time import LONGEST
+from authotron.config.endpoint import GRPC
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import ADMITTED, Decision
 from authotron.plugin.contract import Contract
+from authotron.plugin.header_profiles import Profile
 from authotron.web import replies
 from authotron.web.answering import Answerer
 from authotron.web.grpc import calls
@@ -36,24 +38,12 @@ SERVICE = "envoy.service.auth.v3.Authorization"
 PATH = f"/{SERVICE}/Check".encode()
 _ROUTE = PATH.decode()
 
-_CONTRACT = Contract("grpc", ())
-"""The contract of questions by gRPC, whose facts are not read from headers."""
-
 _OVERWRITE = 2
 """The action that replaces all headers of a name, OVERWRITE_IF_EXISTS_OR_ADD."""
 
 _OK, _INVALID_ARGUMENT, _PERMISSION_DENIED, _UNAVAILABLE, _UNAUTHENTICATED = 0, 3, 7, 14, 16
 _CODES = {400: _INVALID_ARGUMENT, 401: _UNAUTHENTICATED, 403: _PERMISSION_DENIED, 503: _UNAVAILABLE}
 """The code of C{google.rpc.Status} for a refusal; Envoy only looks whether it is 0."""
-
-_OURS = frozenset({b"cache-control", b"content-length", b"content-type"})
-"""Headers of a reply that admits a request which concern the reply itself, not the request."""
-
-_IDENTITY = frozenset(name.lower() for name in replies.IDENTITY_HEADERS)
-"""
-Headers in which backends expect an identity: those that the reply lacks are removed from the
-request, so that no client can send them.
-"""
 
 
 class Authorization:
@@ -100,7 +90,13 @@ class Authorization:
         return decision.addBoth(ended).addCallback(partial(self._decided, question, began))
 
     def _decided(self, question: Question, began: float, decision: Decision[Reply]) -> Answer:
-        reply, reason = self._reply(question, decision)
+        contract = self._serving.gateway.contracts.of_protocol(GRPC)
+        reply, reason = self._reply(contract, question, decision)
+        response = response_to(reply, decision, contract.profile)
+        if reply.status == ADMITTED and (size := _size(response)) > contract.max_head_bytes:
+            most = contract.max_head_bytes
+            reply, reason = self._answerer.too_large(contract, decision, size, most)
+            response = response_to(reply, decision, contract.profile)
         outcome, method = decision.outcome, question.method_label
         seconds = max(0.0, self._clock.seconds() - began)
         self._serving.metrics.decision_sent(
@@ -113,35 +109,49 @@ class Authorization:
                     method, _ROUTE, reply.status, seconds, outcome, question, request_id, reason
                 )
             )
-        return Answer(response_to(reply))
+        return Answer(response.SerializeToString())
 
-    def _reply(self, question: Question, decision: Decision[Reply]) -> tuple[Reply, str]:
+    def _reply(
+        self, contract: Contract, question: Question, decision: Decision[Reply]
+    ) -> tuple[Reply, str]:
         """Return the reply to a request, and why an authenticated client is denied."""
         try:
-            denied = self._answerer.denied(_CONTRACT, decision, question.facts)
+            denied = self._answerer.denied(contract, decision, question.facts)
         except Exception:  # noqa: BLE001 - a defect of a condition refuses the request
             self._log.failure("checking a condition failed", event="routes.request.broken")
             return replies.BROKEN, ""
         return (decision.reply, "") if denied is None else (denied.reply, denied.reason)
 
 
-def response_to(reply: Reply) -> bytes:
-    """Return the message that makes Envoy do what a reply says."""
+def response_to(reply: Reply, decision: Decision[Reply], profile: Profile) -> Any:
+    """
+    Return the message that makes Envoy do what a reply says.
+
+    @param profile: the headers that name the identity; those of other profiles are removed from the
+        request, so that no client can send them.
+    """
     response = CheckResponse()
-    if reply.status == ADMITTED:
+    found, token = decision.outcome.authentication, decision.token
+    if reply.status == ADMITTED and found is not None and token is not None:
         response.status.code = _OK
-        added = [(name.lower(), value) for name, value in reply.headers]
-        added = [(name, value) for name, value in added if name not in _OURS]
-        _add(response.ok_response.headers, added)
-        removed = _IDENTITY.difference(name for name, _ in added)
-        response.ok_response.headers_to_remove.extend(sorted(removed))
+        fields = [(name.lower(), value) for name, value in profile.fields(found.identity, token)]
+        authorization = b"authorization", b"Bearer " + token.encode()
+        _add(response.ok_response.headers, (authorization, *fields))
+        response.ok_response.headers_to_remove.extend(sorted(map(bytes.lower, profile.missing)))
     else:
-        response.status.code = _CODES.get(reply.status, _PERMISSION_DENIED)
-        response.denied_response.status.code = reply.status
-        _add(response.denied_response.headers, reply.headers)
-        response.denied_response.body = reply.body
-    message: bytes = response.SerializeToString()
-    return message
+        # Only an identity may let a request pass.
+        refusal = replies.BROKEN if reply.status == ADMITTED else reply
+        response.status.code = _CODES.get(refusal.status, _PERMISSION_DENIED)
+        response.denied_response.status.code = refusal.status
+        _add(response.denied_response.headers, refusal.headers)
+        response.denied_response.body = refusal.body
+    return response
+
+
+def _size(response: Any) -> int:
+    """Return the bytes of the names and values of the headers that a message adds."""
+    headers = (option.header for option in response.ok_response.headers)
+    return sum(len(each.key) + len(each.value) for each in headers)
 
 
 def _add(to: Any, headers: Iterable[tuple[bytes, bytes]]) -> None:

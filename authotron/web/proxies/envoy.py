@@ -15,6 +15,9 @@ from authotron.plugin.contract import AddressList, Answers, Contract, Header, ap
 
 Config = ContractConfig
 
+_HEAD = 60 * 1024
+"""Bytes of the head of a response that Envoy accepts by default (C{max_response_headers_kb})."""
+
 
 def make(config: Config, _forwarded: Forwarded) -> Contract:
     """Build the contract."""
@@ -23,5 +26,5 @@ def make(config: Config, _forwarded: Forwarded) -> Contract:
         host=Header("Host"),
         address=AddressList("X-Forwarded-For"),
     )
-    answers = Answers(removed_in="X-Envoy-Auth-Headers-To-Remove")
+    answers = Answers(removed_in="X-Envoy-Auth-Headers-To-Remove", max_head_bytes=_HEAD)
     return Contract("envoy", (appended(config, found, "/auth/envoy"),), answers)

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 from authotron.config.plugins import PrefixConfig
 from authotron.config.server import Forwarded
-from authotron.plugin.contract import Contract, fixed, prefixed
+from authotron.plugin.contract import Answers, Contract, fixed, prefixed
 
 Config = PrefixConfig
+
+_ANSWERS = Answers(max_head_bytes=15 * 1024)
+"""
+The limit of HAProxy by default: C{tune.bufsize}, 16 KiB, without C{tune.maxrewrite}, 1 KiB.
+"""
 
 
 def make(config: Config, _forwarded: Forwarded) -> Contract:
     """Build the contract."""
-    return Contract("haproxy", (fixed(config, prefixed(config.prefix), "/auth/haproxy"),))
+    return Contract("haproxy", (fixed(config, prefixed(config.prefix), "/auth/haproxy"),), _ANSWERS)

@@ -13,6 +13,7 @@ from authotron.config.server import Forwarded
 from authotron.plugin.contract import (
     LEGACY_PATHS,
     AddressList,
+    Answers,
     Contract,
     Endpoint,
     Header,
@@ -25,6 +26,8 @@ from authotron.plugin.contract import (
 _GET = frozenset({"GET", "HEAD"})
 """The methods of the paths that auth-o-tron has, too."""
 
+_BUFFER = 64 * 1024
+"""C{proxy_buffer_size} of the shipped configuration; the default of nginx is one memory page."""
 
 Config = ContractConfig
 
@@ -44,4 +47,5 @@ def make(config: Config, forwarded: Forwarded) -> Contract:
         for path in LEGACY_PATHS
     )
     own = "/auth/nginx"
-    return Contract("nginx", (*legacy, fixed(config, found, own), appended(config, found, own)))
+    own_paths = (fixed(config, found, own), appended(config, found, own))
+    return Contract("nginx", (*legacy, *own_paths), Answers(max_head_bytes=_BUFFER))

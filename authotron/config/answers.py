@@ -1,0 +1,152 @@
+"""The section C{server.answers}: how the answers to proxies look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, field_validator, model_validator
+
+from authotron.config.endpoint import PREFIXES
+from authotron.config.problems import of_key, require_none
+from authotron.config.section import HeaderName, Section
+from authotron.model.header_templates import Encoding, check_template
+
+ProfileName = Literal["legacy", "remote-user", "auth-request", "jwt", "custom"]
+"""The name of a header profile."""
+
+_MOST_CUSTOM = 32
+"""Maximum number of headers of the profile C{custom}."""
+
+_TAKEN = frozenset(
+    {
+        "age",
+        "authorization",
+        "cache-control",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-location",
+        "content-type",
+        "cookie",
+        "date",
+        "etag",
+        "expect",
+        "expires",
+        "host",
+        "keep-alive",
+        "location",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "range",
+        "retry-after",
+        "server",
+        "set-cookie",
+        "status",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "vary",
+        "www-authenticate",
+        "x-error-body",
+        "x-error-status",
+    }
+)
+"""Headers that have a meaning of their own, in lower case."""
+
+_TAKEN_PREFIXES = ("x-envoy-", "x-accel-", "access-control-", "variable-", ":")
+"""How the headers begin by which an answer controls a proxy, in lower case."""
+
+Template = Annotated[str, AfterValidator(check_template)]
+"""The template of the value of a header."""
+
+
+class ContractAnswers(Section):
+    """How the answers to one proxy look."""
+
+    profile: ProfileName | None = Field(
+        default=None, description="the headers that name an identity; `profile` of all if not set"
+    )
+    max_head_bytes: int | None = Field(
+        default=None,
+        ge=1_024,
+        le=1_048_576,
+        description="maximum bytes of the head of a 200, from the status line to the empty line; "
+        "an identity that does not fit gets a 403. If not set, what the proxy accepts by default",
+    )
+    error_headers: bool = Field(
+        default=False,
+        description="answer every refusal with 401 or 403, and state its status and body in "
+        "`X-Error-Status` and `X-Error-Body`, for proxies that pass on no other status (nginx)",
+    )
+
+
+class AnswersConfig(Section):
+    """How the answers to proxies look."""
+
+    profile: ProfileName | None = Field(
+        default=None,
+        description="the headers that name an identity beside `Authorization`; if not set, "
+        "`legacy` with `include_legacy_headers`, else `jwt`",
+    )
+    custom: dict[HeaderName, Template] = Field(
+        default_factory=dict,
+        description="the headers of the profile `custom`: for each name a template with "
+        "{username}, {realm}, {sub}, {roles}, {attributes.NAME}, {scopes.SERVICE} or {jwt}",
+    )
+    encoding: Encoding = Field(
+        default="percent",
+        description="how all profiles but `legacy` write what is not ASCII: percent-encoded, or "
+        "as it is, in UTF-8",
+    )
+    contracts: dict[str, ContractAnswers] = Field(
+        default_factory=dict,
+        description="for some proxies other answers: by the name of the contract, or `fastcgi` or "
+        "`grpc`",
+    )
+
+    @field_validator("custom")
+    @classmethod
+    def _checked_names(cls, custom: Mapping[str, str]) -> Mapping[str, str]:
+        require_none(_problems_of_names(custom))
+        return custom
+
+    @model_validator(mode="after")
+    def _check_custom(self) -> AnswersConfig:
+        used = "custom" in self.profiles
+        if used and not self.custom:
+            raise of_key("custom", "is missing; the profile custom needs it")
+        if self.custom and not used:
+            raise of_key("custom", "is used by no proxy; set profile: custom")
+        for name in PREFIXES:
+            if name in self.contracts and self.contracts[name].error_headers:
+                why = f"has no effect for {name}, which passes on every status"
+                raise of_key(f"contracts.{name}.error_headers", why)
+        return self
+
+    @property
+    def profiles(self) -> set[ProfileName]:
+        """The profiles that the section names."""
+        named = (self.profile, *(each.profile for each in self.contracts.values()))
+        return {each for each in named if each is not None}
+
+    def of_contract(self, name: str) -> ContractAnswers:
+        """Return how the answers to a proxy look."""
+        return self.contracts.get(name) or ContractAnswers()
+
+
+def _problems_of_names(custom: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with the names of custom headers."""
+    if len(custom) > _MOST_CUSTOM:
+        yield "", f"has more than {_MOST_CUSTOM} headers"
+    seen: dict[str, str] = {}
+    for name in custom:
+        lower_case = name.lower().replace("_", "-")
+        first = seen.setdefault(lower_case, name)
+        if first != name:
+            yield name, f"is the same header as {first} to many backends; remove one"
+        elif "_" in name:
+            yield name, "has an underscore; nginx drops such headers, so write hyphens"
+        elif lower_case in _TAKEN or lower_case.startswith(_TAKEN_PREFIXES):
+            yield name, "has a meaning of its own in answers; choose another name"
