@@ -75,7 +75,7 @@ async def _run(
     config: Config,
     work: Work,
     opens: bool,  # noqa: FBT001 - react() passes no keywords
-    as_json: bool,  # noqa: FBT001 - as above
+    as_json: bool,  # noqa: FBT001 - react() passes no keywords
 ) -> None:
     """
     Run a function with the open store.

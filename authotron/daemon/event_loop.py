@@ -12,7 +12,10 @@ from authotron.daemon.uvloop import reactor as uvloop_reactor
 from authotron.model.errors import ConfigError, Problem
 
 VARIABLE = "AUTHOTRON_LOOP"
-"""The environment variable that names the event loop: C{auto}, C{uvloop} or C{epoll}."""
+"""
+The environment variable that names the event loop of the process. Its value is C{auto}, C{uvloop}
+or C{epoll}.
+"""
 
 AUTO, UVLOOP, EPOLL = "auto", "uvloop", "epoll"
 

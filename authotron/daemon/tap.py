@@ -24,7 +24,7 @@ class Options(usage.Options):
     optParameters = [  # noqa: RUF012 - the shape that twistd wants
         ["config", "c", None, "configuration file (default: AOT_CONFIG_PATH, or ./config.yaml)"]
     ]
-    optFlags = [  # noqa: RUF012 - as above
+    optFlags = [  # noqa: RUF012 - the shape that twistd wants
         ["check", None, "check the configuration, list its problems, and exit"],
         ["interactive", None, "exit with 0 after Ctrl-C, so that make(1) reports no failure"],
     ]

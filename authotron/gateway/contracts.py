@@ -1,4 +1,7 @@
-"""The contracts of the configured proxies, and by which of them a request comes in."""
+"""
+The contracts of the configured proxies; finds the contract to which an incoming
+request belongs.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,10 @@ from authotron.plugin.trusted_proxies import TrustedProxies
 
 class Asked(NamedTuple):
     """
-    The contract by which a question came in.
+    The contract to which the authentication request of a proxy belongs.
 
-    @ivar target: what stands behind the path of the endpoint, if the endpoint appends.
+    @ivar target: the part of the request target behind the path of the endpoint; empty unless
+        proxies append the client's path there.
     """
 
     contract: Contract
@@ -31,7 +35,8 @@ class Asked(NamedTuple):
 
 class Contracts:
     """
-    Finds the contract of a question by the literal bytes of its target, before any decoding.
+    Finds the contract of a proxy's authentication request by the literal bytes of the request
+    target, before any decoding.
 
     @ivar direct: reads the facts of requests that a client makes to the gateway itself.
     """
@@ -68,12 +73,16 @@ class Contracts:
                 yield Asked(contract, endpoint)
 
     def find(self, target: bytes) -> Asked | None:
-        """Return the contract of a question, or C{None} if C{target} belongs to no contract."""
+        """
+        Return the contract of a request with C{target}, or C{None} if C{target} belongs to no
+        contract.
+        """
         exact = self.exact.get(target.partition(b"?")[0])
         if exact is not None:
             return exact
         for start, (contract, endpoint, _) in self._appending:
-            if target.startswith(start) or target == start[:-1] + b"*":  # OPTIONS * of a client
+            # a proxy that appends the target of a client's C{OPTIONS *}
+            if target.startswith(start) or target == start[:-1] + b"*":
                 return Asked(contract, endpoint, target[len(start) - 1 :])
         return None
 
@@ -82,7 +91,7 @@ class Contracts:
         return any(path.startswith(start) for path in self._paths)
 
     def by_name(self, name: str) -> Contract | None:
-        """Return the contract of a name, if the contract is configured."""
+        """Return the contract with a given name, or C{None} if it is not configured."""
         return self._named.get(name)
 
     def of_protocol(self, name: str) -> Contract:
@@ -92,8 +101,8 @@ class Contracts:
 
 def _direct(forwarded: Forwarded) -> Endpoint:
     """
-    Return the endpoint for the requests of clients themselves, such as C{/whoami}, which proxies
-    may forward.
+    Return the endpoint for requests that clients make to the gateway itself, such as C{/whoami};
+    proxies may forward these requests.
     """
     line, scheme = RequestLine(is_own=True), Header("X-Forwarded-Proto")
     found = sources(

@@ -1,9 +1,11 @@
 """
-The canonical spelling of URL paths, so that a rule about a path meets each path in one spelling.
+The canonical spelling of URL paths, so that an authorization rule about a path sees each path in
+one spelling only.
 
 Proxies and backends disagree about some paths: one removes dot segments or merges slashes, another
 decodes C{%2F} once or twice, a third takes a backslash for a slash. A rule cannot know which
-resource such a path names, so L{canonical} refuses the path, unless the caller allows this oddity.
+resource an ambiguous path names, so L{canonical} refuses the path, unless the caller allows the
+oddity that makes it ambiguous.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from enum import Enum
 
 
 class Oddity(Enum):
-    """Why proxies and backends could take a path for different resources."""
+    """Why a proxy and a backend could take the same path for different resources."""
 
     NOT_ABSOLUTE = "not-absolute"
     FRAGMENT = "fragment"
@@ -32,16 +34,16 @@ class Oddity(Enum):
 
 ALLOWABLE = frozenset({Oddity.ENCODED_SLASH, Oddity.SEMICOLON, Oddity.EMPTY_SEGMENT})
 """
-The oddities that a caller may allow, because some backends need them: C{%2F} in names (GitLab),
-parameters behind a semicolon, and empty segments, which are kept.
+The oddities of paths that a caller may allow, because some backends need them: C{%2F} in names
+(GitLab), parameters behind a semicolon, and empty segments, which are kept.
 """
 
 
 class AmbiguousPath(ValueError):
     """
-    Proxies and backends could take a path for different resources.
+    A path that proxies and backends could take for different resources.
 
-    @ivar oddity: what they disagree about.
+    @ivar oddity: the property of the path that proxies and backends interpret differently.
     """
 
     def __init__(self, oddity: Oddity) -> None:
@@ -51,8 +53,8 @@ class AmbiguousPath(ValueError):
 
 _ORDINARY = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9._~!$&'()*+,=:@-]*)+/?|/")
 """
-Matches nearly all paths that are canonical already: no segment begins with a dot, and none is empty
-but for the last one.
+Matches nearly all paths that are canonical already: no segment begins with a dot, and only the last
+segment may be empty.
 """
 
 _PERCENT = re.compile(r"%(?:[0-9A-Fa-f]{2})?")
@@ -63,16 +65,19 @@ _IN_SEGMENT = frozenset(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$&'()*+,=:@"
 )
 """
-The characters that stand for themselves in a segment (C{pchar} of RFC 3986 section 3.3), without
-the semicolon. Every server decodes their percent-encoded form to the same character, so this form
-is decoded; RFC 3986 section 6.2.2.2 demands so for the unreserved ones among them only.
+The characters that may appear unencoded in a segment of a path (C{pchar} of RFC 3986 section 3.3),
+without the semicolon. Every server decodes their percent-encoded form to the same character, so
+this form is decoded. RFC 3986 section 6.2.2.2 demands decoding for the unreserved characters only.
 """
 
 _KEPT = frozenset(b"%/;")
 
 
 def split_target(target: bytes) -> tuple[bytes, bytes | None]:
-    """Return the path of a request target, and its query without C{?}, or C{None} without one."""
+    """
+    Return the path of a request target, and the query without C{?}, or C{None} if there is no
+    query.
+    """
     path, mark, query = target.partition(b"?")
     return path, query if mark else None
 
@@ -81,11 +86,11 @@ def canonical(path: bytes, allowed: Collection[Oddity] = ()) -> str:
     """
     Return the canonical spelling of a path.
 
-    Percent-encoded characters that could stand for themselves in a segment are decoded, any others
-    are encoded with hexadecimal digits in upper case, and dot segments are removed (RFC 3986
-    section 6.2.2). Two paths that all servers take for the same resource have the same canonical
-    spelling, and the canonical spelling of a canonical path is this path. Case and a slash at the
-    end are kept, because they may make a difference.
+    Percent-encoded characters that are allowed unencoded in a segment are decoded, any others are
+    encoded with hexadecimal digits in upper case, and dot segments are removed (RFC 3986 section
+    6.2.2). Two paths that all servers take for the same resource have the same canonical spelling,
+    and a canonical path is its own canonical spelling. Letter case and a slash at the end are kept,
+    because servers may distinguish paths by them.
 
     @param path: the path as it was sent, without the query.
     @param allowed: the L{ALLOWABLE} oddities that do not raise an exception.
@@ -107,7 +112,10 @@ def canonical(path: bytes, allowed: Collection[Oddity] = ()) -> str:
 
 
 def _spell(path: bytes) -> str:
-    """Return a path in which each character has its only spelling."""
+    """
+    Return a path in which each character is spelt in one way only: literally, or
+    percent-encoded.
+    """
     raw = re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: _decoded(int(found[1], 16)), path)
     return "".join(
         chr(each) if each in _IN_SEGMENT or each in _KEPT else f"%{each:02X}" for each in raw
@@ -120,9 +128,9 @@ def _decoded(byte: int) -> bytes:
 
 def _check_characters(spelt: str, path: bytes, allowed: Collection[Oddity]) -> None:
     """
-    Check the characters of a path.
+    Check that all servers read the characters of a path alike.
 
-    @param spelt: the path as L{_spell} returns it.
+    @param spelt: the path in the uniform spelling that L{_spell} returns.
     @param path: the path as it was sent.
 
     @raise AmbiguousPath: the path has a character that web servers read in different ways.
@@ -154,10 +162,10 @@ def _without_dot_segments(spelt: str, sent: str, allowed: Collection[Oddity]) ->
     """
     Remove the segments C{.} and C{..} from a path (RFC 3986 section 5.2.4).
 
-    @param spelt: the path as L{_spell} returns it.
-    @param sent: the path as it was sent, whose segments are those of C{spelt}.
+    @param spelt: the path in the uniform spelling that L{_spell} returns.
+    @param sent: the path as the client sent it, with as many segments as C{spelt}.
 
-    @raise AmbiguousPath: servers disagree about a segment.
+    @raise AmbiguousPath: proxies and backends read a segment of the path in different ways.
     """
     segments, as_sent = spelt.split("/")[1:], sent.split("/")[1:]
     if "%2F" in spelt and not {".", ".."}.isdisjoint(
@@ -188,8 +196,9 @@ def _without_dot_segments(spelt: str, sent: str, allowed: Collection[Oddity]) ->
 
 def _without_parameters(segment: str) -> str:
     """
-    Return a segment without parameters.
+    Return a segment of a path without its parameters, which begin at a semicolon.
 
-    A proxy that decodes C{%3B} sends the backend a semicolon, which may begin parameters.
+    A proxy that decodes C{%3B} sends the backend a semicolon, which may begin the parameters of a
+    segment.
     """
     return segment.replace("%3B", ";").partition(";")[0]

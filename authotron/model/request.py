@@ -1,4 +1,7 @@
-"""The credentials in a request, and the facts of a request on which a condition may depend."""
+"""
+The credentials in a request, and the facts (such as host or path) of a request on which conditions
+may depend.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ class Presented(NamedTuple):
     Never log an object of this class, because it contains the credential in plain text.
 
     @ivar authorization: the value of the first header C{Authorization}.
-    @ivar realm: the value of the first header C{X-Auth-Realm}, the realm whose providers are asked.
+    @ivar realm: the value of the first header C{X-Auth-Realm}: only providers of this realm check
+        the credentials.
     """
 
     authorization: bytes | None = None
@@ -46,7 +50,7 @@ class ClientCertificate:
 
 
 class KnownFacts(TypedDict, total=False):
-    """The facts of a request that are known without reading a header."""
+    """The facts of a request (such as method or path) that are known without reading a header."""
 
     method: str
     scheme: str
@@ -70,17 +74,17 @@ FACTS = (
     "namespace",
     "certificate",
 )
-"""The names of all facts of a request, which are attributes of L{Facts}."""
+"""The names of all facts of a request, such as C{host}; each is an attribute of L{Facts}."""
 
 _OPTIONAL = frozenset({"port", "query", "namespace", "certificate"})
-"""The facts that a request may lack."""
+"""The facts that a request may lack: a request without a query, for example, is valid."""
 
 
 def _read_nothing(fact: str) -> None:
     """
-    Return C{None} for a fact that a request may lack.
+    Return C{None} for a fact, such as the query, that a request may lack.
 
-    @raise UnusableFact: every request has this fact, but the fact is not known.
+    @raise UnusableFact: every request has the fact of this name, but its value is not known.
     """
     if fact not in _OPTIONAL:
         raise UnusableFact(fact, Flaw.MISSING)
@@ -88,13 +92,14 @@ def _read_nothing(fact: str) -> None:
 
 class Facts:
     """
-    What a client asks for, as a trusted proxy states it: the facts on which conditions may depend.
+    The facts of a client's request, such as method, host and path, as a trusted proxy states them:
+    conditions of credentials may depend on them.
 
-    A fact is read when a condition first depends on it, because most requests have no conditions,
-    and a fact on which nothing depends may be missing or malformed. The attribute of a fact that
-    cannot be used raises L{UnusableFact}, and the request gets a 400; so a condition never has to
-    handle an unknown fact, and cannot take it for an ordinary one. A fact never changes after it
-    was read.
+    A fact (such as the host) is read when a condition first depends on it, because most requests
+    have no conditions, and a fact on which nothing depends may be missing or malformed. Reading a
+    fact that cannot be used raises L{UnusableFact}, and the request gets a 400; so a condition
+    never has to handle an unknown fact, and cannot take it for an ordinary one. The value of a fact
+    never changes after it was read.
     """
 
     __slots__ = ("_known", "_read")
@@ -105,23 +110,26 @@ class Facts:
         self, read: Callable[[str], object] = _read_nothing, **known: Unpack[KnownFacts]
     ) -> None:
         """
-        @param read: returns the fact of a name from L{FACTS}, or raises L{UnusableFact}; called
-            once at most for each fact.
-        @param known: facts that are known already.
+        @param read: returns the fact with a given name from L{FACTS}, or raises L{UnusableFact};
+            called once at most for each fact.
+        @param known: the facts whose values are known already.
         """
         object.__setattr__(self, "_read", read)
         object.__setattr__(self, "_known", known)
 
     @classmethod
     def kept_in(cls, known: dict[str, Any], read: Callable[[str], object]) -> Facts:
-        """Return facts that are kept in a given dictionary, to which C{read} may add more."""
+        """
+        Return facts of a request that are kept in a given dictionary, to which C{read} may add
+        more.
+        """
         facts = cls(read)
         object.__setattr__(facts, "_known", known)
         return facts
 
     @property
     def method(self) -> str:
-        """The method of the client's request, as it was sent: methods are case-sensitive."""
+        """The method of the client's request as the client sent it: methods are case-sensitive."""
         return str(self._fact("method"))
 
     @property
@@ -136,13 +144,16 @@ class Facts:
 
     @property
     def port(self) -> int | None:
-        """The port that stands behind the requested host, or C{None} if there is no port."""
+        """
+        The port that the client named after the requested host, or C{None} if it
+        named no port.
+        """
         port: int | None = self._fact("port")
         return port
 
     @property
     def path(self) -> str:
-        """The canonical path (L{authotron.model.paths})."""
+        """The path of the client's request in canonical spelling (L{authotron.model.paths})."""
         return str(self._fact("path"))
 
     @property
@@ -194,7 +205,10 @@ class Facts:
         return f"Facts({', '.join(f'{name}={value!r}' for name, value in self._all().items())})"
 
     def _all(self) -> dict[str, object]:
-        """Return every fact, or in place of a fact that cannot be used the reason."""
+        """
+        Return the values of all facts of the request; for a fact that cannot be used, return the
+        reason instead.
+        """
         return {name: self._fact_or_reason(name) for name in FACTS}
 
     def _fact_or_reason(self, name: str) -> object:
@@ -209,10 +223,11 @@ class Condition(Protocol):
 
     def holds(self, facts: Facts, /) -> bool:
         """
-        Return whether a request with C{facts} meets the condition.
+        Return whether a request with the given C{facts} meets the condition.
 
-        A condition should read only the facts that it needs, because each fact is parsed only when
-        a condition reads it.
+        A condition should read only the facts of a request that it needs, because each fact is
+        parsed only when a condition reads it.
 
-        @raise UnusableFact: the condition depends on a fact that no trusted proxy states clearly.
+        @raise UnusableFact: the condition depends on a fact of the request that no trusted proxy
+            states clearly.
         """

@@ -112,7 +112,7 @@ class IdentityEncodingAgent:
         method: bytes,
         uri: bytes,
         headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - as in the interface
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - named by Twisted's interface
     ) -> Deferred[IResponse]:
         """Implement L{IAgent.request}."""
         plain = headers.copy() if headers is not None else Headers()

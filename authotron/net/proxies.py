@@ -233,7 +233,7 @@ class ProxyEndpoint:
     _proxy: Proxy
     _endpoint: IStreamClientEndpoint
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - as in the interface
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - named by Twisted's interface
         """Implement L{IStreamClientEndpoint.connect}."""
 
         def failed(failure: Failure) -> Failure:
@@ -255,7 +255,7 @@ class TunnelEndpoint:
     _host: str
     _port: int
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - as in the interface
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - named by Twisted's interface
         """Implement L{IStreamClientEndpoint.connect}."""
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 

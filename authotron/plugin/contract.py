@@ -2,7 +2,8 @@
 The contract of a reverse proxy: how the proxy asks for a decision, and what it makes of the answer.
 
 The package C{authotron.web.proxies} has one module for each contract. A contract states at which
-paths the proxy asks, and for each fact of the client's request where the proxy states the fact.
+paths the proxy asks for decisions, and in which header or other place the proxy states each fact
+(such as the host) of the client's request.
 """
 
 from __future__ import annotations
@@ -48,21 +49,23 @@ _AUTHORITY = ("host", "port")
 
 
 def _no_twin(_header: str) -> bool:
-    """Return C{False}: a protocol whose header names have no underscores."""
+    """Return C{False}, for protocols whose header names have no underscores."""
     return False
 
 
 class Question(NamedTuple):
     """
-    The question of a proxy whether a client may make a request, as a contract reads it.
+    The authentication request of a proxy (the proxy's question whether a client may make a
+    request), as a contract reads it.
 
-    @ivar method: the method of the question, which is the client's if the proxy keeps it.
-    @ivar target: what stands behind the path of the contract, path and query as they were sent;
-        empty if nothing does.
-    @ivar values: returns all values of a header.
+    @ivar method: the method of the proxy's request, which is the client's method if the proxy keeps
+        it.
+    @ivar target: the path and query that the proxy appended to the path of the contract, as the
+        proxy sent them; empty if it appended nothing.
+    @ivar values: returns all values of the header with a given name.
     @ivar peer: the address at the other end of the connection, or C{None} for a UNIX socket.
-    @ivar has_twin: returns whether there is a header whose name differs from a given one in C{_}
-        in place of C{-} alone; some servers take both for one header.
+    @ivar has_twin: returns whether the request has another header whose name differs from a given
+        one in C{_} in place of C{-} alone; some servers take both headers for one.
     """
 
     method: str
@@ -74,15 +77,18 @@ class Question(NamedTuple):
 
 
 class AnyQuestion(Protocol):
-    """What a contract may read of a question: a L{Question}, or what finds its parts when asked."""
+    """
+    What a contract may read of a proxy's authentication request: a L{Question}, or an object that
+    finds each part when it is read.
+    """
 
     @property
     def method(self) -> str:
-        """The method of the question."""
+        """The method of the proxy's authentication request."""
 
     @property
     def target(self) -> bytes:
-        """What stands behind the path of the contract."""
+        """The path and query that the proxy appended to the path of the contract."""
 
     @property
     def peer(self) -> str | None:
@@ -90,37 +96,42 @@ class AnyQuestion(Protocol):
 
     @property
     def proxies(self) -> TrustedProxies:
-        """The proxies whose statements are believed."""
+        """The proxies whose statements about clients' requests are believed."""
 
     @property
     def values(self) -> Fields:
-        """Returns all values of a header."""
+        """Returns all values of the header with a given name."""
 
     @property
     def has_twin(self) -> Callable[[str], bool]:
-        """Returns whether the name of another header differs only in underscores."""
+        """
+        Returns whether the request has another header whose name differs from a given one only in
+        underscores.
+        """
 
 
 class Source(Protocol):
-    """Where a proxy states a fact."""
+    """The place where a proxy states a fact about the client's request, such as the host."""
 
     @property
     def headers(self) -> tuple[str, ...]:
-        """The names of the headers that state the fact."""
+        """The names of the headers that state the fact of the client's request."""
 
     def check(self, question: AnyQuestion, fact: str, /) -> None:
         """
-        Check that a trusted proxy states a fact once, without parsing it.
+        Check that a trusted proxy states a fact of the client's request exactly once, without
+        parsing it.
 
-        @raise UnusableFact: the fact is missing or duplicate, or the peer is not trusted.
+        @raise UnusableFact: the fact of the client's request is missing or duplicate, or the peer
+            is not trusted.
         """
 
     def read(self, question: AnyQuestion, fact: str, /) -> object:
         """
         Return the value of one fact of the request, such as its host.
 
-        @raise UnusableFact: the fact is missing, duplicate or malformed, or the peer is not
-            trusted.
+        @raise UnusableFact: the fact of the client's request is missing, duplicate or malformed, or
+            the peer is not trusted.
         """
 
 
@@ -131,7 +142,10 @@ def _check_peer(question: AnyQuestion, fact: str) -> None:
 
 @frozen
 class Header:
-    """A header that stands once and states one fact, or a URL that states several."""
+    """
+    A header that may occur only once, and that states one fact of the client's request, or a URL
+    with several facts.
+    """
 
     name: str
 
@@ -141,7 +155,7 @@ class Header:
 
     @property
     def stands_once(self) -> bool:
-        """Whether the header is no list."""
+        """Whether the header may occur only once, because its values are not one list."""
         return self.name.lower() != _FORWARDED
 
     def check(self, question: AnyQuestion, fact: str) -> None:
@@ -163,7 +177,7 @@ class Header:
 
     def authority(self, question: AnyQuestion) -> tuple[str, int | None]:
         """
-        Return host and port.
+        Return the host and the port that the header states.
 
         @raise UnusableFact: the header is missing, duplicate or malformed, or the peer is not
             trusted.
@@ -200,7 +214,7 @@ class AddressList:
     A header with the addresses of the client and of the proxies in between.
 
     The lines of C{X-Forwarded-For} are one list, and so are those of C{Forwarded}; any other header
-    may occur once. Of several addresses the rightmost one that is not a trusted proxy is the
+    may occur once only. Of several addresses the rightmost one that is not a trusted proxy is the
     client's. A peer that is not a trusted proxy is the client itself.
     """
 
@@ -235,11 +249,11 @@ class AddressList:
 @frozen
 class RequestLine:
     """
-    The request line of the question: the proxy keeps the method of the client, and appends path
-    and query of the client to the path of the contract.
+    The request line of the proxy's authentication request as a source of facts: the proxy keeps the
+    method of the client, and appends path and query of the client to the path of the contract.
 
-    @ivar is_own: whether the question is the client's own request to the gateway, so that any peer
-        is believed.
+    @ivar is_own: whether the request is the client's own to the gateway, so that any peer is
+        believed.
     """
 
     is_own: bool = False
@@ -302,8 +316,8 @@ def _namespace(value: str) -> str:
 
 def _certificate(value: str) -> ClientCertificate | None:
     """
-    Parse a certificate: PEM, perhaps percent-encoded (nginx), Base64 of DER (Traefik, Caddy),
-    or Base64 between colons (RFC 9440).
+    Parse a certificate: the certificate is PEM, perhaps percent-encoded (nginx), Base64 of DER
+    (Traefik, Caddy), or Base64 between colons (RFC 9440).
     """
     if _PLACEHOLDER.fullmatch(value):
         return None
@@ -326,13 +340,16 @@ _PARSE: Mapping[str, Callable[[str], object]] = {
     "namespace": _namespace,
     "certificate": _certificate,
 }
-"""For each fact the function that parses the value of a header; it may raise C{ValueError}."""
+"""
+For each fact of a request the function that parses the value of a header; the function may raise
+C{ValueError}.
+"""
 
 _MAY_LACK = frozenset({"namespace", "certificate"})
-"""The facts that are C{None} if their header is missing or empty."""
+"""The facts of a request that are C{None} if their header is missing or empty."""
 
 Sources = Mapping[str, Source]
-"""Where a proxy states each fact, by the name of the fact."""
+"""Where a proxy states each fact of the client's request, by the name of the fact."""
 
 
 def sources(
@@ -346,10 +363,11 @@ def sources(
     certificate: Source | None = None,
 ) -> Sources:
     """
-    Return where a proxy states each fact; facts without a source cannot be used.
+    Return where a proxy states each fact of the client's request; facts without a source cannot be
+    used.
 
-    @param host: states host and port.
-    @param target: states path and query.
+    @param host: the source that states host and port.
+    @param target: the source that states path and query.
     """
     found = {
         "method": method,
@@ -372,11 +390,17 @@ X_FORWARDED = sources(
     target=Header("X-Forwarded-Uri"),
     address=AddressList("X-Forwarded-For"),
 )
-"""The headers of Traefik, which other proxies use, too."""
+"""
+The headers (C{X-Forwarded-*}) in which Traefik and some other proxies describe the client's
+request.
+"""
 
 
 def prefixed(prefix: str) -> Sources:
-    """Return the sources of a proxy whose configuration sets headers with a private prefix."""
+    """
+    Return where facts are stated by a proxy whose configuration sets headers with a
+    private prefix.
+    """
     return sources(
         method=Header(f"{prefix}Method"),
         scheme=Header(f"{prefix}Proto"),
@@ -387,7 +411,10 @@ def prefixed(prefix: str) -> Sources:
 
 
 def configured(defaults: Sources, config: ContractConfig) -> Sources:
-    """Return sources with the headers that a configuration names in place of the default ones."""
+    """
+    Return the sources of facts, with the headers that the gateway's configuration names in place of
+    the default ones.
+    """
     found = dict(defaults)
     for fact, name in config.headers.items():
         source = AddressList(name) if fact == "address" else Header(name)
@@ -397,22 +424,23 @@ def configured(defaults: Sources, config: ContractConfig) -> Sources:
 
 
 _TOGETHER = {"host": ("host", "port"), "path": ("path", "query")}
-"""The facts that one header states together."""
+"""The facts of a request that one header states together, such as host and port."""
 
 
 @frozen
 class Endpoint:
     """
-    A path at which a proxy asks, and where a question at this path states each fact.
+    A path at which a proxy asks for decisions, and where its requests for this path state each fact
+    of the client's request.
 
-    @ivar path: the literal path; also the label C{route} in metrics.
-    @ivar appends: whether the endpoint gets the questions in which the client's path stands behind
-        C{path}, instead of the questions for C{path} itself.
-    @ivar methods: the methods of questions, or C{None} if the proxy may ask with any method.
-    @ivar required: the facts that a trusted proxy must state in every question, or else the
-        question gets a 400 before any provider is asked.
-    @ivar refuses_twins: whether a fact cannot be used if beside its header there is one of the same
-        name with underscores, which is ignored otherwise.
+    @ivar path: the literal path of the endpoint; also the label C{route} in metrics.
+    @ivar appends: whether the endpoint gets the requests in which the proxy appends the client's
+        path to C{path}, instead of the requests for C{path} itself.
+    @ivar methods: the methods of the proxy's requests, or C{None} if the proxy may use any method.
+    @ivar required: the facts of the client's request that a trusted proxy must state each time;
+        otherwise the proxy gets a 400 before any provider is asked.
+    @ivar refuses_twins: whether a fact cannot be used if, beside its header, there is a header of
+        the same name with underscores; otherwise the header with underscores is ignored.
     """
 
     path: str
@@ -423,16 +451,17 @@ class Endpoint:
     refuses_twins: bool = False
 
     def facts(self, question: AnyQuestion) -> Facts:
-        """Return the facts of the request that a question is about."""
+        """Return the facts of the client's request about which a proxy asks."""
         known: dict[str, object] = {}
         return Facts.kept_in(known, partial(self._read, question, known))
 
     def problem(self, question: AnyQuestion) -> UnusableFact | None:
         """
-        Return why a question lacks a required fact, or C{None} if it has all of them.
+        Return why a proxy's request lacks a required fact, or C{None} if it states all required
+        facts.
 
-        A proxy that keeps the method C{CONNECT} has no path to state, so the facts of such a
-        question are checked only when a condition reads them.
+        A proxy that keeps the method C{CONNECT} has no path to state, so the facts of a CONNECT
+        request are checked only when a condition reads them.
         """
         if question.method == "CONNECT":
             return None
@@ -452,9 +481,9 @@ class Endpoint:
 
     def _read(self, question: AnyQuestion, known: dict[str, object], fact: str) -> object:
         """
-        Read a fact.
+        Return a fact of the client's request.
 
-        @param known: receives the other fact, if host and port are read together.
+        @param known: receives both host and port, if one header states both.
         """
         source = self._source(question, fact)
         if isinstance(source, Header) and fact in _AUTHORITY:
@@ -472,25 +501,32 @@ class Endpoint:
 
     @property
     def carries_target(self) -> bool:
-        """Whether questions contain the path of the client, so that few questions are equal."""
+        """
+        Whether the proxy's requests contain the path of the client, so that few of
+        them are equal.
+        """
         source = self.sources.get("path")
         return self.appends or (source is not None and self.path not in LEGACY_PATHS)
 
 
 LEGACY_PATHS = ("/authenticate", "/auth", "/_auth")
-"""The paths at which auth-o-tron is asked, which take GET and HEAD, and nothing behind them."""
+"""
+The paths at which a proxy asks by the contract of auth-o-tron, the gateway that authotron replaces:
+they take GET and HEAD, and nothing may follow the path.
+"""
 
 
 @frozen
 class Answers:
     """
-    How the replies to a proxy look, where they differ from those of C{/authenticate}.
+    How the replies to a proxy look, where they differ from the replies of the route
+    C{/authenticate}.
 
-    A refusal never has a header with an identity or a JWT, whatever the contract says, and only
-    200 lets a request pass.
+    A reply that refuses a request never has a header with an identity or a JWT, whatever the
+    contract says, and only a 200 lets the request of a client pass.
 
-    @ivar statuses: for status codes of refusals the codes that the proxy gets instead.
-    @ivar has_body: whether refusals have a body.
+    @ivar statuses: maps status codes of refusals to the codes that the proxy gets in their place.
+    @ivar has_body: whether replies that refuse a request have a body.
     @ivar removed_in: the header of a 200 that names the identity headers which the proxy must
         remove from the request of the client; empty if the proxy needs none.
     @ivar max_head_bytes: the maximum number of bytes of the head of a 200, from the status line to
@@ -510,11 +546,11 @@ class Answers:
 @frozen
 class Contract:
     """
-    The contract of a reverse proxy.
+    The contract of a reverse proxy: its endpoints, and how it wants its replies.
 
-    @ivar answers: how the replies look, or C{None} if they are those of C{/authenticate}.
-    @ivar authorization: what happens if a question has several C{Authorization} headers: the
-        C{first} one counts, or the question is refused with a 400 (C{refuse}).
+    @ivar answers: how the replies look, or C{None} if they are those of the route C{/authenticate}.
+    @ivar authorization: what happens if a proxy's request has several C{Authorization} headers: the
+        C{first} one counts, or the request is refused with a 400 (C{refuse}).
     @ivar profile: the headers of a 200 in which backends read an identity; the gateway sets it by
         its configuration.
     @ivar is_plain: whether the proxy gets the reply of each decision as it is, unless it is too
@@ -538,7 +574,10 @@ class Contract:
 def fixed(
     config: ContractConfig, found: Sources, path: str, required: Sequence[str] = ()
 ) -> Endpoint:
-    """Return an endpoint at which a proxy asks with any method, and states facts in headers."""
+    """
+    Return an endpoint at which a proxy asks with any method, and states the facts of the client's
+    request in headers.
+    """
     needs = _required(config, required)
     return Endpoint(
         path, configured(found, config), required=needs, refuses_twins=config.refuse_underscores
@@ -549,9 +588,11 @@ def appended(
     config: ContractConfig, found: Sources, path: str, required: Sequence[str] = ()
 ) -> Endpoint:
     """
-    Return an endpoint to whose path the proxy appends path and query of the client.
+    Return an endpoint for a proxy that appends path and query of the client to the path of the
+    endpoint.
 
-    Method, path and query are those of the request line, whatever headers the configuration names.
+    Method, path and query are taken from the request line, whatever headers the configuration
+    names.
     """
     own = {"method", "path"}
     left = config.model_copy(

@@ -1,4 +1,7 @@
-"""The JSON contract with an operator's own HTTP service, and the client that asks the service."""
+"""
+The JSON contract with an HTTP service that the operator runs, and the client that sends requests to
+the service.
+"""
 
 from __future__ import annotations
 
@@ -47,8 +50,9 @@ class ResponseReader:
     """
     Reads the JSON responses of an operator's HTTP service, and ignores unknown keys.
 
-    Roles, attributes and scopes in a response that have an unexpected type are left out, with one
-    warning for each member. A malformed user name or expiry in a response is an error.
+    Roles, attributes and scopes of an unexpected type in a response are left out, and a warning is
+    logged once for each member. A malformed user name or expiry in a response of the operator's
+    service is an error.
 
     @ivar name: the name of the plugin; if C{scopes} in a response is a list, these are scopes for a
         service of this name.
@@ -92,8 +96,8 @@ class ResponseReader:
 
     def _scopes(self, content: Mapping[str, Any]) -> Mapping[str, tuple[str, ...]]:
         """
-        Return a map from services to scopes; a plain list of scopes belongs to
-        the service C{name}.
+        Return a map from services to scopes; if a response has a plain list of scopes, they belong
+        to the service C{name}.
         """
         value = content.get("scopes")
         if not isinstance(value, dict):

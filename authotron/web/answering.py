@@ -1,6 +1,7 @@
 """
-Answers the question of a proxy, whichever protocol the proxy speaks: authenticates the client,
-checks the conditions of its credential, and makes the reply by the contract of the proxy.
+Answers the authentication request of a proxy, whichever protocol the proxy speaks: authenticates
+the client, checks the conditions of its credential, and makes the reply by the contract of the
+proxy.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from authotron.web import replies
 from authotron.web.replies import OPENING, Reply, VariedReply
 
 DIRECT = "none"
-"""The label C{contract} of requests that clients make to the gateway itself."""
+"""
+The value of the metric label C{contract} for requests that clients make to the
+gateway itself.
+"""
 
 NOT_STATED = "the proxy does not state what its contract requires"
-"""The reason for the access log if a required fact cannot be used."""
+"""The reason in the access log if a required fact of the client's request cannot be used."""
 
 SEVERAL = "the request has several Authorization headers"
 
@@ -38,7 +42,7 @@ TOO_LARGE = "the identity is too large for the proxy"
 @define
 class Answer:
     """
-    The answer to a question.
+    The answer to an authentication request of a proxy.
 
     @ivar outcome: the result of authentication, or C{None} if no provider was asked.
     @ivar reason: why the request was denied although its client was authenticated; for logs.
@@ -58,10 +62,12 @@ class Answer:
 @define(eq=False)
 class Answerer:
     """
-    Answers questions with the gateway that is in use; one object for the whole process.
+    Answers the authentication requests of proxies with the gateway that is in use; one object
+    serves the whole process.
 
-    L{answer} is for protocols that know all facts; the routes of the main port call it, too. The
-    fast path calls the other methods, because it must not wait.
+    The method L{answer} is for protocols that know all facts of a request; the routes of the main
+    port call it, too. The fast path calls the other methods of the answerer, because the fast path
+    must not wait.
     """
 
     _live: LiveGateway[Reply]
@@ -80,12 +86,13 @@ class Answerer:
         client: Client = None,
     ) -> Answer:
         """
-        Authenticate a client, and check whether it may make its request.
+        Authenticate a client, and check whether the client may make its request.
 
         @param contract: the contract of the proxy, or C{None} for a request to the gateway itself.
-        @param client: the address of the client, or a function that finds the address.
+        @param client: the address of the client, or a function that returns the address.
 
-        @raise CancelledError: the caller has cancelled, because the proxy has left.
+        @raise CancelledError: the caller has cancelled the call, because the proxy has closed its
+            connection.
         """
         began = self._clock.seconds()
         decided = self._live.gateway.decisions.decide(presented, lambda: client)
@@ -148,7 +155,10 @@ class Answerer:
     def denied(
         self, contract: Contract | None, decision: Decision[Reply], facts: Facts
     ) -> Answer | None:
-        """Return the answer to a request that does not meet a condition, or C{None} if it does."""
+        """
+        Return the refusal of a request that does not meet a condition, or C{None} if the request
+        meets all conditions.
+        """
         found = decision.outcome.authentication
         if found is None or not found.conditions:
             return None
@@ -166,8 +176,8 @@ class Answerer:
         self, contract: Contract, endpoint: Endpoint, question: AnyQuestion
     ) -> Answer | None:
         """
-        Return the answer to a question that lacks a required fact, or has several C{Authorization}
-        headers where the contract refuses them; C{None} for all other questions.
+        Return the answer to a proxy's request that lacks a required fact, or that has several
+        C{Authorization} headers although the contract refuses them; C{None} for all other requests.
         """
         if contract.authorization == "refuse" and len(question.values("Authorization")) > 1:
             return Answer(_changed(contract, replies.BAD_REQUEST), None, SEVERAL)
@@ -178,7 +188,10 @@ class Answerer:
         return Answer(_changed(contract, replies.UNUSABLE_FACT), None, f"{NOT_STATED}: {unusable}")
 
     def _note(self, contract: Contract | None, unusable: UnusableFact) -> None:
-        """Count and log a fact that cannot be used; similar log events are suppressed."""
+        """
+        Count and log a fact of a request that cannot be used; similar log events are
+        suppressed.
+        """
         name = DIRECT if contract is None else contract.name
         self._live.metrics.fact_unusable(name, unusable.fact, unusable.flaw.value)
         kind = f"{name} {unusable.fact} {unusable.flaw.value}"
@@ -220,8 +233,8 @@ def _changed(contract: Contract, reply: Reply) -> Reply:
 
 def _with_removed(contract: Contract, reply: Reply) -> Reply:
     """
-    Add a header that names the identity headers which a 200 does not have, so that the proxy
-    removes those that the client sent.
+    Add a header with the names of the identity headers that a 200 does not have, so that the proxy
+    removes the headers of these names that the client sent.
     """
     assert contract.answers is not None
     missing = b",".join(contract.profile.missing)

@@ -1,1 +1,4 @@
-"""Connections, timers and the reactor on uvloop, as Twisted's protocols know them."""
+"""
+The reactor, timers and connections on uvloop, an event loop written in C, for
+protocols of Twisted.
+"""

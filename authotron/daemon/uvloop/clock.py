@@ -1,4 +1,4 @@
-"""A clock whose timers are those of an event loop."""
+"""A clock whose timers are set on an event loop of asyncio, such as uvloop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from authotron.daemon.uvloop.reactor import loop_of
 @implementer(IDelayedCall)
 @define(eq=False)
 class _Timer:
-    """A function that the event loop will call."""
+    """A function that the event loop calls when a timer is due."""
 
     _loop: asyncio.AbstractEventLoop
     _seconds: Callable[[], float]
@@ -36,7 +36,7 @@ class _Timer:
         self._over = AlreadyCalled
         try:
             self._call()
-        except Exception:  # noqa: BLE001 - as in Twisted, a defect of one timer harms no other
+        except Exception:  # noqa: BLE001 - as in Twisted, an exception in one timer does not stop the other timers
             self._log.failure(
                 "a timer failed because of an internal error", event="routes.timer.broken"
             )
@@ -50,11 +50,11 @@ class _Timer:
         self._stop()
         self._over = AlreadyCancelled
 
-    def reset(self, secondsFromNow: float) -> None:  # noqa: N803 - as in the interface
+    def reset(self, secondsFromNow: float) -> None:  # noqa: N803 - named by Twisted's interface
         self._stop()
         self.start(secondsFromNow)
 
-    def delay(self, secondsLater: float) -> None:  # noqa: N803 - as in the interface
+    def delay(self, secondsLater: float) -> None:  # noqa: N803 - named by Twisted's interface
         self.reset(max(0.0, self._due - self._seconds() + secondsLater))
 
     def active(self) -> bool:
@@ -80,13 +80,13 @@ class LoopClock:
     _loop: asyncio.AbstractEventLoop
     seconds: Callable[[], float]
 
-    def callLater(self, delay: float, callable: Any, *args: Any, **kwargs: Any) -> IDelayedCall:  # noqa: A002 - as in the interface
+    def callLater(self, delay: float, callable: Any, *args: Any, **kwargs: Any) -> IDelayedCall:  # noqa: A002 - named by Twisted's interface
         timer = _Timer(self._loop, self.seconds, lambda: callable(*args, **kwargs))
         timer.start(delay)
         return timer
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
-        """@raise NotImplementedError: the event loop keeps no list of timers."""
+        """@raise NotImplementedError: always, because the event loop keeps no list of timers."""
         raise NotImplementedError("the event loop keeps no list of timers")
 
 

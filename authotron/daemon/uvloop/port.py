@@ -1,4 +1,4 @@
-"""Ports whose sockets Twisted opens, and from which the event loop accepts connections."""
+"""Listening ports that Twisted opens, and on which the event loop accepts connections."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from authotron.daemon.uvloop.wire import Wire
 
 _INHERITED_BACKLOG = 65_535
 """
-The backlog of a socket that another process has opened. The event loop has to set a backlog, and
-cannot find out the old one. The kernel reduces this number to net.core.somaxconn.
+The backlog (see listen(2)) of a listening socket that another process has opened. The event loop
+has to set a backlog, and cannot find out the one that the other process set. The kernel reduces the
+backlog to C{net.core.somaxconn}.
 """
 
 
@@ -45,7 +46,7 @@ def accept_by_loop(
 @define(eq=False)
 class LoopPort:
     """
-    A port that accepts connections by an event loop.
+    A listening port on which an event loop accepts the connections.
 
     The port of Twisted remains the owner of the socket: it starts and stops the factory, and
     removes the file of a UNIX socket.
@@ -56,7 +57,7 @@ class LoopPort:
     _server: Any = field(default=None, init=False)
 
     def start(self) -> Deferred[IListeningPort]:
-        """Accept connections from now on."""
+        """Accept connections at the port from now on."""
         self._port.stopReading()
         factory: Any = self._port.factory
         listening = socket(fileno=os.dup(self._port.fileno()))

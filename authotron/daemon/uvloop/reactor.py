@@ -13,7 +13,7 @@ from twisted.internet.process import reapAllProcesses
 
 class UvloopReactor(AsyncioSelectorReactor):
     """
-    Twisted's reactor for asyncio, on an event loop of uvloop.
+    Twisted's reactor for asyncio, running on an event loop of uvloop.
 
     @ivar loop: the event loop.
     """
@@ -46,7 +46,7 @@ def load() -> Any:
 
 def install() -> None:
     """
-    Install the reactor; C{twistd --reactor=uvloop} calls this.
+    Install the reactor. The command C{twistd --reactor=uvloop} calls this function.
 
     @raise ImportError: uvloop cannot be imported.
     """

@@ -26,7 +26,10 @@ _LOST = Failure(ConnectionLost())
 _ABORTED = Failure(ConnectionAborted())
 
 _RESET = pack("ii", 1, 0)
-"""The value of SO_LINGER by which the kernel resets a connection that is closed (socket(7))."""
+"""
+The value of the socket option SO_LINGER with which closing a connection makes the kernel send a
+reset (socket(7)).
+"""
 
 _SIZE_OF_IPV4 = 2
 """Number of values in the address of an IPv4 socket; the address of an IPv6 socket has four."""
@@ -63,19 +66,19 @@ class Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        # Calls of the loop's own method are shorter by one step.
-        self.write = self._transport.write  # type: ignore[method-assign] # as above
+        # Protocols call the method of the event loop directly, which saves a Python call each time.
+        self.write = self._transport.write  # type: ignore[method-assign] # saves a Python call
         try:
             self._connect(transport.get_extra_info("peername"))
-        except Exception:  # noqa: BLE001 - as in Twisted, a defect ends one connection only
+        except Exception:  # noqa: BLE001 - as in Twisted, an exception in a protocol ends its own connection only
             self._broken()
 
     def _connect(self, peer: Any) -> None:
         """
         Build the protocol of a new connection.
 
-        A TCP connection that was reset before it was accepted has no address. Its protocol would
-        take the client for one at a UNIX socket, so the connection is dropped.
+        A TCP connection that was reset before it was accepted has no address. Without an address
+        the protocol would take the client for one at a UNIX socket, so the connection is dropped.
         """
         if peer is None:
             self._transport.abort()
@@ -90,7 +93,7 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._protocol.dataReceived(data)
-        except Exception:  # noqa: BLE001 - as in Twisted, a defect ends one connection only
+        except Exception:  # noqa: BLE001 - as in Twisted, an exception in a protocol ends its own connection only
             self._broken()
 
     def eof_received(self) -> None:
@@ -98,7 +101,7 @@ class Wire(asyncio.Protocol):
         self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.write = _ignore  # type: ignore[method-assign] # replaces the method of the loop
+        self.write = _ignore  # type: ignore[method-assign] # replaces the method of the event loop
         protocol, self._protocol = self._protocol, None
         producer, self._producer = self._producer, None
         try:
@@ -106,7 +109,7 @@ class Wire(asyncio.Protocol):
                 producer.stopProducing()
             if protocol is not None:
                 protocol.connectionLost(self._reason or (_DONE if exc is None else _LOST))
-        except Exception:  # noqa: BLE001 - a defect must not reach the event loop
+        except Exception:  # noqa: BLE001 - an exception of a protocol must not reach the event loop
             self._log_failure()
 
     def pause_writing(self) -> None:
@@ -133,7 +136,7 @@ class Wire(asyncio.Protocol):
     # --- ITransport: what protocols of Twisted call ---
 
     def write(self, data: bytes) -> None:
-        """Send bytes; L{connection_made} replaces this method by that of the event loop."""
+        """Send bytes; L{connection_made} replaces this method by the one of the event loop."""
         self._transport.write(data)
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
@@ -152,7 +155,7 @@ class Wire(asyncio.Protocol):
     # --- ITCPTransport ---
 
     def loseWriteConnection(self) -> None:
-        self.write = _ignore  # type: ignore[method-assign] # replaces the method of the loop
+        self.write = _ignore  # type: ignore[method-assign] # replaces the method of the event loop
         if not self._transport.is_closing():
             self._transport.write_eof()
 
@@ -165,31 +168,35 @@ class Wire(asyncio.Protocol):
         self._transport.abort()
 
     def getTcpNoDelay(self) -> bool:
-        """Return C{True} for a TCP connection, as the event loop sets this option."""
+        """
+        Return C{True} for a TCP connection, because the event loop has set C{TCP_NODELAY} on every
+        one.
+        """
         return not isinstance(self._peer, UNIXAddress)
 
-    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001 - as in the interface
-        """Do nothing, as the event loop has set this option already."""
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001 - Twisted's interface passes it by position
+        """Do nothing, because the event loop has set the keep-alive option already."""
 
     def getTcpKeepAlive(self) -> bool:
         return bool(self._transport.get_extra_info("socket").getsockopt(SOL_SOCKET, SO_KEEPALIVE))
 
-    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: FBT001 - as in the interface
+    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: FBT001 - Twisted's interface passes it by position
         self._transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_KEEPALIVE, enabled)
 
     # --- IConsumer: a producer is paused while many bytes wait to be sent ---
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001 - as in the interface
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001 - Twisted's interface passes it by position
         """
         Pause and resume a producer, so that it writes no faster than the client reads.
 
-        @raise NotImplementedError: the producer has to be asked for each piece.
+        @raise NotImplementedError: the producer is a pull producer, which has to be asked for each
+            piece.
         @raise RuntimeError: another producer is registered.
         """
         if self._producer is not None:
             raise RuntimeError("another producer is registered at this connection")
         if not streaming:
-            raise NotImplementedError("a connection on uvloop takes streaming producers only")
+            raise NotImplementedError("a connection on uvloop takes push producers only")
         if self._protocol is None:
             producer.stopProducing()
             return
@@ -217,7 +224,7 @@ def _ignore(data: bytes) -> None:
 
 
 def _address(name: Any) -> IAddress:
-    """Return the address of a socket as Twisted writes it."""
+    """Return the address of a socket as an address object of Twisted."""
     if not isinstance(name, tuple):
         return UNIXAddress(name or None)
     if len(name) == _SIZE_OF_IPV4:

@@ -1,8 +1,9 @@
 """
-The answers to questions by FastCGI.
+The answers to the authentication requests that proxies make by FastCGI.
 
-On a 200 each header becomes C{Variable-NAME}, which Apache takes as a variable of the request; a
-refusal has the headers and the body of the HTTP reply, which Apache sends to the client.
+In an answer that lets the request pass (200), each header becomes C{Variable-NAME}, which Apache
+takes as a variable of the request; a refusal has the headers and the body of the HTTP reply, which
+Apache sends to the client.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from authotron.web.replies import Header, Reply
 
 LONGEST_LINE = 8_000
 """
-Maximum number of bytes of a line of an answer.
+Maximum number of bytes of a line in an answer by FastCGI.
 
 Apache reads lines of up to 8,190 bytes: the rest of a longer line, which would be part of the JWT,
-reaches the client as the body of an error.
+would reach the client as the body of an error.
 """
 
 
@@ -32,15 +33,15 @@ def longest_line(content: bytes) -> int:
 
 def content(reply: Reply, decision: Decision[Reply] | None, profile: Profile) -> bytes:
     """
-    Return the content of an answer.
+    Return the content of an answer by FastCGI.
 
-    @param decision: the decision, whose identity a 200 names, or C{None} for a refused question.
+    @param decision: the decision, whose identity a 200 names, or C{None} for a malformed request.
     @param profile: the headers that name the identity.
     """
     found = None if decision is None else decision.outcome.authentication
     token = None if decision is None else decision.token
     if (found is None or token is None) and reply.status == HTTPStatus.OK:
-        reply = replies.BROKEN  # Only an identity may let a request pass.
+        reply = replies.BROKEN  # Only a decision with an identity may let a request pass.
     status = HTTPStatus(reply.status)
     head = b"Status: %d %b\r\n" % (status.value, status.phrase.encode())
     if found is None or token is None or status is not HTTPStatus.OK:
@@ -57,5 +58,5 @@ def _variable(header: Header) -> Header:
 
 
 def encode(request: int, answer: bytes) -> bytes:
-    """Return the bytes that answer and end a request."""
+    """Return the bytes that answer and end a FastCGI request."""
     return records.encode_stream(records.STDOUT, request, answer) + records.end(request)

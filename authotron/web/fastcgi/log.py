@@ -1,4 +1,4 @@
-"""Log events about FastCGI; clients can cause them, so similar ones are suppressed."""
+"""Log events about FastCGI. Clients can cause these events, so similar ones are suppressed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ class FastCgiLog:
         self._suppression = Suppression(self._clock)
 
     def refused(self, why: str) -> None:
-        """Log that a question cannot be answered, because of its variables."""
+        """
+        Log that a proxy's request by FastCGI cannot be answered, because a variable is missing or
+        malformed.
+        """
         if (count := self._suppression.count("refused")) is not None:
             self._log.info(
                 "FastCGI question {why}: refused with a 400",
@@ -31,7 +34,7 @@ class FastCgiLog:
             )
 
     def malformed(self, peer: str | None, why: str) -> None:
-        """Log that a connection is closed because of what a trusted proxy sent."""
+        """Log that a FastCGI connection is closed because of what a trusted proxy sent."""
         if (count := self._suppression.count("malformed")) is not None:
             self._log.warn(
                 "FastCGI connection from {peer} closed: {why}",

@@ -1,9 +1,9 @@
 """
 The connections of trusted proxies that ask for decisions by FastCGI.
 
-A connection asks one question at a time. Everything that arrives is bounded: the variables of a
-question by C{server.max_header_bytes}, all other bytes by L{MOST_IGNORED}, and the time that a
-question may take to arrive by C{server.idle_timeout}.
+A FastCGI connection carries one authentication request at a time. Everything that arrives is
+bounded: the variables of a request by C{server.max_header_bytes}, all other bytes by
+L{MOST_IGNORED}, and the time in which a request must arrive by C{server.idle_timeout}.
 """
 
 from __future__ import annotations
@@ -35,29 +35,29 @@ from authotron.web.site import Answered, Peer, Site
 from authotron.web.trusted_peers import PeerConnection
 
 ROUTE = FASTCGI
-"""The metric label of questions by FastCGI."""
+"""The metric label of authentication requests by FastCGI."""
 
 _GRACE = 15.0
-"""Seconds after which a connection is aborted that the proxy does not close."""
+"""Seconds after which the gateway aborts a connection that the proxy does not close."""
 
 _VALUES = {b"FCGI_MAX_REQS": b"1", b"FCGI_MPXS_CONNS": b"0"}
-"""What the gateway answers to C{GET_VALUES}: a connection asks one question at a time."""
+"""What the gateway answers to C{GET_VALUES}: a connection carries one request at a time."""
 
 
 def connections(
     site: Site, serving: LiveGateway[Reply], clock: IReactorTime
 ) -> Callable[[IAddress], PeerConnection]:
-    """Return a function that builds the protocol of a connection."""
+    """Return a function that builds the FastCGI protocol of a connection."""
     answerer, log = Answerer(serving, clock), FastCgiLog(clock)
     return lambda address: FastCgi(address, site, serving, clock, answerer, log)
 
 
 class _Asking:
     """
-    A request whose variables arrive.
+    A FastCGI request whose variables are still arriving.
 
     @ivar keeps: whether the connection stays open after the answer.
-    @ivar stream: the parameters that have arrived.
+    @ivar stream: the parameters that have arrived so far.
     """
 
     __slots__ = ("keeps", "request", "stream")
@@ -70,7 +70,7 @@ class _Asking:
 
 @implementer(IPushProducer)
 class FastCgi(PeerConnection, TimeoutMixin):
-    """One connection of a trusted proxy."""
+    """One FastCGI connection of a trusted proxy."""
 
     transport: Any  # a TCP or UNIX transport; no interface has all methods that are used here
     callLater: Any
@@ -100,7 +100,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
         self._is_closing = self._is_draining = self._is_paused = False
         self.callLater = site.reactor.callLater
 
-    # --- the connection ---
+    # --- the life of the connection ---
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
@@ -115,7 +115,10 @@ class FastCgi(PeerConnection, TimeoutMixin):
             self._pending.cancel()
 
     def timeoutConnection(self) -> None:
-        """Close an idle connection; abort one on which a question arrives too slowly."""
+        """
+        Close a connection that is idle; abort a connection on which a request arrives
+        too slowly.
+        """
         if self._asking is None and not self._is_closing:
             self._close()
         else:
@@ -124,7 +127,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
     def close_when_idle(self) -> None:
         self._is_draining = True
         if self._pending is None and not self._is_closing:
-            # A question may be on its way.
+            # The proxy may just be sending a request.
             self.setTimeout(LAST_CALL)
 
     def dataReceived(self, data: bytes) -> None:
@@ -133,7 +136,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
             self._advance()
 
     def _advance(self) -> None:
-        """Act on the records that have arrived."""
+        """Act on the FastCGI records that have arrived."""
         try:
             while not (self._is_closing or self._is_paused):
                 found = records.first(self._bytes)
@@ -151,7 +154,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
 
     def _count(self, size: int) -> bool:
         """
-        Count the bytes of an unfinished question; return whether the memory budget has room for
+        Count the bytes of an unfinished request; return whether the memory budget has room for
         them.
         """
         if size == self._counted:
@@ -161,7 +164,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
         return has_room
 
     def _abort(self, why: str) -> None:
-        """Close a connection at once, because of what the proxy sent."""
+        """Close a connection at once, because of what the proxy has sent on it."""
         self._noted.malformed(self._peer, why)
         self._is_closing = True
         self.transport.abortConnection()
@@ -172,13 +175,13 @@ class FastCgi(PeerConnection, TimeoutMixin):
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
-    # --- one record after the other ---
+    # --- the records, one after the other ---
 
     def _take(self, record: Record, size: int) -> None:
         """
-        Act on a record.
+        Act on one FastCGI record.
 
-        @raise MalformedRecord: the proxy does not follow the specification.
+        @raise MalformedRecord: the proxy does not follow the FastCGI specification.
         """
         asking = self._asking
         if record.request == records.MANAGEMENT:
@@ -187,7 +190,8 @@ class FastCgi(PeerConnection, TimeoutMixin):
         elif record.type == records.BEGIN_REQUEST:
             self._begin(record, size)
         elif asking is None or record.request != asking.request:
-            self._ignore(size)  # section 3.3: records of an inactive request are ignored
+            # section 3.3: records of a request that has ended or never began are ignored
+            self._ignore(size)
         elif record.type == records.ABORT_REQUEST:
             self._abandon(asking)
         elif record.type == records.PARAMS and self._pending is None:
@@ -201,7 +205,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
             self._abort(f"more than {MOST_IGNORED} bytes belong to no question")
 
     def _answer_about_connection(self, record: Record) -> None:
-        """Answer a record that belongs to no request (section 4)."""
+        """Answer a FastCGI record that belongs to no request (section 4)."""
         if record.type != records.GET_VALUES:
             self.transport.write(records.unknown_type(record.type))
             return
@@ -226,14 +230,14 @@ class FastCgi(PeerConnection, TimeoutMixin):
             self._asking = _Asking(record.request, keeps=bool(flags & records.KEEP_CONNECTION))
 
     def _abandon(self, asking: _Asking) -> None:
-        """End a request without an answer, because the proxy does not want one any more."""
+        """End a request without an answer, because the proxy has aborted it."""
         if self._pending is not None:
             self._pending.cancel()
             self._pending = None
         self._end(asking, records.end(asking.request))
 
     def _extend(self, asking: _Asking, content: bytes, size: int) -> None:
-        """Add parameters to a request, which an empty record completes."""
+        """Add parameters to a request. A record without content completes the request."""
         if content:
             asking.stream += content
             self._ignored += size - len(content)
@@ -250,15 +254,18 @@ class FastCgi(PeerConnection, TimeoutMixin):
         asking.stream.clear()
         self._decide(asking, asked)
 
-    # --- one question ---
+    # --- one authentication request ---
 
     @property
     def _contract(self) -> Contract:
-        """The contract of questions by FastCGI, whose facts are not read from headers."""
+        """
+        The contract of authentication requests by FastCGI; the facts of the client's request are
+        read from variables, not from headers.
+        """
         return self._serving.gateway.contracts.of_protocol(FASTCGI)
 
     def _refuse(self, asking: _Asking, why: str) -> None:
-        """Answer 400 to a question about which nothing can be decided."""
+        """Answer 400 to a request whose variables are missing or malformed."""
         asking.keeps = False
         self._noted.refused(why)
         sender = Peer(self._address)
@@ -316,10 +323,13 @@ class FastCgi(PeerConnection, TimeoutMixin):
         self._send(asking, answer)
 
     def _authorized(self, asked: Question, decision: Decision[Reply]) -> tuple[Reply, str]:
-        """Return the reply to a question, and the reason if an authenticated client is denied."""
+        """
+        Return the reply to a proxy's request, and the reason if an authenticated
+        client is denied.
+        """
         try:
             denied = self._answerer.denied(self._contract, decision, asked.facts())
-        except Exception:  # noqa: BLE001 - a defect of a condition must not allow the request
+        except Exception:  # noqa: BLE001 - an exception in a condition must not allow the request
             self._log.failure("checking a condition failed", event="routes.request.broken")
             return replies.BROKEN, ""
         return (decision.reply, "") if denied is None else (denied.reply, denied.reason)
@@ -336,7 +346,10 @@ class FastCgi(PeerConnection, TimeoutMixin):
         self._end(asking, answers.encode(asking.request, answer))
 
     def _end(self, asking: _Asking, last: bytes) -> None:
-        """Write the last bytes about a request, and close the connection unless it is kept."""
+        """
+        Write the last bytes of the answer to a request, and close the connection unless the proxy
+        keeps it open.
+        """
         self._asking = None
         self._ignored = 0
         self._count(0)
@@ -352,7 +365,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
         self._log.failure("answering a request failed", failure, event="routes.request.broken")
         self.transport.abortConnection()
 
-    # --- IPushProducer: while the proxy does not read its answers, its questions are not read ---
+    # --- IPushProducer: while the proxy does not read its answers, its requests are not read ---
 
     def pauseProducing(self) -> None:
         self._is_paused = True

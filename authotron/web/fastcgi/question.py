@@ -1,9 +1,11 @@
 """
-The question of a proxy by FastCGI, made of the variables that describe the request of its client.
+The authentication request of a proxy by FastCGI, made of the variables that describe the request of
+its client.
 
-Only the variables named in this module are read. C{REMOTE_USER} and C{REMOTE_PASSWD} are not among
-them, because Apache sets both before the gateway has judged the credential; nor does any variable
-reach the environment of the process, where C{HTTP_PROXY} would be the client's header C{Proxy}.
+Only the FastCGI variables that this module names are read. C{REMOTE_USER} and C{REMOTE_PASSWD} are
+not read, because Apache sets both before the gateway has judged the credential; nor does any
+variable reach the environment of the process, where C{HTTP_PROXY} would be the client's header
+C{Proxy}.
 """
 
 from __future__ import annotations
@@ -22,28 +24,29 @@ from authotron.telemetry.metrics import METHODS
 from authotron.web.fastcgi import records
 
 MOST_VARIABLES = 1_000
-"""Maximum number of variables in a question."""
+"""Maximum number of variables in a FastCGI request."""
 
 _REQUIRED = {"method": b"REQUEST_METHOD", "path": b"REQUEST_URI", "address": b"REMOTE_ADDR"}
 """
-Facts without whose variables there is no answer but a refusal.
+Facts of the client's request that its variables must state; otherwise the request is refused.
 
-Apache leaves out every variable for which its buffer of 16 KiB has no room, C{REQUEST_URI} among
-them, and asks nevertheless.
+Apache leaves out every variable for which its buffer of 16 KiB has no room, even C{REQUEST_URI},
+and sends its request nevertheless.
 """
 
 _is_token = re.compile(TOKEN).fullmatch
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?#]*)(.*)", re.DOTALL)
-"""A target in absolute form, with its authority and with the path and query behind it."""
+"""A request target in absolute form: the authority, and the path and query behind the authority."""
 
 _SCHEMES = (b"http", b"https")
 
 
 class BadQuestion(ValueError):
     """
-    The variables of a question are missing, duplicate or malformed.
+    The variables of a proxy's FastCGI request are missing, duplicate or malformed.
 
-    @ivar fact: the fact that a missing or malformed variable does not state.
+    @ivar fact: the fact of the client's request that a missing or malformed variable does not
+        state.
     """
 
     def __init__(self, why: str, fact: str = "", flaw: Flaw = Flaw.MALFORMED) -> None:
@@ -55,7 +58,7 @@ class BadQuestion(ValueError):
 @frozen
 class Question:
     """
-    A question by FastCGI, which is also the sender for the access log.
+    An authentication request by FastCGI, which is also the sender that the access log names.
 
     Never log an object of this class, because it contains credentials.
     """
@@ -82,7 +85,10 @@ class Question:
 
     @property
     def address(self) -> str | None:
-        """The address of the client, as the proxy states it, or C{None} if it is malformed."""
+        """
+        The address of the client, as the proxy states it, or C{None} if the stated address is
+        malformed.
+        """
         return address_of(self._variables[b"REMOTE_ADDR"].decode("latin-1"))
 
     @property
@@ -92,19 +98,25 @@ class Question:
 
     @property
     def method_label(self) -> str:
-        """The method as a metric label; C{other} for a method that HTTP does not define."""
+        """
+        The method of the client's request as a metric label; C{other} for a method that HTTP does
+        not define.
+        """
         method = self._variables[b"REQUEST_METHOD"].decode("ascii")
         return method if method in METHODS else "other"
 
     def facts(self) -> Facts:
-        """Return the facts of the client's request, each of which is read when it is needed."""
+        """
+        Return the facts of the client's request, each of which is read when a
+        condition needs it.
+        """
         return Facts(self._read)
 
     def _read(self, fact: str) -> object:
         """
         Read one fact.
 
-        @raise UnusableFact: the variables do not state the fact clearly.
+        @raise UnusableFact: the variables do not state the path clearly.
         """
         readers: dict[str, Callable[[], object]] = {
             "method": self._variables[b"REQUEST_METHOD"].decode,
@@ -116,7 +128,8 @@ class Question:
             "address": self._address,
         }
         read = readers.get(fact)
-        # Apache states no certificate, because it asks before it has one to state.
+        # Apache states no client certificate, because it asks the gateway before it knows the
+        # certificate.
         return None if read is None else read()
 
     def _address(self) -> str:
@@ -147,11 +160,11 @@ class Question:
 
     def _path(self) -> str:
         """
-        Return the canonical path of what the client asks for.
+        Return the canonical path that the client has requested.
 
-        Apache removes dot segments and merges slashes before it acts, and says in
-        C{SCRIPT_FILENAME} what it will act on. A canonical path is left as it is by Apache, so
-        there is nothing to compare; what Apache would take for another path is refused.
+        Apache removes dot segments and merges slashes before it serves a path, and states the path
+        that it will serve in C{SCRIPT_FILENAME}. Apache leaves a canonical path as it is, so there
+        is nothing to compare; a path that Apache would take for another one is refused.
         """
         try:
             return canonical(split_target(self._target("path"))[0])
@@ -160,9 +173,10 @@ class Question:
 
     def _target(self, fact: str) -> bytes:
         """
-        Return path and query of the target, without scheme and authority of an absolute form.
+        Return path and query of the request target, without the scheme and authority of a target in
+        absolute form.
 
-        @raise UnusableFact: the authority is another one than in C{Host}.
+        @raise UnusableFact: the request target names another authority than the header C{Host}.
         """
         target = self._variables[b"REQUEST_URI"]
         absolute = _ABSOLUTE.fullmatch(target)
@@ -176,7 +190,7 @@ class Question:
 
 def question(stream: bytes) -> Question:
     """
-    Return the question that a complete stream of parameters asks.
+    Return the authentication request that a complete stream of parameters describes.
 
     @raise BadQuestion: a variable is missing, duplicate or malformed.
     """
@@ -191,7 +205,7 @@ def question(stream: bytes) -> Question:
 
 def _variables(stream: bytes) -> Mapping[bytes, bytes]:
     """
-    Return the variables of a question.
+    Return the variables of a proxy's request.
 
     @raise BadQuestion: a variable is duplicate or malformed, or there are too many.
     """

@@ -1,8 +1,8 @@
 """
 The records of FastCGI, as bytes (the FastCGI Specification, version 1.0, sections 3 and 8).
 
-A record is a head of eight bytes, its content, and padding. The parameters of a request are one
-stream of names and values, which its records may divide anywhere.
+A FastCGI record is a head of eight bytes, its content, and padding. The parameters of a FastCGI
+request are one stream of names and values, which its records may divide anywhere.
 """
 
 from __future__ import annotations
@@ -16,32 +16,35 @@ VERSION = 1
 BEGIN_REQUEST, ABORT_REQUEST, END_REQUEST = 1, 2, 3
 PARAMS, STDIN, STDOUT, STDERR, DATA = 4, 5, 6, 7, 8
 GET_VALUES, GET_VALUES_RESULT, UNKNOWN_TYPE = 9, 10, 11
-"""The types of records."""
+"""The types of FastCGI records."""
 
 MANAGEMENT = 0
-"""The request id of records that belong to the connection and to no request."""
+"""The request id of FastCGI records that belong to the connection and to no request."""
 
 AUTHORIZER = 2
-"""The role in which the gateway is asked (section 6.3)."""
+"""The FastCGI role of the gateway: authorizer (section 6.3)."""
 
 KEEP_CONNECTION = 1
 """The flag of a request after whose answer the connection stays open."""
 
 COMPLETE, CANNOT_MULTIPLEX, OVERLOADED, UNKNOWN_ROLE = 0, 1, 2, 3
-"""How a request ended, in the content of C{END_REQUEST}."""
+"""How a FastCGI request ended, in the content of the record C{END_REQUEST}."""
 
 _HEAD = Struct(">BBHHBx")
 _LONGEST_CONTENT = 65_535
 _LONG = 0x80
-"""The bit of the first byte of a length that has four bytes instead of one."""
+"""
+The bit by which the first byte of a FastCGI length says that the length has four bytes instead of
+one.
+"""
 
 
 class MalformedRecord(ValueError):
-    """The bytes of a connection are not FastCGI."""
+    """The bytes that a connection has received are not FastCGI."""
 
 
 class Record(NamedTuple):
-    """One record; never log a record, because its content may contain credentials."""
+    """One FastCGI record; never log a record, because its content may contain credentials."""
 
     type: int
     request: int
@@ -50,7 +53,8 @@ class Record(NamedTuple):
 
 def first(data: bytes) -> tuple[Record, int] | None:
     """
-    Return the first record of C{data} and the number of its bytes, or C{None} if it is incomplete.
+    Return the first FastCGI record of C{data} and the number of its bytes, or C{None} if the record
+    is incomplete.
 
     @raise MalformedRecord: the record has another version of FastCGI.
     """
@@ -66,34 +70,37 @@ def first(data: bytes) -> tuple[Record, int] | None:
 
 
 def encode(kind: int, request: int, content: bytes = b"") -> bytes:
-    """Return the bytes of a record."""
+    """Return a FastCGI record as bytes."""
     return _HEAD.pack(VERSION, kind, request, len(content), 0) + content
 
 
 def encode_stream(kind: int, request: int, content: bytes) -> bytes:
-    """Return the bytes of a stream: records with its content, and an empty one that ends it."""
+    """
+    Return the bytes of a FastCGI stream: records with the given content, and an empty record that
+    ends the stream.
+    """
     starts = range(0, len(content), _LONGEST_CONTENT)
     parts = [content[start : start + _LONGEST_CONTENT] for start in starts]
     return b"".join([encode(kind, request, part) for part in (*parts, b"")])
 
 
 def end(request: int, how: int = COMPLETE) -> bytes:
-    """Return the record that ends a request."""
+    """Return the record C{END_REQUEST}, which ends a FastCGI request."""
     return encode(END_REQUEST, request, pack(">IB3x", 0, how))
 
 
 def unknown_type(kind: int) -> bytes:
-    """Return the answer to a record about the connection whose type is not known."""
+    """Return the answer to a record of an unknown type that belongs to the connection."""
     return encode(UNKNOWN_TYPE, MANAGEMENT, pack(">B7x", kind))
 
 
 def role_and_flags(content: bytes) -> tuple[int, int]:
     """
-    Return the role and the flags in the content of C{BEGIN_REQUEST}.
+    Return the role and the flags in the content of the FastCGI record C{BEGIN_REQUEST}.
 
-    @raise MalformedRecord: the content is too short.
+    @raise MalformedRecord: the content of the record is too short.
     """
-    if len(content) < 3:  # noqa: PLR2004 - two bytes for the role, one for the flags
+    if len(content) < 3:  # noqa: PLR2004 - the format of BEGIN_REQUEST: two bytes for the role, one for the flags
         raise MalformedRecord("the beginning of a request is too short")
     role, flags = unpack_from(">HB", content)
     return role, flags
@@ -101,7 +108,7 @@ def role_and_flags(content: bytes) -> tuple[int, int]:
 
 def pairs(stream: bytes) -> Iterator[tuple[bytes, bytes]]:
     """
-    Yield the names and values of a complete stream of parameters (section 3.4).
+    Yield the names and values of a complete stream of FastCGI parameters (section 3.4).
 
     @raise MalformedRecord: the stream ends within a length, a name or a value.
     """
@@ -123,7 +130,7 @@ def pairs(stream: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def encode_pair(name: bytes, value: bytes) -> bytes:
-    """Return the bytes of one parameter."""
+    """Return the name and value of one FastCGI parameter as bytes."""
     lengths = (
         bytes([len(each)]) if len(each) < _LONG else pack(">I", len(each) | 0x8000_0000)
         for each in (name, value)

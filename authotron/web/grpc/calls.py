@@ -15,7 +15,10 @@ from typing import NamedTuple
 from twisted.internet.defer import Deferred
 
 PREFIX = 5
-"""Number of bytes before a message: whether it is compressed, and its length."""
+"""
+Number of bytes before a gRPC message: one that says whether the message is compressed, and four
+with its length.
+"""
 
 LARGEST_MESSAGE = 262_144
 """
@@ -25,7 +28,7 @@ request, and the beginning of its body if Envoy is configured to send it.
 
 
 class Status(IntEnum):
-    """The status of an answer, C{grpc-status}."""
+    """The gRPC status of an answer (C{grpc-status})."""
 
     OK = 0
     NOT_FOUND = 5
@@ -38,11 +41,11 @@ class Status(IntEnum):
 
 class Answer(NamedTuple):
     """
-    The answer to a call.
+    The answer to a gRPC call.
 
-    @ivar message: the message; it is sent only if the status is C{OK}.
+    @ivar message: the message of the answer, which is sent only if the gRPC status is C{OK}.
     @ivar text: why the call has failed, in ASCII, for the log of the peer.
-    @ivar http: the status of the HTTP response; all but 200 end the call without a gRPC status.
+    @ivar http: the status of the HTTP response; a call with any status but 200 has no gRPC status.
     """
 
     message: bytes = b""
@@ -52,28 +55,32 @@ class Answer(NamedTuple):
 
 
 class Caller(NamedTuple):
-    """The sender of a call about which no client is known, as the access log knows it."""
+    """The sender of a gRPC call whose client is not known, for the access log."""
 
     sender: str
     authorization: bytes | None = None
 
 
 def failed(status: Status, text: str) -> Answer:
-    """Return the answer to a call that has failed."""
+    """Return the answer to a gRPC call that has failed."""
     return Answer(b"", status, text)
 
 
 Method = Callable[[bytes, str | None], Answer | Deferred[Answer]]
 """
-Answers a call, whose message and peer it gets; C{None} is a peer at a UNIX socket. A Deferred does
-not fail, unless it is cancelled because the caller has left.
+A method of gRPC: answers a call, whose message and peer it gets; a peer at a UNIX socket is
+C{None}. A returned Deferred does not fail, unless it is cancelled because the caller has closed the
+call.
 """
 
 Header = tuple[bytes, bytes]
 
 
 def find_method(methods: Mapping[bytes, Method], headers: Sequence[Header]) -> Method | Answer:
-    """Return the method that a call asks for by its headers, or the answer if there is none."""
+    """
+    Return the gRPC method that a call names in its headers, or the answer if there is no such
+    method.
+    """
     fields = dict(headers)
     if fields.get(b":method") != b"POST":
         return Answer(http=HTTPStatus.METHOD_NOT_ALLOWED)
@@ -86,9 +93,10 @@ def find_method(methods: Mapping[bytes, Method], headers: Sequence[Header]) -> M
 
 def check_prefix(received: bytearray) -> Answer | None:
     """
-    Return the answer to a call whose message cannot be accepted, however it goes on.
+    Return the answer to a call whose message cannot be accepted (compressed, too long, or more than
+    one), or C{None} if nothing is wrong so far.
 
-    @param received: what was received of the message so far, with its prefix.
+    @param received: the bytes of the message that were received so far, with their prefix.
     """
     if received and received[0]:
         return failed(Status.UNIMPLEMENTED, "compressed messages are not supported")
@@ -103,7 +111,10 @@ def check_prefix(received: bytearray) -> Answer | None:
 
 
 def message_of(received: bytearray) -> bytes | Answer:
-    """Return the message of a call that was received completely, or the answer if it is cut."""
+    """
+    Return the message of a gRPC call that was received completely, or the answer if the message is
+    cut off.
+    """
     length = int.from_bytes(received[1:PREFIX], "big")
     if len(received) < PREFIX or len(received) != PREFIX + length:
         return failed(Status.INTERNAL, "the call ends before its message does")
@@ -111,5 +122,5 @@ def message_of(received: bytearray) -> bytes | Answer:
 
 
 def with_prefix(message: bytes) -> bytes:
-    """Return a message as it is sent, not compressed."""
+    """Return a gRPC message with its prefix, not compressed."""
     return b"\x00" + len(message).to_bytes(4, "big") + message

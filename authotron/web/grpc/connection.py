@@ -1,7 +1,7 @@
 """
 An HTTP/2 connection that carries gRPC calls, within limits of frames, memory and time.
 
-The package h2 implements HTTP/2 without any input or output; this module connects it to a transport
+The package h2 implements HTTP/2 without any input or output; this module connects h2 to a transport
 of Twisted. Whatever the peer sends, the memory of a connection is bounded: a partial frame, the
 headers of one call, L{MOST_CALLS} messages that share the memory budget of the process, and the
 answers that the peer does not read.
@@ -44,31 +44,34 @@ from authotron.web.trusted_peers import PeerConnection
 
 MOST_CALLS = 100
 """
-Maximum number of calls at once on a connection. Envoy opens further connections if it has more, and
-assumes this number itself until it learns the limit.
+Maximum number of gRPC calls at once on a connection. Envoy opens further connections if it has more
+calls at once, and assumes this maximum itself until it learns the limit.
 """
 
 LONGEST_HEADERS = 65_536
 """
-Maximum number of bytes in the headers of a call, as RFC 9113 section 10.5.1 counts them. Longer
-ones end the connection, so the number is above what Envoy accepts from clients (60 KiB), because
-Envoy may repeat some of their headers here.
+Maximum number of bytes in the headers of a gRPC call, as RFC 9113 section 10.5.1 counts them.
+Longer headers end the connection, so the maximum is above what Envoy accepts from clients (60 KiB),
+because Envoy may repeat some of the client's headers in its call.
 """
 
 PATIENCE = 10.0
 """
-Seconds in which a peer must have sent what it has begun: the preface, a frame, the message of a
-call; and in which it must have read an answer.
+Seconds in which a peer must finish what it has begun to send (the preface, a frame or the message
+of a call), and in which it must have read an answer.
 """
 
 _TICK = 2.0
-"""Interval in seconds in which a connection looks whether a time has passed."""
+"""Interval in seconds at which a connection looks for timeouts that have passed."""
 
 _FRAMES_AT_ONCE = 64
-"""Maximum number of frames on which a connection acts before others get their turn."""
+"""Maximum number of frames that a connection handles before other connections get their turn."""
 
 _WINDOW = 1_048_576
-"""Number of bytes that a peer may send on all calls together before it must wait."""
+"""
+Number of bytes that a peer may send on all calls together before it must wait for the
+gateway.
+"""
 
 _LAST_STREAM = 2**31 - 1
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
@@ -77,13 +80,16 @@ _SUCCEEDED = ((b"grpc-status", b"0"),)
 
 
 class _Connection(H2Connection):
-    """The state of an HTTP/2 connection, which remembers fewer closed streams than usual."""
+    """
+    The state of an HTTP/2 connection in h2, which remembers fewer closed streams than is the
+    default.
+    """
 
     MAX_CLOSED_STREAMS = 1_000
 
 
 def _settings(most: int) -> Settings:
-    """Return the settings of this side of the connection, with a maximum number of streams."""
+    """Return the HTTP/2 settings of the gateway, with a maximum number of streams."""
     return Settings(
         client=False,
         initial_values={
@@ -96,7 +102,7 @@ def _settings(most: int) -> Settings:
 
 
 class SharedState(Protocol):
-    """What the connections of a process share."""
+    """The state that all gRPC connections of a process share."""
 
     clock: IReactorTime
     unfinished: UnfinishedHeads
@@ -104,22 +110,23 @@ class SharedState(Protocol):
     idle_timeout: float
 
     def violated(self, peer: str | None, reason: str, /) -> None:
-        """Note that a connection was closed because of what its peer has sent."""
+        """Note that a gRPC connection was closed because of what its peer has sent."""
 
     def failed(self, answer: Answer, peer: str | None, /) -> None:
-        """Note that a call was answered without its method."""
+        """Note that a gRPC call was answered without its method being called."""
 
 
 class _Call:
     """
     One call.
 
-    @ivar method: the method that answers it.
-    @ivar since: the time at which it began, or at which its answer was ready.
-    @ivar received: the message, as far as it was received.
-    @ivar counted: the bytes that are counted in the memory budget.
-    @ivar pending: fires when the answer is ready.
-    @ivar unsent: what was not sent yet of the answer, or C{None} if there is no answer yet.
+    @ivar method: the gRPC method that answers the call.
+    @ivar since: the time at which the call began, or at which its answer was ready.
+    @ivar received: the bytes of the message that were received so far.
+    @ivar counted: how many bytes of the message are counted in the memory budget.
+    @ivar pending: the Deferred that fires when the answer is ready.
+    @ivar unsent: the part of the answer that was not sent yet, or C{None} if there is no answer
+        yet.
     """
 
     __slots__ = ("counted", "has_ended", "method", "pending", "received", "since", "unsent")
@@ -137,9 +144,9 @@ class _Call:
 @implementer(IPushProducer)
 class Connection(PeerConnection):
     """
-    The connection of a proxy.
+    The HTTP/2 connection of a proxy that calls gRPC methods.
 
-    @ivar calls: the calls that are not answered completely, by their streams.
+    @ivar calls: the calls that are not answered completely, by the numbers of their streams.
     """
 
     transport: Any  # a TCP, UNIX or TLS transport; no interface has all methods that are used here
@@ -174,7 +181,7 @@ class Connection(PeerConnection):
             RemoteSettingsChanged: self._settings_changed,
         }
 
-    # --- the connection ---
+    # --- the life of the connection ---
 
     def connectionMade(self) -> None:
         if ITCPTransport.providedBy(self.transport):
@@ -184,17 +191,17 @@ class Connection(PeerConnection):
 
     def _write_preface(self) -> None:
         """
-        Write the settings, as soon as the peer has sent something.
+        Write the HTTP/2 settings, as soon as the peer has sent its first bytes.
 
-        If they were written before, Twisted could not send them by TLS before the handshake, and
-        would pause this producer, which would stop to read the handshake.
+        If the settings were written before, Twisted could not send them by TLS before the
+        handshake, and would pause this producer, which would then stop reading the handshake.
         """
         self._has_begun = True
         self._http2.local_settings = _settings(MOST_CALLS)
         self._http2.decoder.max_header_list_size = LONGEST_HEADERS
         self._http2.initiate_connection()
         # A peer may open more calls before it learns the limit. h2 would end the connection, but
-        # such calls are refused one by one, so that the peer may repeat them.
+        # calls above the limit are refused one by one, so that the peer may repeat them.
         self._http2.local_settings = _settings(_LAST_STREAM)
         self._http2.increment_flow_control_window(_WINDOW - 65_535)
         self._flush()
@@ -220,9 +227,10 @@ class Connection(PeerConnection):
 
     def _advance(self) -> None:
         """
-        Act on the frames that were received, one by one.
+        Act on the HTTP/2 frames that were received, one by one.
 
-        If they are many, the rest waits until the next turn of the reactor, and no more are read.
+        If there are more than 64 frames, the rest waits until the next turn of the reactor, and the
+        connection reads no more until then.
         """
         self._batch = None
         is_all = False
@@ -239,7 +247,7 @@ class Connection(PeerConnection):
         except Violation as violation:
             self._abandon(str(violation), violation.code)
             return
-        except ProtocolError as error:  # h2 has written a GOAWAY frame
+        except ProtocolError as error:  # h2 has written a GOAWAY frame already
             self._abandon(f"{type(error).__name__} of HTTP/2", None)
             return
         self._flush()
@@ -256,13 +264,16 @@ class Connection(PeerConnection):
             act(event)
 
     def _resume(self) -> None:
-        """Act on the next frames, and read again if these were all."""
+        """Act on the next frames; read from the connection again if no frame is left."""
         self._advance()
         if self._batch is None and not self._is_closing:
             self.transport.resumeProducing()
 
     def _note_partial(self) -> None:
-        """Note since when the peer owes the rest of a frame, and count its bytes."""
+        """
+        Note since when the peer owes the rest of a frame, and count the bytes of the part that has
+        arrived.
+        """
         if self._frames.is_between_frames:
             self._partial_since = None
         elif self._partial_since is None:
@@ -277,15 +288,15 @@ class Connection(PeerConnection):
         return has_room
 
     def _flush(self) -> None:
-        """Write what h2 has to send."""
+        """Write the bytes that h2 wants to send."""
         data = self._http2.data_to_send()
         if data:
             self.transport.write(data)
 
-    # --- one call ---
+    # --- one gRPC call ---
 
     def _begin(self, event: RequestReceived) -> None:
-        """Begin a call, or refuse it."""
+        """Begin a gRPC call, or refuse it if there are too many."""
         stream = event.stream_id
         assert stream is not None
         if len(self.calls) >= MOST_CALLS or not self._accepts:
@@ -303,7 +314,7 @@ class Connection(PeerConnection):
             self.calls[stream] = _Call(found, self._used)
 
     def _receive(self, event: DataReceived) -> None:
-        """Add received bytes to the message of a call."""
+        """Add received bytes to the message of a gRPC call."""
         stream = event.stream_id
         assert stream is not None
         data = event.data or b""
@@ -322,7 +333,7 @@ class Connection(PeerConnection):
             self._fail(stream, refusal)
 
     def _end(self, event: StreamEnded) -> None:
-        """Answer a call whose message is complete."""
+        """Answer a gRPC call whose message is complete."""
         stream = event.stream_id
         assert stream is not None
         call = self.calls.get(stream)
@@ -336,7 +347,7 @@ class Connection(PeerConnection):
             return
         try:
             answer = call.method(message, self._peer)
-        except Exception:  # noqa: BLE001 - a defect answers one call, and does not end the others
+        except Exception:  # noqa: BLE001 - an unexpected exception fails one call, and does not end the others
             self._broken(Failure(), stream)
             return
         if isinstance(answer, Answer):
@@ -356,12 +367,12 @@ class Connection(PeerConnection):
         self._answer_later(stream, calls.failed(Status.INTERNAL, "internal error"))
 
     def _fail(self, stream: int, answer: Answer) -> None:
-        """Answer a call without its method."""
+        """Answer a gRPC call without calling its method."""
         self._shared.failed(answer, self._peer)
         self._answer(stream, answer)
 
     def _answer(self, stream: int, answer: Answer) -> None:
-        """Send an answer, as far as the peer accepts it now."""
+        """Send the answer to a call, as far as the peer accepts it now."""
         call = self.calls[stream]
         call.pending = None
         call.since = self._used = self._clock.seconds()
@@ -384,7 +395,10 @@ class Connection(PeerConnection):
             self._send(stream)
 
     def _send(self, stream: int) -> None:
-        """Send of the answer what the peer accepts, and complete the call if that was all."""
+        """
+        Send the part of the answer that the peer accepts, and complete the call if
+        nothing is left.
+        """
         unsent = self.calls[stream].unsent or b""
         while unsent:
             size = min(
@@ -399,7 +413,10 @@ class Connection(PeerConnection):
         self._complete(stream)
 
     def _complete(self, stream: int) -> None:
-        """Forget a call that was answered; a peer that still sends it is asked to stop."""
+        """
+        Forget a call that was answered; a peer that is still sending the call is
+        asked to stop.
+        """
         if not self.calls[stream].has_ended:
             self._http2.reset_stream(stream, ErrorCodes.NO_ERROR)
         self._forget(stream)
@@ -411,12 +428,12 @@ class Connection(PeerConnection):
         if call.pending is not None:
             call.pending.cancel()
 
-    # --- what the peer changes ---
+    # --- changes that the peer makes: calls it gives up, and room for answers ---
 
     def _reset(self, event: StreamReset) -> None:
         """
-        Cancel a call that the peer has given up, or that h2 has ended because the peer has sent
-        what a call cannot have.
+        Cancel a call that the peer has given up, or that h2 has ended because the peer broke the
+        rules of HTTP/2.
         """
         assert event.stream_id is not None
         if not event.remote_reset:
@@ -437,16 +454,16 @@ class Connection(PeerConnection):
         self._send_rest([*self.calls])
 
     def _send_rest(self, streams: list[int]) -> None:
-        """Send the rest of answers, as the peer accepts more bytes now."""
+        """Send the rest of the answers, because the peer accepts more bytes now."""
         for stream in streams:
             call = self.calls.get(stream)
             if call is not None and call.unsent:
                 self._send(stream)
 
-    # --- time, and the end ---
+    # --- timeouts, and the end of the connection ---
 
     def _tick(self) -> None:
-        """Give up what takes too long."""
+        """Give up calls and frames that take too long."""
         now = self._clock.seconds()
         overdue = now - PATIENCE
         self._timer = self._clock.callLater(_TICK, self._tick)
@@ -466,8 +483,8 @@ class Connection(PeerConnection):
         """
         Close the connection as soon as its calls are answered.
 
-        The peer learns first that it must use another connection. Calls that are on their way are
-        still answered (RFC 9113 section 6.8).
+        Before the connection ends, the peer learns that it must use another one. Calls that the
+        peer has sent already are still answered (RFC 9113 section 6.8).
         """
         if not self._has_begun:
             self._close()
@@ -476,7 +493,7 @@ class Connection(PeerConnection):
             self._last_call = self._clock.callLater(LAST_CALL, self._refuse_calls)
 
     def _refuse_calls(self) -> None:
-        """Answer no further calls, and close the connection once all others are answered."""
+        """Answer no further calls, and close the connection once all earlier calls are answered."""
         self._accepts = False
         self._go_away(self._http2.highest_inbound_stream_id)
         self._close_if_done()
@@ -485,7 +502,8 @@ class Connection(PeerConnection):
         """
         Write a GOAWAY frame.
 
-        It is not made by h2, which would not send the answers of earlier calls afterwards.
+        The frame is not made by h2, which would not send the answers of earlier calls after a
+        GOAWAY frame.
         """
         self._flush()
         frame = GoAwayFrame(0, last_stream_id=last, error_code=code)
@@ -499,7 +517,8 @@ class Connection(PeerConnection):
         """
         Close the connection because of what the peer has sent.
 
-        @param code: the error for the GOAWAY frame, or C{None} if there was one.
+        @param code: the error code for the GOAWAY frame, or C{None} if h2 has written that frame
+            already.
         """
         self._shared.violated(self._peer, reason)
         if code is not None and self._has_begun:
@@ -508,9 +527,9 @@ class Connection(PeerConnection):
 
     def _close(self) -> None:
         """
-        Close the connection once all was written; give up the calls that are not answered.
+        Close the connection once all bytes are written; give up the calls that are not answered.
 
-        A connection on which nothing was received, so that TLS may have no keys yet, is aborted.
+        A connection on which nothing was received is aborted, because TLS may have no keys yet.
         """
         if self._is_closing:
             return
@@ -528,7 +547,8 @@ class Connection(PeerConnection):
         else:
             self.transport.abortConnection()
 
-    # --- IPushProducer: while a peer does not read its answers, its calls are not read ---
+    # --- IPushProducer: while a peer does not read its answers, the gateway does not read its calls
+    # ---
 
     def pauseProducing(self) -> None:
         self.transport.pauseProducing()
@@ -542,5 +562,5 @@ class Connection(PeerConnection):
 
 
 def _unanswered(_message: bytes, _peer: str | None) -> Answer:
-    """Answer a call that no method serves."""
+    """Answer a gRPC call for which there is no method."""
     return calls.failed(Status.UNIMPLEMENTED, "")

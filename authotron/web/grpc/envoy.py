@@ -1,8 +1,8 @@
 """
 The service by which Envoy asks for a decision, C{envoy.service.auth.v3.Authorization/Check}.
 
-The answer to a call is always a message that says what Envoy should do, also if it refuses the
-request: Envoy treats a failed call like a gateway that cannot be reached, and lets requests through
+The answer to a call is always a message that says what Envoy should do, even if the request is
+refused: Envoy treats a failed call like a gateway that cannot be reached, and lets requests through
 if it was configured so (C{failure_mode_allow}).
 """
 
@@ -33,21 +33,21 @@ from authotron.web.replies import Reply
 from authotron.web.site import Answered, Site
 
 SERVICE = "envoy.service.auth.v3.Authorization"
-"""The name of the service."""
+"""The name of the gRPC service."""
 
 PATH = f"/{SERVICE}/Check".encode()
 _ROUTE = PATH.decode()
 
 _OVERWRITE = 2
-"""The action that replaces all headers of a name, OVERWRITE_IF_EXISTS_OR_ADD."""
+"""The action of Envoy that replaces all headers of a name, OVERWRITE_IF_EXISTS_OR_ADD."""
 
 _OK, _INVALID_ARGUMENT, _PERMISSION_DENIED, _UNAVAILABLE, _UNAUTHENTICATED = 0, 3, 7, 14, 16
 _CODES = {400: _INVALID_ARGUMENT, 401: _UNAUTHENTICATED, 403: _PERMISSION_DENIED, 503: _UNAVAILABLE}
-"""The code of C{google.rpc.Status} for a refusal; Envoy only looks whether it is 0."""
+"""The code of C{google.rpc.Status} for a refusal. Envoy only looks whether the code is 0."""
 
 
 class Authorization:
-    """Answers Envoy's questions with the decisions of the gateway."""
+    """Answers Envoy's authentication requests with the decisions of the gateway."""
 
     _log = Logger()
 
@@ -114,10 +114,13 @@ class Authorization:
     def _reply(
         self, contract: Contract, question: Question, decision: Decision[Reply]
     ) -> tuple[Reply, str]:
-        """Return the reply to a request, and why an authenticated client is denied."""
+        """
+        Return the reply to a proxy's request, and the reason if an authenticated
+        client is denied.
+        """
         try:
             denied = self._answerer.denied(contract, decision, question.facts)
-        except Exception:  # noqa: BLE001 - a defect of a condition refuses the request
+        except Exception:  # noqa: BLE001 - an exception in a condition refuses the request
             self._log.failure("checking a condition failed", event="routes.request.broken")
             return replies.BROKEN, ""
         return (decision.reply, "") if denied is None else (denied.reply, denied.reason)
@@ -125,7 +128,7 @@ class Authorization:
 
 def response_to(reply: Reply, decision: Decision[Reply], profile: Profile) -> Any:
     """
-    Return the message that makes Envoy do what a reply says.
+    Return the message that makes Envoy do what an HTTP reply says.
 
     @param profile: the headers that name the identity; those of other profiles are removed from the
         request, so that no client can send them.
@@ -155,7 +158,7 @@ def _size(response: Any) -> int:
 
 
 def _add(to: Any, headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Add headers to a message, each of which replaces all lines of its name."""
+    """Add headers to Envoy's message, each of which replaces all lines of its name."""
     for name, value in headers:
         option = to.add(append_action=_OVERWRITE, keep_empty_value=True)
         option.header.key = name

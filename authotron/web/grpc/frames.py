@@ -2,8 +2,8 @@
 Cuts the bytes of an HTTP/2 connection into frames, and refuses floods of frames before they are
 parsed.
 
-The package h2 implements the protocol, but does not limit how many frames a peer may send that ask
-for nothing. Their number is limited here, by type and size alone, at the price of reading the nine
+The package h2 implements HTTP/2, but does not limit how many frames a peer may send that carry no
+call. The number of frames is limited here, by type and size alone, at the price of reading the nine
 bytes before each frame (RFC 9113 section 4.1).
 """
 
@@ -16,45 +16,51 @@ from h2.errors import ErrorCodes
 from twisted.internet.interfaces import IReactorTime
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""The bytes with which a client begins (RFC 9113 section 3.4)."""
+"""The preface, with which a client begins an HTTP/2 connection (RFC 9113 section 3.4)."""
 
 LONGEST_FRAME = 16_384
-"""Maximum number of bytes in a frame: the smallest value that a peer may be limited to."""
+"""
+Maximum number of bytes in a frame: the smallest limit that HTTP/2 lets a receiver set
+for a peer.
+"""
 
 LONGEST_BLOCK = 65_536
-"""Maximum number of compressed bytes in the headers of a call, in all frames together."""
+"""Maximum number of compressed bytes in the headers of a gRPC call, in all frames together."""
 
 MOST_FRAMES = 500
 """
-Number of frames without a use that a peer may send at once, and also the number by which this grows
-in each second.
+Number of frames without a use, such as PING, that a peer may send at once, and also the number of
+further ones that it may send in each second.
 """
 
 MOST_RESETS = 1_500
 """
-Number of calls that a peer may give up at once, and also the number by which this grows in each
-second. Clients that leave make a proxy give up calls, so the number is large.
+Number of calls that a peer may give up at once, and also the number of further ones that it may
+give up in each second. A proxy gives up a call for each client that leaves, so the number is large.
 """
 
 MANY_RESETS = 500
 """
-Number of unanswered calls, in the same sense as L{MOST_RESETS}, that a peer may give up before the
-gateway asks it for another connection. A proxy that gives up all calls of a connection after 200
-ms, as Envoy does by default if the gateway is slow, stays below.
+Number of unanswered calls, at once and in each second, that a peer may give up before the gateway
+asks it for another connection. A proxy that gives up all calls of a connection after 200 ms, as
+Envoy does by default if the gateway is slow, stays below this number.
 """
 
 FRAMES_PER_CALL = 8
-"""Number of frames without a use that a peer may send in addition for each answered call."""
+"""
+Number of frames without a use, such as PING, that a peer may send in addition for each answered
+call.
+"""
 
 _SMALL = 1_024
-"""Number of bytes below which a DATA frame that does not end a call counts as a useless one."""
+"""Number of bytes below which a DATA frame that does not end a call counts as useless."""
 
 _HEADER = 9
-"""Number of bytes before the payload of a frame."""
+"""Number of bytes in the header of an HTTP/2 frame, before its payload."""
 
 
 class _Type(IntEnum):
-    """The types of frames that are treated in a special way (RFC 9113 section 6)."""
+    """The types of HTTP/2 frames that are treated in a special way (RFC 9113 section 6)."""
 
     DATA = 0
     HEADERS = 1
@@ -64,7 +70,7 @@ class _Type(IntEnum):
 
 
 class _Flag(IntFlag):
-    """The flags of frames that matter here."""
+    """The flags of HTTP/2 frames that the gateway reads."""
 
     END_STREAM = 1
     END_HEADERS = 4
@@ -72,9 +78,9 @@ class _Flag(IntFlag):
 
 class Violation(Exception):
     """
-    A peer sends more than the gateway accepts.
+    A peer sends more frames or bytes than the gateway accepts, or no HTTP/2.
 
-    @ivar code: the error of the connection, for the GOAWAY frame.
+    @ivar code: the error code for the GOAWAY frame that ends the connection.
     """
 
     def __init__(self, reason: str, code: ErrorCodes = ErrorCodes.ENHANCE_YOUR_CALM) -> None:
@@ -85,9 +91,9 @@ class Violation(Exception):
 @define(eq=False)
 class Allowance:
     """
-    How many frames of a kind a peer may still send.
+    How many HTTP/2 frames of a kind a peer may still send.
 
-    The number grows with the time and with each answered call, up to a maximum.
+    The number of frames grows with the time and with each answered call, up to a maximum.
     """
 
     _clock: IReactorTime
@@ -100,7 +106,7 @@ class Allowance:
         self._since = self._clock.seconds()
 
     def spend(self) -> bool:
-        """Count one frame; return whether the peer was allowed to send it."""
+        """Count one frame; return whether the peer was allowed to send the frame."""
         self._left -= 1
         if self._left >= 0:
             return True
@@ -111,19 +117,21 @@ class Allowance:
         return self._left >= 0
 
     def earn(self) -> None:
-        """Count an answered call."""
+        """Count an answered call, after which the peer may send more frames."""
         self._left = min(self._left + FRAMES_PER_CALL, float(self._most))
 
 
 class FrameReader:
     """
-    The frames that a peer sends.
+    Reads the HTTP/2 frames that a peer sends, and limits them.
 
     Frames without a use are limited: PING, SETTINGS, PRIORITY, WINDOW_UPDATE, unknown ones, and
-    DATA frames with few bytes or none. RST_STREAM frames have a limit of their own.
+    DATA frames with few bytes or none. RST_STREAM frames, which give up a call, have a limit of
+    their own.
 
-    @ivar is_leaving: whether the peer has sent a GOAWAY frame, and so will send no more calls. Such
-        frames are not passed on, because h2 could not send the answers of earlier calls afterwards.
+    @ivar is_leaving: whether the peer has sent a GOAWAY frame, and so will send no more calls.
+        GOAWAY frames are not passed on to h2, because h2 could not send the answers of earlier
+        calls afterwards.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -135,23 +143,26 @@ class FrameReader:
         self.is_leaving = False
 
     def __len__(self) -> int:
-        """Return the number of bytes that were received but not taken."""
+        """Return the number of bytes that were received but not yet taken as frames."""
         return len(self._unread)
 
     @property
     def is_between_frames(self) -> bool:
-        """Whether all frames so far, and all headers that they contain, are complete."""
+        """Whether all frames received so far, and all headers that they contain, are complete."""
         return self._has_preface and not self._unread and self._block is None
 
     def answered(self) -> None:
-        """Count an answered call, after which the peer may send more frames without a use."""
+        """
+        Count an answered call, after which the peer may send more frames without a use, such as
+        PING.
+        """
         self._useless.earn()
 
     def spend(self) -> None:
         """
-        Count a frame without a use.
+        Count a frame without a use, such as PING.
 
-        @raise Violation: the peer has sent too many.
+        @raise Violation: the peer has sent too many frames without a use.
         """
         if not self._useless.spend():
             raise Violation("too many frames that belong to no call")
@@ -162,7 +173,8 @@ class FrameReader:
 
     def take(self) -> bytes:
         """
-        Return the next frame, or the preface, or nothing if neither is complete.
+        Return the next frame, or the preface of the connection, or nothing as long as neither is
+        complete.
 
         @raise Violation: the frame is too long, or the peer has sent too many frames.
         """
@@ -182,9 +194,9 @@ class FrameReader:
 
     def _take_preface(self) -> bytes:
         """
-        Return the preface if it is complete.
+        Return the preface of the connection if it is complete.
 
-        @raise Violation: the peer has sent something else.
+        @raise Violation: the peer has sent something else than the preface of HTTP/2.
         """
         begun = bytes(self._unread[: len(PREFACE)])
         if not PREFACE.startswith(begun):
@@ -201,7 +213,7 @@ class FrameReader:
 
     def _admits(self, type_: int, flags: int, length: int) -> bool:
         """
-        Count a frame, and return whether h2 should see it.
+        Count a frame, and return whether the frame should be passed on to h2.
 
         @raise Violation: the peer has sent too many frames, or too many bytes of headers.
         """

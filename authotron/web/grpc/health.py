@@ -1,4 +1,7 @@
-"""The health check of gRPC, C{grpc.health.v1.Health/Check}, with which Envoy may probe."""
+"""
+The health check of gRPC, C{grpc.health.v1.Health/Check}, by which Envoy may probe the
+gateway.
+"""
 
 from __future__ import annotations
 

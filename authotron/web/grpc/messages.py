@@ -2,8 +2,8 @@
 The protocol buffer messages of Envoy's external authorization and of the gRPC health check.
 
 Only the fields that the gateway reads or writes are declared; protobuf skips all others. Fields
-that are strings in Envoy are declared as bytes, which have the same encoding: a proxy may pass on
-header values that are not UTF-8, and parsing such a string would fail.
+that are strings in Envoy's definitions are declared as bytes, which have the same encoding: a proxy
+may pass on header values that are not UTF-8, and parsing these as strings would fail.
 
 The messages are declared in code, so no compiler for protocol buffers is needed to build the
 package. Names and numbers of the fields:
@@ -92,7 +92,10 @@ _FIELDS: dict[str, dict[int, tuple[str, str]]] = {
     "HealthCheckRequest": {1: ("service", "bytes")},
     "HealthCheckResponse": {1: ("status", "int32")},
 }
-"""The fields of each message by number: name, and type, which may be another message."""
+"""
+The fields of each message by number: the name of the field, and its type, which may be another
+message.
+"""
 
 
 def _message(name: str, fields: dict[int, tuple[str, str]]) -> DescriptorProto:
@@ -113,10 +116,10 @@ def _message(name: str, fields: dict[int, tuple[str, str]]) -> DescriptorProto:
 
 def _classes() -> dict[str, Any]:
     """
-    Return the classes of all messages.
+    Return the classes of all messages by name.
 
-    They are registered in a pool of their own, because other libraries in the process may register
-    Envoy's complete messages.
+    The messages are registered in a pool of their own, because other libraries in the process may
+    register Envoy's complete messages.
     """
     described = FileDescriptorProto(name=f"{_PACKAGE}.proto", package=_PACKAGE, syntax="proto3")
     described.message_type.extend(_message(name, fields) for name, fields in _FIELDS.items())
@@ -129,7 +132,7 @@ def _classes() -> dict[str, Any]:
 
 
 _CLASSES = _classes()
-# The classes are made at run time, so type checkers cannot know their fields.
+# The message classes are made at run time, so type checkers cannot know their fields.
 CheckRequest: Any = _CLASSES["CheckRequest"]
 CheckResponse: Any = _CLASSES["CheckResponse"]
 HealthCheckRequest: Any = _CLASSES["HealthCheckRequest"]

@@ -1,4 +1,7 @@
-"""The protocol C{grpc} of C{server.listen}: its services, and what their connections share."""
+"""
+The protocol C{grpc} of C{server.listen}: its gRPC services, and the state that their connections
+share.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +20,30 @@ from authotron.web.routing import UNMATCHED
 from authotron.web.site import Answered, Site
 
 ALPN = (b"h2",)
-"""The protocol that TLS negotiates."""
+"""The protocol name (ALPN) that TLS negotiates for gRPC."""
 
 _WARNING_INTERVAL = 60.0
-"""Minimum seconds between two warnings about what peers have sent."""
+"""
+Minimum number of seconds between two warnings about peers that break the gRPC or
+HTTP/2 rules.
+"""
 
 _STATUSES = {
     Status.RESOURCE_EXHAUSTED: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     Status.UNIMPLEMENTED: HTTPStatus.NOT_FOUND,
     Status.INTERNAL: HTTPStatus.BAD_REQUEST,
 }
-"""For calls that fail before their method answers: the status of HTTP that log and metrics show."""
+"""
+For gRPC calls that fail before their method answers: the HTTP status that log and
+metrics show.
+"""
 
 
 def connections(
     site: Site, serving: LiveGateway[Reply], clock: IReactorTime
 ) -> Callable[[IAddress], Connection]:
     """
-    Return the function that builds the protocol of a connection.
+    Return the function that builds the gRPC protocol of a connection.
 
     @param site: the site of the main port, whose metrics, access log and budgets are shared.
     """
@@ -48,7 +57,7 @@ def connections(
 
 
 class Shared:
-    """What all connections share."""
+    """The state that all gRPC connections share."""
 
     _log = Logger()
 
@@ -65,7 +74,10 @@ class Shared:
         self._last_warning: float | None = None
 
     def violated(self, peer: str | None, reason: str) -> None:
-        """Count a connection that was closed because of its peer; warn once a minute at most."""
+        """
+        Count a connection that was closed because of what its peer sent; log one warning a minute
+        at most.
+        """
         self._serving.metrics.grpc_connection_closed()
         now = self.clock.seconds()
         if self._last_warning is None or now - self._last_warning >= _WARNING_INTERVAL:
@@ -78,7 +90,7 @@ class Shared:
             )
 
     def failed(self, answer: Answer, peer: str | None) -> None:
-        """Count and log a call that was answered without its method."""
+        """Count and log a gRPC call that was answered without its method being called."""
         status = answer.http
         if status == HTTPStatus.OK:
             status = _STATUSES.get(answer.status, HTTPStatus.BAD_REQUEST)

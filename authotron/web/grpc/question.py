@@ -1,4 +1,4 @@
-"""What Envoy says of a client's request, and the facts in it."""
+"""The message in which Envoy describes a client's request, and the facts of the request in it."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _LONGEST_NAMESPACE = 1024
 @frozen(eq=False)
 class Question:
     """
-    What Envoy says of a client's request.
+    The authentication request of Envoy: what its message says of a client's request.
 
     Header names are in lower case, and Envoy has joined the lines of a header by commas. If Envoy
-    is configured to send raw headers, the lines are separate, and joined here. Nothing but the
-    message of Envoy is believed: forwarded headers, which clients can send as well, are not read.
+    is configured to send raw headers, the lines are separate, and joined here. Only the message of
+    Envoy is believed: forwarded headers, which clients can send as well, are not read.
 
-    @ivar headers: the values of all headers, by name.
+    @ivar headers: the values of all headers of the client's request, by name.
     """
 
     _attributes: Any = field(repr=False)
@@ -40,7 +40,10 @@ class Question:
 
     @property
     def facts(self) -> Facts:
-        """The facts of the request, each of which is read when a condition depends on it."""
+        """
+        The facts of the client's request, each of which is read when a condition
+        depends on it.
+        """
         return Facts(self._read)
 
     @property
@@ -61,15 +64,18 @@ class Question:
     @property
     def address(self) -> str | None:
         """
-        The address of the client, as Envoy knows it: from its connection, or from what the
-        configuration of Envoy makes of forwarded headers.
+        The address of the client, as Envoy knows it: from its connection, or from forwarded headers
+        that Envoy's configuration trusts.
         """
         found: bytes = self._attributes.source.address.socket_address.address
         return address_of(found.decode("latin-1"))
 
     @property
     def sender(self) -> str:
-        """The address of the client, or of the peer if Envoy does not state it."""
+        """
+        The address of the client, or the address of Envoy itself if Envoy does not state the
+        client's.
+        """
         return self.address or self._peer or "unix"
 
     @property
@@ -82,7 +88,8 @@ class Question:
         """
         Return the value of one fact of the request, such as its host.
 
-        @raise UnusableFact: Envoy does not state the fact, or states something malformed.
+        @raise UnusableFact: envoy does not state a fact of the client's request, or states a
+            malformed one.
         """
         try:
             found = _READ[fact](self._attributes)
@@ -181,6 +188,7 @@ _READ: Mapping[str, Callable[[Any], object]] = {
     "certificate": _certificate,
 }
 """
-For each fact the function that reads it. The function returns an empty string for a fact that every
-request has, but Envoy does not state, and raises C{ValueError} for a malformed one.
+For each fact of the client's request the function that reads it from Envoy's message. The function
+returns an empty string for a fact that every request has, but that Envoy does not state, and raises
+C{ValueError} for a malformed fact.
 """

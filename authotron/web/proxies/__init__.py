@@ -1,1 +1,4 @@
-"""The contracts of reverse proxies, one module each: how a proxy asks, and how it is answered."""
+"""
+The contracts of reverse proxies, one module each: how the proxy asks the gateway, and how the
+gateway answers.
+"""

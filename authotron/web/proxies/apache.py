@@ -1,8 +1,10 @@
 """
-Apache httpd: C{mod_lua} that asks over HTTP with headers of its own alone.
+The contract of Apache httpd: a script of C{mod_lua} asks the gateway over HTTP, with headers that
+the script alone sets.
 
-The script states the request in C{X-Forwarded-*}, and passes on no other header of the client than
-the credentials. The FastCGI authorizer of Apache does not ask over HTTP.
+The Lua script for Apache states the client's request in C{X-Forwarded-*}, and of the client's own
+headers passes on only the credentials. The FastCGI authorizer of Apache does not ask the gateway
+over HTTP.
 """
 
 from __future__ import annotations

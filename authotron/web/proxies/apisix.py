@@ -1,8 +1,8 @@
 """
-APISIX: the plugin C{forward-auth}.
+The contract of APISIX with its plugin C{forward-auth}.
 
-APISIX asks with GET or POST, states the request in C{X-Forwarded-*}, and sends only those headers
-of the client that C{request_headers} lists.
+APISIX asks the gateway with GET or POST, states the client's request in C{X-Forwarded-*}, and sends
+only those headers of the client that C{request_headers} lists.
 """
 
 from __future__ import annotations

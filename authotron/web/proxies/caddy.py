@@ -1,9 +1,9 @@
 """
-Caddy: C{forward_auth}, or C{reverse_proxy} with C{rewrite /auth/caddy{uri}}.
+The contract of Caddy: C{forward_auth}, or C{reverse_proxy} with C{rewrite /auth/caddy{uri}}.
 
-C{forward_auth} asks with GET and states the request in C{X-Forwarded-*}; it appends the query of
-the client to the path of the contract, which says nothing about the request. The long form appends
-path and query of the client, and keeps the method of the client.
+C{forward_auth} asks the gateway with GET and states the client's request in C{X-Forwarded-*}; it
+appends the query of the client to the path of the contract, and this query is ignored. With
+C{rewrite} Caddy appends path and query of the client, and keeps the method of the client.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """
-Envoy and what is built on it (Istio, Envoy Gateway, Emissary): C{ext_authz} over HTTP.
+The contract of Envoy and proxies built on it (Istio, Envoy Gateway, Emissary):
+C{ext_authz} over HTTP.
 
 Envoy keeps the method of the client, and appends path and query of the client, undecoded, to
-C{path_prefix}. Only status 200 lets a request pass. The address of the client comes only if
-C{allowed_headers} names C{x-forwarded-for}. A header of the client that is not in the reply reaches
-the backend, so a 200 names the identity headers that Envoy must remove.
+C{path_prefix}. Envoy lets a request pass only if the gateway answers 200. Envoy sends the address
+of the client only if C{allowed_headers} names C{x-forwarded-for}. A header of the client that is
+not in the gateway's reply reaches the backend, so a 200 names the identity headers that Envoy must
+remove.
 """
 
 from __future__ import annotations

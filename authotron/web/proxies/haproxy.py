@@ -1,8 +1,9 @@
 """
-HAProxy: Lua scripts such as C{auth-request}, or C{core.httpclient}.
+The contract of HAProxy with Lua scripts such as C{auth-request}, or C{core.httpclient}.
 
-HAProxy sends all headers of the client, and states nothing of its own. So every fact is read from
-headers with a private prefix, which the configuration of HAProxy deletes and then sets.
+HAProxy sends all headers of the client to the gateway, and adds none that describe the request.
+Every fact of the client's request is read from headers with a private prefix, which the
+configuration of HAProxy deletes and then sets.
 """
 
 from __future__ import annotations

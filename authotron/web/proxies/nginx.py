@@ -1,9 +1,10 @@
 """
-nginx and what is built on it (Angie, freenginx, ingress-nginx): C{auth_request}.
+The contract of nginx and proxies built on it (Angie, freenginx, ingress-nginx): C{auth_request}.
 
-nginx asks with GET unless C{proxy_method} says otherwise, sends all headers of the client, and
-states of the request only what its configuration sets; so the configuration must set each header
-that a condition depends on, or a client can send the header itself.
+nginx asks the gateway with GET unless C{proxy_method} says otherwise, sends all headers of the
+client, and describes the client's request only in headers that its configuration sets; so the
+configuration must set each header that a condition depends on, or a client can send the header
+itself.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from authotron.plugin.contract import (
 )
 
 _GET = frozenset({"GET", "HEAD"})
-"""The methods of the paths that auth-o-tron has, too."""
+"""The methods allowed at the paths that the gateway shares with auth-o-tron, which it replaces."""
 
 _BUFFER = 64 * 1024
 """C{proxy_buffer_size} of the shipped configuration; the default of nginx is one memory page."""
@@ -33,7 +34,10 @@ Config = ContractConfig
 
 
 def make(config: Config, forwarded: Forwarded) -> Contract:
-    """Build the contract; host and client stand in the headers of `server.forwarded`."""
+    """
+    Build the contract of nginx; the headers named in `server.forwarded` state host
+    and client.
+    """
     found = sources(
         method=Header("X-Original-Method"),
         scheme=Header("X-Forwarded-Proto"),

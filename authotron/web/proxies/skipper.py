@@ -1,8 +1,9 @@
 """
-Skipper: the filter C{webhook}.
+The contract of Skipper with its filter C{webhook}.
 
-Skipper asks with GET, sends all headers of the client, and states nothing of its own. So every fact
-is read from headers with a private prefix, which the route sets before the filter.
+Skipper asks the gateway with GET, sends all headers of the client, and adds none that describe the
+request. Every fact of the client's request is read from headers with a private prefix, which the
+route sets before the filter.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """
 Traefik: C{forwardAuth}.
 
-Traefik asks with GET, or with the method of the client (C{preserveRequestMethod}), and states the
-request in C{X-Forwarded-*}, which it overwrites unless C{trustForwardHeader} is set. Whatever is
-not 2xx goes to the client as it is.
+Traefik asks the gateway with GET, or with the method of the client (C{preserveRequestMethod}), and
+states the client's request in C{X-Forwarded-*}, which it overwrites unless C{trustForwardHeader} is
+set. Traefik sends any reply but a 2xx to the client as it is.
 """
 
 from __future__ import annotations
