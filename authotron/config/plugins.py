@@ -148,6 +148,12 @@ class ContractConfig(Section):
         description="answer 400 if a fact is needed, and the client has sent the header of the "
         "fact with underscores in place of hyphens; such a header is ignored otherwise",
     )
+    authorization: Literal["first", "refuse"] | None = Field(
+        default=None,
+        description="if a question has several Authorization headers: read the `first`, or "
+        "`refuse` with 400 these and every header with several credentials, as which proxies such "
+        "as Envoy pass on several headers; `first` if not set",
+    )
 
 
 class PrefixConfig(ContractConfig):

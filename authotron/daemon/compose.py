@@ -151,7 +151,8 @@ def _build_contract(section: ContractConfig, at: str, forwarded: Forwarded) -> C
     if not isinstance(contract, Contract):
         reason = f"make() of contract {section.type!r} does not return a Contract"
         raise ConfigError([Problem(at, reason)])
-    return contract
+    authorization = section.authorization or contract.authorization
+    return evolve(contract, authorization=authorization)
 
 
 def _check_counts(kind: str, configs: Sequence[Any]) -> None:

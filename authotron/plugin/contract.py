@@ -550,7 +550,8 @@ class Contract:
 
     @ivar answers: how the replies look, or C{None} if they are those of the route C{/authenticate}.
     @ivar authorization: what happens if a proxy's request has several C{Authorization} headers: the
-        C{first} one counts, or the request is refused with a 400 (C{refuse}).
+        C{first} one counts, or the request is refused with a 400 (C{refuse}), also if one header
+        has several credentials. A configuration may set the value.
     @ivar profile: the headers of a 200 in which backends read an identity; the gateway sets it by
         its configuration.
     @ivar is_plain: whether the proxy gets the reply of each decision as it is, unless it is too

@@ -33,10 +33,11 @@ gateway itself.
 NOT_STATED = "the proxy does not state what its contract requires"
 """The reason in the access log if a required fact of the client's request cannot be used."""
 
-SEVERAL = "the request has several Authorization headers"
+SEVERAL = "the request has several credentials"
+"""The reason in the access log if a contract refuses several C{Authorization} headers."""
 
 TOO_LARGE = "the identity is too large for the proxy"
-"""The reason for the access log if a 200 does not fit the proxy."""
+"""The reason in the access log if a 200 does not fit the proxy."""
 
 
 @define
@@ -177,9 +178,9 @@ class Answerer:
     ) -> Answer | None:
         """
         Return the answer to a proxy's request that lacks a required fact, or that has several
-        C{Authorization} headers although the contract refuses them; C{None} for all other requests.
+        credentials although the contract refuses them; C{None} for all other requests.
         """
-        if contract.authorization == "refuse" and len(question.values("Authorization")) > 1:
+        if contract.authorization == "refuse" and _has_several(question):
             return Answer(_changed(contract, replies.BAD_REQUEST), None, SEVERAL)
         unusable = endpoint.problem(question)
         if unusable is None:
@@ -206,6 +207,14 @@ class Answerer:
                 suppressed_count=count,
                 event="routes.question.refused",
             )
+
+
+def _has_several(question: AnyQuestion) -> bool:
+    """
+    Return whether a proxy's request has several credentials: several C{Authorization} headers, or
+    one with a comma, by which proxies join several.
+    """
+    return "," in ",".join(question.values("Authorization"))
 
 
 def head_bytes(reply: Reply) -> int:

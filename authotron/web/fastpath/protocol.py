@@ -300,11 +300,10 @@ class FastPath(Protocol, TimeoutMixin):
         reason = ""
         found = outcome.authentication
         head, self._bytes = self._bytes, b""
-        if not shape.is_plain or len(reply.wire) > shape.longest:
-            reply, reason = factory.answerer.dressed(shape.asked.contract, decision)
-            if shape.method not in _USUAL and not waited:
-                factory.serving.metrics.request_started(shape.method)
-                factory.serving.metrics.request_ended(shape.method)
+        if not (shape.is_plain or waited or shape.method in _USUAL):
+            factory.serving.metrics.request_started(shape.method)
+            factory.serving.metrics.request_ended(shape.method)
+        denied = None
         if found is not None and found.conditions:
             contract, endpoint, _ = shape.asked
             try:
@@ -314,8 +313,10 @@ class FastPath(Protocol, TimeoutMixin):
                 self._bytes = head
                 self._hand_over()
                 return
-            if denied is not None:
-                reply, reason = denied.reply, denied.reason
+        if denied is not None:
+            reply, reason = denied.reply, denied.reason
+        elif not shape.is_plain or len(reply.wire) > shape.longest:
+            reply, reason = factory.answerer.dressed(shape.asked.contract, decision)
         if self._closing or self._is_draining:
             shape = evolve(shape, persistent=False)
         now = factory.clock.seconds()

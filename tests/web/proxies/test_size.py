@@ -8,7 +8,11 @@ from twisted.internet.testing import EventLoggingObserver
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.model.authentication import Authentication
+from authotron.model.identity import Identity
+from tests.web.conversations import Replaced
 from tests.web.entrances import Answer, Entrances
+from tests.web.proxies.test_belief import Meets
 from tests.web.proxies.test_profiles import people
 
 LINES = {"nginx": "GET /authenticate", "envoy": "GET /auth/envoy/x", "traefik": "GET /auth/traefik"}
@@ -96,7 +100,7 @@ class SizeTests(SynchronousTestCase):
         entrances = self.entrances(LIMIT)
         for _ in range(3):
             self.asked(entrances)
-        text = entrances.gateway.metrics.text()[0].decode()
+        text = _metrics(entrances)
         for name, count in (("nginx", 12), ("envoy", 6), ("grpc", 3), ("fastcgi", 3)):
             line = f'authotron_answers_too_long_total{{contract="{name}"}} {count}.0'
             self.assertIn(line, text.splitlines())
@@ -121,8 +125,24 @@ class SizeTests(SynchronousTestCase):
         }
         self.assertEqual(reasons, {(403, "the identity is too large for the proxy")})
 
+    def test_denied_first_T62(self) -> None:
+        """A request that does not meet a condition is refused for that, whatever its size."""
+        entrances = self.entrances(LIMIT, profile="jwt")
+        identity = Identity("internal", "alice", ("r" * LIMIT,))
+        found = Authentication(identity, conditions=(Meets(lambda facts: facts.path == "/other"),))
+        decision = entrances.gateway.good(found)
+        serving: Any = entrances.gateway.serving
+        serving.gateway = Replaced(serving.gateway, lambda *_: decision)
+        for name, answer in entrances.ask("GET /auth/envoy/x").items():
+            self.assertEqual((answer.status, answer.body), (403, b'{"error": "Forbidden"}'), name)
+        self.assertNotIn("authotron_answers_too_long_total{", _metrics(entrances))
+
     def test_other_routes_T62(self) -> None:
         """A request to the gateway itself has no limit, because no proxy must read headers."""
         entrances = self.entrances(LIMIT)
         [answer, _] = entrances.ask_http("GET /whoami").values()
         self.assertEqual(answer.status, 200)
+
+
+def _metrics(entrances: Entrances) -> str:
+    return entrances.gateway.metrics.text()[0].decode()
