@@ -16,7 +16,7 @@ MAY_IMPORT = {
     # ground
     "model": "",
     "policy": "model",
-    "config": "model",
+    "config": "model policy",
     "concurrency": "model",
     "limits": "model concurrency config",
     "telemetry": "model config",
@@ -31,15 +31,15 @@ MAY_IMPORT = {
     "stores": "model concurrency config limits net plugin",
     # the gateway
     "tokens": "model concurrency config limits telemetry net jose plugin",
-    "gateway": "model concurrency config limits telemetry jose plugin tokens",
+    "gateway": "model policy concurrency config limits telemetry jose plugin tokens",
     # edges
-    "web": "model concurrency config limits telemetry jose plugin tokens gateway",
+    "web": "model policy concurrency config limits telemetry jose plugin tokens gateway",
     # proxies in front of the gateway
     "proxy_config": "model config",
     # processes
-    "daemon": "model concurrency config limits telemetry net jose plugin tokens gateway web",
-    "cli": "model concurrency config limits telemetry net jose plugin stores tokens gateway web "
-    "proxy_config daemon",
+    "daemon": "model policy concurrency config limits telemetry net jose plugin tokens gateway web",
+    "cli": "model policy concurrency config limits telemetry net jose plugin stores tokens gateway "
+    "web proxy_config daemon",
     # for other projects
     "client": "",
     "testing": "model concurrency config net jose plugin gateway",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
 
@@ -26,6 +26,9 @@ from authotron.config.spelling import did_you_mean
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.token import IMPORTED
 
+if TYPE_CHECKING:  # imported only if a configuration has the section
+    from authotron.config.policy import Policy
+
 S = TypeVar("S", bound=section.Section)
 
 
@@ -34,6 +37,7 @@ class Config:
     """
     A valid configuration.
 
+    @ivar policy: which identities may make which requests, or C{None} if all may make any.
     @ivar warnings: what an operator should look at, although the gateway can run.
     @ivar origins: where each value came from.
     @ivar hash_key: a random key for hashes that workers exchange; all workers of one service have
@@ -46,6 +50,7 @@ class Config:
     store: StoreConfig | None
     contracts: Sequence[ContractConfig]
     warnings: Sequence[str]
+    policy: Policy | None = None
     origins: Origins = field(factory=Origins, repr=False, eq=False)
     hash_key: bytes = field(factory=lambda: os.urandom(32), repr=False, eq=False)
 
@@ -64,7 +69,7 @@ def check(
     sources = sources or Sources()
     given = {key: value for key, value in given.items() if not key.startswith(EXTENSION)}
     problems: list[Problem] = []
-    file, store, of_pepper = None, None, list[str]()
+    file, store, policy, of_pepper = None, None, None, list[str]()
     with _collect(problems):
         file = section.read(File, given, "", sources)
     providers, augmenters = (
@@ -74,6 +79,8 @@ def check(
         store = _store(given.get("store"), sources)
     contracts = _contracts(_section(given, "server").get("contracts"), sources, problems)
     problems += _unknown_contracts(file, contracts)
+    with _collect(problems):
+        policy = _policy(given, sources)
     with _collect(problems):
         of_pepper = _pepper_warnings(store, given)
     with _collect(problems):
@@ -92,8 +99,9 @@ def check(
         *warnings.of_secrets(secrets),
         *warnings.of_store(store),
         *of_pepper,
+        *_policy_warnings(policy, given),
     ]
-    return Config(file, providers, augmenters, store, contracts, found)
+    return Config(file, providers, augmenters, store, contracts, found, policy)
 
 
 @contextmanager
@@ -215,6 +223,27 @@ def _store(given: object, sources: Sources) -> StoreConfig | None:
     config: type[StoreConfig] = module.Config
     store = _read(config, given, "store", sources)
     return store if store.type != "none" else None
+
+
+def _policy(given: Mapping[str, Any], sources: Sources) -> Policy | None:
+    """
+    Read the section C{policy}, if there is one; an empty section is a policy, too.
+
+    @raise ConfigError: all problems of the section, and of the files that it names.
+    """
+    if "policy" not in given:
+        return None
+    from authotron.config import policy  # noqa: PLC0415 - only needed here
+
+    return policy.read(given["policy"], sources)
+
+
+def _policy_warnings(found: Policy | None, given: Mapping[str, Any]) -> Iterator[str]:
+    if found is not None:
+        from authotron.config import policy  # noqa: PLC0415 - only needed here
+
+        trusted = _section(given, "server").get("trusted_proxies")
+        yield from policy.warnings(found, is_trust_configured=trusted is not None)
 
 
 def _pepper_warnings(store: StoreConfig | None, given: Mapping[str, Any]) -> list[str]:

@@ -36,6 +36,8 @@ def json_schema(unusable: list[str] | None = None) -> dict[str, Any]:
     listed["server"] = (server, File.model_fields["server"])
     stores: Any = Union[(NoStore, *_configs("stores", left_out))]
     listed["store"] = (stores, File.model_fields["store"])
+    of_policy: Any = policy_section() | None
+    listed["policy"] = (of_policy, File.model_fields["policy"])
     whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -73,12 +75,21 @@ def known_keys() -> frozenset[str]:
     return frozenset(found)
 
 
+def policy_section() -> type[BaseModel]:
+    """Return the section C{policy}, whose module is imported only if it is needed."""
+    from authotron.config.policy_section import PolicyConfig  # noqa: PLC0415 - see above
+
+    return PolicyConfig
+
+
 def section_of(key: str, store_type: str | None) -> type[BaseModel] | None:
     """
     Return the section that a top-level key of the file holds, if the key holds one.
 
     @param store_type: the C{type} of the store, which decides which keys the section C{store} has.
     """
+    if key == "policy":
+        return policy_section()
     if key != "store":
         return nested_section(File, key)
     try:

@@ -98,7 +98,7 @@ class Origins:
         try:
             yield
         except ConfigError as error:
-            raise ConfigError(map(self._located, error.problems)) from None
+            raise ConfigError(map(self.located, error.problems)) from None
 
     def _of_secret(self, origin: Origin, way: str, named: str) -> Origin:
         if way == "env":
@@ -128,7 +128,8 @@ class Origins:
             return None
         return yaml_core.line_of(self.root, self._in_file(location))
 
-    def _located(self, problem: Problem) -> Problem:
+    def located(self, problem: Problem) -> Problem:
+        """Return a problem with its file and line, or its variable, if it has neither."""
         if problem.origin:
             return problem
         location = problem.location or self._location(problem.path)

@@ -353,6 +353,12 @@ class File(Section):
     tokens: TokensConfig = Field(
         default_factory=TokensConfig, description="lifetimes and limits of API tokens"
     )
+    policy: Any = Field(
+        default=None,
+        repr=False,
+        description="which identities may make which requests; without this section all may make "
+        "any request",
+    )
     services: tuple[Service, ...] = Field(
         default=(), strict=False, description="accepted as in auth-o-tron, and ignored"
     )

@@ -13,8 +13,11 @@ from attrs import frozen
 from authotron.config import json_schema, yaml_core
 from authotron.model.errors import ConfigError, Problem
 
-_LARGEST = 4 * 1024 * 1024
+LARGEST = 4 * 1024 * 1024
 """Maximum bytes of a configuration file."""
+
+_ANOTHER = "AOT_CONFIG_PATH or --config names another file"
+"""What to do if the configuration file cannot be read."""
 
 _LONGEST_TOKEN = 4
 """
@@ -39,25 +42,28 @@ class Parsed:
     problems: tuple[Problem, ...] = ()
 
 
-def parse(path: Path, *, may_be_empty: bool = False) -> Parsed:
+def parse(
+    path: Path, *, may_be_empty: bool = False, largest: int = LARGEST, hint: str = _ANOTHER
+) -> Parsed:
     """
     Read the mapping in a YAML file.
 
     @param may_be_empty: read an empty file as an empty mapping, not as an error.
+    @param largest: maximum bytes of the file.
+    @param hint: what to do if the file cannot be read.
 
     @raise ConfigError: the file cannot be read, is not YAML, or does not hold a mapping.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            raise ConfigError([Problem(str(path), f"is larger than {_LARGEST} bytes")])
+            content = file.read(largest + 1)
+        if len(content) > largest:
+            raise ConfigError([Problem(str(path), f"is larger than {largest} bytes")])
         root = yaml_core.compose(content.decode("utf-8"))
         values = yaml_core.Values(_named)
         given = None if root is None else values.value_of(root)
     except OSError as error:
-        hint = "AOT_CONFIG_PATH or --config names another file"
-        if above := file_above(path):
+        if hint == _ANOTHER and (above := file_above(path)):
             hint = f"{above} exists, which auth-o-tron would use: name it in AOT_CONFIG_PATH"
         message = f"cannot be read: {error.strerror} ({hint})"
         raise ConfigError([Problem(str(path), message)]) from None

@@ -15,7 +15,7 @@ from zope.interface.interface import InterfaceClass
 from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
 from authotron.config.check import Config
-from authotron.config.plugins import ContractConfig
+from authotron.config.plugins import ContractConfig, FactName
 from authotron.config.schema import File, JwtConfig
 from authotron.config.server import Forwarded
 from authotron.daemon import answers, plugin_contract
@@ -32,18 +32,23 @@ from authotron.net.world import World
 from authotron.plugin import trusted_proxies
 from authotron.plugin.contract import Contract
 from authotron.plugin.interfaces import IAugmenter, IProvider, ITokenStore
-from authotron.telemetry.metrics import Metrics
+from authotron.plugin.policy_facts import with_policy_facts
+from authotron.telemetry.metrics import Metrics, Part
 from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
 from authotron.web.replies import Replies, Reply
 
-if TYPE_CHECKING:  # loaded by its name, if a token store is configured
+if TYPE_CHECKING:  # imported only if they are configured
+    from authotron.gateway.policy import Enforcement
     from authotron.tokens.service import TokenService
 
 _TOKENS = "authotron.tokens.service"
 """The module that manages API tokens, which is loaded if a token store is configured."""
 
 _log = Logger()
+
+_NGINX = "nginx"
+"""The type of the contract whose headers C{policy.facts} names."""
 
 
 def compose(
@@ -91,6 +96,7 @@ def compose(
     )
     contracts = _contracts(config)
     replies = _replies(file, providers, contracts.contracts)
+    enforcement = _enforcement(config, world, metrics, [*providers, *([own] if tokens else [])])
     remembered = decisions.make(
         file.auth.cache,
         world.clock,
@@ -98,9 +104,25 @@ def compose(
         signer,
         replies,
         Meter("/authenticate", world.clock, metrics.reactor_blocked),
+        None if enforcement is None else enforcement.access,
     )
     metrics.expect([*providers, *([own] if tokens else [])], augmenters, outcomes.RESULTS)
-    return Gateway(config, authenticator, signer, remembered, contracts, owners, tokens)
+    return Gateway(
+        config, authenticator, signer, remembered, contracts, owners, tokens, enforcement
+    )
+
+
+def _enforcement(
+    config: Config, world: World, metrics: Metrics, providers: Iterable[Part]
+) -> Enforcement | None:
+    """Build what applies the policies, if the configuration has any."""
+    if config.policy is None:
+        return None
+    from authotron.daemon import compose_policy  # noqa: PLC0415 - only needed here
+
+    return compose_policy.enforcement(
+        config.policy, world.clock, metrics, config.file.jwt.iss, providers
+    )
 
 
 def _contracts(config: Config) -> Contracts:
@@ -116,7 +138,7 @@ def _contracts(config: Config) -> Contracts:
     for place, section in enumerate(config.contracts):
         at = f"server.contracts[{place}]"
         try:
-            contract = _build_contract(section, at, server.forwarded)
+            contract = _build_contract(_with_headers(section, at, config), at, server.forwarded)
         except ConfigError as error:
             problems += error.problems
             continue
@@ -124,6 +146,9 @@ def _contracts(config: Config) -> Contracts:
         if own & paths:
             problems.append(Problem(at, "has a path that another contract has, too"))
         paths |= own
+        if config.policy is not None:
+            is_enforced = config.policy.section.mode == "enforce"
+            contract = with_policy_facts(contract, required=is_enforced)
         found.append(contract)
     if problems:
         raise ConfigError(problems)
@@ -133,6 +158,32 @@ def _contracts(config: Config) -> Contracts:
     )
     proxies = trusted_proxies.make(server.trusted_proxies)
     return Contracts(found, proxies, server.forwarded, protocols)
+
+
+def _with_headers(section: ContractConfig, at: str, config: Config) -> ContractConfig:
+    """
+    Return the section of a contract with the headers that C{policy.facts} names for nginx.
+
+    @raise ConfigError: the section of the contract names another header for the same fact.
+    """
+    if config.policy is None or section.type != _NGINX:
+        return section
+    named = config.policy.section.facts
+    headers = dict(section.headers)
+    pairs: tuple[tuple[FactName, str], ...] = (
+        ("path", "uri"),
+        ("method", "method"),
+        ("namespace", "namespace"),
+    )
+    for fact, key in pairs:
+        name = getattr(named, key) if key in named.model_fields_set else None
+        if name is None:
+            continue
+        if headers.get(fact, name).lower() != name.lower():
+            why = f"is another header than in policy.facts.{key}; name it once"
+            raise ConfigError([Problem(f"{at}.headers.{fact}", why)])
+        headers[fact] = name
+    return section.model_copy(update={"headers": headers})
 
 
 def _build_contract(section: ContractConfig, at: str, forwarded: Forwarded) -> Contract:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable
 from contextvars import Context
 from hashlib import blake2b
 from os import urandom
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -51,6 +51,9 @@ from authotron.model.identity import Client, Credential, earliest
 from authotron.model.request import Presented
 from authotron.plugin.cache import authentication_bytes
 
+if TYPE_CHECKING:  # imported only if policies are configured
+    from authotron.gateway.policy import PolicyAccess
+
 R_co = TypeVar("R_co", covariant=True)
 
 _MAX_CHANGED = 1_000
@@ -93,6 +96,10 @@ class ReplyMaker(Protocol[R_co]):
 
         @param token: the minted JWT, if the outcome is a success.
         """
+
+
+AccessOf = Callable[[Authentication], "PolicyAccess"]
+"""Returns what the policies allow to an authenticated client."""
 
 
 class _CachedDecision(Entry, Generic[R]):
@@ -162,6 +169,7 @@ class DecisionCache(Generic[R]):
     _reuse: float = 30
     _refusals: float = 5
     _meter: Meter | None = None
+    _access_of: AccessOf | None = None
     _context: Context = field(factory=Context, init=False, repr=False)
     _epoch: int = field(default=0, init=False)
     _changes: int = field(default=0, init=False)
@@ -401,18 +409,22 @@ class DecisionCache(Generic[R]):
         @param until: until when the authentication may be cached.
 
         @raise Rejected: the authentication has expired, so no JWT is minted.
+        @raise BadIdentity: the identity has a claim that only the gateway may set.
         """
+        access = None if self._access_of is None else self._access_of(found)
         try:
             token = self._minter.mint(found)
         except Rejected as rejected:
             self._log.expired(found.identity, rejected)
             raise
         outcome = Outcome(SUCCESS, found)
-        decision = Decision(outcome, self._replies.authenticate(outcome, token), token)
+        decision = Decision(outcome, self._replies.authenticate(outcome, token), token, access)
         tokens = () if found.restriction is None else _tokens(found.restriction)
         if now < until and epoch[0] == self._epoch and not (tokens and self._voids(tokens, epoch)):
             size = _DECISION_BYTES + authentication_bytes(found) + decision.reply.__sizeof__()
             size += len(token)
+            if access is not None:
+                size += access.__sizeof__()
             if tokens:
                 size += NAME * len(tokens)
             self._good.put(
@@ -486,12 +498,14 @@ def make(
     minter: TokenMinter,
     replies: ReplyMaker[R],
     meter: Meter | None = None,
+    access_of: AccessOf | None = None,
 ) -> DecisionCache[R]:
     """
     Build the cache of the decisions of C{authenticator}.
 
     @param meter: measures how long the work for requests blocks the reactor, if they are answered
         on the fast path, without Klein.
+    @param access_of: returns what the policies allow to a client, if policies are configured.
     """
     reuse = config.reuse if config.reuse is not None else 30.0
     return DecisionCache(
@@ -505,4 +519,5 @@ def make(
         reuse=min(reuse, minter.max_lifetime / 10),
         refusals=config.refusals,
         meter=meter,
+        access_of=access_of,
     )

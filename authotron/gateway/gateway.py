@@ -19,6 +19,9 @@ from authotron.tokens.owners import Owners
 if TYPE_CHECKING:  # compose() loads the module if a token store is configured
     from authotron.tokens.service import TokenService
 
+if TYPE_CHECKING:  # imported only if policies are configured
+    from authotron.gateway.policy import Enforcement
+
 R = TypeVar("R")
 """
 The type of the replies that the gateway gives to a proxy; the package C{web}
@@ -40,6 +43,7 @@ class Gateway(Generic[R]):
     contracts: Contracts
     owners: Owners
     tokens: TokenService | None = None
+    enforcement: Enforcement | None = None
 
     def close(self) -> None:
         """Close what the plugins keep open, as the plugins are not used any more."""

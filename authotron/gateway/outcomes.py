@@ -5,11 +5,14 @@ request.
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import define, field
 
 from authotron.model.authentication import Authentication
+
+if TYPE_CHECKING:  # imported only if policies are configured
+    from authotron.gateway.policy import PolicyAccess
 
 R = TypeVar("R")
 """The type of replies to a proxy; the package C{web} makes the replies."""
@@ -65,8 +68,11 @@ class Decision(Generic[R]):
     Treat a decision as immutable.
 
     @ivar token: the minted JWT, if the client was authenticated.
+    @ivar access: what the policies allow to the client, if policies are configured; applied to each
+        request.
     """
 
     outcome: Outcome
     reply: R = field(repr=False)
     token: str | None = field(default=None, repr=False)
+    access: PolicyAccess | None = field(default=None, repr=False)

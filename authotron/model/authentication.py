@@ -32,6 +32,8 @@ class Authentication(NamedTuple):
         the decision about its credential is cached.
     @ivar restriction: removes roles and scopes that the credential does not grant, after all
         augmenters have answered.
+    @ivar unrestricted: the identity with all its roles and scopes, if the restriction has removed
+        some; rules that deny something to a role are about this identity.
     """
 
     identity: Identity
@@ -41,6 +43,7 @@ class Authentication(NamedTuple):
     unaugmented: Identity | None = None
     conditions: tuple[Condition, ...] = ()
     restriction: Restriction | None = None
+    unrestricted: Identity | None = None
 
     def enriched(self, addition: Addition) -> Authentication:
         """
@@ -50,7 +53,7 @@ class Authentication(NamedTuple):
         more, added, until = addition.roles, addition.attributes, addition.fresh_until
         if not more and not added and until is None:
             return self
-        identity, provider, expires, fresh_until, unaugmented, conditions, restriction = self
+        identity, provider, expires, fresh_until, unaugmented, conditions, restriction, whole = self
         # If an augmenter replaces the C{exp} attribute, its earlier value still limits the lifetime
         # of the JWT.
         if added and "exp" in added:
@@ -65,6 +68,7 @@ class Authentication(NamedTuple):
             unaugmented or identity,
             conditions,
             restriction,
+            whole,
         )
 
     def restricted(self) -> Authentication:
@@ -74,7 +78,11 @@ class Authentication(NamedTuple):
         left = self.restriction.restrict(self.identity)
         if left is self.identity:
             return self
-        return self._replace(identity=left, unaugmented=self.unaugmented or self.identity)
+        return self._replace(
+            identity=left,
+            unaugmented=self.unaugmented or self.identity,
+            unrestricted=self.unrestricted or self.identity,
+        )
 
     def expires_at(self) -> float | None:
         """

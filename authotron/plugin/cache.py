@@ -48,6 +48,8 @@ def authentication_bytes(found: Authentication) -> int:
         size += restriction.__sizeof__()
     elif found.conditions:
         size += sum(map(getsizeof, found.conditions))
+    if found.unrestricted is not None:
+        size += _unaugmented_bytes(found.unrestricted, identity)
     return size if before is None else size + _unaugmented_bytes(before, identity)
 
 

@@ -49,7 +49,7 @@ def check_authentication(found: object, provider: IJudge) -> WrongResult | Other
     """
     if not isinstance(found, Authentication):
         return wrong_type(found)
-    identity, _, expires, fresh_until, _, conditions, restriction = found
+    identity, _, expires, fresh_until, _, conditions, restriction, _ = found
     if (
         conditions
         or restriction is not None

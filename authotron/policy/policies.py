@@ -45,7 +45,7 @@ class Policies:
     allows_by_default: bool = False
     heaviest: bool = False
     _by_tag: dict[str, list[tuple[Tags, Rule]]] = field(init=False, repr=False)
-    _tags: frozenset[str] = field(init=False, repr=False)
+    _tags: dict[str, str] = field(init=False, repr=False)
     _ordered: Sequence[Group] = field(init=False, repr=False)
     _tables: dict[tuple[frozenset[str], str], Table] = field(factory=dict, init=False, repr=False)
     kept: int = field(default=0, init=False, repr=False)
@@ -55,18 +55,34 @@ class Policies:
         usable = [each for each in self.rules if not each.disabled]
         self._by_tag = _index(usable)
         subjects = [each.subject for each in usable] + [each.subject for each in self._ordered]
-        self._tags = frozenset(tag for subject in subjects for tags in subject for tag in tags)
+        # Identities share the strings of the rules, which takes less memory than their own.
+        self._tags = {tag: tag for subject in subjects for tags in subject for tag in tags}
 
-    def access(self, claims: Iterable[str], restrictions: tuple[Restriction, ...] = ()) -> Access:
+    def access(
+        self,
+        claims: Iterable[str],
+        restrictions: tuple[Restriction, ...] = (),
+        unrestricted: Iterable[str] | None = None,
+    ) -> Access:
         """
         Return what an identity may do.
 
         @param claims: the claims of the identity; tags of groups among them are ignored.
         @param restrictions: each of them must allow a request, too.
+        @param unrestricted: the claims that the identity would have by another credential, if its
+            credential hides some: what these do not allow is not allowed either, so that hiding a
+            claim never lifts a deny.
         """
+        held = self._known(claims)
+        whole = held if unrestricted is None else self._known(unrestricted)
+        return Access(self, held, restrictions, None if whole == held else whole)
+
+    def _known(self, claims: Iterable[str]) -> frozenset[str]:
+        """Return the claims that a rule or a group names, without tags of groups."""
         known = self._tags
-        held = frozenset(each for each in claims if each in known and not each.startswith(GROUP))
-        return Access(self, held, restrictions)
+        return frozenset(
+            [known[each] for each in claims if each in known and not each.startswith(GROUP)]
+        )
 
     def table(self, held: frozenset[str], namespace: str) -> Table | None:
         """
@@ -118,11 +134,14 @@ class Access:
     What one identity may do by the policies.
 
     @ivar held: the tags of the identity, among those that any rule or group names.
+    @ivar _unrestricted: the tags of the identity without what its credential hides, if it hides
+        some.
     """
 
     _policies: Policies = field(repr=False)
     held: frozenset[str]
     _restrictions: tuple[Restriction, ...] = ()
+    _unrestricted: frozenset[str] | None = None
 
     def rule(self, asked: Asked, now: float) -> Ruling:
         """
@@ -130,15 +149,34 @@ class Access:
 
         @param now: the current time, in seconds since the epoch.
         """
+        ruling = self._rule(self.held, asked, now)
+        if self._unrestricted is not None:
+            whole = self._rule(self._unrestricted, asked, now)
+            if not whole.allows:
+                return whole
+            if not ruling.allows and ruling.reason is not Reason.DENIED:
+                return RESTRICTED
+        if not ruling.allows or not self._restrictions:
+            return ruling
+        return ruling if all(each.allows(asked) for each in self._restrictions) else RESTRICTED
+
+    def _rule(self, held: frozenset[str], asked: Asked, now: float) -> Ruling:
         policies = self._policies
-        table = policies.table(self.held, asked.namespace)
+        table = policies.table(held, asked.namespace)
         if table is None:
             return BAD_NAMESPACE
         ruling = table.rule(asked, now)
-        if not ruling.allows:
-            if ruling.reason is Reason.DENIED or not policies.allows_by_default:
-                return ruling
-            ruling = BY_DEFAULT
-        if self._restrictions and not all(each.allows(asked) for each in self._restrictions):
-            return RESTRICTED
-        return ruling
+        if ruling.allows or ruling.reason is Reason.DENIED or not policies.allows_by_default:
+            return ruling
+        return BY_DEFAULT
+
+    def __sizeof__(self) -> int:
+        """Return how many bytes the object takes; the tags belong to the rules."""
+        return _ACCESS + _TAG * (len(self.held) + len(self._unrestricted or ()))
+
+
+_ACCESS = 450
+"""Number of bytes of an access without any tag."""
+
+_TAG = 32
+"""Number of bytes by which each tag enlarges an access."""

@@ -20,3 +20,4 @@ class Reason(Enum):
     TIME = "time"
     NAMESPACE = "namespace"
     RESTRICTED = "restricted"
+    UNUSABLE = "unusable-fact"

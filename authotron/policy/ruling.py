@@ -36,11 +36,13 @@ _TEXTS = {
     Reason.TIME: "the policy allows the request at other times alone",
     Reason.NAMESPACE: "the namespace of the request is malformed",
     Reason.RESTRICTED: "a restriction of the credential does not allow the request",
+    Reason.UNUSABLE: "the proxy does not state the request clearly",
 }
 
 BY_DEFAULT = Ruling(allows=True, reason=Reason.DEFAULT)
 BAD_NAMESPACE = Ruling(allows=False, reason=Reason.NAMESPACE)
 RESTRICTED = Ruling(allows=False, reason=Reason.RESTRICTED)
+UNUSABLE = Ruling(allows=False, reason=Reason.UNUSABLE)
 NOT_ALLOWED = {
     reason: Ruling(allows=False, reason=reason)
     for reason in (Reason.NO_RULE, Reason.NETWORK, Reason.TIME)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -13,6 +13,9 @@ from authotron.model.authentication import Authentication
 from authotron.model.token import Grant, Revoked, Token
 
 _log = Logger()
+
+_MAX_FACT = 1_000
+"""Maximum number of characters of a fact of a request that an audit event contains."""
 
 _MAX_SHOWN = 64
 """Maximum number of characters of an attribute name that an audit event contains."""
@@ -190,6 +193,36 @@ def used_after_revocation(token: Revoked, client: str) -> None:
         username=token.username,
         client=client,
         address=client or "an unknown address",
+    )
+
+
+def request_denied(
+    authentication: Authentication,
+    reason: str,
+    rule: str,
+    facts: Mapping[str, str | None],
+    *,
+    observes: bool,
+) -> None:
+    """
+    Log that the policies deny the request of an authenticated client.
+
+    @param rule: the name of the rule that denies the request; empty if no rule allows it.
+    @param facts: what the client asks for.
+    @param observes: whether the request passes nevertheless.
+    """
+    identity = authentication.identity
+    _log.info(
+        "{method} {path} by {username} in realm {realm} {result} the policy: {reason}{because}",
+        event="policy.request.observed" if observes else "policy.request.denied",
+        realm=identity.realm,
+        username=identity.username,
+        provider=authentication.provider,
+        result="would be denied by" if observes else "denied by",
+        reason=reason,
+        rule=rule,
+        because=rule and f" (rule {rule})",
+        **{name: (value or "")[:_MAX_FACT] for name, value in facts.items()},
     )
 
 

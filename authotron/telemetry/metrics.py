@@ -108,6 +108,16 @@ def _counts() -> Iterator[Counts]:
         "Requests answered with 400, because no trusted proxy stated a needed fact clearly",
         ("contract", "fact", "flaw"),
     )
+    yield Counts(
+        "policy_rulings",
+        "Requests of authenticated clients to which the policies were applied",
+        ("result", "reason"),
+    )
+    yield Counts(
+        "authotron_policy_claims_dropped",
+        "Attributes of identities that did not become claims for the policies",
+        (),
+    )
     yield Counts("authotron_reloads", "Reloads of the configuration", ("result",))
     yield Counts("authotron_workers_lost", "Workers that ended unexpectedly", ("reason",))
 
@@ -157,6 +167,8 @@ class Metrics(Collector):
         self._closed = self._counts["authotron_grpc_connections_closed"].values
         self._blocking = self._counts["authotron_blocking_callbacks"].values
         self._unusable = self._counts["authotron_unusable_facts"].values
+        self._rulings = self._counts["policy_rulings"].values
+        self._dropped = self._counts["authotron_policy_claims_dropped"].values
         self._reloads = self._counts["authotron_reloads"].values
         self._workers_lost = self._counts["authotron_workers_lost"].values
         self._sent: dict[tuple[str, str, str, str, int], Tally] = {}
@@ -292,6 +304,20 @@ class Metrics(Collector):
     def fact_unusable(self, contract: str, fact: str, flaw: str) -> None:
         """Count a request that was answered with 400, because a fact that it needs is unusable."""
         self._unusable[contract, fact, flaw].number += 1
+
+    def expect_rulings(self, rulings: Iterable[tuple[str, str]]) -> None:
+        """Report zero rulings for results and reasons that policies may have."""
+        for result, reason in rulings:
+            self._counts["policy_rulings"].show(result, reason)
+        self._counts["authotron_policy_claims_dropped"].show()
+
+    def policy_ruled(self, result: str, reason: str) -> None:
+        """Count a request to which the policies were applied."""
+        self._rulings[result, reason].number += 1
+
+    def claims_dropped(self, number: int) -> None:
+        """Count attributes of an identity that did not become claims for the policies."""
+        self._dropped[()].number += number
 
     def connection_rejected(self) -> None:
         """

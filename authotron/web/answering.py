@@ -6,14 +6,16 @@ proxy.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from authotron.gateway import outcomes
-from authotron.gateway.authorization import Deny, authorize
+from authotron.gateway.authorization import Deny, Reason, authorize
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.errors import UnusableFact
@@ -23,6 +25,9 @@ from authotron.plugin.contract import AnyQuestion, Contract, Endpoint
 from authotron.telemetry.suppression import Suppression
 from authotron.web import replies
 from authotron.web.replies import OPENING, Reply, VariedReply
+
+if TYPE_CHECKING:  # imported only if policies are configured
+    from authotron.web.policy_answering import PolicyAnswerer
 
 DIRECT = "none"
 """
@@ -38,6 +43,15 @@ SEVERAL = "the request has several credentials"
 
 TOO_LARGE = "the identity is too large for the proxy"
 """The reason in the access log if a 200 does not fit the proxy."""
+
+
+Values = Callable[[str], Sequence[str]]
+"""Returns all values of a header of a client."""
+
+
+def _no_values(_name: str) -> Sequence[str]:
+    """Return no values, because the headers of the client are not known."""
+    return ()
 
 
 @define
@@ -74,6 +88,7 @@ class Answerer:
     _live: LiveGateway[Reply]
     _clock: IReactorTime
     _suppression: Suppression = field(init=False, repr=False)
+    _policy: PolicyAnswerer | None = field(default=None, init=False, repr=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -85,12 +100,14 @@ class Answerer:
         presented: Presented,
         facts: Facts,
         client: Client = None,
+        values: Values = _no_values,
     ) -> Answer:
         """
         Authenticate a client, and check whether the client may make its request.
 
         @param contract: the contract of the proxy, or C{None} for a request to the gateway itself.
         @param client: the address of the client, or a function that returns the address.
+        @param values: returns all values of a header of the client.
 
         @raise CancelledError: the caller has cancelled the call, because the proxy has closed its
             connection.
@@ -102,7 +119,7 @@ class Answerer:
         self._live.metrics.request_authenticated(
             outcome.result, outcome.realm, self._clock.seconds() - began
         )
-        denied = self.denied(contract, decision, facts)
+        denied = self.denied(contract, decision, facts, values)
         if denied is not None:
             return denied
         if contract is None:
@@ -154,22 +171,53 @@ class Answerer:
         return _changed(contract, replies.TOO_LARGE), TOO_LARGE
 
     def denied(
-        self, contract: Contract | None, decision: Decision[Reply], facts: Facts
+        self,
+        contract: Contract | None,
+        decision: Decision[Reply],
+        facts: Facts,
+        values: Values = _no_values,
     ) -> Answer | None:
         """
-        Return the refusal of a request that does not meet a condition, or C{None} if the request
-        meets all conditions.
+        Return the refusal of a request that its client may not make, or C{None} if the client may.
+
+        The conditions of the credential are checked first, then the policies. Policies are about
+        what is behind the proxies, so requests to the gateway itself do not depend on them.
+
+        @param values: returns all values of a header of the client.
         """
         found = decision.outcome.authentication
-        if found is None or not found.conditions:
+        if found is None:
             return None
-        ruling = authorize(found, facts)
-        if not isinstance(ruling, Deny):
+        if found.conditions:
+            ruling = authorize(found, facts)
+            if isinstance(ruling, Deny):
+                return self._refused(contract, decision, ruling, values)
+        access = decision.access
+        if access is None or contract is None:
             return None
+        reply, reason = self._policies.ruled(contract.name, decision, access, facts, values)
+        return (
+            None if reply is None else Answer(_changed(contract, reply), decision.outcome, reason)
+        )
+
+    @property
+    def _policies(self) -> PolicyAnswerer:
+        if self._policy is None:
+            from authotron.web.policy_answering import PolicyAnswerer  # noqa: PLC0415 - see above
+
+            self._policy = PolicyAnswerer(self._note)
+        return self._policy
+
+    def _refused(
+        self, contract: Contract | None, decision: Decision[Reply], ruling: Deny, values: Values
+    ) -> Answer:
+        """Return the answer to a request that does not meet a condition of its credential."""
         if ruling.unusable is not None:
-            self._note(contract, ruling.unusable)
+            self._note(None if contract is None else contract.name, ruling.unusable)
         reply = replies.denied(ruling)
         if contract is not None:
+            if decision.access is not None and ruling.reason is Reason.CONDITION_FAILED:
+                reply = self._policies.restricted(values)
             reply = _changed(contract, reply)
         return Answer(reply, decision.outcome, ruling.text)
 
@@ -185,15 +233,17 @@ class Answerer:
         unusable = endpoint.problem(question)
         if unusable is None:
             return None
-        self._note(contract, unusable)
+        self._note(contract.name, unusable)
         return Answer(_changed(contract, replies.UNUSABLE_FACT), None, f"{NOT_STATED}: {unusable}")
 
-    def _note(self, contract: Contract | None, unusable: UnusableFact) -> None:
+    def _note(self, contract: str | None, unusable: UnusableFact) -> None:
         """
         Count and log a fact of a request that cannot be used; similar log events are
         suppressed.
+
+        @param contract: the name of the contract, or C{None} for a request to the gateway itself.
         """
-        name = DIRECT if contract is None else contract.name
+        name = contract or DIRECT
         self._live.metrics.fact_unusable(name, unusable.fact, unusable.flaw.value)
         kind = f"{name} {unusable.fact} {unusable.flaw.value}"
         count = self._suppression.count(kind)

@@ -108,7 +108,11 @@ class GatewayRoutes:
                 return unstated
         client = partial(endpoint.client, question)
         return await self._answerer.answer(
-            contract, _presented(request), endpoint.facts(question), client
+            contract,
+            _presented(request),
+            endpoint.facts(question),
+            client,
+            question.values,
         )
 
     async def _authenticate(self, request: Request) -> Answer:

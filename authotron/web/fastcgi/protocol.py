@@ -328,7 +328,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
         client is denied.
         """
         try:
-            denied = self._answerer.denied(self._contract, decision, asked.facts())
+            denied = self._answerer.denied(self._contract, decision, asked.facts(), asked.values)
         except Exception:  # noqa: BLE001 - an exception in a condition must not allow the request
             self._log.failure("checking a condition failed", event="routes.request.broken")
             return replies.BROKEN, ""

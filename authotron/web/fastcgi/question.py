@@ -11,7 +11,7 @@ C{Proxy}.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from attrs import frozen
 
@@ -104,6 +104,12 @@ class Question:
         """
         method = self._variables[b"REQUEST_METHOD"].decode("ascii")
         return method if method in METHODS else "other"
+
+    def values(self, name: str) -> Sequence[str]:
+        """Return all values of a header of the client, whose lines the proxy has joined."""
+        variable = b"HTTP_" + name.upper().replace("-", "_").encode()
+        value = self._variables.get(variable)
+        return () if value is None else (value.decode("latin-1"),)
 
     def facts(self) -> Facts:
         """

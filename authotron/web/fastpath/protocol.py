@@ -304,11 +304,12 @@ class FastPath(Protocol, TimeoutMixin):
             factory.serving.metrics.request_started(shape.method)
             factory.serving.metrics.request_ended(shape.method)
         denied = None
-        if found is not None and found.conditions:
+        if found is not None and (found.conditions or decision.access is not None):
             contract, endpoint, _ = shape.asked
             try:
-                facts = endpoint.facts(self._question(head, shape.asked))
-                denied = factory.answerer.denied(contract, decision, facts)
+                question = self._question(head, shape.asked)
+                facts = endpoint.facts(question)
+                denied = factory.answerer.denied(contract, decision, facts, question.values)
             except Exception:  # noqa: BLE001 - a defect of a condition: the site answers and logs it
                 self._bytes = head
                 self._hand_over()

@@ -119,7 +119,7 @@ class Authorization:
         client is denied.
         """
         try:
-            denied = self._answerer.denied(contract, decision, question.facts)
+            denied = self._answerer.denied(contract, decision, question.facts, question.values)
         except Exception:  # noqa: BLE001 - an exception in a condition refuses the request
             self._log.failure("checking a condition failed", event="routes.request.broken")
             return replies.BROKEN, ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from ssl import PEM_cert_to_DER_cert
 from typing import Any
 from urllib.parse import unquote
@@ -83,6 +83,11 @@ class Question:
         """The method of the client's request as the label of a metric."""
         method: str = self._attributes.request.http.method.decode("ascii", "replace")
         return method if method in METHODS else "other"
+
+    def values(self, name: str) -> Sequence[str]:
+        """Return all values of a header, whose lines Envoy has joined."""
+        value = self.headers.get(name.lower().encode())
+        return () if value is None else (value.decode("latin-1"),)
 
     def _read(self, fact: str) -> object:
         """

@@ -1,0 +1,227 @@
+"""
+Read the section C{policy} and the files of rules that it names, and check both together.
+
+This module is imported only if a configuration has the section.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from authotron.config import section, yaml_file
+from authotron.config.origins import Origins
+from authotron.config.policy_rules import GroupConfig, RuleConfig, RulesFile
+from authotron.config.policy_section import PolicyConfig
+from authotron.config.sources import Sources
+from authotron.model.errors import ConfigError, Problem
+from authotron.policy import groups
+from authotron.policy.resources import ANY
+from authotron.policy.subjects import GROUP
+
+AT = "policy"
+"""The path of the section."""
+
+LARGEST = 64 * 1024 * 1024
+"""Maximum bytes of one file of rules."""
+
+
+@frozen
+class Policy:
+    """
+    The section C{policy} together with the files that it names.
+
+    @ivar section: the section as it is written.
+    @ivar rules: the rules of the section, and then those of the files, by the names of the files.
+    @ivar files: the files that were read.
+    """
+
+    section: PolicyConfig
+    rules: Sequence[RuleConfig]
+    groups: Sequence[GroupConfig]
+    files: Sequence[Path] = ()
+
+
+def read(given: object, sources: Sources) -> Policy:
+    """
+    Read the section and its files.
+
+    @param given: the section; C{None} is an empty one, which denies every request.
+
+    @raise ConfigError: all problems of the section and of its files.
+    """
+    found, problems = None, list[Problem]()
+    try:
+        found = section.read(PolicyConfig, {} if given is None else given, AT, sources)
+    except ConfigError as error:
+        problems += error.problems
+    named = given.get("files") if isinstance(given, dict) else ()
+    paths = [*_paths(named if isinstance(named, list | tuple) else (), sources, problems)]
+    parts = [_Part(found, f"{AT}.", None)] if found else []
+    for path in paths:
+        try:
+            parts.append(_read_part(path, sources))
+        except ConfigError as error:
+            problems += error.problems
+    problems += _check_together(parts)
+    if problems or found is None:
+        raise ConfigError(problems)
+    return Policy(
+        found,
+        [rule for part in parts for rule in part.content.rules],
+        [group for part in parts for group in part.content.groups],
+        paths,
+    )
+
+
+@frozen
+class _Part:
+    """
+    Rules and groups from one place.
+
+    @ivar prefix: how the paths of its keys begin.
+    @ivar origins: finds the lines of its values, if it is a file of rules.
+    """
+
+    content: RulesFile
+    prefix: str
+    origins: Origins | None
+
+    def problem(self, path: str, why: str) -> Problem:
+        problem = Problem(self.prefix + path, why)
+        return problem if self.origins is None else self.origins.located(problem)
+
+
+def _paths(patterns: Iterable[object], sources: Sources, problems: list[Problem]) -> Iterator[Path]:
+    """Yield the files that patterns name, each once."""
+    seen: set[Path] = set()
+    for place, pattern in enumerate(patterns):
+        if not isinstance(pattern, str) or not pattern.strip():
+            continue  # a problem of the section
+        at = f"{AT}.files[{place}]"
+        try:
+            found = [*_matching(pattern, sources.folder)]
+        except (ValueError, NotImplementedError, OSError) as error:
+            problems.append(Problem(at, f"is not a pattern of files: {error}"))
+            continue
+        if not found:
+            problems.append(Problem(at, "matches no file"))
+        for path in found:
+            if path not in seen:
+                seen.add(path)
+                yield path
+
+
+def _matching(pattern: str, folder: Path) -> list[Path]:
+    """Return the files that a pattern names, in the order of their names."""
+    whole = folder / pattern
+    if not any(char in pattern for char in "*?["):
+        return [whole]
+    anchor = Path(whole.anchor) if whole.is_absolute() else Path()
+    relative = whole.relative_to(anchor) if whole.is_absolute() else whole
+    return sorted(path for path in anchor.glob(str(relative)) if path.is_file())
+
+
+def _read_part(path: Path, sources: Sources) -> _Part:
+    """
+    Read a file of rules.
+
+    @raise ConfigError: all problems of the file, each with the line.
+    """
+    hint = f"{AT}.files names it"
+    parsed = yaml_file.parse(path, may_be_empty=True, largest=LARGEST, hint=hint)
+    origins = Origins(sources, str(path), parsed.root, parsed.given)
+    with origins.locating():
+        try:
+            found = section.read(RulesFile, parsed.given, "", sources)
+        except ConfigError as error:
+            raise ConfigError([*parsed.problems, *error.problems]) from None
+    if parsed.problems:
+        raise ConfigError(parsed.problems)
+    return _Part(found, "", origins)
+
+
+def read_file(path: Path) -> Policy:
+    """
+    Read a file of rules alone, as if it were the only part of a policy.
+
+    @raise ConfigError: all problems of the file.
+    """
+    part = _read_part(path, Sources(path.parent))
+    if problems := [*_check_together([part])]:
+        raise ConfigError(problems)
+    return Policy(PolicyConfig(), part.content.rules, part.content.groups, [path])
+
+
+def _check_together(parts: Sequence[_Part]) -> Iterator[Problem]:
+    """Yield the problems that concern several rules or groups."""
+    for kind in ("rules", "groups"):
+        names: set[str] = set()
+        for part, place, each in _each(kind, parts):
+            if each.name in names:
+                why = f"another one of the {kind} has the same name; choose another name"
+                yield part.problem(f"{place}.name", why)
+            names.add(each.name)
+    listed = [*_each("groups", parts)]
+    numbered = [each.as_group(number) for number, (_, _, each) in enumerate(listed)]
+    for group in groups.in_circles(numbered):
+        part, place, _ = listed[group.number]
+        why = f"the group {group.name!r} refers to itself, directly or through other groups"
+        yield part.problem(f"{place}.subject", why)
+
+
+def _each(kind: str, parts: Iterable[_Part]) -> Iterator[tuple[_Part, str, Any]]:
+    """Yield the rules or groups of all parts, each with its path in its part."""
+    for part in parts:
+        for place, each in enumerate(getattr(part.content, kind)):
+            yield part, f"{kind}[{place}]", each
+
+
+def warnings(policy: Policy, *, is_trust_configured: bool) -> Iterator[str]:
+    """
+    Yield what an operator should look at.
+
+    @param is_trust_configured: whether C{server.trusted_proxies} is written in the configuration.
+    """
+    given = policy.section
+    if given.mode == "observe":
+        yield f"{AT}.mode: observe, so nothing is refused"
+    elif not is_trust_configured:
+        yield (
+            "server.trusted_proxies: not set, so every program of this machine counts as a proxy "
+            "and can state any request to the policy; name the addresses of the proxies"
+        )
+    if given.askers:
+        yield f"{AT}.askers: without effect in this version, which has no way to ask about others"
+    if not any(not each.disabled for each in policy.rules):
+        what = "denied" if given.default == "deny" else "allowed"
+        yield f"{AT}.rules: no rule is in use, so every request of a proxy is {what}"
+    yield from _unknown_groups(policy)
+    yield from _unreachable(policy)
+
+
+def _unknown_groups(policy: Policy) -> Iterator[str]:
+    known = {each.name for each in policy.groups}
+    for what, listed in (("rule", policy.rules), ("group", policy.groups)):
+        for each in listed:
+            for name in groups.named_in(tuple(map(frozenset, each.subject))):
+                if name not in known:
+                    tag = f"{GROUP}{name}"
+                    yield f"{AT}: {what} {each.name!r} refers to {tag}, which does not exist"
+
+
+def _unreachable(policy: Policy) -> Iterator[str]:
+    """Warn of permissions that no request of a proxy meets."""
+    for rule in policy.rules:
+        for permission in rule.parsed_permissions():
+            resource = permission.resource
+            if not resource.startswith(("/", ANY)):
+                why = f"begins with no slash, so no path is meant; write /{resource}"
+            elif permission.ids is not None:
+                why = "names ids, which requests of proxies do not have"
+            else:
+                continue
+            yield f"{AT}: permission {str(permission)!r} of rule {rule.name!r} {why}"

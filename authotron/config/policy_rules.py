@@ -1,0 +1,323 @@
+"""The rules and groups of policies, as a configuration file states them."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    WithJsonSchema,
+    create_model,
+    model_validator,
+)
+
+from authotron.config.problems import of_key, require_none
+from authotron.config.section import NonEmptyStr, Section
+from authotron.model.hosts import check_host_pattern
+from authotron.model.http_grammar import TOKEN
+from authotron.model.paths import AmbiguousPath, canonical
+from authotron.policy import namespaces, networks, permissions, subjects, times
+from authotron.policy.permissions import Permission
+from authotron.policy.resources import ANY, DEEP
+from authotron.policy.rules import Group, Rule
+from authotron.policy.times import DAYS, Times
+
+_METHODS = frozenset(
+    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
+)
+_TOKEN = re.compile(TOKEN.decode())
+
+_NOT_YET = {
+    "when": "`when` is not supported: conditions in CEL are not part of this version; use hosts, "
+    "networks, methods, times, not_before and expires",
+    "require": "`require` is not supported: step-up authentication is not part of this version",
+}
+"""Keys that this version does not know, and whose rules must not be used without them."""
+
+
+def _namespace(text: str) -> str:
+    return namespaces.check(text)
+
+
+Namespace = Annotated[NonEmptyStr, AfterValidator(_namespace)]
+"""A namespace such as C{/data/archive}."""
+
+
+def _network(text: str) -> str:
+    networks.parse(text)
+    return text
+
+
+def _host(text: str) -> str:
+    pattern = check_host_pattern(text)
+    if re.search(r":[0-9]+$", pattern):
+        raise ValueError("has a port; rules are about hosts whatever the port, so leave it out")
+    return pattern
+
+
+def _method(text: str) -> str:
+    if not _TOKEN.fullmatch(text):
+        raise ValueError("is not a method, such as GET")
+    if text not in _METHODS and text.upper() in _METHODS:
+        raise ValueError(f"is not a method, because case counts; write {text.upper()}")
+    return text
+
+
+def _permission(text: str) -> str:
+    found = permissions.parse(text)
+    resource = found.resource
+    if resource.startswith("/"):
+        _check_path(resource)
+        for verb in found.verbs - {ANY}:
+            _method(verb)
+    for segment in resource.split("/"):
+        if ANY in segment and segment not in (ANY, DEEP):
+            raise ValueError(
+                "has a `*` within a segment; `*` stands for a whole segment, and `**` for any "
+                "number of segments"
+            )
+    return text
+
+
+def _check_path(path: str) -> None:
+    """Check that a rule spells a path as requests are compared with rules."""
+    if "?" in path or "#" in path:
+        raise ValueError("has a query or a fragment; rules are about paths alone")
+    try:
+        spelt = canonical(path.encode())
+    except AmbiguousPath as ambiguous:
+        raise ValueError(
+            f"is a path that proxies and backends read differently ({ambiguous}); requests for it "
+            "get a 400"
+        ) from None
+    if spelt != path:
+        raise ValueError(f"is spelt differently in requests; write {spelt}")
+
+
+def _moment(text: object) -> float:
+    try:
+        found = datetime.fromisoformat(text if isinstance(text, str) else "")
+    except ValueError:
+        raise ValueError("is not a date and time; write 2026-01-31T00:00:00Z") from None
+    if found.tzinfo is None:
+        raise ValueError("has no time zone; write 2026-01-31T00:00:00Z")
+    return found.timestamp()
+
+
+def _clock(text: str) -> str:
+    times.parse_clock(text)
+    return text
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError, LookupError):
+        raise ValueError("is not a time zone, such as Europe/Berlin or UTC") from None
+    return text
+
+
+def _filled(what: str, why: str) -> Any:
+    def check(found: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not found:
+            raise ValueError(f"is empty; {what}, {why}")
+        return found
+
+    return AfterValidator(check)
+
+
+Tag = Annotated[str, AfterValidator(subjects.check_tag)]
+
+Tags = Annotated[
+    tuple[Tag, ...],
+    Field(strict=False),
+    _filled("name the claims that an identity must have", "such as [role=reader]"),
+]
+Subject = Annotated[
+    tuple[Tags, ...],
+    Field(strict=False),
+    _filled("name whom it is about", "such as [[role=reader]]"),
+]
+"""An OR of ANDs of claims."""
+
+Permissions = Annotated[
+    tuple[Annotated[str, AfterValidator(_permission)], ...],
+    Field(strict=False),
+    _filled("name what it allows or denies", "such as [/data/**:GET]"),
+]
+Moment = Annotated[
+    float,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A moment with a time zone (RFC 3339), in seconds since the epoch."""
+
+Clock = Annotated[str, AfterValidator(_clock)]
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+
+
+_WEEK: tuple[Day, ...] = get_args(Day)
+
+
+class _Times(Section):
+    """A span of the day on some days of the week; a span may go over midnight."""
+
+    to: Clock = Field(default="24:00", description="the first minute after the span")
+    days: Annotated[tuple[Day, ...], Field(strict=False), _filled("name days", "such as [mon]")] = (
+        Field(default=_WEEK, strict=False, description="the days on which a span starts")
+    )
+    zone: Annotated[str, AfterValidator(_zone)] = Field(
+        default="UTC", description="the time zone, such as `Europe/Berlin`"
+    )
+
+    @model_validator(mode="after")
+    def _check_span(self) -> _Times:
+        if times.parse_clock(self.to) == times.parse_clock(getattr(self, "from")):
+            raise of_key("to", "is the same as from; leave both out for the whole day")
+        return self
+
+
+_START: Any = (Clock, Field(default="00:00", description="the first minute of the span"))
+TimesConfig = create_model(
+    "TimesConfig", __base__=_Times, __doc__=_Times.__doc__, **{"from": _START}
+)
+"""The span of a rule; a model of its own, because C{from} cannot be an attribute in Python."""
+
+
+class RuleConfig(Section):
+    """What identities may do, or may not do."""
+
+    name: NonEmptyStr = Field(description="the name, unique among all rules; used in the log")
+    description: str = Field(default="", description="what the rule is for, for people")
+    namespace: Namespace = Field(
+        default=namespaces.ROOT,
+        description="the rule counts for requests of this namespace and of those below",
+    )
+    targets: tuple[Namespace, ...] = Field(
+        default=(),
+        strict=False,
+        description="the rule counts only in these namespaces, inside of `namespace`, and below",
+    )
+    subject: Subject = Field(
+        description="the identities that the rule is about: lists of claims, all claims of one of "
+        "which an identity must have"
+    )
+    permissions: Permissions = Field(
+        description="what the rule allows, `resource:verb[,verb][:id]`, or with `-` denies: `*` is "
+        "one segment of a path, `**` any number of them, and `*` alone everything"
+    )
+    hosts: tuple[Annotated[str, AfterValidator(_host)], ...] = Field(
+        default=(),
+        strict=False,
+        description="hosts to which the rule is limited, such as `*.example.org`, on any port",
+    )
+    networks: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        default=(),
+        strict=False,
+        description="networks of clients to which the rule is limited, such as 192.0.2.0/24",
+    )
+    methods: tuple[Annotated[str, AfterValidator(_method)], ...] | None = Field(
+        default=None, strict=False, description="methods to which the rule is limited"
+    )
+    times: TimesConfig | None = Field(
+        default=None, description="times of the day to which the rule is limited"
+    )
+    not_before: Moment | None = Field(
+        default=None, description="the moment from which on the rule counts (RFC 3339)"
+    )
+    expires: Moment | None = Field(
+        default=None, description="the moment from which on the rule does not count any more"
+    )
+    disabled: bool = Field(default=False, description="whether the rule is switched off")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unsupported(cls, given: Any) -> Any:
+        if isinstance(given, dict):
+            require_none((key, why) for key, why in _NOT_YET.items() if key in given)
+        return given
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> RuleConfig:
+        require_none(
+            ("targets", f"{each} is not {self.namespace}, the namespace of the rule, nor below it")
+            for each in self.targets
+            if not namespaces.is_within(each, self.namespace)
+        )
+        if self.methods is not None and not self.methods:
+            raise of_key("methods", "is empty; leave it out for all methods")
+        if None not in (self.not_before, self.expires) and self.not_before >= self.expires:  # type: ignore[operator] # neither is None
+            raise of_key("expires", "is not after not_before, so the rule would never count")
+        return self
+
+    def parsed_permissions(self) -> tuple[Permission, ...]:
+        """Return the parsed permissions."""
+        return tuple(map(permissions.parse, self.permissions))
+
+    def as_rule(self, number: int) -> Rule:
+        """Return the rule, with its position among all rules."""
+        return Rule(
+            self.name,
+            tuple(map(frozenset, self.subject)),
+            self.parsed_permissions(),
+            number,
+            self.namespace,
+            self.targets,
+            self.hosts,
+            tuple(map(networks.parse, self.networks)),
+            None if self.methods is None else frozenset(self.methods),
+            None if self.times is None else _as_times(self.times),
+            self.not_before,
+            self.expires,
+            self.disabled,
+            self.description,
+        )
+
+
+def _as_times(given: Any) -> Times:
+    return Times(
+        times.parse_clock(getattr(given, "from")),
+        times.parse_clock(given.to),
+        frozenset(map(DAYS.index, given.days)),
+        ZoneInfo(given.zone),
+    )
+
+
+class GroupConfig(Section):
+    """A name for identities; rules and other groups refer to it by `@group:name=NAME`."""
+
+    name: NonEmptyStr = Field(description="the name, unique among all groups")
+    description: str = Field(default="", description="what the group is for, for people")
+    namespace: Namespace = Field(
+        default=namespaces.ROOT,
+        description="requests of this namespace and of those below see the group",
+    )
+    weight: int = Field(
+        default=0, description="with `groups_mode: heaviest` only the heaviest group counts"
+    )
+    subject: Subject = Field(
+        description="the identities in the group: lists of claims, all claims of one of which an "
+        "identity must have"
+    )
+    disabled: bool = Field(default=False, description="whether the group is switched off")
+
+    def as_group(self, number: int) -> Group:
+        """Return the group, with its position among all groups."""
+        subject = tuple(map(frozenset, self.subject))
+        return Group(self.name, subject, number, self.namespace, self.weight, self.disabled)
+
+
+class RulesFile(Section):
+    """A file with further rules and groups, which `policy.files` names."""
+
+    rules: tuple[RuleConfig, ...] = Field(
+        default=(), strict=False, description="what identities may do, or may not do"
+    )
+    groups: tuple[GroupConfig, ...] = Field(
+        default=(), strict=False, description="names for identities"
+    )

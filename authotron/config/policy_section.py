@@ -1,0 +1,63 @@
+"""The section C{policy}: whether identities may make their requests, and how that is decided."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from authotron.config.policy_rules import Namespace, RulesFile
+from authotron.config.section import HeaderName, Names, NonEmptyStr, Section
+from authotron.policy import namespaces
+
+
+class PolicyFacts(Section):
+    """The headers in which nginx states the request of its client, which it must always set."""
+
+    uri: HeaderName = Field(
+        default="X-Original-URI", description="the header with path and query of the request"
+    )
+    method: HeaderName = Field(
+        default="X-Original-Method", description="the header with the method of the request"
+    )
+    namespace: HeaderName | None = Field(
+        default=None,
+        description="the header with the namespace of the request; if not set, each request of "
+        "nginx has the namespace `policy.namespace`, whatever a client sends",
+    )
+
+
+class PolicyConfig(RulesFile):
+    """Which identities may make which requests; without this section all may make any request."""
+
+    default: Literal["deny", "allow"] = Field(
+        default="deny", description="what happens to a request about which no rule says anything"
+    )
+    mode: Literal["enforce", "observe"] = Field(
+        default="enforce",
+        description="`observe`: what would be refused is logged and counted, and passes",
+    )
+    namespace: Namespace = Field(
+        default=namespaces.ROOT,
+        description="the namespace of requests for which the proxy names none",
+    )
+    facts: PolicyFacts = Field(
+        default_factory=PolicyFacts,
+        description="the headers in which nginx states the request of its client",
+    )
+    groups_mode: Literal["all", "heaviest"] = Field(
+        default="all",
+        description="which groups of an identity count: all that match, or the heaviest one",
+    )
+    askers: Names = Field(
+        default=(),
+        strict=False,
+        description="the roles that may ask about others; without effect in this version, which "
+        "has no way to ask",
+    )
+    files: tuple[NonEmptyStr, ...] = Field(
+        default=(),
+        strict=False,
+        description="files with further rules and groups, relative to the configuration file, such "
+        "as `policy.d/*.yaml`",
+    )

@@ -1,0 +1,46 @@
+"""Build what applies the policies of a configuration; imported only if there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from twisted.internet.interfaces import IReactorTime
+
+from authotron.config.policy import Policy
+from authotron.gateway.policy import Enforcement
+from authotron.policy.policies import Policies
+from authotron.telemetry.metrics import Metrics, Part
+from authotron.web.policy_answering import OBSERVED_RULINGS, RULINGS
+
+
+def compile_policies(policy: Policy) -> Policies:
+    """Compile the rules and groups of a configuration."""
+    given = policy.section
+    return Policies(
+        [each.as_rule(number) for number, each in enumerate(policy.rules)],
+        [each.as_group(number) for number, each in enumerate(policy.groups)],
+        given.default == "allow",
+        given.groups_mode == "heaviest",
+    )
+
+
+def enforcement(
+    policy: Policy, clock: IReactorTime, metrics: Metrics, issuer: str, providers: Iterable[Part]
+) -> Enforcement:
+    """
+    Build what applies the policies.
+
+    @param issuer: the issuer of the JWTs that the gateway mints.
+    @param providers: all providers, whose types are claims of the identities that they return.
+    """
+    observes = policy.section.mode == "observe"
+    metrics.expect_rulings(OBSERVED_RULINGS if observes else RULINGS)
+    return Enforcement(
+        compile_policies(policy),
+        policy.section.namespace,
+        observes,
+        metrics,
+        issuer,
+        {each.name: each.type for each in providers},
+        clock.seconds,
+    )

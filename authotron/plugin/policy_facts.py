@@ -1,0 +1,42 @@
+"""What policies demand of the contracts of proxies: that each question states path and method."""
+
+from __future__ import annotations
+
+from attrs import evolve, field, frozen
+
+from authotron.plugin.contract import AnyQuestion, Contract, Endpoint
+
+_NEEDED = ("method", "path")
+"""The facts on which each ruling depends."""
+
+
+@frozen
+class _NoNamespace:
+    """The source of the namespace where a proxy names none."""
+
+    headers: tuple[str, ...] = field(default=(), init=False)
+
+    def check(self, question: AnyQuestion, fact: str) -> None:
+        """Do nothing: a request may lack a namespace."""
+
+    def read(self, question: AnyQuestion, fact: str) -> None:
+        """Return C{None}: the request has the namespace that the configuration states."""
+
+
+def with_policy_facts(contract: Contract, *, required: bool) -> Contract:
+    """
+    Return a contract whose questions state what policies need.
+
+    @param required: whether a question that lacks path or method gets a 400.
+    """
+    endpoints = (_with_facts(each, required=required) for each in contract.endpoints)
+    return evolve(contract, endpoints=tuple(endpoints))
+
+
+def _with_facts(endpoint: Endpoint, *, required: bool) -> Endpoint:
+    needed = (*endpoint.required, *_NEEDED) if required else endpoint.required
+    return evolve(
+        endpoint,
+        sources={"namespace": _NoNamespace(), **endpoint.sources},
+        required=tuple(dict.fromkeys(needed)),
+    )

@@ -1,0 +1,75 @@
+"""
+Claims: what policies know of an identity, as strings C{key=value}.
+
+Claims whose key begins with C{@} state how the identity was found out. No provider or augmenter can
+set them, nor the claims C{realm}, C{username}, C{role} and C{scope}, by an attribute of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from authotron.model.identity import Identity
+
+RESERVED = "@"
+"""The beginning of the keys that only the gateway sets."""
+
+_OWN = frozenset({"realm", "username", "role", "scope"})
+"""Keys of claims that are made of other parts of an identity than its attributes."""
+
+
+@frozen
+class Source:
+    """
+    How an identity was found out.
+
+    @ivar type: the type of the provider.
+    @ivar name: the name of the provider.
+    @ivar issuer: the issuer of the JWTs that the gateway mints.
+    """
+
+    type: str
+    name: str
+    issuer: str
+
+
+def is_reserved(key: str) -> bool:
+    """Return whether only the gateway may set claims of a key."""
+    return key.startswith(RESERVED)
+
+
+def is_claimable(key: str, value: str) -> bool:
+    """Return whether an attribute becomes a claim."""
+    if not key or not value or is_reserved(key) or key in _OWN:
+        return False
+    return "=" not in key and not any(char.isspace() for char in key)
+
+
+def claims_of(identity: Identity, source: Source) -> frozenset[str]:
+    """Return the claims of an identity."""
+    return frozenset(_claims(identity, source))
+
+
+def unclaimable(identity: Identity) -> list[str]:
+    """Return the keys of attributes that do not become claims."""
+    return [key for key, value in identity.attributes.items() if not is_claimable(key, value)]
+
+
+def _claims(identity: Identity, source: Source) -> Iterator[str]:
+    yield f"@source:type={source.type}"
+    yield f"@source:name={source.name}"
+    yield f"@source:realm={identity.realm}"
+    yield f"@issuer={source.issuer}"
+    yield f"realm={identity.realm}"
+    yield f"username={identity.username}"
+    for role in identity.roles:
+        yield f"role={role}"
+    for service, scopes in identity.scopes.items():
+        if ":" not in service:  # of a:b and c, and of a and b:c, the claim would be the same
+            for scope in scopes:
+                yield f"scope={service}:{scope}"
+    for key, value in identity.attributes.items():
+        if is_claimable(key, value):
+            yield f"{key}={value}"

@@ -1,0 +1,120 @@
+"""
+Applies the policies to the questions of proxies: counts and logs what they say, and makes the reply
+if they do not allow a request.
+
+This module is imported only if policies are configured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from attrs import define
+
+from authotron.gateway.outcomes import Decision
+from authotron.gateway.policy import PolicyAccess
+from authotron.model.errors import UnusableFact
+from authotron.model.request import Facts
+from authotron.policy.reasons import Reason
+from authotron.policy.ruling import UNUSABLE, Ruling
+from authotron.telemetry import audit
+from authotron.web import policy_replies, replies
+from authotron.web.replies import Reply
+
+ALLOW, DENY, OBSERVED, UNDECIDED = "allow", "deny", "observed", "undecided"
+"""The label C{result} of the metric C{policy_rulings_total}."""
+
+_ALLOWING = (Reason.ALLOWED, Reason.DEFAULT)
+
+RULINGS = (
+    *((ALLOW, reason.value) for reason in _ALLOWING),
+    *((DENY, reason.value) for reason in Reason if reason not in (*_ALLOWING, Reason.UNUSABLE)),
+    (UNDECIDED, Reason.UNUSABLE.value),
+)
+"""The results and reasons that are counted if policies are enforced."""
+
+OBSERVED_RULINGS = (
+    *((ALLOW, reason.value) for reason in _ALLOWING),
+    *((OBSERVED, reason.value) for reason in Reason if reason not in _ALLOWING),
+)
+"""The results and reasons that are counted if policies are only observed."""
+
+_ALLOWED = None, ""
+
+
+@define(eq=False)
+class PolicyAnswerer:
+    """
+    Applies the policies to questions.
+
+    @ivar _note: counts and logs a fact that cannot be used, with the name of the contract.
+    """
+
+    _note: Callable[[str, UnusableFact], None]
+
+    def ruled(
+        self,
+        contract: str,
+        decision: Decision[Reply],
+        access: PolicyAccess,
+        facts: Facts,
+        values: Callable[[str], Sequence[str]],
+    ) -> tuple[Reply | None, str]:
+        """
+        Apply the policies to a question, and return the reply if they do not allow the request,
+        with the reason for the log.
+
+        @param values: returns all values of a header of the client.
+        """
+        enforcement = access.enforcement
+        observer, observes = enforcement.observer, enforcement.observes
+        try:
+            ruling = access.rule(facts)
+        except UnusableFact as unusable:
+            if observes:
+                observer.policy_ruled(OBSERVED, Reason.UNUSABLE.value)
+                self._log(decision, UNUSABLE, facts, observes=True)
+                return _ALLOWED
+            observer.policy_ruled(UNDECIDED, Reason.UNUSABLE.value)
+            self._note(contract, unusable)
+            return replies.UNUSABLE_FACT, f"{UNUSABLE.text}: {unusable}"
+        if ruling.allows:
+            observer.policy_ruled(ALLOW, ruling.reason.value)
+            return _ALLOWED
+        observer.policy_ruled(OBSERVED if observes else DENY, ruling.reason.value)
+        self._log(decision, ruling, facts, observes=observes)
+        if observes:
+            return _ALLOWED
+        return policy_replies.forbidden(ruling.reason, _accept(values)), ruling.text
+
+    @staticmethod
+    def restricted(values: Callable[[str], Sequence[str]]) -> Reply:
+        """Return the reply to a request that a condition of the credential does not allow."""
+        return policy_replies.forbidden(Reason.RESTRICTED, _accept(values))
+
+    @staticmethod
+    def _log(decision: Decision[Reply], ruling: Ruling, facts: Facts, *, observes: bool) -> None:
+        found = decision.outcome.authentication
+        assert found is not None
+        audit.request_denied(
+            found,
+            ruling.reason.value,
+            ruling.rule.name if ruling.rule else "",
+            _stated(facts),
+            observes=observes,
+        )
+
+
+def _accept(values: Callable[[str], Sequence[str]]) -> str:
+    return ",".join(values("Accept"))
+
+
+def _stated(facts: Facts) -> dict[str, str | None]:
+    """Return the facts of a request for the log; C{None} for those that cannot be used."""
+    found: dict[str, str | None] = {}
+    for name in ("method", "host", "path", "address", "namespace"):
+        try:
+            found[name] = getattr(facts, name)
+        except UnusableFact:
+            found[name] = None
+    return found

@@ -1,0 +1,65 @@
+"""The replies to clients that the policies do not allow to make their request."""
+
+from __future__ import annotations
+
+import json
+
+from authotron.policy.reasons import Reason
+from authotron.web.replies import NO_STORE, Reply, bytes_reply
+
+REASON = b"X-Auth-Reason"
+"""The header with the reason, a word of L{Reason}."""
+
+_PROBLEM = "application/problem+json"
+_JSON = frozenset({"application/json", _PROBLEM})
+
+_DETAILS = {
+    Reason.DENIED: "A rule of the policy denies this request.",
+    Reason.NO_RULE: "No rule of the policy allows this request.",
+    Reason.NETWORK: "The policy does not allow this request from the network of the client.",
+    Reason.TIME: "The policy does not allow this request at this time.",
+    Reason.NAMESPACE: "The namespace of the request is malformed.",
+    Reason.RESTRICTED: "The credential does not allow this request.",
+}
+"""For each reason of a refusal a sentence for people."""
+
+
+def _plain(reason: Reason) -> Reply:
+    header = (REASON, reason.value.encode())
+    body = json.dumps({"error": "Forbidden"}).encode()
+    return bytes_reply(403, "application/json", body, header, NO_STORE)
+
+
+def _problem(reason: Reason) -> Reply:
+    """Return problem details (RFC 9457)."""
+    content = {
+        "type": "about:blank",
+        "title": "Forbidden",
+        "status": 403,
+        "detail": _DETAILS[reason],
+        "reason": reason.value,
+    }
+    header = (REASON, reason.value.encode())
+    return bytes_reply(403, _PROBLEM, json.dumps(content).encode(), header, NO_STORE)
+
+
+_REPLIES = {reason: (_plain(reason), _problem(reason)) for reason in _DETAILS}
+
+
+def forbidden(reason: Reason, accept: str) -> Reply:
+    """
+    Return the 403 to a client.
+
+    @param accept: the header C{Accept} of the client; if it names JSON, the body has problem
+        details.
+    """
+    return _REPLIES[reason][_names_json(accept)]
+
+
+def _names_json(accept: str) -> bool:
+    """Return whether a list of media types names JSON (RFC 9110 section 12.5.1)."""
+    for each in accept.split(","):
+        name, _, parameters = each.partition(";")
+        if name.strip().lower() in _JSON:
+            return parameters.replace(" ", "").lower() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
+    return False
