@@ -19,7 +19,7 @@ from attrs import define, field
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from authotron.config.fields import nested_section
+from authotron.config.fields import has_free_keys, nested_section
 from authotron.config.problems import OF_KEY, Problems
 from authotron.model.errors import Location
 
@@ -86,11 +86,20 @@ def _errors_inside(
         inner = nested_section(section, key) if isinstance(key, str) else None
         if inner is None:
             continue
-        items = value if isinstance(value, list) else [value]
-        for place, item in enumerate(items):
-            at = (key, place) if isinstance(value, list) else (key,)
+        for at, item in _sections_in(value, is_mapping=has_free_keys(section, key)):
             for each in _errors(inner, item, context):
-                yield {**each, "loc": (*at, *each["loc"])}
+                yield {**each, "loc": (key, *at, *each["loc"])}
+
+
+def _sections_in(value: object, *, is_mapping: bool) -> Iterator[tuple[Location, object]]:
+    """Yield each section in the value of a key, with its location in the value."""
+    if is_mapping:
+        items = value.items() if isinstance(value, dict) else ()
+        yield from (((str(name),), item) for name, item in items)
+    elif isinstance(value, list):
+        yield from (((place,), item) for place, item in enumerate(value))
+    else:
+        yield (), value
 
 
 @define

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel, SecretStr
 
@@ -28,6 +28,11 @@ def nested_section(section: type[BaseModel], key: str) -> type[BaseModel] | None
     """Return the section that a key of another section holds, if the key holds one."""
     field = section.model_fields.get(key)
     return next(_sections(field.annotation), None) if field else None
+
+
+def has_free_keys(section: type[BaseModel], key: str) -> bool:
+    """Return whether a key holds a mapping with sections, whose keys the operator chooses."""
+    return get_origin(section.model_fields[key].annotation) is dict
 
 
 def section_at(section: type[BaseModel], location: Location) -> type[BaseModel]:

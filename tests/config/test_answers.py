@@ -79,6 +79,24 @@ class AnswersTests(ConfigCase):
         for size in (1_023, 1_048_577):
             self.problem(contracts={"nginx": {"max_head_bytes": size}})
 
+    def test_all_problems(self) -> None:
+        """Problems of one key hide no others, and cause none."""
+        found = self.problem(
+            encoding="latin-1",
+            contracts={"nginx": {"max_head_bytes": 1}, "caddy": {"profil": "jwt"}, "grpc": {}},
+        )
+        self.assertEqual(len(found.splitlines()), 3, found)
+        for text in ("encoding: must be", "max_head_bytes: must be", "did you mean 'profile'"):
+            self.assertIn(text, found)
+
+    def test_variables(self) -> None:
+        """Environment variables set the keys of a contract."""
+        at = "AOT_SERVER__ANSWERS__"
+        environ = {f"{at}PROFILE": "legacy", f"{at}CONTRACTS__NGINX__MAX_HEAD_BYTES": "4096"}
+        answers = self.load(BASE, **environ).file.server.answers
+        self.assertEqual(answers.of_contract("nginx").max_head_bytes, 4_096)
+        self.assertEqual(answers.profile, "legacy")
+
     def test_realms(self) -> None:
         """Headers without the realm are a warning if there are several realms."""
         other = {**BASE["providers"][0], "name": "guests", "realm": "external"}
