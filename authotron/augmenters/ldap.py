@@ -41,7 +41,10 @@ roles and attributes of a user are used.
 """
 
 _NEW_KEYS = {"user_filter", *Membership.model_fields} - {"filter", "filters"}
-"""Keys about users and groups that auth-o-tron does not have."""
+"""
+The configuration keys about users and groups that auth-o-tron, the gateway which authotron
+replaces, does not have.
+"""
 
 
 class Config(AugmenterConfig, Membership, Connectivity):
@@ -79,7 +82,10 @@ class Config(AugmenterConfig, Membership, Connectivity):
         return True
 
     def _may_be_moved(self) -> bool:
-        """Return whether the section lacks all keys about users and groups that are new."""
+        """
+        Return whether the section lacks all keys about users and groups that auth-o-tron does not
+        know.
+        """
         return self.model_fields_set.isdisjoint(_NEW_KEYS)
 
     def lookup(self) -> Lookup:
@@ -132,7 +138,7 @@ class LdapAugmenter:
         self._directory.close()
 
     async def check_reachable(self) -> None:
-        """Read the search base, to check that the directory answers."""
+        """Read the search base, to check that the LDAP directory answers."""
         await checks.check_search_base(self._directory, self._lookup.search_base)
 
     async def _look_up(self, username: str) -> Addition:

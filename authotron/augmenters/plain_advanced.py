@@ -89,7 +89,7 @@ def make(config: Config, world: World) -> IAugmenter:
         config.timeout,
         frozenset(config.match.username),
         frozenset(config.match.role),
-        # A read-only mapping needs to be checked only once.
+        # A read-only mapping cannot change, so it needs to be checked only once.
         Addition(
             tuple(dict.fromkeys(config.augment.roles)), MappingProxyType(config.augment.attributes)
         ),

@@ -1,4 +1,7 @@
-"""Translate the environment variables of an acl-proxy to a configuration."""
+"""
+Translate the environment variables of acl-proxy, another gateway, to a configuration
+of authotron.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ from authotron.plugin import passwords
 
 PREFIX = "authotron:"
 """
-The prefix of authotron's keys in the Redis of an acl-proxy, whose own keys begin with C{tokens:}.
+The prefix of authotron's keys in the Redis of acl-proxy, another gateway, whose own keys begin with
+C{tokens:}.
 """
 
 _LARGEST = 999_999_999
@@ -24,9 +28,9 @@ are too large.
 
 def store(environ: Mapping[str, str]) -> dict[str, Any]:
     """
-    Return a section C{store} for the Redis of an acl-proxy.
+    Return a section C{store} that uses the Redis of acl-proxy, another gateway.
 
-    @raise ConfigError: a variable is not a whole number.
+    @raise ConfigError: an environment variable is not a whole number.
     """
     section: dict[str, Any] = {
         "type": "redis",
@@ -45,7 +49,7 @@ def store(environ: Mapping[str, str]) -> dict[str, Any]:
 
 def configuration(environ: Mapping[str, str], secret: str, pepper: str) -> dict[str, Any]:
     """
-    Return a whole configuration that replaces an acl-proxy.
+    Return a whole configuration that replaces acl-proxy, another gateway.
 
     @param secret: the secret that signs JWTs.
     @param pepper: the key that hashes new API tokens.
@@ -87,7 +91,7 @@ def configuration(environ: Mapping[str, str], secret: str, pepper: str) -> dict[
 
 
 def remarks(environ: Mapping[str, str]) -> Iterator[str]:
-    """Yield what an operator should know about the differences to an acl-proxy."""
+    """Yield what an operator should know about the differences between authotron and acl-proxy."""
     yield "copy the tokens: authotron tokens import acl-proxy --realm REALM --username RULE"
     yield "tokens for some hosts need a proxy that sends X-Forwarded-Host; see docs/tokens.md"
     if _is_on(environ, "REDIS_TLS_SKIP_VERIFY"):

@@ -1,4 +1,7 @@
-"""Say what changes for a configuration of auth-o-tron when authotron runs it."""
+"""
+Say what changes if authotron runs a configuration of auth-o-tron, the gateway that it
+replaces.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ def remarks(given: Mapping[str, Any]) -> Iterator[str]:
     """
     Yield the remarks that an operator should read, the most important first.
 
-    @param given: the file's mapping without defaults.
+    @param given: the mapping in the configuration file, without defaults.
     """
     yield from _widening(given)
     yield from _tokens(given)
@@ -38,7 +41,10 @@ def _widening(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _is_search(text: str) -> bool:
-    """Whether a filter is an LDAP search with a placeholder, not a part of a DN."""
+    """
+    Whether a filter is a complete LDAP search filter with a placeholder, and not a
+    part of a DN.
+    """
     return text.strip().startswith("(") and ("{username}" in text or "{dn}" in text)
 
 

@@ -24,8 +24,9 @@ async def composed(
     """
     Build the gateway of a configuration, and yield it with the clock and network of its plugins.
 
-    When the C{with} block ends, or composing fails, the token store is closed and the threads end.
-    If a plugin cannot be built, its problems are printed and the command exits with 78.
+    When the C{with} block ends, or composing the gateway fails, the token store is closed and the
+    threads end. If a plugin cannot be built, its problems are printed and the command exits with
+    78.
     """
     pool = Pool(reactor)
     pool.startService()

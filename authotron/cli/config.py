@@ -65,6 +65,9 @@ def _as_json(found: list[Value], *, with_origin: bool) -> dict[str, Any]:
 
 
 def _origin(origin: Origin) -> dict[str, object]:
-    """Return the origin of a value as JSON: C{default}, or a mapping of the known fields."""
+    """
+    Return the origin of a configuration value as JSON: the origin is C{default}, or a mapping of
+    the known fields.
+    """
     known = attrs.asdict(origin, filter=lambda _, value: value is not None)
     return known or {"default": True}

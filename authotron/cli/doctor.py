@@ -36,9 +36,9 @@ _COLOURS = {True: "green", False: "red"}
 @frozen
 class _Subject:
     """
-    A plugin whose checks are run.
+    A plugin whose connection to remote services C{authotron doctor} checks.
 
-    @ivar kind: C{provider}, C{augmenter} or C{store}.
+    @ivar kind: the kind of the plugin: C{provider}, C{augmenter} or C{store}.
     """
 
     kind: str
@@ -65,12 +65,12 @@ def doctor(path: Any, username: str | None, *, as_json: bool) -> None:
     """
     Check the services that a configuration needs.
 
-    Checked are key sets, LDAP directories, other remote services and the token store. The keys of a
-    key set are listed by name and algorithm. Each server of a directory is checked separately:
-    connection, TLS, bind, search, and with --user the roles of a user and their groups. Services
-    that verify tokens are sent an invalid token. The token store is asked to make a change without
-    effect, to check that the store accepts changes. The HTTP proxies through which requests are
-    sent are printed.
+    The command checks key sets, LDAP directories, other remote services and the token store. The
+    keys of a key set are listed by name and algorithm. Each server of a directory is checked
+    separately: connection, TLS, bind, search, and with --user the roles of a user and their groups.
+    Services that verify tokens are sent an invalid token. The token store is asked to make a change
+    without effect, to check that the store accepts changes. The HTTP proxies through which requests
+    are sent are printed.
 
     Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """
@@ -86,7 +86,7 @@ async def _doctor(
     reactor: IGatewayReactor, config: Config, username: str | None, *, as_json: bool
 ) -> None:
     """
-    Check one plugin after the other, and the token store last.
+    Check one plugin after the other, and at last the token store.
 
     @raise SystemExit: 1 if a check fails.
     """
@@ -153,7 +153,7 @@ async def surviving(
     while True:
         try:
             result = await with_timeout(world.clock, _TIMEOUT, _next(results))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a defect of one plugin must not hide the others
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a defect of one plugin must not hide the results of the others
             yield CheckResult(_failure(error), good=False)
             return
         if result is None:
@@ -194,7 +194,10 @@ def _print(result: CheckResult) -> None:
 async def _results(
     plugin: Any, section: Any, world: World, username: str | None
 ) -> AsyncIterator[CheckResult]:
-    """Run the detailed checks of a plugin, or else check what its remote service answers."""
+    """
+    Run the checks that a plugin itself defines, or else check what its remote service
+    answers.
+    """
     if hasattr(section, "run_checks"):
         results = section.run_checks(world, username)
     else:

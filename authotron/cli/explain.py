@@ -81,8 +81,8 @@ def explain(
     """
     Show how a credential is authenticated.
 
-    The output lists the results of providers and augmenters, why other providers were not asked,
-    and the claims of the JWT.
+    The output lists the results of providers and augmenters, the providers that were not asked and
+    why, and the claims of the JWT.
 
     The value of an Authorization header, such as "Basic dXNlcjpwYXNz", is read from SOURCE, a file
     or standard input; never from the command line, which other users of the machine can see. With
@@ -142,7 +142,10 @@ async def _explain(
 
 
 async def _open_store(gateway: Gateway[Reply], *, as_json: bool) -> None:
-    """Open the token store; if that fails, all credentials but API tokens can be authenticated."""
+    """
+    Open the token store; if that fails, warn, because all credentials but API tokens can still be
+    authenticated.
+    """
     if gateway.tokens is not None:
         with exit_on_config_error(as_json=as_json), suppress(Unavailable):
             await gateway.tokens.store.open()

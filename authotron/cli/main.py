@@ -82,7 +82,7 @@ class _Commands(Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands in groups."""
+        """Write the commands to the help text in groups."""
         for heading, summaries in _GROUPS.items():
             with formatter.section(heading):
                 formatter.write_dl([*summaries.items()])
@@ -117,7 +117,7 @@ def main(context: click.Context) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    from authotron.config import yaml_file  # noqa: PLC0415 - heavy, and only needed here
+    from authotron.config import yaml_file  # noqa: PLC0415 - heavy to import, and only needed here
 
     path = default_path()
     if os.environ.get("AOT_CONFIG_PATH") or Path(path).exists():

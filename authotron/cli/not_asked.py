@@ -71,5 +71,5 @@ def _affinity(judge: IJudge, credential: Credential) -> Affinity | None:
     """
     try:
         return judge.affinity(credential)
-    except Exception:  # noqa: BLE001 - a defect of one provider must not end the command
+    except Exception:  # noqa: BLE001 - an exception in one provider must not end the command
         return None

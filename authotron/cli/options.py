@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # imported late: not needed for completion or help
 
 def default_path() -> str:
     """Return the path of the configuration file, for a command line without C{--config}."""
-    from authotron.config import file  # noqa: PLC0415 - see above
+    from authotron.config import file  # noqa: PLC0415 - imported late, for a quick --help
 
     return file.path_of(os.environ)
 
@@ -32,7 +32,8 @@ config_option: Callable[[Any], Any] = click.option(
     "--config",
     "-c",
     "path",
-    # Click does not check whether the file is readable, as the message of file.load says more.
+    # Click does not check whether the file is readable, because the error message of file.load says
+    # more.
     type=click.Path(path_type=Path, readable=False),
     default=default_path,
     show_default=os.environ.get("AOT_CONFIG_PATH") or "AOT_CONFIG_PATH, or ./config.yaml",
@@ -75,7 +76,8 @@ _UNSUITABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 def text(given: str) -> str:
     """
-    Return a command's argument if it is one line of UTF-8; the error does not repeat the argument.
+    Return a command's argument if it is one line of UTF-8; the error message does not repeat the
+    argument.
 
     @raise BadParameter: the argument has a control character or is not UTF-8.
     """
@@ -107,9 +109,9 @@ def exit_on_config_error(*, as_json: bool = False) -> Iterator[None]:
 
 
 def clock() -> Clock:
-    """Return a clock that shows the current time and stands still."""
-    from twisted.internet.task import Clock  # noqa: PLC0415 - see above
-    from twisted.python import runtime  # noqa: PLC0415 - see above
+    """Return a clock that shows the time of the call for ever."""
+    from twisted.internet.task import Clock  # noqa: PLC0415 - imported late, for a quick --help
+    from twisted.python import runtime  # noqa: PLC0415 - imported late, for a quick --help
 
     standing = Clock()
     standing.advance(runtime.seconds())
@@ -118,7 +120,7 @@ def clock() -> Clock:
 
 def load_config(path: Path, *, as_json: bool = False) -> Config:
     """Load the configuration in a file; if it has problems, print them and exit with 78."""
-    from authotron.config import file  # noqa: PLC0415 - see above
+    from authotron.config import file  # noqa: PLC0415 - imported late, for a quick --help
 
     with exit_on_config_error(as_json=as_json):
         return file.load(path, os.environ)
@@ -126,11 +128,12 @@ def load_config(path: Path, *, as_json: bool = False) -> Config:
 
 def choose_event_loop() -> None:
     """
-    Install the reactor of a command that serves, before a module imports the reactor.
+    Install the reactor of a command that runs the gateway, before a module imports the reactor.
 
-    If the wanted event loop cannot be used, the problem is printed and the command exits with 78.
+    If the configured event loop cannot be used, the problem is printed and the command exits with
+    78.
     """
-    from authotron.daemon import event_loop  # noqa: PLC0415 - see above
+    from authotron.daemon import event_loop  # noqa: PLC0415 - imported late, for a quick --help
 
     with exit_on_config_error():
         event_loop.choose(os.environ, event_loop.installed_reactor())
@@ -142,7 +145,7 @@ def serve(path: Path, *further: str) -> None:
 
     @param further: more options for C{twistd authotron}.
     """
-    from twisted.scripts import twistd  # noqa: PLC0415 - see above
+    from twisted.scripts import twistd  # noqa: PLC0415 - imported late, for a quick --help
 
     sys.argv = ["twistd", "--nodaemon", "--pidfile=", "authotron", "--config", str(path), *further]
     twistd.run()

@@ -17,7 +17,7 @@ def say(text: str, **style: Any) -> None:
     """
     Print one line, in which characters that are not printable are escaped.
 
-    @param style: keyword arguments of C{click.secho}.
+    @param style: keyword arguments of C{click.secho}, such as colours.
     """
     say_as_it_is(visible(text), **style)
 
@@ -35,10 +35,10 @@ def say_lines(text: str, **style: Any) -> None:
 
 def say_as_it_is(text: str, **style: Any) -> None:
     """
-    Print text that authotron made itself or has escaped already.
+    Print text that authotron made itself, or that is escaped already.
 
-    If the reader of the output stops early, as C{head} does, the command discards the rest of the
-    output, and still exits with the status of its work.
+    If the reader of the command's output stops early, as C{head} does, the command discards the
+    rest of the output, and still exits with the status of its work.
     """
     try:
         click.secho(text, **style)

@@ -20,7 +20,7 @@ _HIGHEST_PORT = 65_535
 
 def _address(_context: Any, _option: Any, given: str) -> Address:
     """
-    Return the host and port that an option names.
+    Return the host and port that a command-line option names.
 
     @raise BadParameter: the value is not HOST:PORT or http://HOST:PORT.
     """
@@ -32,7 +32,7 @@ def _address(_context: Any, _option: Any, given: str) -> Address:
 
 def _host(_context: Any, _option: Any, given: str) -> str:
     """
-    Return the host by which clients know the service.
+    Return the host name by which clients know the protected service.
 
     @raise BadParameter: the value is not the name of a host.
     """
@@ -120,10 +120,10 @@ def _print(files: dict[str, str]) -> None:
 
 def _write(folder: Path, files: dict[str, str], *, force: bool) -> list[str]:
     """
-    Write files to a folder, and print which; return their paths.
+    Write files to a folder and print their paths; return the paths.
 
-    @raise ClickException: a file exists with other contents, or cannot be written; nothing is
-        written in the first case.
+    @raise ClickException: a file exists with other contents (then no file is written), or a file
+        cannot be written.
     """
     paths = {folder / name: text for name, text in files.items()}
     try:

@@ -65,9 +65,10 @@ _PORTS = ("AOT_SERVER__PORT", "AOT_METRICS__PORT")
 
 def _require_free_ports(path: Path) -> None:
     """
-    Check that both ports can be opened, before printing instructions.
+    Check that the main port and the metrics port can be opened, before instructions are printed.
 
-    @raise ClickException: a port is taken; the message suggests a free port for each taken one.
+    @raise ClickException: a port is taken; the message suggests a free port in place of each taken
+        one.
     """
     file = load_config(path).file
     taken: list[str] = []
@@ -93,7 +94,10 @@ def _require_free_ports(path: Path) -> None:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Return whether a port is free; errors other than a taken port are reported later."""
+    """
+    Return whether a port is free; only a taken port counts, because the gateway reports all other
+    errors later.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -119,7 +123,10 @@ def _prepare(folder: Path) -> Path:
 
 
 def _print_instructions(path: Path, folder: Path) -> None:
-    """Print how to authenticate, and the claims that a backend then receives."""
+    """
+    Print how to authenticate with the example users, and the claims that a backend
+    then receives.
+    """
     config = load_config(path)
     server, second = config.file.server, config.file.metrics
     gateway = f"http://{server.host}:{server.port}"

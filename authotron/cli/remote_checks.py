@@ -69,7 +69,7 @@ class ProxyLog:
     """
     Collects the HTTP proxies through which requests were sent.
 
-    @ivar used: maps remote services to proxies, without user and password.
+    @ivar used: maps each remote service to the HTTP proxy that was used, without user and password.
     """
 
     used: dict[str, str] = field(factory=dict)
@@ -87,7 +87,7 @@ class ProxyLog:
 
 @contextmanager
 def noting_proxies() -> Iterator[ProxyLog]:
-    """Collect the proxies of the requests within the block."""
+    """Collect the HTTP proxies of the requests within the C{with} block."""
     log = ProxyLog()
     globalLogPublisher.addObserver(log)
     try:

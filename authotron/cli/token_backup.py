@@ -118,7 +118,10 @@ def new_pepper(path: Path, *, as_json: bool) -> None:
 
 
 def _pepper_file(kept: TokenService) -> str | None:
-    """Return the path of the pepper that the token store generated, if there is one."""
+    """
+    Return the path of the file with the pepper that the token store generated, if
+    there is one.
+    """
     backend = kept.store.backend
     if not IKeepsPepper.providedBy(backend) or kept.store.pepper is None:
         return None
@@ -127,9 +130,10 @@ def _pepper_file(kept: TokenService) -> str | None:
 
 def _backed_up(kept: TokenService) -> IBacksUp:
     """
-    Return the token store if it can be backed up.
+    Return the token store if authotron can back it up.
 
-    @raise Unavailable: the store cannot be backed up, as its database has its own tools for that.
+    @raise Unavailable: the store cannot be backed up by authotron, because its database has tools
+        of its own for backups.
     """
     backend = kept.store.backend
     if not IBacksUp.providedBy(backend):

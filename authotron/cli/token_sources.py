@@ -1,9 +1,9 @@
 """
-Read the tokens that other services have stored, without writing to their databases.
+Read the API tokens that other gateways have stored, without writing to their databases.
 
-An acl-proxy stores in Redis, for each token, a hash C{tokens:<SHA-256>} with C{hosts}, C{email} and
-C{comment}. An auth-o-tron stores documents in MongoDB: plain tokens in C{tokens}, each with the
-C{user_id} of a document in C{users}.
+The gateway acl-proxy stores in Redis, for each token, a hash C{tokens:<SHA-256>} with C{hosts},
+C{email} and C{comment}. The gateway auth-o-tron stores documents in MongoDB: plain tokens in
+C{tokens}, each with the C{user_id} of a document in C{users}.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _PAGE = 500
 """Number of keys that one C{SCAN} command of Redis examines."""
 
 _SHOWN = 64
-"""Maximum characters of a document's id that are printed."""
+"""Maximum number of characters of a document's id that are printed."""
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _OF_TOKENS = ("token_string", "user_id", "scopes")
 _NAMES = ("realm", "username", "user_id")
 _OF_USERS = (*_NAMES, "id", "roles", "attributes", "scopes")
 """
-Keys of a token's document in the database of auth-o-tron. A token with two values for one key is
-skipped.
+The keys of a token's document in the database of auth-o-tron. A token with two different values for
+one key is skipped.
 """
 
 _DEEPEST = 4
@@ -47,7 +47,7 @@ _PLACES = re.compile(r"\{(email|comment|hash)\}")
 @frozen
 class ImportableToken:
     """
-    A token of another service that can be copied into the token store.
+    A token of another gateway that can be copied into the token store.
 
     @ivar known_as: the name under which the imported token is stored (see
         L{imported.candidate_names}).
@@ -60,7 +60,7 @@ class ImportableToken:
 @frozen
 class SkippedToken:
     """
-    A token of another service that cannot be copied into the token store.
+    A token of another gateway that cannot be copied into the token store.
 
     @ivar which: a description that identifies the token without revealing its secret.
     @ivar why: why the import skips the token, as a sentence without a full stop.
@@ -71,13 +71,14 @@ class SkippedToken:
 
 
 SourceToken = ImportableToken | SkippedToken
-"""A token that was read from the database of another service."""
+"""A token that was read from the database of another gateway."""
 
 
 @frozen
 class OwnerRule:
     """
-    The rule that gives an owner to imported tokens without an owner, such as those of an acl-proxy.
+    The rule that gives an owner to imported tokens without an owner, such as those of the gateway
+    acl-proxy.
 
     @ivar username: a user name in which C{{email}} and C{{comment}} are replaced by these fields of
         the imported token, and C{{hash}} by the first characters of its hash.
@@ -89,7 +90,7 @@ class OwnerRule:
 
     def of(self, fields: Mapping[str, str]) -> Identity:
         """
-        Return the owner that this rule gives to a token of an acl-proxy.
+        Return the owner that this rule gives to a token of the gateway acl-proxy.
 
         @raise ValueError: a field that occurs in C{username} is empty, or the resulting user name
             is not printable.
@@ -108,15 +109,15 @@ class OwnerRule:
 
 async def acl_proxy_tokens(redis: Redis, rule: OwnerRule, now: float) -> AsyncIterator[SourceToken]:
     """
-    Yield the tokens of an acl-proxy, each once.
+    Yield the tokens in the Redis of the gateway acl-proxy, each token once.
 
-    @raise Unavailable: the Redis of the acl-proxy is unreachable.
+    @raise Unavailable: the Redis server with the tokens is unreachable.
     """
     cursor, seen = b"0", set[bytes]()
     while True:
         cursor, keys = await redis.ask("SCAN", cursor, "MATCH", "tokens:*", "COUNT", _PAGE)
         for key in keys:
-            if key not in seen:  # SCAN may return a key twice
+            if key not in seen:  # the Redis command SCAN may return a key twice
                 seen.add(key)
                 hashed = key.decode("utf-8", "replace").removeprefix("tokens:")
                 item = await _acl_proxy_token(redis, key, hashed, rule, now)
@@ -129,7 +130,10 @@ async def acl_proxy_tokens(redis: Redis, rule: OwnerRule, now: float) -> AsyncIt
 async def _acl_proxy_token(
     redis: Redis, key: bytes, hashed: str, rule: OwnerRule, now: float
 ) -> SourceToken | None:
-    """Read one token; return C{None} if it expired after SCAN returned its key."""
+    """
+    Read one token from Redis; return C{None} if the token expired after SCAN returned
+    its key.
+    """
     which = f"tokens:{ascii(hashed[:8])[1:-1]}"
     kind, left = await redis.ask_all([("TYPE", key), ("PTTL", key)])
     if kind == b"none":
@@ -158,7 +162,7 @@ async def _acl_proxy_token(
 
 
 def _hosts(text: str) -> tuple[str, ...]:
-    """Read the hosts of a token, of which an acl-proxy requires at least one."""
+    """Read the hosts for which a token is valid; the gateway acl-proxy requires at least one."""
     found = tuple(
         hosts.check_host_pattern(each.strip()) for each in text.split(",") if each.strip()
     )
@@ -179,7 +183,7 @@ class _Lenient(BaseModel):
 
 
 class _Stored(_Lenient):
-    """A document in the collection C{tokens} of an auth-o-tron."""
+    """A document in the MongoDB collection C{tokens} of auth-o-tron."""
 
     class Token(_Lenient):
         """
@@ -204,7 +208,7 @@ Name = Annotated[str, AfterValidator(_named)]
 
 
 class _User(_Lenient):
-    """A document in the collection C{users} of an auth-o-tron."""
+    """A document in the MongoDB collection C{users} of auth-o-tron."""
 
     realm: Name
     username: Name
@@ -217,14 +221,14 @@ async def auth_o_tron_tokens(
     tokens: Any, users: Any, realm: str | None = None
 ) -> AsyncIterator[SourceToken]:
     """
-    Yield the tokens of an auth-o-tron.
+    Yield the tokens in the database of auth-o-tron, the gateway that authotron replaces.
 
     @param tokens: the MongoDB collection C{tokens}.
     @param users: the MongoDB collection C{users}, with the owners of the tokens.
     @param realm: the realm of all owners, if its name in authotron differs from its name in the
-        other service.
+        other gateway.
 
-    @raise Unavailable: the database of the auth-o-tron is unreachable.
+    @raise Unavailable: the MongoDB server with the tokens is unreachable.
     """
     async for document in mongo_client.all_documents(tokens):
         yield await _auth_o_tron_token(document, users, realm)
@@ -279,7 +283,7 @@ def _levels(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     Yield a document, then the mapping in its key C{user}, then the mapping in the key C{user} of
     that mapping, and so on.
 
-    A C{user} that is not a mapping, or is nested too deeply, is read as a user name.
+    A key C{user} whose value is not a mapping, or is nested too deeply, is read as a user name.
     """
     for _ in range(_DEEPEST):
         yield found
@@ -292,9 +296,9 @@ def _levels(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _conflict(levels: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> str | None:
     """
-    Describe a key that has different values in several places of a document, if there is one.
+    Describe a key that has different values in several places of a document, or return C{None}.
 
-    A token with two values for a key is not copied, as the right value is unknown.
+    A token with two values for a key is not copied, because it is unknown which value is right.
     """
     for key in keys:
         values = [level[key] for level in levels if level.get(key) is not None]

@@ -38,7 +38,7 @@ def run(path: Path, work: Work, *, opens: bool = True, as_json: bool = False) ->
     """
     Open the token store of a configuration and run some work with it.
 
-    If the function fails, print the cause and exit with 1.
+    If the function raises an error, print its cause and exit with 1.
 
     @param opens: whether to open the store before the call.
     @param as_json: print as JSON why the work fails, and the problems of an invalid configuration.

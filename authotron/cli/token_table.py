@@ -48,7 +48,7 @@ def _date(seconds: float) -> str:
 
 
 def _left(seconds: float) -> str:
-    """Describe in the largest unit how long an API token lives."""
+    """Describe the lifetime of an API token in the largest unit that fits."""
     if seconds <= 0:
         return "expired"
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):

@@ -47,7 +47,7 @@ def tokens() -> None:
     Create, list, rotate and revoke API tokens.
 
     The commands work with the configured store, without the gateway. A running gateway notices a
-    changed API token after `tokens.recheck` seconds at most. Exit status 1 if a command fails.
+    changed API token after at most `tokens.recheck` seconds. Exit status 1 if a command fails.
     """
 
 
@@ -335,9 +335,9 @@ tokens.add_command(token_backup.new_pepper)
 
 async def _owner_now(gateway: Gateway[Reply], owner: Identity, provider: str) -> Authentication:
     """
-    Ask the provider for the identity that the owner of an API token has now.
+    Ask a provider for the current identity of the owner of an API token.
 
-    @raise Rejected: the owner does not exist any more.
+    @raise Rejected: the owner of the API token does not exist any more.
     """
     admit = gateway.authenticator.identity_check.admit
     found = await gateway.owners.now(admit(owner), provider)
@@ -369,14 +369,17 @@ _OPTIONS = {
     "hosts": "--host",
     "networks": "--network",
 }
-"""Keys in the body of C{POST /tokens} that differ in name from the option of C{tokens create}."""
+"""
+Keys in the body of C{POST /tokens} whose names differ from those of the options of C{tokens
+create}.
+"""
 
 
 def _request(given: Mapping[str, Any]) -> TokenRequest:
     """
     Check the options of C{tokens create} by the rules for the body of C{POST /tokens}.
 
-    @raise BadParameter: an option is invalid.
+    @raise BadParameter: an option of the command is invalid.
     """
     scopes: dict[str, list[str]] = {}
     for each in given["scopes"]:
@@ -396,7 +399,7 @@ def _request(given: Mapping[str, Any]) -> TokenRequest:
 
 
 class _Lifetime(section.Section):
-    """A configuration section with one key, to read a duration as in a configuration file."""
+    """A configuration section with one key, used to read a duration as in a configuration file."""
 
     ttl: section.WholeSeconds | None = None
 

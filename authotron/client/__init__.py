@@ -21,7 +21,8 @@ from authotron.client.errors import (
 )
 from authotron.client.user import User
 
-if TYPE_CHECKING:  # At run time __getattr__ imports the classes, so that PyJWT is loaded late.
+# At run time __getattr__ imports the classes, so that PyJWT is loaded only when it is needed.
+if TYPE_CHECKING:
     from authotron.client.gateway import Authenticated, Client
     from authotron.client.verifier import Verifier
 
@@ -43,7 +44,7 @@ _LATE = {
     "Client": "authotron.client.gateway",
     "Verifier": "authotron.client.verifier",
 }
-"""Classes that load PyJWT, and their modules."""
+"""Names of classes that load PyJWT, and of the modules that define them."""
 
 
 def __getattr__(name: str) -> object:

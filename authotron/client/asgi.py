@@ -1,7 +1,7 @@
 """
-Middleware for any ASGI application: requests without a good JWT are answered here.
+Middleware for any ASGI application: the middleware itself answers requests without a valid JWT.
 
-Behind the middleware, C{scope["user"]} of HTTP and WebSocket requests is the L{User}.
+Behind the middleware, C{scope["user"]} of an HTTP or WebSocket request is the L{User} who sent it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _POLICY_VIOLATION = 1008
-"""The code that closes a WebSocket (RFC 6455 section 7.4.1)."""
+"""The code with which the middleware closes a WebSocket (RFC 6455 section 7.4.1)."""
 
 
 class AuthotronMiddleware:
     """
     Verifies the JWT of each request.
 
-    @param roles: the user needs one of them.
-    @param scopes: the user needs all of them.
+    @param roles: the roles of which the user needs one.
+    @param scopes: the scopes, all of which the user needs.
     @param optional: let requests without a token pass, with C{None} as C{scope["user"]}.
     @param exclude: paths that need no user; one that ends in a slash stands for all below it.
     """

@@ -6,12 +6,13 @@ Middleware, a decorator and an authentication backend for Django.
     MIDDLEWARE = [..., "authotron.client.django.AuthotronMiddleware"]
     AUTHOTRON = {"issuer": "https://auth.example.org", "audience": "archive"}
 
-C{AUTHOTRON} has the arguments of L{Verifier}, and of the middleware C{optional} and C{exclude}. Or
-C{AUTHOTRON = {"verifier": verifier}} names a verifier of your own.
+C{AUTHOTRON} has the arguments of L{Verifier}, and of the middleware C{optional} and C{exclude}.
+Instead of these arguments, C{AUTHOTRON = {"verifier": verifier}} names a verifier that the
+application has made.
 
-C{request.authotron_user} is the L{User}. C{request.user} is the L{User}; or, with
-L{AuthotronBackend} among C{AUTHENTICATION_BACKENDS}, the user of Django's database whose name is
-the subject of the JWT.
+C{request.authotron_user} is the L{User} who sent the request. C{request.user} is the L{User} who
+sent the request; or, with L{AuthotronBackend} among C{AUTHENTICATION_BACKENDS}, the user of
+Django's database whose name is the subject of the JWT.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class AuthotronMiddleware:
 
 class RequestUser(User):
     """
-    A user without an account in Django's database, with what Django asks of its users.
+    A user without an account in Django's database, with the attributes that Django expects of
+    users.
 
     Django's permissions belong to accounts in its database; this user has no account, and so no
     permissions.
@@ -107,7 +109,7 @@ class RequestUser(User):
     id = pk
 
     def get_username(self) -> str:
-        """Return the subject, which is unique in all realms."""
+        """Return the subject of the JWT, which is unique in all realms."""
         return self.subject
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
@@ -125,7 +127,8 @@ class RequestUser(User):
 
 class AuthotronBackend:
     """
-    Finds the user of Django's database that belongs to a L{User}, and creates it if need be.
+    Finds the user of Django's database that belongs to a L{User}, and creates a missing user if the
+    settings allow it.
 
     With C{AUTHOTRON = {"sync_groups": True}} the user is in the groups that are named like the
     roles, and in no others. With C{{"create_users": False}} unknown users are refused.
@@ -134,7 +137,10 @@ class AuthotronBackend:
     def authenticate(
         self, request: HttpRequest | None, authotron_user: User | None = None, **_: Any
     ) -> Any:
-        """Return the user, or C{None} for the credentials of another backend."""
+        """
+        Return the user of Django's database, or C{None} for the credentials of
+        another backend.
+        """
         if authotron_user is None:
             return None
         users = _model()
@@ -146,7 +152,7 @@ class AuthotronBackend:
         if found is None or not found.is_active:
             return None
         if _option("sync_groups"):
-            from django.contrib.auth.models import Group  # noqa: PLC0415 - once Django is set up
+            from django.contrib.auth.models import Group  # noqa: PLC0415 - imported once Django is set up
 
             found.groups.set(
                 [Group.objects.get_or_create(name=role)[0] for role in authotron_user.roles]
@@ -154,7 +160,7 @@ class AuthotronBackend:
         return found
 
     def get_user(self, user_id: Any) -> Any:
-        """Return the user of a session."""
+        """Return the user of Django's database who belongs to a session."""
         return _model()._default_manager.filter(pk=user_id).first()  # noqa: SLF001 - so Django does
 
 
@@ -196,17 +202,16 @@ def user_of(request: HttpRequest) -> User:
 
 def set_user(request: HttpRequest, user: User) -> None:
     """
-    Set the user of a request.
+    Set the user of a request of Django.
 
-    @raise PermissionDenied: the user must be one of Django's database, and is not, or is not
-        active there.
+    @raise PermissionDenied: the user must be an active user of Django's database, and is not.
     """
     found: Any = RequestUser(
         user.realm, user.username, user.roles, user.scopes, user.attributes, user.claims
     )
     if _BACKEND in settings.AUTHENTICATION_BACKENDS:
         from django.contrib.auth import authenticate  # noqa: PLC0415 - once Django is set up
-        from django.core.exceptions import PermissionDenied  # noqa: PLC0415 - once it is set up
+        from django.core.exceptions import PermissionDenied  # noqa: PLC0415 - imported once Django is set up
 
         found = authenticate(request, authotron_user=user)
         if found is None:
@@ -262,6 +267,6 @@ def _option(name: str, *, default: Any = None) -> Any:
 
 
 def _model() -> Any:
-    from django.contrib.auth import get_user_model  # noqa: PLC0415 - once Django is set up
+    from django.contrib.auth import get_user_model  # noqa: PLC0415 - imported once Django is set up
 
     return get_user_model()

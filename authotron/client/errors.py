@@ -17,7 +17,7 @@ REASONS: Mapping[str, str] = {
     "unchecked-claim": "The token has a condition that this service does not check",
     "refused": "The gateway refused the credentials",
 }
-"""Codes of L{InvalidToken}, and the sentences that a client may read about them."""
+"""The reasons for L{InvalidToken} by their codes: sentences that may be shown to the client."""
 
 
 class AuthotronError(Exception):
@@ -41,9 +41,9 @@ class AuthotronError(Exception):
 
 class Unauthenticated(AuthotronError):
     """
-    The client has not proved who it is.
+    The client has not proved its identity.
 
-    @ivar challenge: the value of C{WWW-Authenticate} (RFC 9110 section 11.6.1).
+    @ivar challenge: the value of the response header C{WWW-Authenticate} (RFC 9110 section 11.6.1).
     """
 
     status = 401

@@ -28,7 +28,7 @@ from authotron.client.verifier import Verifier
 
 
 class Refused(HTTPException):
-    """A request is refused, for a reason of this library."""
+    """The client library refuses a request, for one of its own reasons."""
 
     def __init__(self, error: AuthotronError) -> None:
         super().__init__(error.status, error.public, dict(error.headers))
@@ -37,7 +37,7 @@ class Refused(HTTPException):
 
 class Authotron:
     """
-    Dependencies that share one verifier.
+    Dependencies for FastAPI that share one verifier.
 
     @ivar user: gives the L{User}, who needs the scopes of C{Security(auth.user, scopes=[...])}.
     @ivar optional: gives the L{User}, or C{None} for a request without a token.
@@ -56,11 +56,11 @@ class Authotron:
         self.optional = _optional(verifier, scheme)
 
     def require_role(self, *roles: str) -> Callable[..., User]:
-        """Return a dependency that gives the L{User}, who needs one of the roles."""
+        """Return a FastAPI dependency that gives the L{User}, who needs one of the roles."""
         return self._require(roles, ())
 
     def require_scope(self, *scopes: str) -> Callable[..., User]:
-        """Return a dependency that gives the L{User}, who needs all of the scopes."""
+        """Return a FastAPI dependency that gives the L{User}, who needs all of the scopes."""
         return self._require((), scopes)
 
     def install(self, app: FastAPI) -> None:
@@ -85,7 +85,7 @@ def _user(verifier: Verifier, scheme: HTTPBearer) -> Callable[..., Awaitable[Use
     async def user(
         request: Request,
         wanted: SecurityScopes,
-        _scheme: Any = Depends(scheme),  # noqa: B008 - for the OpenAPI document
+        _scheme: Any = Depends(scheme),  # noqa: B008 - appears in the OpenAPI document
     ) -> User:
         try:
             found = await verifier.authenticate_async(request.headers.getlist("authorization"))
@@ -100,7 +100,7 @@ def _user(verifier: Verifier, scheme: HTTPBearer) -> Callable[..., Awaitable[Use
 def _optional(verifier: Verifier, scheme: HTTPBearer) -> Callable[..., Awaitable[User | None]]:
     async def optional(
         request: Request,
-        _scheme: Any = Depends(scheme),  # noqa: B008 - for the OpenAPI document
+        _scheme: Any = Depends(scheme),  # noqa: B008 - appears in the OpenAPI document
     ) -> User | None:
         try:
             return await verifier.authenticate_async(request.headers.getlist("authorization"))

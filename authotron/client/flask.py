@@ -34,8 +34,9 @@ class Authotron:
     """
     Verifies the JWT of a request when a view, or a blueprint, asks for it.
 
-    @param verifier: by default made from the configuration of the application:
-        C{AUTHOTRON_ISSUER}, C{AUTHOTRON_AUDIENCE}, C{AUTHOTRON_JWKS_URL}, C{AUTHOTRON_SECRET}.
+    @param verifier: the verifier of JWTs; by default it is made from the configuration of the
+        application: C{AUTHOTRON_ISSUER}, C{AUTHOTRON_AUDIENCE}, C{AUTHOTRON_JWKS_URL},
+        C{AUTHOTRON_SECRET}.
     """
 
     def __init__(self, app: Flask | None = None, verifier: Verifier | None = None) -> None:

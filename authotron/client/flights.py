@@ -39,7 +39,8 @@ class Flights(Generic[T]):
 
     def result(self, key: Hashable, work: Work[T], timeout: float) -> T:
         """
-        Do the work in this thread, or wait for another thread that does it already.
+        Do the work in the calling thread, or wait for another thread that does the same work
+        already.
 
         @raise concurrent.futures.TimeoutError: the other thread did not finish in time.
         """
@@ -49,13 +50,13 @@ class Flights(Generic[T]):
         return future.result(timeout)
 
     def start(self, key: Hashable, work: Work[T]) -> Future[T]:
-        """Do the work in another thread, unless it is under way."""
+        """Do the work in another thread, unless the work is under way already."""
         future, is_new = self._join(key)
         if is_new:
             try:
                 self._spawn(lambda: self._run(key, work, future))
-            # No thread can be started for this work, so give up here; the next caller that needs
-            # the work tries to start one again.
+            # No thread can be started for this work, so give up; the next caller that needs the
+            # work tries again to start one.
             except RuntimeError as error:
                 self._remove(key, future)
                 future.set_exception(Unavailable(f"no thread could be started: {error}"))
@@ -66,8 +67,8 @@ class Flights(Generic[T]):
 
     def restart(self) -> None:
         """
-        Forget all work that is under way: after a fork, the threads that did it do not exist in the
-        child process.
+        Forget all work that is under way: after a fork, the threads that did the work do not exist
+        in the child process.
         """
         self._lock = threading.Lock()
         self._running = {}
@@ -78,13 +79,14 @@ class Flights(Generic[T]):
             if future is not None:
                 return future, False
             future = self._running[key] = Future()
-            future.set_running_or_notify_cancel()  # From here on, a call of cancel() has no effect.
+            # After this point, calling cancel() on the future has no effect.
+            future.set_running_or_notify_cancel()
             return future, True
 
     def _run(self, key: Hashable, work: Work[T], future: Future[T]) -> None:
         try:
             result = work()
-        except BaseException as error:  # noqa: BLE001 - the callers that wait raise the error
+        except BaseException as error:  # noqa: BLE001 - the callers that wait for the result raise the error
             self._remove(key, future)
             future.set_exception(error)
         else:

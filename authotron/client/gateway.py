@@ -1,4 +1,7 @@
-"""Ask the gateway who sent a request, for services without a proxy that asks it."""
+"""
+Ask the gateway who sent a request, for services that have no proxy in front which
+asks the gateway.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +62,7 @@ class Authenticated:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers that tell another service who the user is."""
+        """The request headers that tell another service who the user is."""
         return {"Authorization": f"Bearer {self.token}"}
 
 
@@ -68,16 +71,17 @@ class Client:
     Asks the gateway who sent a request, and caches the gateway's answers.
 
     If several callers ask the gateway with the same credentials at the same time, only one request
-    is sent. A user is remembered for C{ttl} seconds, and never longer than their JWT is valid; a
-    refusal or an outage is not remembered. A request that meets an outage is repeated, with growing
-    pauses, as long as the caller's time allows.
+    is sent. A user is remembered for C{ttl} seconds, and never longer than the user's JWT is valid;
+    a refusal or an outage is not remembered. A request to the gateway that fails because of an
+    outage is repeated, with growing pauses, as long as the caller's time allows.
 
-    Keep one client for the life of the service. Threads and event loops may share it.
+    A service should create one client at its start, and use it as long as it runs. Threads and
+    event loops may share one client.
 
     @param url: the URL of the gateway.
     @param verifier: verifies the JWT that the gateway answers with.
     @param ttl: seconds for which a user is remembered; 0 asks the gateway every time.
-    @param max_users: the most users that are remembered.
+    @param max_users: the maximum number of users that are remembered.
     @param timeout: seconds for one request to the gateway, with all its attempts.
     @param attempts: how many times a request to the gateway is sent at most.
     """
@@ -93,7 +97,7 @@ class Client:
         attempts: int = 3,
         tls: ssl.SSLContext | None = None,
         ask: Callable[[str, Mapping[str, str], float], Answer] | None = None,
-        clock: Callable[[], float] = time.time,  # noqa: TID251 - a service has no World
+        clock: Callable[[], float] = time.time,  # noqa: TID251 - only the gateway has a World, with a clock of its own
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,  # noqa: TID251 - in a thread of its own
         jitter: Callable[[], float] = random.random,
@@ -117,16 +121,17 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Authenticated:
         """
-        Return the user whom the gateway knows by a value of C{Authorization}.
+        Return the user whom the gateway recognises by a value of the header C{Authorization}.
 
-        @param authorization: the header of the request, with any scheme that the gateway accepts.
-        @param realm: ask the providers of this realm only.
+        @param authorization: the value of the header C{Authorization}, with any scheme that the
+            gateway accepts.
+        @param realm: the realm whose providers the gateway should ask, instead of all.
         @param headers: further headers for the gateway, such as C{X-Forwarded-For}.
 
-        @raise NoToken: there is no C{Authorization}.
+        @raise NoToken: there is no C{Authorization} header.
         @raise InvalidToken: the gateway refuses the credentials.
-        @raise Forbidden: the credentials are good, but not for this request.
-        @raise Unavailable: the gateway could not decide.
+        @raise Forbidden: the credentials are valid, but do not allow this request.
+        @raise Unavailable: the gateway could not decide about the credentials.
         """
         return waiting.run(self._find(authorization, realm, headers, waiting.blocking))
 
@@ -169,7 +174,7 @@ class Client:
         known = self._users.get(key, self._monotonic(), self._clock())
         if known is not None:
             return known
-        # This time limit also applies to work that still waits for a free thread.
+        # The time limit also covers work that still waits for a free thread.
         ends = self._monotonic() + self._timeout
         work = partial(self._answer, key, sent, ends)
         return await wait(self._flights, key, work, self._timeout + 1)
@@ -256,7 +261,7 @@ def _question(
 
 
 class _Busy(Unavailable):
-    """The gateway answers that it cannot decide, and for how long."""
+    """The gateway answers that it cannot decide, and when the request may be repeated."""
 
 
 class _Final(Unavailable):

@@ -181,8 +181,8 @@ class AuthotronCredentials(grpc.AuthMetadataPlugin):
     """
     Sends a bearer token with each call.
 
-    Use it as C{grpc.metadata_call_credentials(AuthotronCredentials(source))}. gRPC sends call
-    credentials over TLS only.
+    Use this class as C{grpc.metadata_call_credentials(AuthotronCredentials(source))}. gRPC sends
+    call credentials over TLS only.
     """
 
     def __init__(self, source: TokenSource) -> None:
@@ -191,7 +191,7 @@ class AuthotronCredentials(grpc.AuthMetadataPlugin):
     def __call__(
         self, context: grpc.AuthMetadataContext, callback: grpc.AuthMetadataPluginCallback
     ) -> None:
-        """Hand over the metadata of a call, in a thread of gRPC."""
+        """Pass the metadata of a call to gRPC, in a thread of gRPC."""
         try:
             metadata = (("authorization", f"Bearer {self._source.get()}"),)
         except AuthotronError as error:
@@ -203,7 +203,7 @@ class AuthotronCredentials(grpc.AuthMetadataPlugin):
 def _wrapped(
     handler: MethodHandler | None, protect: Callable[..., Callable[..., Any]]
 ) -> MethodHandler | None:
-    """Return a handler of the same kind that verifies the user before the method runs."""
+    """Return a gRPC handler of the same kind that verifies the user before the method runs."""
     if handler is None:  # The gRPC service has no method with this name.
         return None
     kind = next(each for each in _KINDS if getattr(handler, each) is not None)
@@ -217,7 +217,7 @@ def _wrapped(
 
 
 def _each_with(user: User | None, found: Iterator[Any]) -> Iterator[Any]:
-    """Iterate over the answers of a method, and let L{current_user} know the user meanwhile."""
+    """Iterate over the answers of a gRPC method; meanwhile L{current_user} returns the user."""
     while True:
         before = _user.set(user)
         try:
@@ -238,7 +238,7 @@ def _authorization(metadata: Any) -> list[str]:
 
 
 def _refusal(error: AuthotronError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]:
-    """Return code, text and trailing metadata of the answer to a call that is refused."""
+    """Return code, text and trailing metadata of the answer to a gRPC call that is refused."""
     shown = {name.lower(): value for name, value in error.headers.items()}
     shown.pop("cache-control", None)
     return _CODES[error.status], error.public, tuple(shown.items())

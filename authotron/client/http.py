@@ -19,7 +19,7 @@ from authotron.client.errors import Unavailable
 _MAX_BODY = 1024 * 1024
 _FAILURES = (OSError, http.client.HTTPException, UnicodeError)
 """
-What a failed exchange raises; UnicodeError is raised for host names that cannot
+The exceptions that a failed HTTP exchange raises; UnicodeError is raised for host names that cannot
 be encoded by IDNA.
 """
 
@@ -40,7 +40,7 @@ class Http:
     """
     Sends GET requests to one origin, and keeps its connections open.
 
-    Redirects are not followed: the configured address must be that of the gateway itself.
+    Redirects are not followed: the configured address must be the address of the gateway itself.
     """
 
     def __init__(self, origin: str, tls: ssl.SSLContext | None = None) -> None:
@@ -57,7 +57,7 @@ class Http:
 
     def get(self, path: str, headers: Mapping[str, str], timeout: float) -> Answer:
         """
-        Send a GET request, once more if a kept connection turns out to be closed.
+        Send a GET request; send it once more if the connection turns out to be closed.
 
         @raise Unavailable: there was no complete answer in time.
         """

@@ -51,8 +51,9 @@ class KeySet:
         self._due = self._ends = self._retry = clock()
         self._searched = clock() - cool_down
         self._failure = ""
-        # Fetches are numbered from 1. Three numbers are kept: of the last fetch started, of the
-        # last that succeeded, and of the one that callers looking for an unknown key wait for.
+        # The number of a fetch of the key set; fetches are numbered from 1. Three numbers of
+        # fetches are kept: of the last fetch that was started, of the last that succeeded, and of
+        # the one that callers looking for an unknown key wait for.
         self._started = self._loaded = self._needed = 0
 
     def cached(self, kid: str, algorithm: str) -> Sequence[Key]:
@@ -73,7 +74,7 @@ class KeySet:
         self, kid: str, algorithm: str, wait: Wait, tried: Sequence[Key] = ()
     ) -> Sequence[Key]:
         """
-        Return the keys for a JWT whose key L{cached} does not find.
+        Return the keys for a JWT whose key is not among the cached keys.
 
         @param tried: keys with which the signature of the JWT was already checked without success.
 
@@ -148,7 +149,7 @@ class KeySet:
         try:
             self._refresh(self._loaded + 1)
         except Unavailable as failure:
-            if not was_failing:  # once, until refreshing succeeds
+            if not was_failing:  # logged once, until refreshing succeeds again
                 left = round(self._ends - self._clock())
                 _log.warning("refreshing the keys failed, used for %d s more: %s", left, failure)
             raise

@@ -1,4 +1,7 @@
-"""Where the keys of the gateway are published: at a URL, or where the issuer says."""
+"""
+Where the keys of the gateway are published: at a configured URL, or at the URL that the issuer
+names.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,10 @@ def at_url(url: str, timeout: float, tls: ssl.SSLContext | None = None) -> Sourc
 
 def of_issuer(issuer: str, timeout: float, tls: ssl.SSLContext | None = None) -> Source:
     """
-    Return a source of the keys of an issuer.
+    Return a source of the keys that an issuer publishes.
 
-    An issuer with OpenID Connect Discovery names the URL of its keys. The gateway itself has no
-    discovery document, and publishes its keys at C{/.well-known/jwks.json}.
+    An issuer with OpenID Connect Discovery names the URL of its keys in a document. The gateway
+    itself has no discovery document, and publishes its keys at C{/.well-known/jwks.json}.
     """
     origin, path = _split(issuer.rstrip("/"))
     try:

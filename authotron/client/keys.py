@@ -26,13 +26,13 @@ _RSA_BITS = range(2048, 8193)
 
 _MAX_KEYS = 200
 _SHORTEST_SECRET = 16
-"""Minimum length of a shared secret in bytes, which is that of the gateway's default settings."""
+"""Minimum length of a shared secret in bytes, the same as in the gateway's default settings."""
 
 
 @dataclass(frozen=True)
 class Key:
     """
-    A key, and one algorithm that it may verify.
+    A key for verifying signatures, and one algorithm for which it may be used.
 
     A key that fits several algorithms is listed once for each algorithm, so that a JWT cannot make
     its key be used with an algorithm it is not meant for.
@@ -50,7 +50,8 @@ class Key:
 
 Keys = Mapping[tuple[str, str], Sequence[Key]]
 """
-Keys by C{kid} and algorithm; the only key of an algorithm is found under an empty C{kid} as well.
+Keys for verifying signatures, by C{kid} and algorithm; the only key of an algorithm is found under
+an empty C{kid} as well.
 """
 
 

@@ -30,7 +30,7 @@ def authenticated(
     verifier: Verifier, *roles: str, scopes: str | Collection[str] = ()
 ) -> Callable[[Route], Route]:
     """
-    Return a decorator of routes, which are called with the user behind the request.
+    Return a decorator of Klein routes; each route is called with the user who sent the request.
 
     @param roles: the user needs one of them.
     @param scopes: the user needs all of them.

@@ -76,7 +76,7 @@ def authentication(
     """
     Return the arguments of C{Litestar}: middleware, error responses, and the security scheme.
 
-    @param exclude: patterns of paths that need no user, as Litestar has them.
+    @param exclude: patterns of paths that need no user, in Litestar's own syntax.
     @param title: the title of the OpenAPI document, beside its C{version}.
     """
     scheme = SecurityScheme(type="http", scheme="bearer", bearer_format="JWT")

@@ -1,4 +1,4 @@
-"""The origins that a token may be sent to (RFC 6454)."""
+"""The origins (scheme, host and port; RFC 6454) to which a token may be sent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def origins(urls: Collection[str]) -> frozenset[Origin]:
     """
     Return the origins of some URLs.
 
-    @raise ValueError: no URL is given, or one is not an http or https URL.
+    @raise ValueError: no URL is given, or one of the URLs is not an http or https URL.
     """
     found = frozenset(origin_of(url) for url in urls)
     if not found or not all(scheme in _PORTS and host for scheme, host, _ in found):

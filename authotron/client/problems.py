@@ -14,7 +14,7 @@ CONTENT_TYPE = "application/problem+json"
 
 
 def details(error: AuthotronError) -> dict[str, Any]:
-    """Return what a client may know about an error."""
+    """Return what a client may learn about an error."""
     found: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(error.status).phrase,
@@ -25,7 +25,7 @@ def details(error: AuthotronError) -> dict[str, Any]:
 
 
 def body(error: AuthotronError) -> bytes:
-    """Return the body of the response."""
+    """Return the body of the response, which describes the error."""
     return json.dumps(details(error)).encode()
 
 

@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def authotron_gateway(request: pytest.FixtureRequest) -> FakeGateway:
-    """Return a fake gateway that no other test uses."""
+    """Return a fake gateway that is made for one test alone."""
     gateway: FakeGateway = _kit().FakeGateway(**_options(request, "authotron_gateway"))
     return gateway
 
@@ -51,7 +51,10 @@ def authotron_user(request: pytest.FixtureRequest) -> User:
 
 @pytest.fixture
 def authotron_headers(authotron_gateway: FakeGateway, authotron_user: User) -> dict[str, str]:
-    """Return the headers of a request of the user, as the proxy passes them on."""
+    """
+    Return the headers of a request that the user sends, as a proxy passes them on to
+    the service.
+    """
     return {"Authorization": f"Bearer {authotron_gateway.mint(authotron_user)}"}
 
 
@@ -62,7 +65,7 @@ def authotron_server(authotron_gateway: FakeGateway) -> Iterator[str]:
         yield url
 
 
-def _kit() -> Any:  # This module is imported only when it is first used.
+def _kit() -> Any:  # The module is imported only when it is first used.
     return import_module("authotron.client.testing")
 
 

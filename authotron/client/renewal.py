@@ -22,9 +22,9 @@ _TIMEOUT = 10.0
 @dataclass(frozen=True)
 class Token:
     """
-    A token, and when it expires.
+    A token for calls to other services, and the time when it expires.
 
-    @ivar expires: seconds since the epoch.
+    @ivar expires: the time at which the token expires, in seconds since the epoch.
     """
 
     value: str = field(repr=False)
@@ -36,7 +36,7 @@ class TokenSource:
     A source of the token with which this service calls other services.
 
     A token is renewed once half of its life is over. If renewing a token fails, the token is used
-    until it expires. Threads and event loops may share a source.
+    until it expires. Threads and event loops may share one source of tokens.
 
     @param fetch: returns a new token; called in a thread, never twice at the same time.
     """
@@ -45,7 +45,7 @@ class TokenSource:
         self,
         fetch: Callable[[], Token],
         *,
-        clock: Callable[[], float] = time.time,  # noqa: TID251 - a service has no World
+        clock: Callable[[], float] = time.time,  # noqa: TID251 - only the gateway has a World, with a clock of its own
         spawn: Spawn = in_a_thread,
     ) -> None:
         self._fetch, self._clock = fetch, clock
@@ -56,9 +56,10 @@ class TokenSource:
 
     def get(self) -> str:
         """
-        Return the token, and wait in this thread if there is none that is valid.
+        Return the token; if there is no valid token, wait in the calling thread until one is
+        fetched.
 
-        @raise AuthotronError: there is no token, and no token can be fetched.
+        @raise AuthotronError: there is no valid token, and no new token can be fetched.
         """
         return self._current() or waiting.run(self._wait(waiting.blocking))
 
@@ -87,7 +88,8 @@ class TokenSource:
         if token is None or now >= token.expires:
             return None
         if now >= self._due:
-            # If this renewal fails, the next one is tried after half of the remaining time.
+            # If this renewal of the token fails, the next one is tried after half of the remaining
+            # time.
             self._due = now + max(1.0, (token.expires - now) / 2)
             self._flights.start("token", self._renew)
         return token.value

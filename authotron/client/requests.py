@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from requests import PreparedRequest, Response  # noqa: TID251 - who uses requests may block
-from requests.auth import AuthBase  # noqa: TID251 - who uses requests may block
+from requests import PreparedRequest, Response  # noqa: TID251 - services that use the package requests may block
+from requests.auth import AuthBase  # noqa: TID251 - services that use the package requests may block
 
 from authotron.client.origins import origin_of, origins
 from authotron.client.renewal import TokenSource
@@ -36,19 +36,20 @@ class AuthotronAuth(AuthBase):
 
     def _again(self, response: Response, token: str, options: dict[str, Any]) -> Response:
         """
-        Send a request a second time, with a new token, if the token was refused; do not if the
+        If the token was refused, send the request a second time with a new token, unless the
         request was redirected to another host.
         """
         sent = response.request
         if response.status_code != _UNAUTHORIZED or origin_of(sent.url or "") not in self._origins:
             return response
         self._source.refused(token)
-        content = response.content  # the body must be read before the connection can be used again
+        # the body of the response must be read before the connection can be used again
+        content = response.content
         del content
         again = sent.copy()
         again.hooks = {"response": []}
         again.headers["Authorization"] = f"Bearer {self._source.get()}"
-        connection: Any = response.connection  # of requests' own adapters
+        connection: Any = response.connection  # private in the adapters of requests
         renewed: Response = connection.send(again, **options)
         renewed.history.append(response)
         renewed.request = again

@@ -39,11 +39,11 @@ class Refused(APIException):
 
 
 class AuthotronAuthentication(BaseAuthentication):
-    """Verifies the JWT of a request, unless the middleware has done so."""
+    """Verifies the JWT of a request, unless the middleware for Django has verified it already."""
 
     def authenticate(self, request: Request) -> tuple[Any, User] | None:
-        """Return the user, or C{None} for a request without a token."""
-        http = request._request  # noqa: SLF001 - the request of Django, so the framework's docs do
+        """Return the user who sent a request, or C{None} for a request without a token."""
+        http = request._request  # noqa: SLF001 - the documentation of the framework uses this attribute, too
         try:
             user = getattr(http, "authotron_user", None)
             if not isinstance(user, User):
@@ -64,7 +64,7 @@ class AuthotronAuthentication(BaseAuthentication):
 
 
 def has_role(*roles: str) -> type[BasePermission]:
-    """Return a permission: the user needs one of the roles."""
+    """Return a permission class: the user needs one of the roles."""
     roles = as_names(roles)
 
     class HasRole(BasePermission):
@@ -77,7 +77,7 @@ def has_role(*roles: str) -> type[BasePermission]:
 
 
 def has_scope(*scopes: str) -> type[BasePermission]:
-    """Return a permission: the user needs all of the scopes."""
+    """Return a permission class: the user needs all of the scopes."""
     scopes = as_names(scopes)
 
     class HasScope(BasePermission):

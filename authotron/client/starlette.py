@@ -1,8 +1,9 @@
 """
 Authentication for Starlette, by the interfaces of Starlette itself.
 
-C{request.user} is the L{User}. The scopes of C{request.auth} are C{authenticated}, the roles of the
-user as they are, and the scopes of the user with C{scope:} before them::
+C{request.user} is the L{User} who sent the request. The scopes of C{request.auth} are
+C{authenticated}, the roles of the user as they are, and the scopes of the user with C{scope:}
+before them::
 
     app = Starlette(routes=routes, middleware=[authentication(verifier)])
 
@@ -72,8 +73,8 @@ class AuthotronBackend(AuthenticationBackend):
 
 def granted(user: User) -> list[str]:
     """
-    Return the names of scopes that Starlette's decorator C{requires} compares with the required
-    ones.
+    Return the user's scopes in the form that Starlette's decorator C{requires} compares with the
+    required ones.
     """
     return ["authenticated", *user.roles, *(f"scope:{each}" for each in user.all_scopes)]
 
@@ -98,7 +99,7 @@ def authentication(
 
 
 def _path(conn: HTTPConnection) -> str:
-    """Return the path as the client sent it, so that an escaped character is seen as one."""
+    """Return the path as the client sent it, so that an escaped character is recognised."""
     raw = conn.scope.get("raw_path")
     path: str = raw.decode("latin-1") if raw else conn.scope["path"]
     return path

@@ -35,7 +35,7 @@ class AuthotronAgent:
         method: bytes,
         uri: bytes,
         headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - the name of the interface
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - named by Twisted's interface
     ) -> Deferred[IResponse]:
         """Send a request."""
         if origin_of(uri.decode("ascii")) not in self._origins:

@@ -39,8 +39,8 @@ class Protected:
     """
     Passes requests with a valid JWT on to a resource, and refuses all other requests.
 
-    @param roles: the user needs one of them.
-    @param scopes: the user needs all of them.
+    @param roles: the roles of which the user needs one.
+    @param scopes: the scopes, all of which the user needs.
     """
 
     isLeaf = True
@@ -87,8 +87,8 @@ def _ignore_cancelled(failure: Failure) -> None:
 
 
 def _report(failure: Failure, request: Request) -> None:
-    """Answer with a 500, and log why, as Twisted does for a resource that raises."""
-    request.processingFailed(failure)  # which returns the failure
+    """Answer with a 500, and log the exception, as Twisted does for a resource that raises one."""
+    request.processingFailed(failure)  # the last callback returns the failure
 
 
 def authenticate(request: IRequest, verifier: Verifier) -> Deferred[User]:

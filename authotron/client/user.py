@@ -24,7 +24,7 @@ class User:
     The user who sent a request.
 
     @ivar realm: the realm whose provider authenticated the user.
-    @ivar username: the name of the user, unique inside the realm.
+    @ivar username: the name of the user, which is unique inside the realm.
     @ivar scopes: the scopes of the user, by the service that they are for.
     @ivar claims: all claims of the JWT.
     """
@@ -60,7 +60,7 @@ class User:
 
     @property
     def identity(self) -> str:
-        """What identifies the user in all realms; Starlette requires this attribute."""
+        """A string that identifies the user in all realms; Starlette requires this attribute."""
         return self.subject
 
     def has_role(self, *roles: str) -> bool:
@@ -99,7 +99,7 @@ def as_names(given: str | Iterable[str]) -> tuple[str, ...]:
     Without this conversion to a tuple, C{exclude="/health"} would be read as single characters and
     exclude C{/}, and an iterator would be used up after the first request.
 
-    @raise TypeError: one of the values is not a string.
+    @raise TypeError: one of the given values is not a string.
     """
     names = (given,) if isinstance(given, str) else tuple(given)
     if not all(isinstance(each, str) for each in names):

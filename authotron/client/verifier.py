@@ -55,7 +55,7 @@ class Verifier:
     """
     Verifies JWTs of the gateway.
 
-    Keep one verifier for the life of the service: it caches the keys. This object may be used by
+    Keep one verifier for the life of the service: it caches the keys. The object may be used by
     several threads and event loops at the same time.
 
     C{verify} waits in the calling thread if keys must be fetched, C{verify_async} lets the event
@@ -102,7 +102,7 @@ class Verifier:
         timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
         source: key_sources.Source | None = None,
-        clock: Callable[[], float] = time.time,  # noqa: TID251 - a service has no World
+        clock: Callable[[], float] = time.time,  # noqa: TID251 - only the gateway has a World, with a clock of its own
         monotonic: Callable[[], float] = time.monotonic,
         spawn: Spawn = in_a_thread,
     ) -> None:
@@ -159,7 +159,7 @@ class Verifier:
             one; C{None} stands for a request without the header.
 
         @raise NoToken: the request has no bearer token.
-        @raise InvalidToken: the JWT is not good.
+        @raise InvalidToken: the JWT is not valid.
         @raise Unavailable: the keys of the gateway cannot be fetched.
         """
         return self.verify(bearer_token(fields))
@@ -201,7 +201,8 @@ class Verifier:
     def _is_signed(self, parsed: _Parsed, candidates: Sequence[Key]) -> bool:
         for key in candidates:
             if key.is_signer(parsed.signed, parsed.signature):
-                if parsed.header not in self._headers:  # only JWTs of the gateway reach this line
+                # only JWTs whose signature the gateway made reach this line
+                if parsed.header not in self._headers:
                     if len(self._headers) >= _MAX_HEADERS:
                         self._headers.clear()
                     self._headers[parsed.header] = (parsed.kid, parsed.algorithm)
@@ -279,7 +280,7 @@ def _accepted(
 
 
 def _read_header(header: str) -> tuple[str, str]:
-    """Return key id and algorithm from the header of a JWT."""
+    """Return the key id and the algorithm from the header of a JWT."""
     members = _json(_decoded(header))
     kid, algorithm, kind = (members.get(name) or "" for name in ("kid", "alg", "typ"))
     if not all(isinstance(each, str) for each in (kid, algorithm, kind)):

@@ -2,8 +2,8 @@
 Wait for shared work in a thread, in a coroutine of asyncio, or for a Deferred of Twisted.
 
 Code that waits is written only once, as a coroutine; the function that does the waiting is passed
-to it as an argument. L{blocking} never suspends, so L{run} gets the result of such a coroutine
-without an event loop.
+to the coroutine as an argument. L{blocking} never suspends, so L{run} gets the result of such a
+coroutine without an event loop.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class Wait(Protocol):
         self, flights: Flights[T], key: Hashable, work: Work[T], seconds: float
     ) -> Awaitable[T]:
         """
-        Return the result of the work.
+        Return the result of the shared work.
 
         @raise Unavailable: the work did not end in time.
         """
 
 
 async def blocking(flights: Flights[T], key: Hashable, work: Work[T], seconds: float) -> T:
-    """Do the work in this thread, or block until another thread has done it."""
+    """Do the work in the calling thread, or block until another thread has done it."""
     try:
         return flights.result(key, work, seconds)
     except concurrent.futures.TimeoutError:

@@ -2,7 +2,8 @@
 Middleware for any WSGI application: it answers requests without a valid JWT itself, and does not
 pass them to the application.
 
-Behind the middleware C{environ["authotron.user"]} is the L{User}, and C{REMOTE_USER} its subject.
+Behind the middleware, C{environ["authotron.user"]} is the L{User} who sent the request, and
+C{REMOTE_USER} is the user's subject.
 """
 
 from __future__ import annotations
@@ -16,19 +17,20 @@ from authotron.client.errors import AuthotronError, NoToken
 from authotron.client.user import User, as_names
 from authotron.client.verifier import Verifier
 
-if TYPE_CHECKING:  # Typeshed has these types, but no module at run time before Python 3.11.
+# The module _typeshed defines these types, but no module at run time does so before Python 3.11.
+if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 USER = "authotron.user"
-"""The key of the user in C{environ}."""
+"""The key in C{environ} under which the middleware stores the user."""
 
 
 class AuthotronMiddleware:
     """
     Verifies the JWT of each request.
 
-    @param roles: the user needs one of them.
-    @param scopes: the user needs all of them.
+    @param roles: the roles of which the user needs one.
+    @param scopes: the scopes, all of which the user needs.
     @param optional: let requests without a token pass, with C{None} as the user.
     @param exclude: paths that need no user; one that ends in a slash stands for all below it.
     """
@@ -79,7 +81,7 @@ def authorization(environ: WSGIEnvironment) -> list[str]:
 
 
 def refuse(error: AuthotronError, start: StartResponse) -> Iterable[bytes]:
-    """Answer a request by an error."""
+    """Answer a request with an error."""
     content = problems.body(error)
     fields = [*problems.headers(error).items(), ("Content-Length", str(len(content)))]
     start(f"{error.status} {HTTPStatus(error.status).phrase}", fields)

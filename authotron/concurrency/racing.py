@@ -17,7 +17,7 @@ from authotron.concurrency.reactor_time import METER
 from authotron.model.errors import TimedOut
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeIs  # the module typing has TypeIs since Python 3.13
+    from typing_extensions import TypeIs  # the module typing has TypeIs only since Python 3.13
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -60,14 +60,14 @@ def start(work: Awaited[T]) -> Started[T]:
     except StopIteration as end:
         result: T = end.value
         return result
-    except Exception:  # noqa: BLE001 - any error of the work is part of its outcome
+    except Exception:  # noqa: BLE001 - any error of the work becomes part of its outcome
         return Failure()
     return Deferred.fromCoroutine(_rest(work, waits_for))
 
 
 def is_pending(outcome: Started[T]) -> TypeIs[Deferred[T]]:
     """
-    Whether work that was started has no outcome yet.
+    Whether a piece of work that was started has no outcome yet.
 
     The exact type is compared, because L{start} never returns a subclass of C{Deferred}, and
     C{isinstance} with an abstract class takes four times as long.
@@ -76,7 +76,7 @@ def is_pending(outcome: Started[T]) -> TypeIs[Deferred[T]]:
 
 
 def _rest(work: Awaited[T], waits_for: Any) -> Generator[Any, Any, T]:
-    """Run a coroutine from its first wait to its end; measure the time of each step."""
+    """Run a coroutine from its first wait to its end, and measure the time of each step."""
     meter = METER.get()
     began: float | None = None
     while True:
@@ -88,7 +88,7 @@ def _rest(work: Awaited[T], waits_for: Any) -> Generator[Any, Any, T]:
             except GeneratorExit:
                 work.close()
                 raise
-            except BaseException as error:  # noqa: BLE001 - passed to the coroutine, cancellation too
+            except BaseException as error:  # noqa: BLE001 - any exception is passed to the coroutine, a cancellation too
                 began = meter.start() if meter is not None else None
                 waits_for = work.throw(error)
             else:
@@ -122,10 +122,10 @@ def run(
     outcome: Started[T]
     try:
         answer = call(argument)
-    except Exception:  # noqa: BLE001 - an error of the call is the outcome of this work alone
+    except Exception:  # noqa: BLE001 - an error of the call is the outcome of this piece of work alone
         outcome = Failure()
     else:
-        outcome = start(answer) if isinstance(answer, CoroutineType) else answer  # type: ignore[assignment] # the other member of the union is a result
+        outcome = start(answer) if isinstance(answer, CoroutineType) else answer  # type: ignore[assignment] # the other member of the union type is a result
     if not is_pending(outcome):
         return on_done(outcome, clock.seconds() - began, context)
     return _cancel_after(clock, timeout, outcome).addBoth(_done, clock, began, on_done, context)
@@ -225,7 +225,7 @@ def none_pending(outcomes: Sequence[Started[T]]) -> TypeIs[Sequence[T | Failure]
     Whether every piece of work in the list has an outcome already, so that a caller need not call
     L{wait_all}.
     """
-    for each in outcomes:  # noqa: SIM110 - a generator takes twice as long
+    for each in outcomes:  # noqa: SIM110 - a generator expression takes twice as long
         if type(each) is Deferred:
             return False
     return True

@@ -20,8 +20,8 @@ class Meter:
     """
     Measures the callbacks that requests for one route cause.
 
-    If a callback runs inside a callback that is being measured, its time counts as time of the
-    outer callback.
+    If a callback runs inside another callback that is being measured, its time counts as time of
+    the outer callback.
     """
 
     _route: str
@@ -41,7 +41,7 @@ class Meter:
         """
         Stop a measurement.
 
-        @param began: what L{start} returned when the measurement began.
+        @param began: the value that L{start} returned when the measurement began.
         """
         if began is not None:
             Meter._is_timing = False

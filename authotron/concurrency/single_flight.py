@@ -60,10 +60,10 @@ class SingleFlight(Generic[T]):
 
     def join(self, key: Hashable, work: AsyncCall[T], linger: Linger | None = None) -> Started[T]:
         """
-        Start C{work}, or join the work that is under way for C{key}.
+        Start C{work}, or join the work that is already under way for C{key}.
 
-        Work that does not have to wait is done at once: its result or its failure is returned
-        directly, and no Deferred is created.
+        Work that does not have to wait is done at once: its result or failure is returned directly,
+        and no Deferred is created.
 
         @param linger: decides whether the work goes on after its last caller has left; if no
             function is given, the work is cancelled.

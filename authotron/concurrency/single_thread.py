@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 MOST_WAITING = 10_000
 """
-Maximum number of pieces of work that wait for the thread: many more than the thread does in a
+Maximum number of pieces of work in the queue of the thread: many more than the thread does in a
 second.
 """
 
@@ -31,9 +31,9 @@ class SingleThread:
     A thread that does one piece of work at a time, in the order of the calls.
 
     The thread starts with the first piece of work. Work that was cancelled before it started is
-    never started. The thread does not keep the process alive.
+    never started. The thread is a daemon thread: it does not keep the process alive.
 
-    @ivar _call_from_thread: C{callFromThread} of the reactor.
+    @ivar _call_from_thread: the function C{callFromThread} of the reactor.
     """
 
     _call_from_thread: Callable[..., object]
@@ -67,7 +67,7 @@ class SingleThread:
 def _outcome(work: Callable[[], Any]) -> Any:
     try:
         return work()
-    except BaseException:  # noqa: BLE001 - a defect of the work must not end the thread
+    except BaseException:  # noqa: BLE001 - an exception in a piece of work must not end the thread
         return Failure()
 
 

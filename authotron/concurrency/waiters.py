@@ -32,15 +32,16 @@ class Waiters(Generic[T]):
         return waiter
 
     def succeed(self, result: T) -> None:
-        """Give C{result} to every caller that waits."""
+        """Give C{result} to every caller that waits for the event."""
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting:
-            # Handling its result, one caller may cause another caller to cancel its Deferred.
+            # While it handles the result, one caller may cause another caller to cancel its
+            # Deferred.
             if not waiter.called:
                 waiter.callback(result)
 
     def fail(self, reason: Failure | BaseException) -> None:
-        """Fail every waiting caller with this error, each with a C{Failure} of its own."""
+        """Fail every waiting caller with the given error, each with a C{Failure} of its own."""
         error = reason.value if isinstance(reason, Failure) else reason
         waiting, self._waiting = self._waiting, {}
         for waiter in waiting:

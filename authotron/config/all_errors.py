@@ -26,7 +26,7 @@ from authotron.model.errors import Location
 _WORD = re.compile(r"\w+")
 
 _MOST_READINGS = 100
-"""Maximum times a section is read again after invalid keys were removed."""
+"""Maximum number of times that a section is read again after invalid keys were removed."""
 
 
 def find_all(
@@ -38,7 +38,8 @@ def find_all(
     @param error: the error that validating the whole section raised.
     """
     found = {_identity(each): each for each in _details(error)}
-    with suppress(Exception):  # a crash of a plugin's validator must not hide errors found before
+    # a crash of a plugin's validator must not hide errors that were found before
+    with suppress(Exception):
         for each in _errors(section, given, context):
             found.setdefault(_identity(each), each)
     locations = [location_of(each) for each in found.values()]
@@ -105,9 +106,9 @@ def _sections_in(value: object, *, is_mapping: bool) -> Iterator[tuple[Location,
 @define
 class _Reading:
     """
-    Reads a section repeatedly, each time without the keys found invalid.
+    Reads a configuration section repeatedly, each time without the keys that were found invalid.
 
-    @ivar invalid: the invalid keys, now optional.
+    @ivar invalid: the keys that were found invalid, which are optional from then on.
     """
 
     section: type[BaseModel]
@@ -117,7 +118,7 @@ class _Reading:
     errors: list[ErrorDetails] = field(factory=list, init=False)
 
     def read(self) -> BaseModel | None:
-        """Return the section without its invalid keys, or C{None} if it stays invalid."""
+        """Return the section without its invalid keys, or C{None} if the section stays invalid."""
         for _ in range(_MOST_READINGS):
             try:
                 invalid = frozenset(self.invalid & self.section.model_fields.keys())
@@ -138,9 +139,10 @@ class _Reading:
 
     def validator_errors(self, instance: BaseModel) -> Iterator[ErrorDetails]:
         """
-        Yield the errors of all validators of the whole section.
+        Yield the errors that all validators of the whole section raise.
 
-        Errors that name an invalid key are left out, because the missing key may be their cause.
+        Errors that name an invalid key are left out, because the key that was removed may be their
+        cause.
         """
         info = SimpleNamespace(context=self.context)
         for validate in _after(self.section).values():
@@ -150,7 +152,7 @@ class _Reading:
             except (ValueError, PydanticCustomError) as error:
                 yield from (each for each in _raised(error) if not self._is_caused(each))
             except (AttributeError, TypeError, AssertionError):
-                continue  # the missing value is itself the cause of the error
+                continue  # the missing value itself is the cause of the error
 
     def _is_caused(self, error: ErrorDetails) -> bool:
         words = {*_WORD.findall(error["msg"]), *map(str, location_of(error))}
@@ -159,7 +161,10 @@ class _Reading:
 
 @lru_cache
 def _lenient(section: type[BaseModel], invalid: frozenset[str]) -> type[BaseModel]:
-    """Return a section class without section-wide validators; invalid keys are optional."""
+    """
+    Return a copy of a section class without section-wide validators; in the copy the invalid keys
+    are optional.
+    """
     names: dict[str, Any] = {key: Field(default=None, repr=False) for key in invalid}
     for name in _after(section):
         names[name] = model_validator(mode="after")(lambda self: self)
@@ -171,7 +176,7 @@ def _lenient(section: type[BaseModel], invalid: frozenset[str]) -> type[BaseMode
 
 
 def _after(section: type[BaseModel]) -> dict[str, Any]:
-    """Return the validators of a whole section that run after those of its keys."""
+    """Return the validators of a whole section that run after the validators of its keys."""
     known = section.__pydantic_decorators__.model_validators
     return {name: each.func for name, each in known.items() if each.info.mode == "after"}
 
@@ -203,5 +208,5 @@ def _detail(kind: str, message: str, context: Mapping[str, Any] | None = None) -
 
 
 def _untwinned(key: str) -> str:
-    """Return a key without the ending that makes the key a twin of a secret."""
+    """Return a key without the ending, such as C{_file}, of the key's variant for a secret."""
     return re.sub("_(file|env)$", "", key)

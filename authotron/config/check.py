@@ -1,4 +1,4 @@
-"""Check a whole configuration: report every problem at once, each with its path."""
+"""Check a whole configuration: report every problem at once, each with the path of its key."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Config:
 
     @ivar policy: which identities may make which requests, or C{None} if all may make any.
     @ivar warnings: what an operator should look at, although the gateway can run.
-    @ivar origins: where each value came from.
+    @ivar origins: where each value of the configuration came from.
     @ivar hash_key: a random key for hashes that workers exchange; all workers of one service have
         the same key, and each time the configuration is loaded there is a new key.
     """
@@ -159,14 +159,14 @@ def _read(config: type[S], value: object, at: str, sources: Sources) -> S:
         return section.read(config, value, at, sources)
     except ConfigError as error:
         raise error.under(at) from None
-    except Exception as defect:  # noqa: BLE001 - a defect of a plugin does not end the service
+    except Exception as defect:  # noqa: BLE001 - an exception in a plugin does not end the service
         where = plugins.place_of(defect)
         reason = f"a validator of {config.__module__}.{config.__qualname__} failed: {where}"
         raise ConfigError([Problem(at, reason)]) from None
 
 
 def _reserved_name(value: Mapping[str, Any], at: str) -> Iterator[Problem]:
-    """Yield a problem for the name of a plugin that begins with a reserved prefix."""
+    """Yield a problem if the name of a plugin begins with a reserved prefix."""
     name = value.get("name")
     if isinstance(name, str) and name.startswith(IMPORTED):
         yield Problem(f"{at}.name", f"must not begin with {IMPORTED}")
@@ -174,9 +174,9 @@ def _reserved_name(value: Mapping[str, Any], at: str) -> Iterator[Problem]:
 
 def _contracts(given: object, sources: Sources, problems: list[Problem]) -> list[ContractConfig]:
     """
-    Read the contracts of the proxies that may ask: names, or sections with a C{type}.
+    Read the contracts of the proxies that may ask the gateway: names, or sections with a C{type}.
 
-    If the key is not set, every installed contract is configured with its defaults.
+    If the key is not set, every installed contract of a proxy is configured with its defaults.
     """
     if given is None:
         types = map(plugins.documented_type, plugins.every("contracts"))
@@ -248,7 +248,7 @@ def _policy_warnings(found: Policy | None, given: Mapping[str, Any]) -> Iterator
 
 def _pepper_warnings(store: StoreConfig | None, given: Mapping[str, Any]) -> list[str]:
     """
-    Warn if the pepper of the store is derived from C{jwt.secret}.
+    Warn if the pepper of the token store, the key of its hashes, is derived from C{jwt.secret}.
 
     @raise ConfigError: there is no pepper, and no C{jwt.secret} to derive a pepper from.
     """
@@ -272,7 +272,10 @@ def _section(given: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 
 def _shared_port(given: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield a problem if both ports are the same, even if their sections have other problems."""
+    """
+    Yield a problem if the main port and the metrics port are the same, even if their sections have
+    other problems.
+    """
     server, metrics = _section(given, "server"), _section(given, "metrics")
     port = server.get("port")
     is_open = metrics.get("enabled") is not False and not metrics.get("listen")
@@ -283,9 +286,10 @@ def _shared_port(given: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_sharing(store: StoreConfig | None, file: File | None, given: Mapping[str, Any]) -> None:
     """
-    If several worker processes are configured, require a store that they can share.
+    If several worker processes are configured, require a token store that they can share.
 
-    @raise ConfigError: each worker process would have a token store of its own, in memory.
+    @raise ConfigError: the configured token store is in memory, so each worker process would have a
+        store of its own.
     """
     workers = _section(given, "server").get("workers") if file is None else file.server.processes
     several = isinstance(workers, int) and workers > 1

@@ -35,7 +35,7 @@ class Value:
     """
     One effective value of a configuration.
 
-    @ivar path: the path of the key, as messages show it.
+    @ivar path: the path of the key, in the form that messages show.
     @ivar value: a number, a switch, a string, C{None}, or an empty list or mapping.
     """
 
@@ -59,7 +59,7 @@ def values(config: Config) -> Iterator[Value]:
 
 
 def nested(found: Sequence[Value]) -> dict[str, Any]:
-    """Return values as nested mappings and lists, in the form of a configuration file."""
+    """Return effective values as nested mappings and lists, in the form of a configuration file."""
     whole: dict[str, Any] = {}
     for each in found:
         at: Any = whole

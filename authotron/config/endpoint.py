@@ -1,6 +1,6 @@
 """
-Endpoint strings of Twisted. By default UNIX sockets are closed to other users, and many connections
-may wait at them.
+Endpoint strings of Twisted, which describe the sockets of the gateway. By default UNIX sockets are
+closed to other users, and have a long queue of connections.
 
 An endpoint string of the main port may begin with a protocol other than HTTP, as in
 C{fastcgi:unix:/run/a.sock}.
@@ -20,21 +20,24 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 
 HTTP, FASTCGI, GRPC = "http", "fastcgi", "grpc"
-"""The protocols by which proxies ask for decisions."""
+"""The protocols by which proxies ask the gateway for decisions."""
 
 PREFIXES = (FASTCGI, GRPC)
-"""The protocols that may stand before an endpoint string; without one the protocol is HTTP."""
+"""
+The protocols that may be named before an endpoint string; without a name the protocol
+is HTTP.
+"""
 
 _NEEDED = {GRPC: {"h2": "h2", "google.protobuf": "protobuf"}}
-"""The modules that a protocol needs in addition, and the packages that contain them."""
+"""The Python modules that a protocol needs in addition, and the packages that contain them."""
 
 MODE = "660"
-"""The default mode of a UNIX socket: user and group of the gateway may connect."""
+"""The default mode of a UNIX socket: only the user and the group of the gateway may connect."""
 
 BACKLOG = 1024
 """
-The default number of connections that may wait at a UNIX socket. The kernel refuses a connection
-above this number at once, whereas TCP tries again.
+The default number of connections that may wait at a UNIX socket. At a UNIX socket the kernel
+refuses a connection above this number at once, whereas a TCP client tries again.
 """
 
 _UMASK = 0o117
@@ -43,13 +46,16 @@ _KEY = re.compile(r"[A-Za-z_]+=")
 
 
 def protocol_of(text: str) -> str:
-    """Return the protocol that is served at an endpoint: C{http}, or one of L{PREFIXES}."""
+    """
+    Return the protocol that is served at an endpoint: the protocol is C{http}, or one of
+    L{PREFIXES}.
+    """
     kind, colon, _ = text.partition(":")
     return kind if colon and kind in PREFIXES else HTTP
 
 
 def without_protocol(text: str) -> str:
-    """Return an endpoint string without the protocol that may stand before it."""
+    """Return an endpoint string without the protocol that may be named before it."""
     return text if protocol_of(text) == HTTP else text.partition(":")[2]
 
 
@@ -70,12 +76,12 @@ def missing_packages(
 def _is_installed(module: str, find_spec: Callable[[str], object]) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # not even the package around the module is installed
+    except ModuleNotFoundError:  # not even the package that contains the module is installed
         return False
 
 
 def lacks_mode(text: str) -> bool:
-    """Return whether an endpoint string describes a UNIX socket without a mode."""
+    """Return whether an endpoint string describes a UNIX socket and sets no file mode."""
     return _lacks(text, "mode")
 
 
@@ -84,7 +90,10 @@ _OPTIONS = ("address", "mode", "backlog")
 
 
 def _lacks(text: str, option: str) -> bool:
-    """Return whether an endpoint string describes a UNIX socket without one of L{_OPTIONS}."""
+    """
+    Return whether an endpoint string describes a UNIX socket and lacks one of the options in
+    L{_OPTIONS}.
+    """
     words = _words(text)
     if "unix" not in words[:2]:
         return False
@@ -122,7 +131,7 @@ def socket_path(text: str) -> Path | None:
 
 def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     """
-    Return the server endpoint that a string describes, whatever protocol is served there; a UNIX
+    Return the server endpoint that a string describes, whichever protocol is served there; a UNIX
     socket gets a file mode and a backlog.
     """
     whole = with_mode(without_protocol(text))
@@ -133,14 +142,17 @@ def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
 
 
 def _words(text: str) -> list[str]:
-    """Return the parts between the colons of an endpoint string, without a protocol before it."""
+    """
+    Return the parts of an endpoint string that are separated by colons, without a protocol before
+    them.
+    """
     return [found[0] for found in _WORD.finditer(without_protocol(text)) if found[0]]
 
 
 @contextmanager
 def narrow_sockets() -> Iterator[None]:
     """
-    Limit the file mode of UNIX sockets that are bound within the block to L{MODE}.
+    Limit the file mode of UNIX sockets that are bound within the C{with} block to L{MODE}.
 
     Twisted sets a socket's mode only after binding it; in between, the umask limits the mode.
     """

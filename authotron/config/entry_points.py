@@ -1,4 +1,7 @@
-"""Read the entry points of installed packages, and keep them until a package comes or goes."""
+"""
+Read the entry points of installed packages, and cache them until a package is
+installed or removed.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ def entry_points(group: str) -> tuple[EntryPoint, ...]:
     """
     Return the entry points of a group, of all installed packages.
 
-    The metadata of all packages is read once for a group, as that takes milliseconds, and again
-    when the list of import paths changes, or when a package is installed in one of them or removed.
+    The metadata of all packages is read once for each group, because that takes milliseconds, and
+    again when the list of import paths changes, or when a package is installed in one of the paths
+    or removed.
     """
     folders = tuple((folder, _changed(folder)) for folder in sys.path)
     return _read(group, folders)
@@ -26,7 +30,10 @@ def _read(group: str, _folders: tuple[tuple[str, int], ...]) -> tuple[EntryPoint
 
 
 def _changed(folder: str) -> int:
-    """Return when a folder last got or lost an entry, in nanoseconds; 0 without such a folder."""
+    """
+    Return when an entry of a folder was last added or removed, in nanoseconds; 0 if there is no
+    such folder.
+    """
     try:
         return Path(folder or ".").stat().st_mtime_ns
     except OSError:

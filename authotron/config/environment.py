@@ -38,7 +38,7 @@ variable is ignored.
 """
 
 _MOST_DIGITS = 20
-"""Maximum digits of a whole number in an environment variable."""
+"""Maximum number of digits of a whole number in an environment variable."""
 
 _STORE_TYPE = ("store", "type")
 _SOME_VARIABLE = f"a variable that begins with {PREFIX}"
@@ -71,13 +71,16 @@ def int_variable(
 
 
 class KeyKind(Enum):
-    """Ways to convert the string in an environment variable to the value of a configuration key."""
+    """
+    The ways to convert the text of an environment variable to the value of a
+    configuration key.
+    """
 
     VALUE = "the text is parsed as a number, a switch, a list, a mapping or a string"
     STRING = "the text is the string, as auth-o-tron reads it: mostly without surrounding blanks"
-    STRINGS = "a text in brackets is parsed as a list, any other text is read as a string"
+    STRINGS = "a text in brackets is parsed as a list; any other text is taken as a string"
     SWITCH = "the text is true or false, in upper or lower case"
-    SECRET = "the text is the string, with all blanks"  # noqa: S105 - not a password
+    SECRET = "the text is the string, with all its blanks"  # noqa: S105 - not a password
 
 
 def kind_of(section: type[BaseModel], key: str) -> KeyKind:
@@ -120,10 +123,12 @@ class Overlay:
 
     Variable names are case-insensitive. A key whose value is a string takes the text of its
     environment variable literally, except that surrounding blanks and one pair of surrounding
-    quotes are removed. L{environment_value} parses the variables for keys that are not strings. A
-    mapping in an environment variable is merged over the mapping in the configuration file.
+    quotes are removed. The function L{environment_value} parses the variables for keys that are not
+    strings. A mapping in an environment variable is merged over the mapping in the configuration
+    file.
 
-    @ivar given: the mapping that was read from the file, which is modified.
+    @ivar given: the mapping that was read from the file; the environment variables are merged into
+        it.
     @ivar variables: for each configuration key that an environment variable set, the name of the
         variable, in a form that messages may show.
     """
@@ -163,7 +168,7 @@ class Overlay:
             yield f"{shown}: {warning}"
 
     def _why_ignored(self, steps: tuple[str, ...], text: str) -> str:
-        """Return why a variable is ignored, or an empty string if it is not."""
+        """Return why an environment variable is ignored, or an empty string if it is used."""
         is_older = self.given.get("version") == "1.0.0"
         if not text.strip() and steps not in _MAY_BE_EMPTY:
             return "empty, so ignored"
@@ -174,7 +179,10 @@ class Overlay:
         return ""
 
     def _is_key(self, steps: tuple[str, ...], environ: Mapping[str, str]) -> bool:
-        """Return whether the name of a variable is a key, or a misspelt one, and no secret."""
+        """
+        Return whether the name of a variable is that of a configuration key, or a misspelling of
+        one, and so no secret.
+        """
         section = self._section(steps, environ)
         if section is None:
             return False
@@ -232,7 +240,7 @@ def sorted_by_key(environ: Mapping[str, str]) -> list[tuple[tuple[str, ...], str
     """
     Return pairs of a configuration key and the environment variable that sets it.
 
-    C{version} is read first, because other keys depend on it. A section comes before its keys. If
+    C{version} is read first, because other keys depend on it. A section is set before its keys. If
     the names of several variables differ only in upper and lower case, the name in capitals comes
     last.
     """
@@ -267,8 +275,8 @@ def read_value(text: str, kind: KeyKind) -> object:
 
 def _warning(text: str, value: object, *, is_secret: bool) -> str:
     """
-    Return a warning if the text of a variable is probably not written as intended, or an empty
-    string.
+    Return a warning if the text of an environment variable is probably not written as intended, or
+    else an empty string.
     """
     if _has_stray_quotes(text, value):
         return _STRAY_QUOTES

@@ -18,7 +18,7 @@ auth-o-tron reads only the first part of such a text.
 """
 
 _MOST_DIGITS = 20
-"""Maximum characters of a whole number; a longer number is read as a float."""
+"""Maximum number of characters of a whole number; a longer number is read as a float."""
 
 
 def parse(text: str) -> object:

@@ -13,7 +13,10 @@ from authotron.model.errors import Location
 
 @cache
 def secret_keys(section: type[BaseModel]) -> tuple[str, ...]:
-    """Return the keys that hold secrets, and so have twins that end in C{_file} and C{_env}."""
+    """
+    Return the keys that hold secrets, which may also be set by keys that end in C{_file} and
+    C{_env}.
+    """
     fields = section.model_fields.items()
     return tuple(key for key, of in fields if _holds_secret(of.annotation))
 
@@ -43,7 +46,10 @@ def section_at(section: type[BaseModel], location: Location) -> type[BaseModel]:
 
 
 def keys_at(section: type[BaseModel], location: Location) -> list[str]:
-    """Return the valid keys at a location in the file, with the twins of keys that hold secrets."""
+    """
+    Return the valid keys at a location in the file, including the variants (C{_file}, C{_env}) of
+    keys that hold secrets.
+    """
     section = section_at(section, location)
     twins = [f"{key}_{way}" for key in secret_keys(section) for way in ("file", "env")]
     return [*section.model_fields, *twins]

@@ -65,7 +65,7 @@ def _check(
     """
     Check a mapping of version 2.0.0.
 
-    @param problems: the problems that were found before.
+    @param problems: the problems that were found before; the check adds its own.
 
     @raise ConfigError: all problems of the configuration.
     """

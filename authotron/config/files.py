@@ -2,8 +2,9 @@
 Access files safely in folders that other accounts may write to.
 
 Operators may run commands as root in the service account's folder. The service account could plant
-symbolic links in its folder to files of root. A command run as root first takes the rights of the
-account that controls a path, before accessing the path. Commands never overwrite a file.
+symbolic links in its folder to files of root. A command that root runs takes the rights of the
+account that controls a path, before it accesses the path. Commands of authotron never overwrite a
+file.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from secrets import token_hex
 from attrs import define, field
 
 MOST_BYTES = 65_536
-"""Maximum bytes of a file that L{read_small} reads."""
+"""Maximum number of bytes of a file that L{read_small} reads."""
 
 _MOST_LINKS = 40
-"""Maximum symbolic links on one path, as in the kernel."""
+"""Maximum number of symbolic links on one path, as in the kernel."""
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -35,8 +36,8 @@ _NOGROUP = 65_534
 _CURRENT = 0xFFFF_FFFF
 
 # setfsuid(2) and setfsgid(2) change the file rights of the calling thread alone; glibc's functions
-# for other ids change all threads. The groups of one thread can be changed only by the system call
-# itself.
+# for other ids change all threads. Only the system call itself can change the groups of one thread
+# alone.
 _SETGROUPS = {"x86_64": 116, "aarch64": 159, "riscv64": 159, "loongarch64": 159, "ppc64le": 81}
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -73,7 +74,8 @@ class _PathWalk:
             except FileNotFoundError:
                 return
             if self.is_shared:
-                self._note(found)  # In a sticky folder, other users cannot replace a file.
+                # In a sticky folder, users cannot replace the files of other users.
+                self._note(found)
             if stat.S_ISLNK(found.st_mode):
                 links += 1
                 if links > _MOST_LINKS:
@@ -86,7 +88,7 @@ class _PathWalk:
             elif stat.S_ISDIR(found.st_mode):
                 at = here
                 self._enter(at)
-            # A path ends at a file.
+            # A path ends when it reaches a file.
 
     def _enter(self, folder: Path) -> None:
         found = folder.stat()
@@ -100,7 +102,8 @@ class _PathWalk:
 
 def act_as_owner(path: Path) -> None:
     """
-    Give this thread of root only the file rights of the account that controls a path.
+    Give the calling thread, if root runs it, only the file rights of the account that controls a
+    path.
 
     An account controls a path if it owns the folder of the file, a folder above it, or a folder
     that a symbolic link on the path leads to. If root owns every folder on the path, the thread
@@ -129,7 +132,7 @@ def act_as_owner(path: Path) -> None:
 
 @contextmanager
 def acting_as_owner(path: Path) -> Iterator[None]:
-    """Act as the owner of a path (see L{act_as_owner}) until the end of the block."""
+    """Act as the owner of a path (see L{act_as_owner}) until the end of the C{with} block."""
     if os.geteuid() != 0:
         yield
         return
@@ -164,7 +167,7 @@ def _name(uid: int) -> str:
 
 def _become(uid: int, gid: int) -> None:
     """
-    Set the user and group ids with which this thread accesses files.
+    Set the user and group ids with which the calling thread accesses files.
 
     @raise OSError: the kernel refuses to change the ids of this thread.
     """
@@ -176,7 +179,8 @@ def _become(uid: int, gid: int) -> None:
 
 def _set_groups(groups: Sequence[int]) -> None:
     """
-    Set the supplementary groups of this thread, or of all threads on an unknown machine type.
+    Set the supplementary groups of the calling thread, or of all threads on a type of machine that
+    is not known.
 
     @raise OSError: the kernel refuses to change the groups.
     """
@@ -215,7 +219,7 @@ def check_regular(*paths: Path) -> None:
 
 def make_file(path: Path) -> None:
     """
-    Create an empty file that only this account can access, unless the file exists.
+    Create an empty file that only the account of this process can access, unless the file exists.
 
     @raise OSError: the file cannot be created, or something else exists, such as a FIFO.
     """
@@ -227,10 +231,10 @@ def make_file(path: Path) -> None:
 
 def write_once(path: Path, content: bytes) -> None:
     """
-    Create a file that only this account can access, or fail if the file exists.
+    Create a file that only the account of this process can access, or fail if the file exists.
 
-    The file appears with its whole content or not at all. If several processes try to create the
-    file, one succeeds.
+    The file appears with its whole content, or does not appear at all. If several processes try to
+    create the file, one succeeds.
 
     @raise OSError: the file cannot be created.
     """
@@ -254,10 +258,10 @@ def _exists(name: str, folder: int) -> bool:
 
 def _write_whole(name: str, folder: int, content: bytes) -> None:
     """
-    Write a file without a name, and then link it under its name.
+    Write a file that has no name yet, and then link the file under its name.
 
-    Without nameless files (NFS), the file first gets a random name. If the file system has no hard
-    links (FAT), the file is written under its final name.
+    If the file system cannot create files without names (NFS), the file first gets a random name.
+    If the file system has no hard links (FAT), the file is written under its final name.
     """
     try:
         descriptor = os.open(".", os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=folder)
@@ -289,7 +293,10 @@ def _write_directly(descriptor: int, content: bytes) -> None:
 
 @contextmanager
 def _writing(descriptor: int, content: bytes) -> Iterator[None]:
-    """Write content to an open file, flush it to the disk, and close it after the block."""
+    """
+    Write content to an open file, flush the content to the disk, and close the file after the
+    C{with} block.
+    """
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()

@@ -28,7 +28,7 @@ def json_schema(unusable: list[str] | None = None) -> dict[str, Any]:
     for kind in ("providers", "augmenters"):
         choice: Any = Union[tuple(_configs(kind, left_out))]  # noqa: UP007 - of a list
         listed[kind] = (list[choice], File.model_fields[kind])
-    sections = dict.fromkeys(_configs("contracts", left_out))  # most have the same keys
+    sections = dict.fromkeys(_configs("contracts", left_out))  # most plugins have the same keys
     types = sorted(map(plugins.documented_type, plugins.every("contracts")))
     contract: Any = Union[(Literal[tuple(types)], *sections)]
     contracts: Any = (tuple[contract, ...] | None, Server.model_fields["contracts"])

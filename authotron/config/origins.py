@@ -32,10 +32,12 @@ _WRITE = {
 @frozen
 class Origin:
     """
-    Where one value of the configuration came from: a file, a variable, or else a default.
+    Where one value of the configuration came from: a file, an environment variable, or else a
+    default.
 
-    @ivar secret_file: the file that holds the secret, if a C{_file} twin names one.
-    @ivar secret_variable: the variable that holds the secret, if an C{_env} twin names one.
+    @ivar secret_file: the file that holds the secret, if a key that ends in C{_file} names one.
+    @ivar secret_variable: the environment variable that holds the secret, if a key that ends in
+        C{_env} names one.
     """
 
     file: str | None = None
@@ -59,9 +61,10 @@ class Origins:
     Finds where the values of one configuration came from.
 
     @ivar root: the YAML node of the configuration file, if there is a file.
-    @ivar given: the mapping that was checked, with the C{_file} and C{_env} twins of secrets.
-    @ivar variables: for each key that an environment variable set, the variable's name as messages
-        may show it.
+    @ivar given: the mapping that was checked, in which secrets may be set by keys that end in
+        C{_file} or C{_env}.
+    @ivar variables: for each configuration key that an environment variable set, the variable's
+        name as messages may show it.
     """
 
     sources: Sources = field(factory=Sources, repr=False)
@@ -92,8 +95,8 @@ class Origins:
     @contextmanager
     def locating(self) -> Iterator[None]:
         """
-        Add its file and line, or its variable, to each problem of a C{ConfigError} that the block
-        raises.
+        Add the file and line of a value, or the name of its variable, to each problem of a
+        C{ConfigError} that the C{with} block raises.
         """
         try:
             yield
@@ -119,7 +122,10 @@ class Origins:
         return next((self.variables[part] for part in parts if part in self.variables), None)
 
     def _in_file(self, location: Location) -> Location:
-        """Return a value's location in the file; version 1.0.0 has other keys."""
+        """
+        Return the location of a value in the configuration file; version 1.0.0 of the format has
+        other keys.
+        """
         of_address = self.is_version_1 and location[:1] == ("server",)
         return ("bind_address",) if of_address else location
 

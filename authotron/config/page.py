@@ -1,4 +1,7 @@
-"""The section C{page}: what the pages for people say about the operator."""
+"""
+The section C{page} of the configuration: what the web pages for people say about the
+operator.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ run code in the page.
 
 
 class Page(Section):
-    """The pages for people: the home page, and the page of a 401."""
+    """The web pages for people: the home page, and the page that comes with a 401."""
 
     title: NonEmptyStr = Field(default="authotron", description="the title of the home page")
     contact: NonEmptyStr | None = Field(
@@ -40,7 +43,10 @@ class Page(Section):
 
     @property
     def contact_link(self) -> str | None:
-        """The target of a link on the contact, or C{None} if the contact is plain text."""
+        """
+        The target of a link to the operator's contact, or C{None} if the contact is
+        plain text.
+        """
         contact = self.contact or ""
         if re.fullmatch(r"[^\s@/:]+@[^\s@/:]+", contact):
             return f"mailto:{contact}"

@@ -19,11 +19,14 @@ _PERHAPS_UNFILLED = re.compile(
 )
 
 _LONGEST_PLACEHOLDER = 4096
-"""Maximum characters of a placeholder; a longer secret is not a placeholder."""
+"""Maximum number of characters of a placeholder; a longer secret is not a placeholder."""
 
 
 def is_unfilled(secret: str) -> bool:
-    """Return whether a secret is nothing but a variable that was not filled in."""
+    """
+    Return whether a secret is nothing but a variable that a tool has not replaced by
+    its value.
+    """
     return len(secret) <= _LONGEST_PLACEHOLDER and _UNFILLED.fullmatch(secret) is not None
 
 

@@ -31,14 +31,14 @@ from authotron.config.spelling import did_you_mean
 from authotron.model.errors import ConfigError, Problem
 
 SHORTEST_PEPPER = 16
-"""Minimum bytes of a pepper."""
+"""Minimum number of bytes of a pepper, the key with which API tokens are hashed."""
 
 API_VERSION = 1
 """
 Version of the interface of plugins (L{authotron.plugin}).
 
-A plugin of another package may declare in C{API_VERSION} which version of the interface it is
-written for.
+A plugin of another package may declare in C{API_VERSION} for which version of the interface it is
+written.
 """
 
 
@@ -120,12 +120,15 @@ class StoreConfig(Section):
         return [key.encode() for key in _text(self.pepper).split()]
 
     def acl_proxy_peppers(self) -> list[bytes]:
-        """Return the peppers of the acl-proxy that tokens were imported from."""
+        """Return the peppers of acl-proxy, the gateway from which tokens were imported."""
         return [key.encode() for key in _text(self.acl_proxy_pepper).splitlines()]
 
 
 FactName = Literal["method", "scheme", "host", "path", "address", "namespace", "certificate"]
-"""A fact of a request that a proxy may state in a header; C{path} stands for the query, too."""
+"""
+A fact of a client's request, such as its host, that a proxy may state in a header; C{path} stands
+for path and query together.
+"""
 
 
 class ContractConfig(Section):
@@ -157,7 +160,10 @@ class ContractConfig(Section):
 
 
 class PrefixConfig(ContractConfig):
-    """The keys of a contract whose proxy states nothing of a request by itself."""
+    """
+    The configuration keys of a contract whose proxy adds no headers by itself that describe the
+    client's request.
+    """
 
     prefix: HeaderName = Field(
         default="X-Authotron-",
@@ -176,10 +182,10 @@ _BASES: Mapping[str, type[Section]] = {
     "stores": StoreConfig,
     "contracts": ContractConfig,
 }
-"""The class that the C{Config} of every plugin derives from, by the kind of plugin."""
+"""The class from which the C{Config} of every plugin derives, by the kind of the plugin."""
 
 _PACKAGES: Mapping[str, str] = {"contracts": "web.proxies"}
-"""The packages of the kinds of plugins whose package has another name than the kind."""
+"""The kinds of plugins that are in a package of another name than the kind, with these packages."""
 
 _SPEAKING = (ImportError, SyntaxError, AttributeError, NameError)
 """Import errors whose text describes code, and so cannot contain a secret."""
@@ -193,7 +199,8 @@ def load(kind: str, type_: object, at: str) -> ModuleType:
     """
     Import the module of one plugin, and no other plugin.
 
-    @param kind: C{"providers"}, C{"augmenters"}, C{"stores"} or C{"contracts"}.
+    @param kind: the kind of the plugin: C{"providers"}, C{"augmenters"}, C{"stores"} or
+        C{"contracts"}.
     @param type_: the value of C{type:}.
     @param at: the path of the section in the file.
 
@@ -225,7 +232,7 @@ def every(kind: str, unusable: list[str] | None = None) -> Iterator[ModuleType]:
     A module of authotron without C{Config} and C{make} is not a plugin, but code that several
     plugins share.
 
-    @param unusable: receives the reasons for which plugins are left out.
+    @param unusable: receives the reasons why plugins are left out.
     """
     package = importlib.import_module(f"authotron.{_package(kind)}")
     for found in pkgutil.iter_modules(package.__path__):
@@ -251,7 +258,10 @@ def documented_type(module: ModuleType) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """Describe an error by its type and the line that raised it; its text may be a secret."""
+    """
+    Describe an error by its type and the line that raised it; the text of the error may contain a
+    secret.
+    """
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} at {Path(last.filename).name}:{last.lineno}"
 
@@ -288,7 +298,7 @@ def _package(kind: str) -> str:
 
 
 def _module(kind: str, name: str) -> ModuleType:
-    """Import a module of authotron in which a plugin may be."""
+    """Import a module of authotron that may contain a plugin."""
     full = f"authotron.{_package(kind)}.{name}"
     return _imported(lambda: importlib.import_module(full), name.replace("_", "-"), full)
 
@@ -315,20 +325,26 @@ def _plugin(kind: str, point: EntryPoint) -> ModuleType:
 def _imported(load_module: Callable[[], ModuleType], type_: str, name: str) -> ModuleType:
     try:
         return load_module()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the module of a plugin may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the module of a plugin may raise any exception
         why = f"plugin {type_!r} ({name}) cannot be imported: {_reason(error)}"
         raise UnusablePlugin(why) from None
 
 
 def _reason(error: BaseException) -> str:
-    """Describe an error by its text if that is about code, else by the line that raised it."""
+    """
+    Describe an import error by its text if the text is about code, else by the line that raised the
+    error.
+    """
     if isinstance(error, _SPEAKING):
         return f"{type(error).__name__}: {' '.join(str(error).split())}"
     return place_of(error)
 
 
 def _flaw(kind: str, module: object, type_: str) -> str | None:
-    """Return what the module of a plugin lacks, or C{None} if it has all that a plugin needs."""
+    """
+    Return what the module of a plugin lacks, or C{None} if the module has all that a
+    plugin needs.
+    """
     config, base = getattr(module, "Config", None), _BASES[kind]
     if config is None:
         return f"it has no class Config{_similar('Config', module)}"
@@ -346,7 +362,7 @@ def _flaw(kind: str, module: object, type_: str) -> str | None:
 
 
 def _similar(name: str, module: object) -> str:
-    """Name the function or class of a module whose name is probably misspelt."""
+    """Name the function or class of a module that is probably meant by a misspelt name."""
     own = getattr(module, "__name__", None)
     names = [each for each, it in vars(module).items() if getattr(it, "__module__", "") == own]
     close = difflib.get_close_matches(name.lower(), [each.lower() for each in names], 1, 0.7)

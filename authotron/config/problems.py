@@ -15,7 +15,7 @@ from authotron.model.errors import Location, Problem
 
 OF_KEY = "of_key"
 """
-The type of a pydantic error that the validator of a whole section raises about one key of the
+The type of the pydantic error by which the validator of a whole section reports one key of the
 section.
 """
 
@@ -110,7 +110,7 @@ def describe(section: type[BaseModel], given: object, at: str, error: ErrorDetai
 
 
 def of_key(key: str, why: str) -> PydanticCustomError:
-    """Return the error that a validator of a whole section raises for one key of the section."""
+    """Return the error by which a validator of a whole section reports one key of the section."""
     return PydanticCustomError(OF_KEY, "{why}", {"key": key, "why": why})
 
 
@@ -129,31 +129,34 @@ class Problems(ValueError):
 
 def require_none(found: Iterable[tuple[str, str]]) -> None:
     """
-    Raise all problems of a validator, each a key (or an empty string) and a message.
+    Raise all problems that a validator has found, each a key (or an empty string) and a message.
 
-    @raise Problems: a check has found problems.
+    @raise Problems: a check of the configuration has found problems.
     """
     if problems := [*found]:
         raise Problems(problems)
 
 
 def _steps(at: str) -> Location:
-    """Split the path of a section into its steps: C{providers[1]} becomes C{providers} and 1."""
+    """
+    Split the path of a section into its steps: for example, C{providers[1]} becomes C{providers}
+    and 1.
+    """
     found = re.findall(r"[^.\[\]]+", at)
     return tuple(int(step) if step.isdigit() else step for step in found)
 
 
 def join(at: str, step: int | str) -> str:
-    """Append a key, or the position of an item, to a path in the configuration."""
+    """Append a key, or the position of an item in a list, to a path in the configuration."""
     return f"{at}[{step}]" if isinstance(step, int) else f"{at}.{step}" if at else step
 
 
 def _unknown_key(section: type[BaseModel], given: object, at: str, location: Location) -> Problem:
     """
-    Describe a key that is unknown.
+    Describe a configuration key that is unknown.
 
-    An unknown key is repeated only if it is a misspelt known key: it may be a secret, where a colon
-    or a blank was forgotten.
+    The name of an unknown key is shown only if it is a misspelt known key: the name may be a
+    secret, if a colon or a blank was forgotten.
     """
     above = _path(section, given, at, location[:-1])
     key, known = str(location[-1]), keys_at(section, location[:-1])

@@ -97,7 +97,7 @@ class JwtConfig(Section):
     @field_validator("aud", mode="before")
     @classmethod
     def _no_audience(cls, aud: object) -> object:
-        """Treat an empty audience, which templates produce, as no audience."""
+        """Treat an empty audience, which templates of configurations produce, as no audience."""
         return None if isinstance(aud, str) and not aud.strip() else aud
 
     @model_validator(mode="after")
@@ -162,11 +162,11 @@ Format = Annotated[Literal["console", "json"], BeforeValidator(_as_format)]
 """The format of a log line."""
 
 Access = Literal["none", "failures", "all"]
-"""Which requests are logged."""
+"""The values of the key that selects which requests are logged."""
 
 
 class LoggingConfig(Section):
-    """What is logged, and in which format."""
+    """The section `logging`: what is logged, and in which format."""
 
     level: Level = Field(default="info", description="the lowest severity that is logged")
     format: Format = Field(
@@ -227,7 +227,10 @@ class TokensConfig(Section):
 
 
 class IdentityConfig(Section):
-    """Limits of an identity. A request gets a 403 if its identity exceeds a limit."""
+    """
+    The maximum size of an identity, by its numbers of roles, attributes and scopes and by its
+    bytes. A client whose identity exceeds one of these limits gets a 403.
+    """
 
     max_roles: int = Field(default=5_000, ge=1, description="maximum roles of one identity")
     max_attributes: int = Field(
@@ -281,7 +284,7 @@ Milliseconds = Annotated[int, Field(ge=0, le=MOST_MILLISECONDS), BeforeValidator
 
 
 class Auth(Section):
-    """How providers and augmenters are called, and what is cached."""
+    """The section `auth`: how providers and augmenters are called, and what is cached."""
 
     timeout_in_ms: Milliseconds = Field(
         default=5000, description="milliseconds that a call of a provider or augmenter may take"
@@ -312,14 +315,17 @@ class Auth(Section):
 
 
 class Service(Section):
-    """A service and its scopes. Accepted for compatibility with auth-o-tron, and ignored."""
+    """
+    Scopes of a service in a file of auth-o-tron. The section is accepted for compatibility with
+    auth-o-tron, and ignored.
+    """
 
     name: str
     scopes: tuple[str, ...] = Field(default=(), strict=False)
 
 
 class NoStore(Section):
-    """A store that is disabled; its keys are ignored."""
+    """A token store that is disabled; its other keys are ignored."""
 
     model_config = ConfigDict(extra="allow")
 

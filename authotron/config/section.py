@@ -47,7 +47,10 @@ PossibleNames = Annotated[tuple[PossibleName, ...], Field(strict=False)]
 
 
 def warn_of_roles(roles: Iterable[str], whose: str) -> Iterator[str]:
-    """Warn of roles that the gateway leaves out; C{whose} says where they stand."""
+    """
+    Warn of roles that the gateway leaves out, because their names are not valid; C{whose} says
+    where the roles are listed.
+    """
     for role in roles:
         if why := naming.flaw(role, naming.MAX_ROLE, tab=True):
             yield f"role {role!a} of {whose} is left out: the role {why}"
@@ -77,7 +80,7 @@ _PATH = WithJsonSchema({"type": "string", "pattern": r"\S"})
 FilePath = Annotated[Path, BeforeValidator(_resolve), _PATH]
 """
 The absolute path of a file that authotron reads; a relative path is resolved by
-C{Sources.resolve_path}. Whether the file exists is not checked.
+C{Sources.resolve_path}. The file need not exist when the configuration is checked.
 """
 
 FilePaths = Annotated[tuple[FilePath, ...], Field(strict=False)]
@@ -123,10 +126,10 @@ def _in_range(seconds: float) -> float:
     """
     Return a duration, if it is not negative and at most L{LONGEST}.
 
-    The bounds of durations are checked here, because pydantic constraints on the duration type
-    would override narrower ones on a single key.
+    The bounds of durations are checked in a function, because pydantic constraints on the duration
+    type would override narrower ones on a single key.
     """
-    if not seconds >= 0:  # True for NaN too, unlike C{seconds < 0}.
+    if not seconds >= 0:  # This comparison is true for NaN too, unlike C{seconds < 0}.
         raise PydanticCustomError("greater_than_equal", "too small", {"ge": 0})
     if seconds > LONGEST:
         raise PydanticCustomError("less_than_equal", "too large", {"le": LONGEST})
@@ -147,8 +150,8 @@ Secret = SecretStr
 """
 A secret: a string that is never printed.
 
-Each key C{x} of this type has two twins: C{x_file} names a file that holds the secret, and C{x_env}
-an environment variable that holds the secret.
+Each configuration key C{x} of this type has two variants: C{x_file} names a file that holds the
+secret, and C{x_env} an environment variable that holds the secret.
 """
 
 HIDDEN = "***"
@@ -169,7 +172,7 @@ class Section(BaseModel):
     """
     A mapping in the configuration; unknown keys and wrong types are problems.
 
-    A key whose value is null counts as unset if the key has a default.
+    A key whose value is null counts as unset if the key has a default value.
     """
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
@@ -192,7 +195,10 @@ class Section(BaseModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
-        """Return the section's JSON Schema, with the C{_file} and C{_env} twins of every secret."""
+        """
+        Return the section's JSON Schema, including the C{_file} and C{_env} variants of every
+        secret.
+        """
         schema: dict[str, Any] = handler.resolve_ref_schema(handler(core))
         properties = schema.setdefault("properties", {})
         for key in secret_keys(cls):
@@ -220,8 +226,8 @@ def read(section: type[S], given: object, at: str = "", sources: Sources | None 
 
     @param at: the path of the mapping in the file; the path of every reported problem begins with
         it.
-    @param sources: where files and variables are found; the working folder and the environment of
-        the process by default.
+    @param sources: where files and variables are found; by default in the working folder and in the
+        environment of the process.
 
     @raise ConfigError: all problems of the section.
     """
@@ -247,7 +253,7 @@ def schema_of(annotation: Any) -> dict[str, Any]:
 def _with_secrets(
     section: type[Section], given: dict[Any, Any], sources: Sources
 ) -> dict[Any, Any]:
-    """Replace the C{_file} and C{_env} twins of secrets by the secrets that they name."""
+    """Replace keys that end in C{_file} and C{_env} by the secrets that they name."""
     for key in secret_keys(section):
         of_file, of_variable = f"{key}_file", f"{key}_env"
         path, variable = given.pop(of_file, None), given.pop(of_variable, None)

@@ -31,23 +31,26 @@ Network = Annotated[NonEmptyStr, AfterValidator(check_network)]
 Networks = Annotated[tuple[Network, ...], Field(strict=False)]
 
 Proxy = Annotated[NonEmptyStr, AfterValidator(check_proxy)]
-"""A network, or C{unix} for peers at a UNIX socket."""
+"""A network, or C{unix} for proxies that connect to a UNIX socket."""
 
 Proxies = Annotated[tuple[Proxy, ...], Field(strict=False)]
 
 _INTERFACES = Path("/proc/self/net/if_inet6")
-"""The IPv6 addresses of this machine; empty or missing if it has none."""
+"""
+A file that lists the IPv6 addresses of this machine; it is empty or missing if there
+are none.
+"""
 
 _EVERY_IPV4 = "0.0.0.0"  # noqa: S104 - as documented
 
 _NEARLY_ALL = 3 / 4
 """
-If C{trusted_proxies} contains this share of all addresses or more, it is rejected, unless
-C{insecure} is set.
+If C{trusted_proxies} contains this share of all addresses or more, the configuration is rejected,
+unless C{insecure} is set.
 """
 
 VERY_MANY = 1 / 4
-"""Share of all addresses in C{trusted_proxies} from which there is a warning."""
+"""The share of all addresses in C{trusted_proxies} from which on a warning is given."""
 
 _SOCKETS = ("tcp:", "tcp6:", "unix:")
 """The kinds of endpoints that are plain sockets, which several workers can share."""
@@ -56,10 +59,11 @@ Workers = Annotated[int, Field(ge=1, le=256)] | Literal["auto"]
 
 
 def _endpoint(text: str) -> str:
-    """Check that a string is an endpoint of Twisted or C{systemd}; nothing is opened."""
+    """Check that a string is C{systemd} or an endpoint of Twisted; nothing is opened."""
     if text == SYSTEMD:
         return text
-    # Also rejects the null byte of an abstract UNIX socket, which has no file and so no mode.
+    # The check also rejects the null byte of an abstract UNIX socket, which has no file and so no
+    # mode.
     if not text.isprintable():
         raise ValueError("has a character that is not printable")
     try:
@@ -69,8 +73,8 @@ def _endpoint(text: str) -> str:
             "is not an endpoint that Twisted knows, such as unix:/run/a.sock"
         ) from None
     except (LookupError, OSError):
-        pass  # The string is valid, but names a file or a socket that does not exist now.
-    except Exception:  # noqa: BLE001 - OpenSSL raises errors of its own for other contents
+        pass  # The endpoint string is valid, but names a file or a socket that does not exist now.
+    except Exception:  # noqa: BLE001 - OpenSSL raises errors of its own for other file contents
         why = "names a file that does not contain a certificate and its key (PEM)"
         raise ValueError(why) from None
     kind, _, rest = text.partition(":")
@@ -85,7 +89,7 @@ _HIGHEST_PORT = 65_535
 
 
 def _endpoint_of_any_protocol(text: str) -> str:
-    """Check an endpoint before which a protocol may stand, as in C{fastcgi:tcp:9001}."""
+    """Check an endpoint string that may begin with a protocol, as in C{fastcgi:tcp:9001}."""
     rest = without_protocol(text)
     if rest == text:
         return _endpoint(text)
@@ -115,7 +119,10 @@ EndpointsOfAnyProtocol = Annotated[
 
 
 def _is_ipv6_only() -> bool:
-    """Return whether an IPv6 socket of this machine accepts no IPv4, by C{bindv6only} (ipv6(7))."""
+    """
+    Return whether IPv6 sockets of this machine do not accept IPv4, by C{bindv6only}
+    (ipv6(7)).
+    """
     with socket.socket(socket.AF_INET6) as unused:
         return bool(unused.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
 
@@ -124,10 +131,10 @@ def every_address(
     interfaces: Path = _INTERFACES, is_ipv6_only: Callable[[], bool] = _is_ipv6_only
 ) -> str:
     """
-    Return the address that stands for every address of this machine.
+    Return the address by which a socket listens on every address of this machine.
 
-    A socket at C{::} accepts IPv4, too, unless the machine has no IPv6 address or keeps IPv6
-    sockets for IPv6 alone.
+    A socket at C{::} accepts IPv4, too, unless the machine has no IPv6 address or its IPv6 sockets
+    do not accept IPv4.
     """
     try:
         is_shared = bool(interfaces.read_text()) and not is_ipv6_only()
@@ -151,7 +158,7 @@ class Forwarded(Section):
 
 
 class Server(Section):
-    """The main port: sockets, workers, limits and trusted proxies."""
+    """The section `server`, about the main port: sockets, workers, limits and trusted proxies."""
 
     host: str = Field(
         default_factory=every_address,
@@ -251,7 +258,7 @@ class Server(Section):
 
 
 class Operations(Section):
-    """The second port, which serves metrics and readiness."""
+    """The section `metrics`: the second port, which serves metrics and readiness."""
 
     enabled: bool = Field(default=True, description="whether the metrics port is opened")
     host: str | None = Field(

@@ -1,4 +1,4 @@
-"""Configure a gateway with one bearer token by environment variables, without a file."""
+"""Configure by environment variables alone a gateway with one bearer token, without a file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from authotron.model.errors import ConfigError, Problem
 _TOKEN, _LENGTH = "AUTH_SERVICE_TOKEN", "MIN_AUTH_SERVICE_TOKEN_LEN"
 _LEVELS = {"DEBUG": "debug", "INFO": "info", "WARNING": "warn", "ERROR": "error"}
 _HIGHEST = 65_535
-"""The highest port number, and the largest value of C{MIN_AUTH_SERVICE_TOKEN_LEN}."""
+"""The highest port number, which is also the largest value of C{MIN_AUTH_SERVICE_TOKEN_LEN}."""
 
 _LONGEST_HEAD = 8_192
 """Maximum number of bytes of a request line, and of a whole request head."""
@@ -34,8 +34,8 @@ def configuration(environ: Mapping[str, str], folder: Path) -> Config:
     """
     Return the configuration of a gateway that accepts C{AUTH_SERVICE_TOKEN} and nothing else.
 
-    If the token is too short, or cannot be sent in a header, every bearer token gets a 500. Minted
-    JWTs are signed with a random secret that ends with the process, because no backend verifies
+    If the bearer token is too short, or cannot be sent in a header, every bearer token gets a 500.
+    Minted JWTs are signed with a random secret that is not stored, because no backend verifies
     them.
 
     @raise ConfigError: a variable is not a valid number or log level.

@@ -20,8 +20,8 @@ class Sources:
 
     For example, C{secret_file} names a file and C{secret_env} an environment variable.
 
-    @ivar folder: the folder of the configuration file, where relative paths begin.
-    @ivar environ: the environment variables.
+    @ivar folder: the folder of the configuration file, to which relative paths refer.
+    @ivar environ: the environment variables of the process.
     """
 
     folder: Path = field(factory=Path)
@@ -45,7 +45,7 @@ class Sources:
         """
         Return the secret in the file that C{key} names.
 
-        @raise PydanticCustomError: C{path} is not a string, or the file cannot be read.
+        @raise PydanticCustomError: the key's value is not a path, or the file cannot be read.
         """
         if not isinstance(path, str):
             raise _unreadable(key, "must be the path of a file")
@@ -63,7 +63,8 @@ class Sources:
         Error messages omit the value of C{key}, which may be the secret itself instead of a
         variable's name.
 
-        @raise PydanticCustomError: C{name} is not a string, or the variable is unset or empty.
+        @raise PydanticCustomError: the key's value is not a string, or the environment variable is
+            unset or empty.
         """
         if not isinstance(name, str):
             raise _unreadable(key, "must be the name of an environment variable")
@@ -80,7 +81,7 @@ KEY = "sources"
 
 
 def sources_of(info: ValidationInfo) -> Sources:
-    """Return where a section that is being read finds files and variables."""
+    """Return the L{Sources} of the section that is being read, which find files and variables."""
     found: Sources = (info.context or {}).get(KEY) or Sources()
     return found
 

@@ -78,8 +78,8 @@ _SYNONYMS = {
     "valkey": "redis",
 }
 """
-Names that other programs give to keys of directories and stores and to types of plugins, with
-authotron's names for the same keys and types.
+Names that other programs give to configuration keys and to types of plugins, with authotron's names
+for the same keys and types.
 """
 
 

@@ -10,13 +10,13 @@ from authotron.model.errors import Problem
 _METRICS_PORT = 9090
 
 _MOST_DIGITS = 20
-"""Maximum characters of a port in C{bind_address}, leading zeros included."""
+"""Maximum number of characters of a port in C{bind_address}, leading zeros included."""
 
 
 _ANY_PORT = 8080
 """
-Takes the place of the port of an address that cannot be read, so that the check continues and finds
-further problems.
+A value that takes the place of the port of an address that cannot be read, so that the check
+continues and finds further problems.
 """
 
 

@@ -20,11 +20,11 @@ _WITHOUT_REALM = ("remote-user", "auth-request")
 """Header profiles whose headers name users without their realms."""
 
 _ASSIGNMENT = re.compile(r"(?:export )?[A-Z][A-Z0-9]*_[A-Z0-9_]+=.")
-"""Matches the line of a file with environment variables."""
+"""Matches a line in the form of a file with environment variables (C{NAME=value})."""
 
 
 def of_file(file: File) -> Iterator[str]:
-    """Yield the warnings about everything but plugins and secrets."""
+    """Yield all warnings about a configuration, except those about plugins and secrets."""
     yield from file.jwt.warnings()
     yield from _of_sockets(file.server, file.metrics)
     yield from _of_encryption(file.server)
@@ -97,13 +97,13 @@ def _of_plugin(config: PluginConfig, at: str) -> Sequence[str]:
     try:
         found: Any = getattr(config, "warnings", tuple)()
         return [found] if isinstance(found, str) else [*map(str, found)]
-    except Exception as defect:  # noqa: BLE001 - a defect of a plugin does not end the service
+    except Exception as defect:  # noqa: BLE001 - an exception in a plugin does not end the service
         why = f"the method warnings() of plugin {config.type!r} failed: {place_of(defect)}"
         raise ConfigError([Problem(at, why)]) from None
 
 
 def _of_duplicates(kind: str, configs: Sequence[PluginConfig]) -> Iterator[str]:
-    """Warn of plugins that logs and metrics cannot tell apart."""
+    """Warn of plugins with the same name, which logs and metrics cannot tell apart."""
     seen: dict[str, int] = {}
     for place, config in enumerate(configs):
         first = seen.setdefault(config.name, place)
@@ -132,7 +132,7 @@ def of_secrets(secrets: Sequence[tuple[str, str]]) -> Iterator[str]:
     """
     for at, text in secrets:
         if text.lstrip().startswith("-----BEGIN "):
-            continue  # PEM, around which blanks and line ends have no effect
+            continue  # the secret is PEM, around which blanks and line ends have no effect
         if placeholders.is_perhaps_unfilled(text):
             yield f"{at}: looks like a placeholder that a tool should have filled in"
         if text.endswith(("\n", "\r")):
@@ -162,7 +162,7 @@ def of_store(store: StoreConfig | None) -> Iterator[str]:
 
 
 def _of_encryption(server: Server) -> Iterator[str]:
-    """Warn if credentials of other machines arrive without TLS."""
+    """Warn if other machines can send credentials without TLS."""
     advice = (
         "credentials of other machines arrive unencrypted; listen at 127.0.0.1 or a UNIX socket "
         "beside the proxy, or by TLS (listen: ssl:...), unless the network is trusted"

@@ -37,14 +37,17 @@ _ODD = {
 } | dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan"))
 
 _MOST_DIGITS = 4_000
-"""Maximum digits of a whole number; the conversion in Python refuses more than 4,300."""
+"""
+Maximum number of digits of a whole number; the conversion in Python refuses more than
+4,300 digits.
+"""
 
 _MOST_EXPANDED = 250_000
 """Maximum number of values that all aliases together may add to a document."""
 
 
 class YamlError(yaml.MarkedYAMLError):
-    """An error in YAML, whose message repeats no text of the file but known keys."""
+    """An error in YAML, whose message repeats no text of the file except known keys."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -56,13 +59,16 @@ class _Loader(yaml.SafeLoader):
         return f"{_CORE}{_core_type(value)}"
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose a node; a redefined anchor replaces the old one from there, as in YAML 1.2."""
+        """
+        Compose a YAML node; a redefined anchor replaces the old one from that place on, as in YAML
+        1.2.
+        """
         if not self.check_event(yaml.AliasEvent):
             self.anchors.pop(self.peek_event().anchor, None)
         return super().compose_node(parent, index)
 
     def scan_flow_scalar(self, style: str) -> Any:
-        """Scan a scalar in quotes, whose escapes must stand for characters."""
+        """Scan a YAML scalar in quotes, whose escapes must stand for characters."""
         start = self.get_mark()
         try:
             token = super().scan_flow_scalar(style)
@@ -74,7 +80,10 @@ class _Loader(yaml.SafeLoader):
         return token
 
     def scan_to_next_token(self) -> None:
-        """Skip blanks, comments and line ends; a tab cannot stand where a block key can begin."""
+        """
+        Skip blanks, comments and line ends of a YAML text; a tab cannot be at a place where a block
+        key can begin.
+        """
         if self.index == 0 and self.peek() == "\ufeff":
             self.forward()
         while True:
@@ -112,7 +121,10 @@ class _Loader(yaml.SafeLoader):
         return None
 
     def scan_plain(self) -> yaml.ScalarToken:
-        """Scan a plain scalar; unlike in PyYAML, a question mark is part of it in flow style."""
+        """
+        Scan a plain scalar of YAML; unlike in PyYAML, a question mark is part of the scalar in flow
+        style.
+        """
         chunks: list[str] = []
         start = end = self.get_mark()
         indent = self.indent + 1
@@ -132,7 +144,10 @@ class _Loader(yaml.SafeLoader):
         super().scan_block_scalar_ignored_line(start_mark)
 
     def scan_block_scalar_indicators(self, start_mark: Any) -> Any:
-        """Scan the indicators behind C{|} or C{>}, such as C{-}; a tab or a blank ends them."""
+        """
+        Scan the indicators behind C{|} or C{>} of a YAML block, such as C{-}; a tab or a blank ends
+        the indicators.
+        """
         length = 0
         while self.peek(length) in "+-0123456789":
             length += 1
@@ -140,7 +155,7 @@ class _Loader(yaml.SafeLoader):
         return super().scan_block_scalar_indicators(start_mark)
 
     def scan_tag(self) -> Any:
-        """Scan a tag; a tab ends it, as a blank does."""
+        """Scan a YAML tag; a tab ends the tag, as a blank does."""
         length = 1
         while self.peek(length) not in _BLANKS + _ENDS:
             length += 1
@@ -187,7 +202,7 @@ class _Loader(yaml.SafeLoader):
 
 def compose(text: str) -> Node | None:
     """
-    Return the root node of a document (see L{value_of}), or C{None} if the document is empty.
+    Return the root node of a YAML document (see L{value_of}), or C{None} if the document is empty.
 
     @raise MarkedYAMLError: the text is not one document of YAML.
     """
@@ -231,7 +246,7 @@ _Dumper.add_representer(str, _represent_str)
 
 def _scalar(node: Node) -> object:
     """
-    Return the value of a scalar.
+    Return the value of a YAML scalar.
 
     @raise YamlError: the text is not of the type that its tag names, or the tag is unknown.
     """
@@ -266,7 +281,7 @@ _READ: dict[str, Callable[[str], object]] = {
 
 
 def is_merge(key: Node, value: Node) -> bool:
-    """Return whether a pair of nodes is a merge key with one or more mappings."""
+    """Return whether a key and its value are a merge key (C{<<}) with one or more mappings."""
     mappings = value.value if isinstance(value, yaml.SequenceNode) else [value]
     is_key = isinstance(key, yaml.ScalarNode) and key.value == _MERGE and key.style is None
     return is_key and all(isinstance(each, yaml.MappingNode) for each in mappings)
@@ -315,7 +330,7 @@ class Values:
     @ivar named: a function that returns the part of an error message that names a key; an empty
         string if the key may be a secret.
     @ivar merges: the merge keys (C{<<}) that were found in the document.
-    @ivar duplicates: an error for each duplicate key, of which the first value is used.
+    @ivar duplicates: an error for each duplicate key; the first value of a duplicate key is used.
     """
 
     named: Callable[[str], str]
@@ -327,7 +342,7 @@ class Values:
 
     def value_of(self, node: Node) -> object:
         """
-        Return the value of a node: a mapping, a list or a scalar.
+        Return the value of a YAML node: a mapping, a list or a scalar.
 
         @raise YamlError: keys that are not scalars, unknown tags, or aliases that repeat too much
             or refer to themselves.
@@ -335,7 +350,10 @@ class Values:
         return self._value(node)[0]
 
     def _value(self, node: Node) -> tuple[object, int]:
-        """Return the value of a node, and the number of values in it, nested values included."""
+        """
+        Return the value of a YAML node, and the number of values in it, nested values
+        included.
+        """
         if id(node) in self._sizes:
             size = self._sizes[id(node)]
             self._repeated += size
@@ -344,7 +362,7 @@ class Values:
                     problem=_TOO_MUCH if size else _CIRCLE, problem_mark=node.start_mark
                 )
             return self._made[id(node)], size
-        # Size 0 means that a node is still being composed; aliases to it are invalid.
+        # The size 0 means that a node is still being composed; aliases to it are invalid.
         self._sizes[id(node)] = 0
         value, size = self._new_value(node)
         self._made[id(node)], self._sizes[id(node)] = value, size

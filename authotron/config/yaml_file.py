@@ -14,7 +14,7 @@ from authotron.config import json_schema, yaml_core
 from authotron.model.errors import ConfigError, Problem
 
 LARGEST = 4 * 1024 * 1024
-"""Maximum bytes of a configuration file."""
+"""Maximum number of bytes of a configuration file."""
 
 _ANOTHER = "AOT_CONFIG_PATH or --config names another file"
 """What to do if the configuration file cannot be read."""
@@ -33,7 +33,7 @@ class Parsed:
 
     @ivar root: the YAML node of the whole file, in which the line of each value can be found.
     @ivar warnings: warnings for the operator.
-    @ivar problems: duplicate keys; C{given} has the first value.
+    @ivar problems: the duplicate keys that were found; C{given} has the first value.
     """
 
     given: dict[str, Any]
@@ -104,7 +104,10 @@ def _merge_warnings(path: Path, merges: Sequence[yaml_core.Node]) -> Iterator[st
 
 
 def _named(key: object) -> str:
-    """Return how a message names a key: only a known key is quoted, as another may be a secret."""
+    """
+    Return how an error message names a key: only a known key is quoted, because an unknown one may
+    be a secret.
+    """
     return f" {key!r}" if key in json_schema.known_keys() else ""
 
 
@@ -117,7 +120,7 @@ def _location(path: Path, mark: yaml.Mark | None) -> str:
 
 
 def _message(error: yaml.MarkedYAMLError) -> str:
-    """Return the message of a YAML error without text of the file, which may be a secret."""
+    """Return the message of a YAML error without any text of the file, which may be a secret."""
     if isinstance(error, yaml_core.YamlError):
         return str(error.problem)
     problem = (error.problem or "is not YAML").replace("\n", " ")

@@ -314,7 +314,7 @@ class WebClient:
         method: Literal["GET", "POST"],
         url: str,
         limit: int,
-        timeout: float | None,  # noqa: ASYNC109 - see above
+        timeout: float | None,  # noqa: ASYNC109 - a smaller limit of one call
         further: Mapping[str, str],
         body: IBodyProducer | None,
     ) -> RemoteResponse:

@@ -61,7 +61,7 @@ def _home() -> Any:
     Load the template of the home page when the page is first requested, so that the gateway starts
     faster.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - see above
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - loaded late, for a quick start
 
     loader = PackageLoader("authotron.web", "assets")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)

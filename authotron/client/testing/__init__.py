@@ -1,4 +1,7 @@
-"""Test services without a gateway: JWTs of any user, keys, a fake gateway, fixtures for pytest."""
+"""
+Tools for testing services without a gateway: JWTs of any user, signing keys, a fake gateway, and
+fixtures for pytest.
+"""
 
 from __future__ import annotations
 

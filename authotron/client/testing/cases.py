@@ -11,7 +11,7 @@ from authotron.client.user import User
 
 class GatewayMixin:
     """
-    Gives each test a fake gateway, and headers of users.
+    Gives each test a fake gateway, and the headers of requests of its users.
 
     Pass C{self.gateway.verifier()} to the service that is tested.
 
@@ -22,9 +22,9 @@ class GatewayMixin:
     gateway: FakeGateway
 
     def setUp(self) -> None:
-        """Start with a gateway that knows no user."""
+        """Start a fake gateway that knows no user."""
         self.gateway = FakeGateway(**self.gateway_options)
-        # At run time self is also a TestCase, because the mixin is inherited together with one.
+        # At run time self is also a TestCase, because test classes inherit from both.
         parent: Any = super()
         parent.setUp()
 

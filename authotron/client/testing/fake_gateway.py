@@ -1,4 +1,7 @@
-"""A gateway for tests: in the same process, without a network, or at a port of the loopback."""
+"""
+A fake gateway for tests: in the same process without a network, or at a port of the loopback
+interface.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class _Known:
 
 @dataclass
 class _Fault:
-    """An outage of one action, for all requests or for a number of them."""
+    """An outage of one action of the fake gateway, for all requests or for a number of them."""
 
     status: int
     left: int | None
@@ -61,9 +64,9 @@ class _Fault:
 
 class FakeGateway:
     """
-    Answers as the gateway does, for the users whom a test adds.
+    Answers as the gateway does, for the users whom a test has added.
 
-    @param algorithm: C{ES256}, C{EdDSA}, C{RS256} or C{HS256}.
+    @param algorithm: the signature algorithm: C{ES256}, C{EdDSA}, C{RS256} or C{HS256}.
     @ivar requests: the method and path of every request, in their order.
     """
 
@@ -75,7 +78,7 @@ class FakeGateway:
         algorithm: str = "ES256",
         key: SigningKey | None = None,
         lifetime: float = LIFETIME,
-        clock: Callable[[], float] = time.time,  # noqa: TID251 - a test may pass its own
+        clock: Callable[[], float] = time.time,  # noqa: TID251 - a test may pass a function of its own
     ) -> None:
         usual = default_key() if algorithm == "ES256" else None
         self._keys = [key or usual or SigningKey.generate(algorithm)]
@@ -87,17 +90,17 @@ class FakeGateway:
 
     @property
     def key(self) -> SigningKey:
-        """The key that signs."""
+        """The key with which the fake gateway signs JWTs."""
         return self._keys[-1]
 
     def add_user(self, user: User, password: str) -> User:
-        """Let a user in by name and password; a name with a colon never gets in."""
+        """Accept a user by name and password from now on; a name with a colon is never accepted."""
         secret = "" if ":" in user.username else f"{user.username}:{password}"
         self._known.append(_Known("basic", secret, user))
         return user
 
     def add_token(self, user: User, token: str) -> str:
-        """Let a user in by an opaque bearer token."""
+        """Accept a user by an opaque bearer token from now on."""
         self._known.append(_Known("bearer", token, user))
         return token
 
@@ -128,7 +131,7 @@ class FakeGateway:
 
     def rotate(self, *, keep_old: bool = True) -> SigningKey:
         """
-        Sign with a new key from now on.
+        Sign JWTs with a new key from now on.
 
         @param keep_old: whether the old keys stay published, so that JWTs signed with them stay
             valid.
@@ -139,9 +142,10 @@ class FakeGateway:
 
     def fail_on(self, action: str, status: int = 503, *, times: int | None = None) -> None:
         """
-        Let an action fail: C{authenticate}, C{whoami}, C{jwks} or C{health}.
+        Let an action of the fake gateway fail. The action is C{authenticate}, C{whoami}, C{jwks} or
+        C{health}.
 
-        @param status: the status of the answers; with 0 there is no answer.
+        @param status: the HTTP status of the answers; with 0 there is no answer.
         @param times: the number of requests that fail; by default all until L{recover}.
         """
         if action not in ACTIONS:
@@ -149,7 +153,7 @@ class FakeGateway:
         self._faults[action] = _Fault(status, times)
 
     def recover(self) -> None:
-        """Answer all further requests without faults."""
+        """Answer all further requests without simulated failures."""
         self._faults.clear()
 
     def count(self, path: str) -> int:

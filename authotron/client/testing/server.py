@@ -13,9 +13,9 @@ from authotron.client.testing.fake_gateway import FakeGateway
 @contextmanager
 def serve(gateway: FakeGateway, port: int = 0) -> Iterator[str]:
     """
-    Serve a fake gateway while the context lasts, and give its URL.
+    Serve a fake gateway while the C{with} block lasts, and give its URL.
 
-    @param port: by default a free one.
+    @param port: the port to listen on; by default a free one.
     """
     server = ThreadingHTTPServer(("127.0.0.1", port), _requests_of(gateway))
     server.daemon_threads = True
@@ -31,7 +31,7 @@ def serve(gateway: FakeGateway, port: int = 0) -> Iterator[str]:
 
 def _requests_of(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
     class Request(BaseHTTPRequestHandler):
-        """One connection of a client."""
+        """One connection of a client to the fake gateway."""
 
         protocol_version = "HTTP/1.1"
         server_version, sys_version = "authotron", ""
@@ -59,7 +59,7 @@ def _requests_of(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
 
         do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name of http.server
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - named by http.server
             """
             Suppress the log lines of the HTTP server, so that they do not appear among the output
             of the tests.

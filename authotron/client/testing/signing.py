@@ -70,7 +70,7 @@ class SigningKey:
 
     def sign(self, claims: Mapping[str, Any], **header: Any) -> str:
         """
-        Return a JWT with exactly these claims; C{header} contains further members of the JWT's
+        Return a JWT with exactly the given claims; C{header} contains further members of the JWT's
         header.
         """
         named = {"kid": self.kid, **header} if self.kid else header
@@ -92,7 +92,7 @@ def claims_of(
     now: float | None = None,
 ) -> dict[str, Any]:
     """Return the claims of the JWT that the gateway mints for a user."""
-    issued = int(time.time() if now is None else now)  # noqa: TID251 - a service has no World
+    issued = int(time.time() if now is None else now)  # noqa: TID251 - only the gateway has a World, with a clock of its own
     claims: dict[str, Any] = {
         "sub": user.subject,
         "iss": issuer,
