@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 from attrs import define, field
@@ -31,9 +32,12 @@ from authotron.cli.output import say, say_json, say_lines
 from authotron.cli.remote_checks import PROXIED
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import schema
+from authotron.config.carried import credential_names
 from authotron.config.check import Config
+from authotron.config.credentials import AUTHORIZATION
 from authotron.gateway import credentials
 from authotron.gateway.authentication import Authenticator
+from authotron.gateway.carriers import Carriers
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
 from authotron.model.errors import (
@@ -44,6 +48,7 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.model.identity import Credential
+from authotron.model.request import Facts, Presented
 from authotron.telemetry import logs
 from authotron.web.replies import Reply
 
@@ -63,6 +68,7 @@ _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
         "authotron explain --user alice",
         "authotron explain header.txt --realm internal",
         "printf 'Bearer %s' \"$TOKEN\" | authotron explain --json",
+        "authotron explain --header X-API-Key key.txt",
     ),
 )
 @config_option
@@ -73,10 +79,19 @@ _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
     type=text,
     help="Explain Basic credentials of this user; the password is asked for.",
 )
+@click.option("--header", help="Read the value of this header instead of Authorization.")
+@click.option("--cookie", help="Read the value of this cookie.")
+@click.option("--query", help="Read the value of this parameter of the query.")
 @json_option
 @click.argument("source", type=click.File("r"), required=False)
 def explain(
-    path: Path, realm: str | None, username: str | None, source: Any, *, as_json: bool
+    path: Path,
+    realm: str | None,
+    username: str | None,
+    source: Any,
+    *,
+    as_json: bool,
+    **carrier: str | None,
 ) -> None:
     """
     Show how a credential is authenticated.
@@ -93,12 +108,54 @@ def explain(
     if username is not None and source is not None:
         raise click.UsageError("give either --user or SOURCE, not both")
     config = load_config(path, as_json=as_json)
-    if username is None:
-        given = (source or sys.stdin).read()
-        header = given.strip().removeprefix("Authorization:").strip()
-    else:
-        header = _basic(username)
-    react(partial(_explain, as_json=as_json), (config, header, realm))
+    present = _presenter(config, carrier, username)
+    given = (source or sys.stdin).read().strip() if username is None else _basic(username)
+    react(partial(_explain, as_json=as_json), (config, partial(present, given), realm))
+
+
+Present = Callable[[Carriers], Presented]
+"""A function that returns what the client presents, apart from the realm."""
+
+
+def _presenter(
+    config: Config, carrier: Mapping[str, str | None], username: str | None
+) -> Callable[[str, Carriers], Presented]:
+    """
+    Return a function that makes of the read text what a client presents.
+
+    @param carrier: the values of the options that name the carrier of the credential.
+    """
+    given = [(kind, name) for kind, name in carrier.items() if name is not None]
+    if not given:
+        return _in_authorization
+    if len(given) > 1 or username is not None:
+        raise click.UsageError("give only one of --user, --header, --cookie and --query")
+    [(kind, name)] = given
+    names = credential_names(config)
+    known = {"header": names.headers, "cookie": names.cookies, "query": names.parameters}[kind]
+    if kind == "header":
+        name = name.lower()
+        known = tuple(each.lower() for each in known)
+        if name == AUTHORIZATION:
+            return _in_authorization
+    if name not in known:
+        configured = ", ".join(known) or "none"
+        raise click.UsageError(
+            f"no provider looks for credentials in {kind} {name} (configured: {configured})"
+        )
+    return partial(_carried, kind, name)
+
+
+def _in_authorization(text: str, _carriers: Carriers) -> Presented:
+    return Presented(text.removeprefix("Authorization:").strip().encode())
+
+
+def _carried(kind: str, name: str, text: str, carriers: Carriers) -> Presented:
+    headers = {b"cookie": f"{name}={text}".encode()} if kind == "cookie" else {}
+    if kind == "header":
+        headers[name.encode()] = text.encode()
+    query = f"{name}={quote(text, safe='')}" if kind == "query" else None
+    return Presented(others=carriers.of_question(headers.get, Facts(query=query)))
 
 
 def _basic(username: str) -> str:
@@ -113,7 +170,7 @@ def _basic(username: str) -> str:
 
 
 async def _explain(
-    reactor: IGatewayReactor, config: Config, header: str, realm: str | None, *, as_json: bool
+    reactor: IGatewayReactor, config: Config, present: Present, realm: str | None, *, as_json: bool
 ) -> None:
     """
     Authenticate a credential as the gateway does, and print the log events of the authenticator.
@@ -126,7 +183,7 @@ async def _explain(
     async with composed(reactor, config, as_json=as_json) as (gateway, _):
         await _open_store(gateway, as_json=as_json)
         try:
-            parsed = _parse(header, report)
+            parsed = _parse(present(gateway.carriers), gateway, report)
             found = await _authenticate(gateway, parsed, realm, report)
         except (BadCredentials, BadIdentity, NotConfigured, Rejected, Unavailable) as reason:
             report.end(reason)
@@ -151,15 +208,12 @@ async def _open_store(gateway: Gateway[Reply], *, as_json: bool) -> None:
             await gateway.tokens.store.open()
 
 
-def _parse(header: str, report: Report) -> Sequence[Credential]:
-    parsed = credentials.parse(header)
-    report.credentials = [
-        {"scheme": credential.scheme, "length": len(credential.value)} for credential in parsed
-    ]
-    report.say("credentials", bold=True)
-    for credential in parsed:
-        count = len(credential.value)
-        report.say(f"  {credential.scheme}, {count} character{'' if count == 1 else 's'}")
+def _parse(presented: Presented, gateway: Gateway[Reply], report: Report) -> Sequence[Credential]:
+    if presented.others:
+        _, parsed = gateway.carriers.read(presented, None)
+    else:
+        parsed = credentials.parse(credentials.header_text(presented))
+    report.list_credentials(gateway.authenticator.with_tokens(parsed))
     return parsed
 
 
@@ -170,7 +224,7 @@ async def _authenticate(
     try:
         return await gateway.authenticator.identify(parsed, realm)
     finally:
-        report.list_not_asked(gateway.authenticator, parsed, realm)
+        report.list_not_asked(gateway.authenticator, report.parsed, realm)
 
 
 _SHOWN = ("auth.", "augmenters.", PROXIED)
@@ -184,12 +238,14 @@ class Report:
     The report of one authentication, printed step by step, or at the end as JSON.
 
     @ivar asked: the names of the providers that were asked about a credential.
+    @ivar parsed: the credentials.
     """
 
     prints: bool = True
     accepted: bool = field(default=False, init=False)
     credentials: list[dict[str, Any]] = field(factory=list, init=False)
     asked: list[str] = field(factory=list, init=False)
+    parsed: Sequence[Credential] = field(default=(), init=False)
     _outcome: str = field(default="", init=False)
     _reason: str = field(default="", init=False)
     _providers: list[dict[str, Any]] = field(factory=list, init=False)
@@ -197,7 +253,6 @@ class Report:
     _proxies: dict[str, str] = field(factory=dict, init=False)
     _conditions: list[str] = field(factory=list, init=False)
     _claims: dict[str, Any] | None = field(default=None, init=False)
-
     _size: int | None = field(default=None, init=False)
 
     def __call__(self, event: LogEvent) -> None:
@@ -231,6 +286,17 @@ class Report:
                     "attributes": event.get("attributes", {}),
                 }
             )
+
+    def list_credentials(self, parsed: Sequence[Credential]) -> None:
+        """List the credentials, and what carried them if it was not C{Authorization}."""
+        self.parsed = parsed
+        self.say("credentials", bold=True)
+        for credential in parsed:
+            count, carrier = len(credential.value), credential.carrier
+            found: dict[str, Any] = {"scheme": credential.scheme, "length": count}
+            self.credentials.append(found if carrier is None else {**found, "in": str(carrier)})
+            where = "" if carrier is None else f", in {carrier}"
+            self.say(f"  {credential.scheme}, {count} character{'' if count == 1 else 's'}{where}")
 
     def list_not_asked(
         self, authenticator: Authenticator, parsed: Sequence[Credential], realm: str | None

@@ -26,6 +26,11 @@ def why_not_asked(
         schemes = sorted({each.scheme for each in credentials})
         sent = " and ".join(schemes) or "no credential"
         return f"the provider accepts {provider.scheme}, but the client sent {sent}"
+    carriers = authenticator.looks_at(provider)
+    mine = [each for each in mine if each.carrier in carriers]
+    if not mine:
+        places = " and ".join("Authorization" if each is None else str(each) for each in carriers)
+        return f"the provider looks for credentials in {places}"
     if realm is not None and fold_ascii_case(provider.realm) != fold_ascii_case(realm):
         known = ", ".join(sorted({each.realm for each in authenticator.providers}))
         return (
@@ -41,6 +46,8 @@ def _reason(
 ) -> str:
     own = authenticator.own
     if own is not None and _affinity(own, credential) is Affinity.OWN:
+        if credential.carrier not in authenticator.looks_at(own):
+            return "the credential is an API token, for which the token store does not look there"
         return "the credential is an API token, which only the token store knows"
     mine = _affinity(provider, credential)
     if mine is None:
@@ -50,6 +57,7 @@ def _reason(
         for each in authenticator.providers
         if each is not provider
         and each.scheme == credential.scheme
+        and credential.carrier in authenticator.looks_at(each)
         and (realm is None or fold_ascii_case(each.realm) == fold_ascii_case(realm))
     ]
     for affinity, why in (

@@ -37,13 +37,33 @@ def find_all(
 
     @param error: the error that validating the whole section raised.
     """
-    found = {_identity(each): each for each in _details(error)}
+    every = _details(error)
     # a crash of a plugin's validator must not hide errors that were found before
     with suppress(Exception):
-        for each in _errors(section, given, context):
-            found.setdefault(_identity(each), each)
+        every.extend(_errors(section, given, context))
+    found: dict[tuple[Location, str], ErrorDetails] = {}
+    for each in every:
+        placed: ErrorDetails = {**each, "loc": _without_positions(given, each["loc"])}
+        found.setdefault(_identity(placed), placed)
     locations = [location_of(each) for each in found.values()]
     return [each for each in found.values() if not _is_consequence(each, locations)]
+
+
+def _without_positions(given: object, location: Location) -> Location:
+    """
+    Return a location without the positions of items that stand alone, where a list could stand,
+    too.
+    """
+    steps: list[int | str] = []
+    for step in location:
+        if isinstance(given, dict) and isinstance(step, int) and step not in given:
+            continue
+        steps.append(step)
+        if isinstance(given, dict):
+            given = given.get(step)
+        elif isinstance(given, list | tuple) and isinstance(step, int) and step < len(given):
+            given = given[step]
+    return tuple(steps)
 
 
 def location_of(error: ErrorDetails) -> Location:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import Field, field_validator, model_validator
 
+from authotron.config.credentials import Carriers
 from authotron.config.entry_points import entry_points
 from authotron.config.section import (
     HeaderName,
@@ -50,6 +51,23 @@ class PluginConfig(Section):
         description="the name, unique among providers or augmenters; used in logs and metrics"
     )
     realm: Realm = Field(description="the realm that the users of the plugin belong to")
+
+
+_CREDENTIALS = (
+    "the part of a request that carries the credential, if it is not the header `Authorization`: "
+    "`{header: X-API-Key}`, `{cookie: NAME}`, `{basic: password}` or `{query: NAME}`, or a list"
+)
+
+
+class ProviderConfig(PluginConfig):
+    """The configuration keys that every provider has."""
+
+    credentials: Carriers | None = Field(default=None, description=_CREDENTIALS)
+
+    @property
+    def verifies_passwords(self) -> bool:
+        """Whether the credentials of the provider are user names and passwords."""
+        return False
 
 
 class AugmenterConfig(PluginConfig):
@@ -96,6 +114,7 @@ class StoreConfig(Section):
     timeout: Seconds = Field(
         default=3, gt=0, description="seconds that one operation of the store may take"
     )
+    credentials: Carriers | None = Field(default=None, description=_CREDENTIALS)
 
     @model_validator(mode="after")
     def _check_imported(self) -> StoreConfig:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
-from authotron.config import endpoint, placeholders
+from authotron.config import credentials, endpoint, placeholders
 from authotron.config.plugins import PluginConfig, StoreConfig, place_of
 from authotron.config.schema import MOST_MILLISECONDS, File
 from authotron.config.server import SYSTEMD, VERY_MANY, Operations, Server
@@ -74,8 +74,11 @@ def of_plugins(
         for place, config in enumerate(configs):
             for warning in _of_plugin(config, f"{kind}[{place}]"):
                 yield f"{kind}[{place}]: {warning}"
+            for warning in credentials.warnings(getattr(config, "credentials", None)):
+                yield f"{kind}[{place}].credentials: {warning}"
         yield from _of_duplicates(kind, configs)
     yield from _of_names(providers)
+    yield from _of_halves(providers)
     realms = {provider.realm for provider in providers}
     for augmenter in augmenters:
         if augmenter.realm not in realms:
@@ -124,6 +127,24 @@ def _of_names(providers: Sequence[PluginConfig]) -> Iterator[str]:
             )
 
 
+def _of_halves(providers: Sequence[PluginConfig]) -> Iterator[str]:
+    """Warn of providers of tokens that are shown passwords which belong to other providers."""
+    if not any(getattr(each, "verifies_passwords", False) for each in providers):
+        return
+    for place, provider in enumerate(providers):
+        listed = getattr(provider, "credentials", None) or ()
+        accepts = getattr(provider, "accepts", "jwt")
+        is_selective = "jwt" in (accepts, getattr(accepts, "shape", None))
+        if any(each.basic for each in listed) and not (
+            is_selective or getattr(accepts, "prefix", None)
+        ):
+            yield (
+                f"providers[{place}].credentials: the provider is asked about passwords that no "
+                "provider of passwords accepts; set `accepts: {prefix: ...}` if its tokens have "
+                "a prefix"
+            )
+
+
 def of_secrets(secrets: Sequence[tuple[str, str]]) -> Iterator[str]:
     """
     Yield the warnings about secrets.
@@ -154,6 +175,8 @@ def of_store(store: StoreConfig | None) -> Iterator[str]:
     """Yield the warnings about the token store."""
     for warning in getattr(store, "warnings", tuple)():
         yield f"store.{warning}"
+    for warning in credentials.warnings(getattr(store, "credentials", None)):
+        yield f"store.credentials: {warning}"
     if store is not None and "compat" not in store.model_fields_set:
         yield (
             "store.compat: not set, so GET /token creates an API token, as in auth-o-tron; add "

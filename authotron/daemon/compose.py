@@ -14,14 +14,17 @@ from zope.interface.interface import InterfaceClass
 
 from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
+from authotron.config.carried import CredentialNames, credential_names
 from authotron.config.check import Config
 from authotron.config.plugins import ContractConfig, FactName
 from authotron.config.schema import File, JwtConfig
 from authotron.config.server import Forwarded
 from authotron.daemon import answers, plugin_contract
+from authotron.daemon.carriers import Looking
 from authotron.gateway import credentials, decisions, outcomes
 from authotron.gateway.authentication import Authenticator
 from authotron.gateway.contracts import Contracts
+from authotron.gateway.credentials import Challenged
 from authotron.gateway.gateway import Gateway
 from authotron.gateway.identity_check import IdentityCheck
 from authotron.jose import minter
@@ -83,6 +86,11 @@ def compose(
         tokens = _tokens(config, world, store)
     owners = Owners(providers, world.clock, file.tokens.users, world.memory)
     own = TokenProvider(tokens, owners, world.clock)
+    names = credential_names(config)
+    contracts = _contracts(config, names)
+    with config.origins.locating():
+        looking = Looking(config, providers, own)
+        looking.check(contracts)
     authenticator = Authenticator(
         providers,
         augmenters,
@@ -93,9 +101,9 @@ def compose(
         own=own,
         is_unknown=own.is_unknown,
         identity_check=IdentityCheck(file.auth.identity),
+        carriers=looking.by_judge,
     )
-    contracts = _contracts(config)
-    replies = _replies(file, providers, contracts.contracts)
+    replies = _replies(file, looking.challenged, contracts.contracts)
     enforcement = _enforcement(config, world, metrics, [*providers, *([own] if tokens else [])])
     remembered = decisions.make(
         file.auth.cache,
@@ -105,10 +113,20 @@ def compose(
         replies,
         Meter("/authenticate", world.clock, metrics.reactor_blocked),
         None if enforcement is None else enforcement.access,
+        looking.carriers,
     )
     metrics.expect([*providers, *([own] if tokens else [])], augmenters, outcomes.RESULTS)
     return Gateway(
-        config, authenticator, signer, remembered, contracts, owners, tokens, enforcement
+        config,
+        authenticator,
+        signer,
+        remembered,
+        contracts,
+        owners,
+        tokens,
+        enforcement,
+        looking.carriers,
+        names,
     )
 
 
@@ -125,9 +143,11 @@ def _enforcement(
     )
 
 
-def _contracts(config: Config) -> Contracts:
+def _contracts(config: Config, names: CredentialNames) -> Contracts:
     """
     Build the contracts of the proxies that may ask.
+
+    @param names: what carries credentials; the replies of some contracts name the headers.
 
     @raise ConfigError: a contract cannot be built, or two contracts have the same path.
     """
@@ -146,6 +166,9 @@ def _contracts(config: Config) -> Contracts:
         if own & paths:
             problems.append(Problem(at, "has a path that another contract has, too"))
         paths |= own
+        if contract.answers is not None and contract.answers.removed_in:
+            removed = tuple(each for each in names.headers if each != "Authorization")
+            contract = evolve(contract, answers=evolve(contract.answers, removed=removed))
         if config.policy is not None:
             is_enforced = config.policy.section.mode == "enforce"
             contract = with_policy_facts(contract, required=is_enforced)
@@ -221,14 +244,16 @@ def _check_counts(kind: str, configs: Sequence[Any]) -> None:
             raise ConfigError([Problem(f"{kind}[{place}]", why)]) from None
 
 
-def _replies(file: File, providers: Sequence[IProvider], contracts: Sequence[Contract]) -> Replies:
+def _replies(
+    file: File, challenged: Sequence[Challenged], contracts: Sequence[Contract]
+) -> Replies:
     """
     Build the object that makes HTTP replies, with the WWW-Authenticate challenges and the header
     profiles of a configuration.
     """
     challenge = partial(
         credentials.challenge,
-        providers,
+        challenged,
         charset=file.auth.challenge_charset,
         basic_first=file.auth.challenge_order == "basic-first",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import partial
+from itertools import chain
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError
@@ -21,8 +22,10 @@ from authotron.concurrency.racing import (
     wait_all,
     was_cancelled,
 )
+from authotron.gateway.basic_halves import with_tokens
 from authotron.gateway.identity_check import IdentityCheck
 from authotron.model.authentication import Authentication
+from authotron.model.carriers import Carrier
 from authotron.model.errors import (
     InsufficientScope,
     NotConfigured,
@@ -50,6 +53,14 @@ a request needs ten members.
 """
 
 
+_AUTHORIZATION: Sequence[Carrier | None] = (None,)
+"""Where the credentials of most providers stand: the header C{Authorization}."""
+
+
+def _named(carrier: Carrier | None) -> str:
+    return "Authorization" if carrier is None else str(carrier)
+
+
 def _is_known(_credential: Credential) -> bool:
     """Return false: without a token store no credential is taken for an API token."""
     return False
@@ -68,6 +79,8 @@ class Authenticator:
         not look like an API token, if the token store may contain this token.
     @ivar _is_unknown: whether the gateway has not reached the token store since it started; a
         credential that no provider accepts or rejects may then still be a valid API token.
+    @ivar carriers: for providers, and for C{own}, whose credentials do not stand in the header
+        C{Authorization} alone, by their C{id}, where they stand; see L{Credential.carrier}.
     @ivar identity_check: checks each identity that a provider or augmenter returns.
     @ivar outages: why the last call of a provider or augmenter got no answer, by the C{id} of the
         plugin; a call with an answer removes the entry.
@@ -82,15 +95,19 @@ class Authenticator:
     own: IJudge | None = None
     _is_unknown: Callable[[Credential], bool] = _is_known
     identity_check: IdentityCheck = field(factory=IdentityCheck)
+    carriers: Mapping[int, Sequence[Carrier | None]] = field(factory=dict, repr=False)
     outages: dict[int, str] = field(factory=dict, init=False, repr=False)
     _rounds: Mapping[str, Sequence[Sequence[IAugmenter]]] = field(init=False, repr=False)
     _sometimes_local: AbstractSet[type] = field(init=False, repr=False)
+    _halves: Sequence[Carrier] = field(init=False, repr=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
         self._rounds = _rounds(self.augmenters)
         able = filter(IMayAskRemotes.providedBy, self.providers)
         self._sometimes_local = frozenset(map(type, able))
+        every = dict.fromkeys(chain.from_iterable(self.carriers.values()))
+        self._halves = [each for each in every if each is not None and each.kind == "basic"]
 
     async def identify(
         self, credentials: Sequence[Credential], realm: str | None
@@ -108,7 +125,7 @@ class Authenticator:
         @raise NotConfigured: a provider lacks configuration that it needs.
         """
         reasons: list[BaseException | None] = []
-        for credential in credentials:
+        for credential in self.with_tokens(credentials):
             for group in self._groups(credential, realm, reasons):
                 ask = partial(self._authenticate, credential)
                 try:
@@ -121,6 +138,16 @@ class Authenticator:
                     continue
                 return await self._augment_all(found)
         raise _combine(reasons)
+
+    def with_tokens(self, credentials: Sequence[Credential]) -> Sequence[Credential]:
+        """
+        Return credentials, and the tokens that stand in halves of Basic credentials.
+
+        @raise Rejected: user name and password are two different tokens.
+        """
+        if not self._halves:
+            return credentials
+        return with_tokens(credentials, self._halves, self._judges_at)
 
     def would_ask(self, credential: Credential, realm: str | None) -> list[IJudge]:
         """
@@ -139,18 +166,22 @@ class Authenticator:
         """
         own = self.own
         affinity = _FOREIGN if own is None else own.affinity(credential)
+        looks = not self.carriers or self._looks_at(own, credential.carrier)
         if affinity is _OWN and own is not None:
-            return ([own],)
+            if looks:
+                return ([own],)
+            reasons.append(Rejected(f"API tokens do not count in {_named(credential.carrier)}"))
+            return ()
         fitting = self._candidates(credential, realm, reasons)
-        if len(fitting) == 1 and affinity is not _POSSIBLE:
+        if len(fitting) == 1 and not (affinity is _POSSIBLE and looks):
             return (fitting,)
         local: list[IJudge] = []
         remote: list[IJudge] = []
         for provider in fitting:
             (local if self._is_local(provider, credential) else remote).append(provider)
-        if affinity is _POSSIBLE and own is not None:
+        if affinity is _POSSIBLE and own is not None and looks:
             remote.append(own)
-        elif not (fitting or reasons) and self._is_unknown(credential):
+        elif not (fitting or reasons) and looks and self._is_unknown(credential):
             reasons.append(Unavailable("the token store was not reached since the start"))
         return local, remote
 
@@ -178,7 +209,7 @@ class Authenticator:
         """
         is_owned = False
         owners, named, possible, foreign = [], [], [], []
-        for provider in self.providers:
+        for provider in self._looking_at(credential.carrier):
             if provider.scheme != credential.scheme:
                 continue
             may_judge = realm is None or _is_in_realm(provider, realm)
@@ -214,6 +245,8 @@ class Authenticator:
         reasons: list[BaseException | None],
     ) -> list[IProvider]:
         """Select the providers to ask about a credential whose shape no provider knows."""
+        if credential.carrier in self._halves:
+            return []  # It is rather one half of a user name and password.
         if not (eligible and token_routing.names_issuer(credential)):
             return eligible
         reason = token_routing.why_strange(credential, eligible)
@@ -225,6 +258,25 @@ class Authenticator:
             )
         reasons.append(Rejected(reason))
         return []
+
+    def looks_at(self, judge: IJudge | None) -> Sequence[Carrier | None]:
+        """Return where the credentials of a provider stand; C{None} is C{Authorization}."""
+        return self.carriers.get(id(judge), _AUTHORIZATION)
+
+    def _looks_at(self, judge: IJudge | None, carrier: Carrier | None) -> bool:
+        return carrier in self.looks_at(judge)
+
+    def _looking_at(self, carrier: Carrier | None) -> Sequence[IProvider]:
+        """Return the providers whose credentials may stand in a part of a request."""
+        if not self.carriers:
+            return self.providers
+        return [each for each in self.providers if self._looks_at(each, carrier)]
+
+    def _judges_at(self, carrier: Carrier) -> Sequence[IJudge]:
+        """Return the providers, and C{own}, whose tokens may stand in one half of Basic."""
+        own = self.own
+        mine = [own] if own is not None and self._looks_at(own, carrier) else []
+        return [*mine, *self._looking_at(carrier)]
 
     def _authenticate(self, credential: Credential, provider: IJudge) -> Started[Authentication]:
         return run(

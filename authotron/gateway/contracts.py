@@ -90,6 +90,12 @@ class Contracts:
         """Return whether a target that begins with C{start} can belong to a contract."""
         return any(path.startswith(start) for path in self._paths)
 
+    def headers(self) -> frozenset[str]:
+        """Return the names, in lower case, of all headers in which a fact may stand."""
+        endpoints = (self.direct, *(each.endpoint for each in self._every()))
+        sources = (each for endpoint in endpoints for each in endpoint.sources.values())
+        return frozenset(name.lower() for source in sources for name in source.headers)
+
     def by_name(self, name: str) -> Contract | None:
         """Return the contract with a given name, or C{None} if it is not configured."""
         return self._named.get(name)

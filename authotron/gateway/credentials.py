@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from attrs import frozen
+
 from authotron.model.errors import BadCredentials, TooManyCredentials
 from authotron.model.identity import Client, Credential
 from authotron.model.naming import fold_ascii_case
 from authotron.model.request import Presented
-from authotron.plugin.interfaces import IProvider
 
 MOST = 3
 """Maximum number of credentials in one C{Authorization} header."""
@@ -90,8 +91,16 @@ def canonical(presented: Presented, found: Sequence[Credential]) -> Presented:
     return Presented(text.encode(), None if wanted is None else fold_ascii_case(wanted))
 
 
+@frozen
+class Challenged:
+    """Scheme and realm of credentials for which a 401 asks."""
+
+    scheme: str
+    realm: str
+
+
 def challenge(
-    providers: Sequence[IProvider],
+    providers: Sequence[Challenged],
     *,
     charset: bool = False,
     basic_first: bool = False,
@@ -102,6 +111,7 @@ def challenge(
 
     Proxies pass on only one header, so all challenges are joined (RFC 9110 section 11.6.1).
 
+    @param providers: what providers ask for in the header C{Authorization}.
     @param charset: whether to say that Basic credentials are UTF-8 (RFC 7617 section 2.1).
     @param basic_first: whether Basic challenges come first, as most browsers read the first
         challenge only.
@@ -116,11 +126,11 @@ def challenge(
     return ", ".join(dict.fromkeys(challenges)) or "Bearer" + more["bearer"].replace(",", "", 1)
 
 
-def _is_not_basic(provider: IProvider) -> bool:
+def _is_not_basic(provider: Challenged) -> bool:
     return provider.scheme != "basic"
 
 
-def _challenge(provider: IProvider) -> str:
+def _challenge(provider: Challenged) -> str:
     return f"{provider.scheme.capitalize()} realm={_quoted(provider.realm)}"
 
 

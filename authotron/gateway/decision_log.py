@@ -11,7 +11,13 @@ from twisted.python.failure import Failure
 
 from authotron.gateway import credentials
 from authotron.model.authentication import Authentication
-from authotron.model.errors import BadCredentials, BadIdentity, Rejected, TooManyCredentials
+from authotron.model.errors import (
+    BadCarrier,
+    BadCredentials,
+    BadIdentity,
+    Rejected,
+    TooManyCredentials,
+)
 from authotron.model.identity import Credential, Identity
 from authotron.telemetry import logs
 from authotron.telemetry.suppression import Suppression
@@ -35,11 +41,13 @@ class DecisionLog:
         self._suppression = Suppression(self._clock)
 
     def malformed(self, bad: BadCredentials) -> None:
-        """Log that a header C{Authorization} cannot be parsed."""
+        """Log that a header C{Authorization}, or what stands in place of it, cannot be parsed."""
         if logs.log.writes_info and (count := self._suppression.count("malformed")) is not None:
             too_many = isinstance(bad, TooManyCredentials)
             self._log.info(
-                "malformed Authorization header: {error}",
+                "malformed credential: {error}"
+                if isinstance(bad, BadCarrier)
+                else "malformed Authorization header: {error}",
                 reason="too_many_credentials" if too_many else "invalid_format",
                 error=str(bad),
                 max_credentials=credentials.MOST,

@@ -19,6 +19,7 @@ from authotron.concurrency.single_flight import SingleFlight
 from authotron.config.schema import CacheConfig
 from authotron.gateway import credentials
 from authotron.gateway.authentication import Authenticator
+from authotron.gateway.carriers import NO_CARRIERS, Carriers
 from authotron.gateway.decision_log import DecisionLog
 from authotron.gateway.outcomes import (
     BAD_HEADER,
@@ -170,6 +171,7 @@ class DecisionCache(Generic[R]):
     _refusals: float = 5
     _meter: Meter | None = None
     _access_of: AccessOf | None = None
+    _carriers: Carriers = NO_CARRIERS
     _context: Context = field(factory=Context, init=False, repr=False)
     _epoch: int = field(default=0, init=False)
     _changes: int = field(default=0, init=False)
@@ -272,13 +274,16 @@ class DecisionCache(Generic[R]):
         cache key; a missing value has another hash than an empty one.
         """
         # A loop would take three times as long as this expression.
-        authorization, realm = presented
+        authorization, realm, others = presented
         text = b"%d %d %b%b" % (
             -1 if authorization is None else len(authorization),
             -1 if realm is None else len(realm),
             authorization or b"",
             realm or b"",
         )
+        if others:
+            lengths = [-1 if each is None else len(each) for each in others]
+            text += b"%a%b" % (lengths, b"".join([each or b"" for each in others]))
         hashed = self._hash.copy()
         hashed.update(text)
         return hashed.digest()
@@ -297,15 +302,20 @@ class DecisionCache(Generic[R]):
         @param cached: a cached decision that may no longer be used.
         """
         text = credentials.header_text(presented)
-        if not text:
+        if not (text or presented.others):
             return self._fixed[NO_HEADER]
         sender = client()
         try:
-            found = credentials.parse(text, sender)
+            if presented.others:
+                canonical, found = self._carriers.read(presented, sender)
+            else:
+                found = credentials.parse(text, sender)
+                canonical = credentials.canonical(presented, found)
         except BadCredentials as bad:
             self._log.malformed(bad)
             return self._fixed[BAD_HEADER]
-        canonical = credentials.canonical(presented, found)
+        if not found:
+            return self._fixed[NO_HEADER]
         if canonical is not presented:
             name, key = key, self.key(canonical)
             cached = self._good.get(key) or self._bad.get(key)
@@ -394,7 +404,7 @@ class DecisionCache(Generic[R]):
         return decision
 
     def _refusal(self, found: tuple[Credential, ...], rejected: Rejected) -> Decision[R]:
-        if not any(each.scheme == "bearer" for each in found):
+        if not any(each.scheme == "bearer" and each.carrier is None for each in found):
             return self._fixed[REFUSED]
         has_no_scope = isinstance(rejected, InsufficientScope)
         return self._token_refused[INSUFFICIENT_SCOPE if has_no_scope else INVALID_TOKEN]
@@ -499,6 +509,7 @@ def make(
     replies: ReplyMaker[R],
     meter: Meter | None = None,
     access_of: AccessOf | None = None,
+    carriers: Carriers = NO_CARRIERS,
 ) -> DecisionCache[R]:
     """
     Build the cache of the decisions of C{authenticator}.
@@ -520,4 +531,5 @@ def make(
         refusals=config.refusals,
         meter=meter,
         access_of=access_of,
+        carriers=carriers,
     )

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import define, field, frozen
 
+from authotron.config.carried import NO_NAMES, CredentialNames
 from authotron.config.check import Config
 from authotron.gateway.authentication import Authenticator
+from authotron.gateway.carriers import NO_CARRIERS, Carriers
 from authotron.gateway.contracts import Contracts
 from authotron.gateway.decisions import DecisionCache
 from authotron.jose.minter import Minter
@@ -34,6 +36,10 @@ class Gateway(Generic[R]):
     """
     All components of the gateway that are built from one configuration; a reload builds a new
     gateway.
+
+    @ivar carriers: reads the parts of requests that carry credentials besides C{Authorization}.
+    @ivar credential_names: all parts of requests that carry credentials, which proxies must not
+        pass on to backends.
     """
 
     config: Config
@@ -44,6 +50,8 @@ class Gateway(Generic[R]):
     owners: Owners
     tokens: TokenService | None = None
     enforcement: Enforcement | None = None
+    carriers: Carriers = NO_CARRIERS
+    credential_names: CredentialNames = NO_NAMES
 
     def close(self) -> None:
         """Close what the plugins keep open, as the plugins are not used any more."""

@@ -23,7 +23,14 @@ service.
 
 
 class BadCredentials(Exception):
-    """The C{Authorization} header cannot be parsed, so the client gets a 401."""
+    """
+    The C{Authorization} header, or another part of a request that carries a credential, cannot be
+    parsed, so the client gets a 401.
+    """
+
+
+class BadCarrier(BadCredentials):
+    """Raised if a part of a request other than C{Authorization} cannot be one credential."""
 
 
 class TooManyCredentials(BadCredentials):

@@ -10,6 +10,7 @@ from typing import NamedTuple, NoReturn
 
 from attrs import define, field, frozen
 
+from authotron.model.carriers import Carrier
 from authotron.model.errors import Rejected
 from authotron.model.naming import normalize
 
@@ -24,7 +25,8 @@ Client = Callable[[], str | None] | str | None
 @define(unsafe_hash=True)
 class Credential:
     """
-    One C{scheme value} pair of an C{Authorization} header.
+    What a client presents to prove its identity: usually one C{scheme value} pair of the header
+    C{Authorization}.
 
     After a credential is created, only its attribute C{seen} may change. The class is not frozen,
     because a credential is made for each request whose decision is not cached, and creating an
@@ -32,12 +34,15 @@ class Credential:
 
     @ivar seen: the result of C{jose.unverified.parse_once} for this credential, or False until that
         function is called.
+    @ivar carrier: the part of the request that carried the credential, or C{None} for the header
+        C{Authorization}.
     @param client: the address of the client, or a function that returns the address.
     """
 
     scheme: str
     value: str = field(repr=False)
     _client: Client = field(default=None, eq=False, repr=False)
+    carrier: Carrier | None = None
     seen: object = field(default=False, init=False, eq=False, repr=False)
 
     @property
@@ -61,6 +66,31 @@ class Credential:
         @raise Rejected: the value is not canonical base64 of UTF-8 with a colon, or the user name
             is empty.
         """
+        username, colon, password = self._decoded().partition(":")
+        if not (colon and username):
+            raise Rejected("the Basic credential has no user name, or no colon")
+        return normalize(username), password
+
+    def half(self, carrier: Carrier) -> Credential | None:
+        """
+        Return the bearer token that stands in one half of a Basic credential, or C{None} if there
+        is none.
+        """
+        try:
+            username, _, password = self._decoded().partition(":")
+        except Rejected:
+            return None
+        value = username if carrier.name == "username" else password
+        if not value or not value.isascii() or not value.isprintable() or set(value) & {" ", ","}:
+            return None
+        return Credential("bearer", value, self._client, carrier)
+
+    def _decoded(self) -> str:
+        """
+        Return user name and password with a colon between them.
+
+        @raise Rejected: the value is not canonical base64 of UTF-8.
+        """
         try:
             raw = a2b_base64(self.value, strict_mode=True)
             text = raw.decode("utf-8")
@@ -73,10 +103,7 @@ class Credential:
             raise Rejected("the Basic credential is not base64") from None
         if b2a_base64(raw, newline=False).decode("ascii") != self.value:
             raise Rejected("the Basic credential is not canonical base64")
-        username, colon, password = text.partition(":")
-        if not (colon and username):
-            raise Rejected("the Basic credential has no user name, or no colon")
-        return normalize(username), password
+        return text
 
 
 class Identity(NamedTuple):

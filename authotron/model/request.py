@@ -16,18 +16,21 @@ from authotron.model.errors import Flaw, UnusableFact
 
 class Presented(NamedTuple):
     """
-    The headers by which a client proves its identity: raw values, or C{None} for a missing header.
+    All by which a client may prove its identity: raw values, or C{None} for what is missing.
 
-    A new way to present a credential, such as a cookie, would become a new field of this class.
     Never log an object of this class, because it contains the credential in plain text.
 
     @ivar authorization: the value of the first header C{Authorization}.
     @ivar realm: the value of the first header C{X-Auth-Realm}: only providers of this realm check
         the credentials.
+    @ivar others: the values of the headers, parameters and cookies that the configuration names as
+        carriers of credentials, in the order of L{authotron.gateway.carriers.Carriers}; empty if
+        the client presents none of them.
     """
 
     authorization: bytes | None = None
     realm: bytes | None = None
+    others: tuple[bytes | None, ...] = ()
 
     def __repr__(self) -> str:
         return "Presented(...)"

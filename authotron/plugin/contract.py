@@ -534,6 +534,7 @@ class Answers:
         403. A configuration may change the number.
     @ivar has_error_headers: whether every refusal is a 401 or a 403, with its status and its body
         in the headers C{X-Error-Status} and C{X-Error-Body}; a configuration may set it.
+    @ivar removed: the headers with credentials, which C{removed_in} names, too.
     """
 
     statuses: Mapping[int, int] = field(factory=dict)
@@ -541,6 +542,7 @@ class Answers:
     removed_in: str = ""
     max_head_bytes: int | None = None
     has_error_headers: bool = False
+    removed: tuple[str, ...] = ()
 
 
 @frozen

@@ -14,6 +14,7 @@ from authotron.config.plugins import (
     ContractConfig,
     PluginConfig,
     PrefixConfig,
+    ProviderConfig,
     StoreConfig,
 )
 from authotron.config.section import (
@@ -182,6 +183,7 @@ __all__ = [
     "Port",
     "PrefixConfig",
     "Problem",
+    "ProviderConfig",
     "Question",
     "Realm",
     "Rejected",

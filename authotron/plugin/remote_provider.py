@@ -10,7 +10,7 @@ from attrs import define, field
 from pydantic import Field
 from zope.interface import implementer
 
-from authotron.config.plugins import PluginConfig
+from authotron.config.plugins import ProviderConfig
 from authotron.config.section import Seconds
 from authotron.jose.claims_config import ClaimsConfig
 from authotron.limits.client_turns import ClientTurns
@@ -42,7 +42,7 @@ token.
 """
 
 
-class RemoteProviderConfig(PluginConfig, RemoteConfig):
+class RemoteProviderConfig(ProviderConfig, RemoteConfig):
     """The configuration keys of every provider that asks a remote service."""
 
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.config.plugins import PluginConfig
+from authotron.config.plugins import ProviderConfig
 from authotron.config.section import Seconds
 from authotron.jose import claims
 from authotron.limits.client_turns import ClientTurns
@@ -27,7 +27,7 @@ from authotron.plugin.interfaces import Affinity, IProvider
 _REFUSALS = (401, 403)
 
 
-class Config(PluginConfig, ServiceConfig, RetryConfig):
+class Config(ProviderConfig, ServiceConfig, RetryConfig):
     """`type: http`: your own service verifies credentials; see docs/providers.md."""
 
     type: Literal["http"]
@@ -43,6 +43,10 @@ class Config(PluginConfig, ServiceConfig, RetryConfig):
     accepts: token_routing.Rule = Field(
         default="any", description="which tokens the provider is asked about"
     )
+
+    @property
+    def verifies_passwords(self) -> bool:
+        return self.scheme == "basic"
 
 
 @implementer(IProvider)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.config.plugins import PluginConfig
+from authotron.config.plugins import ProviderConfig
 from authotron.config.problems import require_none
 from authotron.config.section import FilePath, NonEmptyStrs, Secret
 from authotron.jose import (
@@ -47,7 +47,7 @@ Minimum length of a shared secret in bytes, which is the length of the hash
 """
 
 
-class Config(PluginConfig, RemoteConfig, ClaimsConfig):
+class Config(ProviderConfig, RemoteConfig, ClaimsConfig):
     """`type: jwt`: JSON Web Tokens, verified with a published key set."""
 
     type: Literal["jwt"]

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.config.plugins import PluginConfig
+from authotron.config.plugins import ProviderConfig
 from authotron.config.section import NonEmptyStr, NonEmptyStrs, Seconds
 from authotron.ldap import checks
 from authotron.ldap.connection import Connection
@@ -59,7 +59,7 @@ A regular expression of the characters that LDAP directories ignore in names
 """
 
 
-class Config(PluginConfig, Membership, Connectivity, RetryConfig):
+class Config(ProviderConfig, Membership, Connectivity, RetryConfig):
     """`type: ldap`: HTTP Basic, verified by binding to a directory as the user."""
 
     type: Literal["ldap"]
@@ -87,6 +87,10 @@ class Config(PluginConfig, Membership, Connectivity, RetryConfig):
     cache: Seconds = Field(
         default=60, description="seconds for which an accepted credential is not checked again"
     )
+
+    @property
+    def verifies_passwords(self) -> bool:
+        return True
 
     @field_validator("user_filter")
     @classmethod

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from zope.interface import implementer
 
 from authotron.concurrency.racing import MaybeAwaited
-from authotron.config.plugins import PluginConfig
+from authotron.config.plugins import ProviderConfig
 from authotron.config.section import PossibleNames, Secret, Section, warn_of_roles
 from authotron.config.sources import without_line_end
 from authotron.model.authentication import Authentication
@@ -53,11 +53,15 @@ class User(Section):
         return self
 
 
-class Config(PluginConfig):
+class Config(ProviderConfig):
     """`type: plain`: HTTP Basic against the users listed here."""
 
     type: Literal["plain"]
     users: tuple[User, ...] = Field(strict=False, description="the users")
+
+    @property
+    def verifies_passwords(self) -> bool:
+        return True
 
     def warnings(self) -> tuple[str, ...]:
         """Warn of empty passwords, and of names that the gateway will refuse."""

@@ -12,7 +12,7 @@ from pydantic import Field, SecretStr, field_validator
 from zope.interface import implementer
 
 from authotron.config.placeholders import is_unfilled
-from authotron.config.plugins import PluginConfig
+from authotron.config.plugins import ProviderConfig
 from authotron.config.section import (
     Name,
     Names,
@@ -67,7 +67,7 @@ class Entry(Section):
         return SecretStr(text)
 
 
-class Config(PluginConfig):
+class Config(ProviderConfig):
     """`type: static-token`: Bearer tokens that are listed here."""
 
     type: Literal["static-token"]

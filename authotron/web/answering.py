@@ -292,9 +292,11 @@ def _changed(contract: Contract, reply: Reply) -> Reply:
 
 def _with_removed(contract: Contract, reply: Reply) -> Reply:
     """
-    Add a header with the names of the identity headers that a 200 does not have, so that the proxy
-    removes the headers of these names that the client sent.
+    Add a header with the names of the identity headers that a 200 does not have, and of the headers
+    that carry credentials, so that the proxy removes the headers of these names that the client
+    sent.
     """
     assert contract.answers is not None
-    missing = b",".join(contract.profile.missing)
+    carried = (each.encode("ascii") for each in contract.answers.removed)
+    missing = b",".join([*contract.profile.missing, *carried])
     return replies.with_header(reply, (contract.answers.removed_in.encode(), missing))

@@ -12,9 +12,10 @@ from klein import Klein
 from twisted.internet.interfaces import IReactorTime
 
 from authotron import __version__
+from authotron.gateway.carriers import Carriers
 from authotron.gateway.gateway import LiveGateway
 from authotron.model.authentication import Authentication
-from authotron.model.request import Presented
+from authotron.model.request import Facts, Presented
 from authotron.telemetry.metrics import Part
 from authotron.web import pages, replies
 from authotron.web.answering import Answer, Answerer
@@ -45,14 +46,23 @@ def _plugins_as_json(plugins: Iterable[Part]) -> list[dict[str, str]]:
     return [{"name": each.name, "type": each.type, "realm": each.realm} for each in plugins]
 
 
-def _presented(request: Request) -> Presented:
+def _presented(request: Request, carriers: Carriers, facts: Facts) -> Presented:
     """
-    Return the headers by which a client proves its identity; if a header is duplicated, the first
-    one counts.
+    Return all by which a client may prove its identity; if C{Authorization} or C{X-Auth-Realm} is
+    duplicated, the first one counts.
     """
     fields = request.requestHeaders.getRawHeaders
+
+    def joined(name: bytes) -> bytes | None:
+        found = fields(name)
+        return b",".join(found) if found else None
+
+    is_question = request.asked is not None
+    others = carriers.of_question(joined, facts) if is_question else carriers.of_client(joined)
     authorization, realm = fields(b"Authorization"), fields(b"X-Auth-Realm")
-    return Presented(authorization[0] if authorization else None, realm[0] if realm else None)
+    return Presented(
+        authorization[0] if authorization else None, realm[0] if realm else None, others
+    )
 
 
 @cache
@@ -107,13 +117,9 @@ class GatewayRoutes:
             if unstated is not None:
                 return unstated
         client = partial(endpoint.client, question)
-        return await self._answerer.answer(
-            contract,
-            _presented(request),
-            endpoint.facts(question),
-            client,
-            question.values,
-        )
+        facts = endpoint.facts(question)
+        presented = _presented(request, self._serving.gateway.carriers, facts)
+        return await self._answerer.answer(contract, presented, facts, client, question.values)
 
     async def _authenticate(self, request: Request) -> Answer:
         """

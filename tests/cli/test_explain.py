@@ -8,7 +8,7 @@ from base64 import b64encode
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.logger import LogEvent, LogLevel
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.cli import explain
@@ -27,6 +27,7 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.model.identity import Credential, Identity
+from authotron.model.request import Presented
 from authotron.model.token import Grant
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.issuers import IDP
@@ -229,7 +230,8 @@ class NotAskedTests(SynchronousTestCase):
         )
         report = explain.Report(prints=False)
         with contextlib.redirect_stdout(io.StringIO()):
-            parsed = explain._parse("Basic " + b64encode(b"alice:wonder").decode(), report)
+            presented = Presented(b"Basic " + b64encode(b"alice:wonder"))
+            parsed = explain._parse(presented, gateway, report)
             work = explain._authenticate(gateway, parsed, None, report)
             self.successResultOf(Deferred.fromCoroutine(work))
         self.assertEqual(
@@ -252,3 +254,90 @@ class ArgumentsTests(CommandCase):
         result = self.run_command("explain", "-c", self.file(), "--user", "a:b", text="x")
         self.assertEqual(result.exit_code, 2)
         self.assertIn("colon", result.output)
+
+
+class CarrierTests(CommandCase):
+    """Credentials in other parts of a request than C{Authorization}."""
+
+    KEY = "k" * 40
+    credentials: Any = (
+        {"header": "X-API-Key"},
+        {"cookie": "__Host-s"},
+        {"query": "t"},
+        {"basic": "password"},
+    )
+
+    def over(self) -> dict[str, Any]:
+        provider = {
+            "type": "static-token",
+            "name": "keys",
+            "realm": "machines",
+            "tokens": [{"token": self.KEY, "username": "robot"}],
+            "credentials": [*self.credentials],
+        }
+        return {"providers": [*BASE["providers"], provider]}
+
+    def explain(self, text: str, **options: str) -> tuple[explain.Report, str]:
+        """Return the report, and what is printed."""
+        config = check.check({**BASE, **self.over()})
+        gateway, report = compose(config, world(), Metrics()), explain.Report()
+        present = explain._presenter(config, options, None)
+        globalLogPublisher.addObserver(report)
+        self.addCleanup(globalLogPublisher.removeObserver, report)
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            parsed = explain._parse(present(text, gateway.carriers), gateway, report)
+            work = Deferred.fromCoroutine(explain._authenticate(gateway, parsed, None, report))
+            work.addErrback(lambda failure: failure.trap(Rejected) and None)
+            found = self.successResultOf(work)
+        report.accepted = found is not None and found.identity.username == "robot"
+        return report, output.getvalue()
+
+    def test_each(self) -> None:
+        """An option says which part of the request carries the credential."""
+        for options, carrier in (
+            ({"header": "x-api-KEY"}, "header x-api-key"),
+            ({"cookie": "__Host-s"}, "cookie __Host-s"),
+            ({"query": "t"}, "query t"),
+        ):
+            report, output = self.explain(self.KEY, **options)
+            self.assertTrue(report.accepted)
+            self.assertIn(f"bearer, 40 characters, in {carrier}", output)
+            self.assertEqual(report.credentials[0]["in"], carrier)
+
+    def test_half(self) -> None:
+        """A token as password is shown beside the Basic credential."""
+        text = "Basic " + b64encode(f"git:{self.KEY}".encode()).decode()
+        report, output = self.explain(text, header="Authorization")
+        self.assertTrue(report.accepted)
+        self.assertIn("basic, 60 characters\n", output)
+        self.assertIn("bearer, 40 characters, in password of Basic", output)
+
+    def test_not_asked(self) -> None:
+        """A provider that looks elsewhere is not asked, and the output says where it looks."""
+        report, output = self.explain(f"Bearer {self.KEY}")
+        self.assertFalse(report.accepted)
+        where = "header x-api-key and cookie __Host-s and query t and password of Basic"
+        self.assertIn(
+            f"provider keys: not asked, the provider looks for credentials in {where}", output
+        )
+
+    def test_api_token(self) -> None:
+        """An API token where the store does not look is refused, and the output says why."""
+        _, output = self.explain("aot_" + "0" * 60, header="X-API-Key")
+        self.assertIn("for which the token store does not look there", output)
+
+    def test_malformed(self) -> None:
+        """A malformed value is not authenticated."""
+        self.assertRaises(BadCredentials, self.explain, "a,b", header="X-API-Key")
+
+    def test_unknown(self) -> None:
+        """A part of a request in which no provider looks is an invalid command line."""
+        words = ("explain", "-c", self.file(**self.over()))
+        for more in (("--header", "X-Key"), ("--cookie", "s"), ("--query", "x")):
+            result = self.run_command(*words, *more, text="x")
+            self.assertEqual(result.exit_code, 2)
+            self.assertIn("no provider looks for credentials in", result.output)
+        for other in (("--cookie", "__Host-s"), ("--user", "alice")):
+            result = self.run_command(*words, "--header", "X-API-Key", *other, text="x")
+            self.assertEqual(result.exit_code, 2)
+            self.assertIn("give only one of", result.output)

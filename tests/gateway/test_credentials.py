@@ -9,12 +9,9 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.gateway import credentials
-from authotron.gateway.credentials import MOST, challenge
+from authotron.gateway.credentials import MOST, Challenged, challenge
 from authotron.model.errors import BadCredentials, Rejected
 from authotron.model.identity import Credential
-from authotron.plugin.interfaces import IProvider
-from authotron.providers import plain
-from authotron.testing.worlds import world
 from tests.providers.test_plain import basic
 
 
@@ -154,13 +151,11 @@ class BasicTests(SynchronousTestCase):
 class ChallengeTests(SynchronousTestCase):
     """Providers to C{WWW-Authenticate}."""
 
-    def provider(self, realm: str) -> IProvider:
-        return plain.make(plain.Config(type="plain", name=realm, realm=realm, users=()), world())
+    def provider(self, realm: str) -> Challenged:
+        return Challenged("basic", realm)
 
-    def known(self, realm: str, scheme: str) -> IProvider:
-        provider = self.provider(realm)
-        provider.scheme = scheme
-        return provider
+    def known(self, realm: str, scheme: str) -> Challenged:
+        return Challenged(scheme, realm)
 
     def test_each_once(self) -> None:
         """Each scheme and realm stands once, in the order of the configuration."""
@@ -173,8 +168,7 @@ class ChallengeTests(SynchronousTestCase):
 
     def test_quoted_T61(self) -> None:
         """Quotes are escaped and line ends are left out."""
-        provider = self.provider("a")
-        provider.realm = 'a"\\\r\nb'
+        provider = self.provider('a"\\\r\nb')
         self.assertEqual(challenge([provider]), 'Basic realm="a\\"\\\\b"')
 
     def test_charset_B_LATIN(self) -> None:

@@ -278,8 +278,9 @@ class FastCgi(PeerConnection, TimeoutMixin):
         self._count(0)
         self.setTimeout(None)
         began = self._clock.seconds()
-        decisions = self._serving.gateway.decisions
-        decision = decisions.decide(asked.presented, lambda: asked.address)
+        gateway = self._serving.gateway
+        presented = asked.presented(gateway.carriers)
+        decision = gateway.decisions.decide(presented, lambda: asked.address)
         if isinstance(decision, Decision):
             self._decided(asking, asked, began, decision)
             return

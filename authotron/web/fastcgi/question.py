@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from attrs import frozen
 
+from authotron.gateway.carriers import Carriers
 from authotron.model.errors import Flaw, UnusableFact
 from authotron.model.hosts import address_of, split_host
 from authotron.model.http_grammar import TOKEN
@@ -68,10 +69,14 @@ class Question:
     def __repr__(self) -> str:
         return "Question(...)"
 
-    @property
-    def presented(self) -> Presented:
-        """What the client presents to prove its identity."""
-        return Presented(self.authorization, self._variables.get(b"HTTP_X_AUTH_REALM"))
+    def presented(self, carriers: Carriers) -> Presented:
+        """Return what the client presents to prove its identity."""
+        others = carriers.of_question(self._header, self.facts())
+        return Presented(self.authorization, self._header(b"x-auth-realm"), others)
+
+    def _header(self, name: bytes) -> bytes | None:
+        """Return the value of a header; Apache has joined the values of several by commas."""
+        return self._variables.get(b"HTTP_" + name.upper().replace(b"-", b"_"))
 
     @property
     def authorization(self) -> bytes | None:

@@ -30,17 +30,19 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.concurrency.reactor_time import LONGEST
+from authotron.gateway.carriers import Carriers
 from authotron.gateway.contracts import Asked, Contracts
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import Decision
 from authotron.model.identity import Client
+from authotron.model.request import Presented
 from authotron.web.answering import Answer, Answerer
 from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
 from authotron.web.fastpath.question import HeadQuestion
 from authotron.web.fastpath.repeats import Repeats
-from authotron.web.fastpath.request import END, Head, Recogniser, Shape
+from authotron.web.fastpath.request import END, Head, Recogniser, Shape, joined_values
 from authotron.web.fastpath.response import ReplyEncoder
 from authotron.web.replies import BAD_REQUEST, Reply
 from authotron.web.site import Answered, Site
@@ -165,11 +167,11 @@ class FastPath(Protocol, TimeoutMixin):
 
     # --- one request after the other ---
 
-    def _advance(self) -> None:
+    def _advance(self) -> None:  # noqa: C901 - every further call would take time for each request
         """Answer a request whose head is remembered, and parse each head that is not remembered."""
         factory, gateway = self._factory, self._factory.serving.gateway
         if gateway.contracts is not factory.contracts:
-            factory.recognise(gateway.contracts)  # since a reload
+            factory.recognise(gateway.contracts, gateway.carriers)  # since a reload
         began = factory.clock.seconds()
         repeats = factory.repeats
         found = repeats.find(self._bytes)
@@ -195,6 +197,8 @@ class FastPath(Protocol, TimeoutMixin):
                 return
         decisions = gateway.decisions
         repeats.remember(self._bytes, head, decisions.key)
+        if factory.reads_query:
+            presented = self._with_query(head, gateway.carriers)
         self._asked = shape.asked
         decision = decisions.decide(presented, self._client)
         if isinstance(decision, Decision):
@@ -202,6 +206,13 @@ class FastPath(Protocol, TimeoutMixin):
         else:
             factory.site.meter(shape.route).note(factory.clock.seconds() - began)
             self._wait(head, began, decision)
+
+    def _with_query(self, head: Head, carriers: Carriers) -> Presented:
+        """Return what a client presents, with the parameters of its query that count."""
+        question = self._question(self._bytes, head.shape.asked)
+        facts = head.shape.asked.endpoint.facts(question)
+        others = carriers.of_question(partial(joined_values, self._bytes), facts)
+        return head.presented._replace(others=others)
 
     def _arrived(self) -> None:
         """Forget how far a head was searched that has arrived in pieces."""
@@ -485,17 +496,19 @@ class FastPathFactory(Factory):
         self.longest = min(request.LONGEST, site.limit)
         self.encoder = ReplyEncoder()
         self.answerer = Answerer(serving, clock)
-        self.recognise(serving.gateway.contracts)
+        self.recognise(serving.gateway.contracts, serving.gateway.carriers)
         self._open = OpenConnections()
         self.connection_limit = ConnectionLimit(
             clock, serving.metrics, most, (self._open, site.open)
         )
 
-    def recognise(self, contracts: Contracts) -> None:
+    def recognise(self, contracts: Contracts, carriers: Carriers) -> None:
         """Recognise the questions of other proxies, and forget all heads."""
         self.contracts = contracts
-        self.recogniser = Recogniser(contracts)
-        self.repeats = Repeats(self.longest)
+        self.recogniser = Recogniser(contracts, carriers)
+        self.reads_query = carriers.reads_query
+        # Equal heads may be different questions if a query counts only from a trusted proxy.
+        self.repeats = Repeats(0 if carriers.reads_query else self.longest)
 
     def doStart(self) -> None:
         super().doStart()

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from authotron.concurrency.reactor_time import LONGEST
+from authotron.config.carried import NO_NAMES, CredentialNames
 from authotron.config.endpoint import GRPC
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import ADMITTED, Decision
@@ -67,7 +68,9 @@ class Authorization:
             question = questions.read(message, peer)
         except DecodeError:
             return calls.failed(Status.INTERNAL, "the message is malformed")
-        decision = gateway.decisions.decide(question.presented, lambda: question.address)
+        decision = gateway.decisions.decide(
+            question.presented(gateway.carriers), lambda: question.address
+        )
         if isinstance(decision, Decision):
             answer = self._decided(question, began, decision)
             seconds = self._clock.seconds() - began
@@ -92,11 +95,11 @@ class Authorization:
     def _decided(self, question: Question, began: float, decision: Decision[Reply]) -> Answer:
         contract = self._serving.gateway.contracts.of_protocol(GRPC)
         reply, reason = self._reply(contract, question, decision)
-        response = response_to(reply, decision, contract.profile)
+        response = self._response(contract, question, decision, reply)
         if reply.status == ADMITTED and (size := _size(response)) > contract.max_head_bytes:
             most = contract.max_head_bytes
             reply, reason = self._answerer.too_large(contract, decision, size, most)
-            response = response_to(reply, decision, contract.profile)
+            response = self._response(contract, question, decision, reply)
         outcome, method = decision.outcome, question.method_label
         seconds = max(0.0, self._clock.seconds() - began)
         self._serving.metrics.decision_sent(
@@ -110,6 +113,13 @@ class Authorization:
                 )
             )
         return Answer(response.SerializeToString())
+
+    def _response(
+        self, contract: Contract, question: Question, decision: Decision[Reply], reply: Reply
+    ) -> Any:
+        names = self._serving.gateway.credential_names
+        cookies = question.headers.get(b"cookie", b"")
+        return response_to(reply, decision, contract.profile, names, cookies)
 
     def _reply(
         self, contract: Contract, question: Question, decision: Decision[Reply]
@@ -126,21 +136,42 @@ class Authorization:
         return (decision.reply, "") if denied is None else (denied.reply, denied.reason)
 
 
-def response_to(reply: Reply, decision: Decision[Reply], profile: Profile) -> Any:
+def response_to(
+    reply: Reply,
+    decision: Decision[Reply],
+    profile: Profile,
+    names: CredentialNames = NO_NAMES,
+    cookies: bytes = b"",
+) -> Any:
     """
     Return the message that makes Envoy do what an HTTP reply says.
 
+    What carries credentials is removed from the request. C{Authorization} stays as the client sent
+    it if it carries none, and if the profile has the JWT in another header.
+
     @param profile: the headers that name the identity; those of other profiles are removed from the
         request, so that no client can send them.
+    @param names: what carries credentials.
+    @param cookies: the header C{Cookie} of the request.
     """
     response = CheckResponse()
     found, token = decision.outcome.authentication, decision.token
     if reply.status == ADMITTED and found is not None and token is not None:
         response.status.code = _OK
         fields = [(name.lower(), value) for name, value in profile.fields(found.identity, token)]
-        authorization = b"authorization", b"Bearer " + token.encode()
-        _add(response.ok_response.headers, (authorization, *fields))
-        response.ok_response.headers_to_remove.extend(sorted(map(bytes.lower, profile.missing)))
+        removed = {*map(bytes.lower, profile.missing), *names.lower_headers}
+        jwt = token.encode()
+        if b"authorization" in removed or not any(jwt in value for _, value in fields):
+            fields.insert(0, (b"authorization", b"Bearer " + jwt))
+        kept = names.without_cookies(cookies) if names.cookies else cookies
+        if kept != cookies:
+            fields += [(b"cookie", kept)] if kept else []
+            removed.add(b"cookie")
+        _add(response.ok_response.headers, fields)
+        removed.difference_update(name for name, _ in fields)
+        response.ok_response.headers_to_remove.extend(sorted(removed))
+        parameters = (each.encode("ascii") for each in names.parameters)
+        response.ok_response.query_parameters_to_remove.extend(parameters)
     else:
         # Only an identity may let a request pass.
         refusal = replies.BROKEN if reply.status == ADMITTED else reply

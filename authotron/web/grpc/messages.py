@@ -82,6 +82,7 @@ _FIELDS: dict[str, dict[int, tuple[str, str]]] = {
     "OkResponse": {
         2: ("headers", "repeated HeaderValueOption"),
         5: ("headers_to_remove", "repeated bytes"),
+        8: ("query_parameters_to_remove", "repeated bytes"),
     },
     "HeaderValueOption": {
         1: ("header", "HeaderValue"),

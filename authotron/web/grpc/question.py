@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from attrs import field, frozen
 
+from authotron.gateway.carriers import Carriers
 from authotron.model.errors import Flaw, UnusableFact
 from authotron.model.hosts import address_of, split_host
 from authotron.model.http_grammar import TOKEN
@@ -46,10 +47,10 @@ class Question:
         """
         return Facts(self._read)
 
-    @property
-    def presented(self) -> Presented:
-        """The headers by which the client proves its identity."""
-        return Presented(self.authorization, self.headers.get(b"x-auth-realm"))
+    def presented(self, carriers: Carriers) -> Presented:
+        """Return what the client presents to prove its identity."""
+        others = carriers.of_question(self.headers.get, self.facts)
+        return Presented(self.authorization, self.headers.get(b"x-auth-realm"), others)
 
     @property
     def authorization(self) -> bytes | None:

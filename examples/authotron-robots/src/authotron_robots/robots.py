@@ -18,7 +18,7 @@ from authotron.plugin import (
     IProvider,
     NonEmptyStr,
     NonEmptyStrs,
-    PluginConfig,
+    ProviderConfig,
     Rejected,
     Secret,
     Section,
@@ -37,7 +37,7 @@ class Robot(Section):
     roles: NonEmptyStrs = Field(default=(), description="roles of the robot")
 
 
-class Config(PluginConfig):
+class Config(ProviderConfig):
     """`type: robots`: robots, and the keys that they send as bearer tokens."""
 
     type: Literal["robots"]

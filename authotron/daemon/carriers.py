@@ -1,0 +1,113 @@
+"""Build what the gateway knows of the key C{credentials}: who looks for credentials where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from authotron.config import credentials
+from authotron.config.check import Config
+from authotron.gateway.carriers import Carriers, Judge
+from authotron.gateway.contracts import Contracts
+from authotron.gateway.credentials import Challenged
+from authotron.model.carriers import Carrier
+from authotron.model.errors import ConfigError, Problem
+from authotron.plugin.interfaces import IJudge, IProvider
+
+_STORE = "store"
+
+
+class Looking:
+    """
+    Which providers look for credentials in which parts of a request.
+
+    @ivar carriers: reads these parts of a request.
+    @ivar by_judge: for each provider that does not look at the header C{Authorization} alone, by
+        its C{id}, where it looks.
+    @ivar challenged: the schemes and realms of credentials in the header C{Authorization}.
+    """
+
+    def __init__(self, config: Config, providers: Sequence[IProvider], own: IJudge) -> None:
+        """
+        @param own: the provider of API tokens.
+
+        @raise ConfigError: no credential of a provider can stand where the provider looks.
+        """
+        judges = [*_judges(config, providers, own)]
+        problems = [*_problems(judges)]
+        if problems:
+            raise ConfigError(problems)
+        self._judges = judges
+        self.carriers = Carriers([judge for _, _, judge in judges])
+        self.by_judge: Mapping[int, Sequence[Carrier | None]] = {
+            id(judge): found.carriers for _, judge, found in judges if found.carriers != (None,)
+        }
+        self.challenged = [*_challenged(judges)]
+
+    def check(self, contracts: Contracts) -> None:
+        """
+        Check that no carrier is a header in which a proxy states a fact.
+
+        @raise ConfigError: the header of a carrier states a fact.
+        """
+        taken = contracts.headers()
+        problems = [
+            Problem(at, f"header {carrier.name} states a fact in a contract of a proxy")
+            for at, _, judge in self._judges
+            for carrier in judge.carriers
+            if carrier is not None and carrier.kind == "header" and carrier.name in taken
+        ]
+        if problems:
+            raise ConfigError(problems)
+
+
+_Judges = Iterable[tuple[str, IJudge, Judge]]
+"""The path of the key C{credentials} for each provider, the provider, and where it looks."""
+
+
+def _judges(config: Config, providers: Sequence[IProvider], own: IJudge) -> _Judges:
+    if config.store is not None:
+        where = credentials.carriers(config.store.credentials)
+        yield f"{_STORE}.credentials", own, Judge(own.name, own.scheme, None, where)
+    for place, (section, provider) in enumerate(zip(config.providers, providers, strict=True)):
+        # The Config of another package may derive from PluginConfig, which lacks the key.
+        where = credentials.carriers(getattr(section, "credentials", None))
+        judge = Judge(provider.name, provider.scheme, provider.realm, where)
+        yield f"providers[{place}].credentials", provider, judge
+
+
+def _problems(judges: _Judges) -> Iterator[Problem]:
+    first: dict[Carrier, Judge] = {}
+    for at, _, judge in judges:
+        for carrier in judge.carriers:
+            if carrier is None:
+                continue
+            if carrier.kind == "basic" and judge.scheme != "bearer":
+                yield Problem(
+                    at,
+                    "one half of a Basic credential can only be a token, and the provider "
+                    f"judges {judge.scheme.capitalize()} credentials",
+                )
+            other = first.setdefault(carrier, judge)
+            if other.scheme != judge.scheme:
+                yield Problem(
+                    at,
+                    f"{carrier} carries {other.scheme.capitalize()} credentials of "
+                    f"{other.name!r}, so it cannot carry {judge.scheme.capitalize()} credentials",
+                )
+
+
+def _challenged(judges: _Judges) -> Iterator[Challenged]:
+    """Yield what a 401 asks for in the header C{Authorization}."""
+    asks_for_tokens = asks_for_basic = False
+    for at, _, judge in judges:
+        has_halves = any(each is not None and each.kind == "basic" for each in judge.carriers)
+        if at.startswith(_STORE):
+            asks_for_tokens = has_halves
+            continue
+        if None in judge.carriers:
+            yield Challenged(judge.scheme, str(judge.realm))
+        if has_halves:
+            yield Challenged("basic", str(judge.realm))
+        asks_for_basic |= has_halves or (None in judge.carriers and judge.scheme == "basic")
+    if asks_for_tokens and not asks_for_basic:
+        yield Challenged("basic", "API tokens")  # git, for example, sends Basic only if asked to

@@ -1,0 +1,32 @@
+"""The parts of a request that may carry a credential in place of the header C{Authorization}."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+Kind = Literal["header", "query", "cookie", "basic"]
+
+
+@frozen
+class Carrier:
+    """
+    A part of a request, other than the whole header C{Authorization}, that carries a credential.
+
+    @ivar kind: a C{header}, a parameter of the C{query}, a C{cookie}, or one half of the user name
+        and password of a C{basic} credential.
+    @ivar name: the name of the header (in lower case), parameter or cookie; C{username} or
+        C{password} for one half of a Basic credential.
+    @ivar scheme: the word, in lower case, with which the value of the header must begin, or an
+        empty string if the whole value is the credential.
+    """
+
+    kind: Kind
+    name: str
+    scheme: str = ""
+
+    def __str__(self) -> str:
+        if self.kind == "basic":
+            return f"{self.name} of Basic"
+        return f"{self.kind} {self.name}" + (f" ({self.scheme})" if self.scheme else "")
