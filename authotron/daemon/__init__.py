@@ -1,1 +1,1 @@
-"""The Twisted service: compose, listen, reload, drain."""
+"""The Twisted service of the gateway: it composes the plugins, listens, reloads and drains."""

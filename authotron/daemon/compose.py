@@ -60,7 +60,7 @@ def compose(
     """
     Build a gateway from a configuration, without starting services or opening connections.
 
-    @param store: a store that is open already, to be used instead of a new one.
+    @param store: a token store that is open already, to be used instead of a new one.
 
     @raise ConfigError: a plugin cannot be built, or a file that the configuration names cannot be
         read.
@@ -145,7 +145,7 @@ def _enforcement(
 
 def _contracts(config: Config, names: CredentialNames) -> Contracts:
     """
-    Build the contracts of the proxies that may ask.
+    Build the contracts of the proxies that may ask the gateway for decisions.
 
     @param names: what carries credentials; the replies of some contracts name the headers.
 
@@ -211,15 +211,15 @@ def _with_headers(section: ContractConfig, at: str, config: Config) -> ContractC
 
 def _build_contract(section: ContractConfig, at: str, forwarded: Forwarded) -> Contract:
     """
-    Build a contract from its section.
+    Build the contract of a proxy from its section of the configuration.
 
-    @raise ConfigError: C{make} of the plugin fails, or does not return a contract.
+    @raise ConfigError: C{make} of the contract's module fails, or does not return a contract.
     """
     try:
         contract = plugins.load("contracts", section.type, at).make(section, forwarded)
     except ConfigError as error:
         raise error.under(at) from None
-    except Exception as defect:  # noqa: BLE001 - a defect of a plugin does not end the service
+    except Exception as defect:  # noqa: BLE001 - an exception in a plugin does not end the service
         reason = f"building contract {section.type!r} failed: {plugins.place_of(defect)}"
         raise ConfigError([Problem(at, reason)]) from None
     if not isinstance(contract, Contract):
@@ -231,14 +231,14 @@ def _build_contract(section: ContractConfig, at: str, forwarded: Forwarded) -> C
 
 def _check_counts(kind: str, configs: Sequence[Any]) -> None:
     """
-    Call the method C{count_connections} of each section that has the method.
+    Call the method C{count_connections} of each plugin's section that has this method.
 
     @raise ConfigError: the method of a plugin fails, or does not return a number.
     """
     for place, section in enumerate(configs):
         try:
             count_connections([section])
-        except Exception as defect:  # noqa: BLE001 - a defect of a plugin does not end the service
+        except Exception as defect:  # noqa: BLE001 - an exception in a plugin does not end the service
             where = plugins.place_of(defect)
             why = f"the method count_connections() of plugin {section.type!r} failed: {where}"
             raise ConfigError([Problem(f"{kind}[{place}]", why)]) from None
@@ -289,7 +289,7 @@ def _built(
 
 def _build_plugin(interface: InterfaceClass, kind: str, at: str, config: Any, world: World) -> Any:
     """
-    Build a plugin from its section, and verify that it keeps the contract of its interface.
+    Build a plugin from its section, and verify that the plugin keeps the contract of its interface.
 
     @param at: the path of the section in the configuration file.
 
@@ -300,7 +300,7 @@ def _build_plugin(interface: InterfaceClass, kind: str, at: str, config: Any, wo
         plugin_contract.verify(interface, plugin, at, config.type)
     except ConfigError as error:
         raise error.under(at) from None
-    except Exception as defect:  # noqa: BLE001 - a defect of a plugin does not end the service
+    except Exception as defect:  # noqa: BLE001 - an exception in a plugin does not end the service
         _log.failure(
             "building plugin {type} failed, refusing the configuration",
             type=config.type,
@@ -313,7 +313,7 @@ def _build_plugin(interface: InterfaceClass, kind: str, at: str, config: Any, wo
 
 def _minter(config: JwtConfig, world: World, problems: Sequence[Problem]) -> Minter:
     """
-    Build the L{Minter}, unless the configuration has problems.
+    Build the L{Minter}, which signs JWTs, unless the configuration has problems.
 
     @raise ConfigError: the section or a key has problems; the error lists all of them.
     """
@@ -330,9 +330,9 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
     """
     Build the service of API tokens, if a store is configured.
 
-    Stores that are configured as in auth-o-tron have no pepper. For a store without a pepper, a
-    pepper is derived from `jwt.secret`, because all processes that share the store know this
-    secret.
+    Stores that are configured as in auth-o-tron, the gateway that authotron replaces, have no
+    pepper. For a token store without a pepper, a pepper is derived from `jwt.secret`, because all
+    processes that share the store know this secret.
     """
     if config.store is None:
         return None

@@ -59,7 +59,7 @@ def prefer(environ: MutableMapping[str, str], name: str) -> None:
     Note in the environment, which workers inherit, the reactor that C{twistd --reactor} named,
     unless the environment asks for an event loop already.
 
-    @raise ConfigError: the variable names no event loop.
+    @raise ConfigError: the value of the environment variable is not an event loop.
     """
     if name in INSTALL and wanted(environ) == AUTO:
         environ[VARIABLE] = name
@@ -72,9 +72,9 @@ def installed_reactor() -> Any:
 
 def wanted(environ: Mapping[str, str]) -> str:
     """
-    Return the event loop that the environment asks for.
+    Return the event loop that the environment variable names.
 
-    @raise ConfigError: the variable names no event loop.
+    @raise ConfigError: the value of the environment variable is not an event loop.
     """
     name = environ.get(VARIABLE, "").strip() or AUTO
     if name not in {AUTO, UVLOOP, EPOLL}:

@@ -22,14 +22,14 @@ from authotron.config.endpoint import socket_path
 _log = Logger()
 
 _PROGRAMS = (b"twistd", b"authotron")
-"""Words in the command line of a process that is a gateway."""
+"""Words in the command line of a process by which a gateway is recognised."""
 
 
 def remove_stale_socket(endpoint: str) -> None:
     """
     Remove the UNIX socket of an endpoint string, and its lock, if nothing listens at it.
 
-    Only sockets and locks are removed, and errors while removing them are ignored.
+    Only sockets and lock files are removed, and errors while removing them are ignored.
     """
     path = socket_path(endpoint)
     if path is None or not _is_stale(path):
@@ -37,7 +37,8 @@ def remove_stale_socket(endpoint: str) -> None:
     lock = path.with_name(f"{path.name}.lock")
     removed = [each for each in (path, lock) if _is_leftover(each)]
     for each in removed:
-        with suppress(OSError):  # If removal fails, listening fails too, with a reason.
+        # If a file cannot be removed, listening fails later, with a reason.
+        with suppress(OSError):
             each.unlink()
     if removed:
         _log.info(
@@ -80,6 +81,7 @@ def remove_stale_pid_file(path: Path) -> None:
 def _is_other_program(number: int) -> bool:
     try:
         command = Path(f"/proc/{number}/cmdline").read_bytes()
-    except OSError:  # The process has ended, or no /proc: Twisted decides about removal.
+    # The process has ended, or there is no /proc: twisted then decides whether the file is removed.
+    except OSError:
         return False
     return not any(word in command for word in _PROGRAMS)

@@ -1,4 +1,4 @@
-"""Listening endpoints of the main port and the metrics port, and the sites behind them."""
+"""The listening endpoints of the main port and the metrics port, and the sites that they serve."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _LONGEST_PATH = 107
 """Maximum number of bytes of the path of a UNIX socket (unix(7))."""
 
 OpenSocket = systemd.Endpoint | SharedEndpoint
-"""An endpoint whose socket is open already."""
+"""An endpoint whose socket another process has opened already."""
 
 
 def protocol_at(endpoint: str | OpenSocket) -> str:
@@ -89,9 +89,9 @@ def log_stopped(log: Logger) -> None:
 
 def url_of(address: IAddress | None, description: str) -> str:
     """
-    Return the URL of a port for an operator, or the description of a port that has none.
+    Return the URL of a port for an operator, or the description of a port that has no URL.
 
-    @param description: the endpoint, as Twisted writes it.
+    @param description: the endpoint, as Twisted describes it.
     """
     if not isinstance(address, IPv4Address | IPv6Address):
         return description
@@ -112,8 +112,8 @@ def why_not_listening(error: Exception, description: str, port: str) -> str:
     """
     Describe why the system refuses to listen at an endpoint, and what the operator can do.
 
-    @param description: the endpoint, as Twisted writes it.
-    @param port: C{server} for the main port, or C{metrics}.
+    @param description: the endpoint, as Twisted describes it.
+    @param port: the section of the endpoint: C{server} for the main port, or C{metrics}.
     """
     reason = reason_of(error)
     where = description
@@ -157,12 +157,13 @@ def _why_no_socket(error: Exception, path: Path) -> str:
 
 class Listener(Service):
     """
-    Listens at one endpoint.
+    A service that listens at one endpoint.
 
-    If listening fails at once, C{startService} raises; a later failure goes to C{on_failure}.
+    If listening fails at once, C{startService} raises an exception; a later failure is passed to
+    C{on_failure}.
 
-    @ivar description: the endpoint, as the log shows it.
-    @ivar port: C{server} for the main port, or C{metrics}.
+    @ivar description: the endpoint, in the form that the log shows.
+    @ivar port: the section of the endpoint: C{server} for the main port, or C{metrics}.
     """
 
     _log = Logger()
@@ -245,10 +246,10 @@ def site(
     contracts: Callable[[], Contracts | None] | None = None,
 ) -> Site:
     """
-    Build the HTTP site that serves a Klein application. Requests are counted and logged if
-    C{metrics} is given.
+    Build the HTTP site that serves a Klein application. Requests at the site are counted and logged
+    if C{metrics} is given.
 
-    @param with_body: methods and labels of the routes that read the body of a request.
+    @param with_body: the methods and metric labels of the routes that read the body of a request.
     @param unfinished: the memory budget for partly received request heads, if several sites share
         one.
     """
@@ -279,7 +280,7 @@ def metrics_listeners(
     """
     Build the listeners of the metrics port, which share one connection limit.
 
-    @param metrics: counts the connections that are rejected above the limit.
+    @param metrics: counts the connections that are rejected because of the limit.
     @param unfinished: the memory budget for partly received request heads, if several sites share
         one.
     """
@@ -294,7 +295,8 @@ def metrics_listeners(
 
 def main_connection_limit(config: Config, metrics_port: Operations | None) -> int:
     """
-    Return how many connections the main port may have, given the process's other connections.
+    Return how many connections the main port may have, given the number of the process's other
+    connections.
 
     @param metrics_port: the section of the metrics port, if this process serves it.
     """
@@ -342,10 +344,11 @@ def _endpoints(
     listen: Sequence[str], host: str, port: int | None, reactor: IGatewayReactor, which: str
 ) -> Sequence[str | systemd.Endpoint]:
     """
-    Return the endpoints to listen at: Twisted endpoint strings, or systemd's sockets.
+    Return the endpoints at which the gateway listens: twisted endpoint strings, or the sockets that
+    systemd has opened.
 
-    HTTP is served at host and port, unless C{listen} has endpoints for HTTP. A host with colons is
-    IPv6.
+    HTTP is served at host and port, unless C{listen} has endpoints for HTTP. a host that contains
+    colons is an IPv6 address
     """
     found: list[str | systemd.Endpoint] = []
     if port is not None and all(protocol_of(text) != HTTP for text in listen):

@@ -52,14 +52,14 @@ _OPTIONAL = (
     IReachable,
     IUserLookup,
 )
-"""Interfaces that a provider, augmenter or store may implement in addition to its own."""
+"""Interfaces that a provider, augmenter or store may implement in addition to its own interface."""
 
 
 def verify(interface: InterfaceClass, plugin: object, at: str, type_: str) -> None:
     """
     Verify the object that a plugin has built from its section of the configuration.
 
-    The messages do not contain the object made, whose C{repr} may show a secret.
+    The messages do not contain the object itself, whose C{repr} may show a secret.
 
     @param at: the path of the section in the configuration file.
     @param type_: the C{type} of the plugin.
@@ -96,7 +96,10 @@ def _interface_flaws(interface: InterfaceClass, plugin: object) -> Iterator[str]
 
 
 def _reason(invalid: Exception) -> str:
-    """Describe a violation; leave out the object, whose repr may be secret."""
+    """
+    Describe how an object violates an interface; leave out the object, whose repr may
+    be secret.
+    """
     match invalid:
         case BrokenImplementation():
             return f"{_short(invalid.name)} is missing"

@@ -1,4 +1,4 @@
-"""The service of a process: connect it to signals, systemd and the exit status."""
+"""The Twisted service of a process, connected to signals, systemd and the exit status."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from authotron.daemon.service import GatewayService
 
 class Gateway(Protocol):
     """
-    The service: one process that serves, or the supervisor of several.
+    The service of the gateway: one process that serves requests, or the supervisor of several.
 
     @ivar status: the exit status of the process.
     @ivar served: fires when the gateway accepts connections.
@@ -136,8 +136,8 @@ def _stop_once(reactor: IReactorCore) -> None:
 
 def _exit_with_status(service: Gateway, reactor: IReactorCore, *, is_interactive: bool) -> None:
     """
-    Exit with the status of the service; twistd itself exits with 0 after a failure while running,
-    or ends by the signal that stopped the service.
+    Exit with the status of the service. Without this function twistd exits with 0 after a failure
+    while running, or ends by the signal that stopped the service.
     """
 
     def exit_with_status() -> None:

@@ -1,4 +1,7 @@
-"""The protocols other than HTTP by which proxies ask for decisions, each loaded when configured."""
+"""
+The protocols other than HTTP by which proxies ask the gateway for decisions, each loaded only when
+configured.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,9 @@ from authotron.web.trusted_peers import PeerConnection, TrustedPeersFactory
 
 _MODULES = {FASTCGI: "authotron.web.fastcgi.protocol", GRPC: "authotron.web.grpc.protocol"}
 """
-The module of each protocol. Its function C{connections} returns the builder of connections, and its
-constant C{ALPN}, if it has one, contains the names of the protocol for TLS.
+The module of each protocol, by the name of the protocol. The function C{connections} of such a
+module returns the builder of connections, and its constant C{ALPN}, if it has one, contains the
+names of the protocol for TLS.
 """
 
 _Connections = Callable[

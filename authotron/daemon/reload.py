@@ -1,4 +1,4 @@
-"""Reload: read the configuration again, and use it if it is valid, in one process or several."""
+"""Reload: read the configuration again, and use it if it is valid, in one process or in several."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ P = TypeVar("P")
 """The type of the object that a service builds from a configuration before it is in use."""
 
 _SOCKET_KEYS = {"host", "port", "listen"}
-"""Keys of the section C{server} that need a restart, as the supervisor holds the sockets."""
+"""
+Keys of the section C{server} whose change needs a restart, because the supervisor holds the
+sockets.
+"""
 
 _REQUEST_KEYS = {"grace", "trusted_proxies", "forwarded", "contracts", "answers", "insecure"}
 """The only keys of the section C{server} that a single process applies without a restart."""
@@ -50,7 +53,7 @@ def log_refused(to: Logger, problems: Sequence[str]) -> None:
 @define(eq=False)
 class Reloader(Generic[P]):
     """
-    Reads the configuration again for a service.
+    Reads the configuration again for a running service, and lets the service use it.
 
     If the configuration is invalid, or anything fails, the service keeps its old configuration.
 
@@ -62,7 +65,7 @@ class Reloader(Generic[P]):
     @ivar _adopt: a function that begins to use the object that C{_prepare} has built.
     @ivar _refuse: a function that records why the new configuration is not used.
     @ivar _has_workers: whether a reload starts new worker processes. When some keys change, a new
-        worker applies them, but a single process only after a restart.
+        worker applies the change, but a single process only after a restart.
     """
 
     _load: Callable[[], Config]
@@ -106,14 +109,14 @@ class Reloader(Generic[P]):
 
     def _failed(self, failure: Failure) -> None:
         """
-        Keep the old configuration in use after a defect, because a defect in a reload must not end
-        the service.
+        Keep the old configuration in use after an unexpected exception, because a defect in a
+        reload must not end the service.
         """
         self._log.failure(_INTERNAL, failure, event="reload.failed")
         self._refuse([_INTERNAL])
 
     def _fixed(self, config: Config) -> object:
-        """Return the settings of a configuration that only a restart changes."""
+        """Return the settings of a configuration that change only when the service is restarted."""
         server = config.file.server
         if self._has_workers:
             return server.model_dump(include=_SOCKET_KEYS), config.file.metrics
@@ -157,7 +160,7 @@ class Retired:
 
 class LiveTokenStore:
     """
-    The open token store of the configuration in use, if it has one.
+    The open token store of the configuration that is in use, if it has one.
 
     A reload that leaves the section C{store} as it was keeps the open store. If a reload changes
     the section C{store}, the new store is opened at once, and the old store is closed after
@@ -177,7 +180,7 @@ class LiveTokenStore:
 
     @property
     def tokens(self) -> TokenService | None:
-        """The service of API tokens, which uses the open token store."""
+        """The service that manages API tokens, with the open token store."""
         return None if self._service is None else self._service.tokens
 
     def start(self) -> None:

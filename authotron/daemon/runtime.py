@@ -1,4 +1,7 @@
-"""Build the L{World} that plugins get: the reactor, the thread pool and the network."""
+"""
+Build the L{World} that plugins get: it gives access to the reactor, a thread pool and
+the network.
+"""
 
 from __future__ import annotations
 

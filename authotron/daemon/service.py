@@ -59,9 +59,10 @@ class GatewayService(MultiService):
     The Twisted service that runs the gateway in this process.
 
     @ivar status: the exit status of the process.
-    @ivar served: fires when the gateway accepts connections, which is as soon as the reactor runs.
+    @ivar served: a Deferred that fires when the gateway accepts connections, which is as soon as
+        the reactor runs.
     @ivar has_served: whether the service ran before its present configuration; if so, an unusable
-        token store does not end it.
+        token store does not end the service.
     """
 
     _log = Logger()
@@ -121,12 +122,12 @@ class GatewayService(MultiService):
         metrics.watch(
             "authotron_verdicts_remembered",
             "Decisions in the cache",
-            lambda: self.serving.gateway.decisions.remembered(),  # noqa: PLW0108 - a reload replaces it
+            lambda: self.serving.gateway.decisions.remembered(),  # noqa: PLW0108 - a reload replaces the object, so it is looked up each time
         )
         metrics.watch(
             "authotron_verdicts_bytes",
             "Bytes that the decisions in the cache take, approximately",
-            lambda: self.serving.gateway.decisions.remembered_bytes(),  # noqa: PLW0108 - a reload replaces it
+            lambda: self.serving.gateway.decisions.remembered_bytes(),  # noqa: PLW0108 - a reload replaces the object, so it is looked up each time
         )
         metrics.watch(
             "authotron_log_lines_dropped",
@@ -142,7 +143,7 @@ class GatewayService(MultiService):
         app = gateway_routes.GatewayRoutes(self.serving, self._reactor)
         unfinished = UnfinishedHeads(
             config.file.server.max_unfinished_bytes,
-            lambda peer: self.serving.gateway.contracts.proxies.is_proxy(peer),  # noqa: PLW0108 - a reload replaces it
+            lambda peer: self.serving.gateway.contracts.proxies.is_proxy(peer),  # noqa: PLW0108 - a reload replaces the object, so it is looked up each time
         )
         self._main = site(
             app,
@@ -169,17 +170,17 @@ class GatewayService(MultiService):
         return listeners
 
     def _factory(self, protocol: str) -> FastPathFactory | TrustedPeersFactory:
-        """Return the factory that serves a protocol at the main port."""
+        """Return the factory that serves a protocol, such as HTTP or gRPC, at the main port."""
         if protocol == HTTP:
             return self._fast_path
         return factory_of(protocol, self._fast_path, self.serving, self._reactor)
 
     def _connection_limit(self, config: Config) -> int:
-        """How many connections the main port may have under this configuration."""
+        """The number of connections that the main port may have under the present configuration."""
         metrics_port = self._config.file.metrics if self._has_metrics_port else None
         return main_connection_limit(config, metrics_port)
 
-    # --- start and stop ---
+    # --- how the service starts and stops ---
 
     def startService(self) -> None:
         """
@@ -200,17 +201,21 @@ class GatewayService(MultiService):
                     event="startup.server.failed",
                 )
                 raise SystemExit(1) from None
-        for listener in self.listeners:  # Ports are logged only if all of them could be opened.
+        # The addresses of the ports are logged only if all ports could be opened.
+        for listener in self.listeners:
             listener.log_listening()
         self._store.start()
 
     async def close(self) -> None:
-        """Stop listening; do nothing if that was done before."""
+        """Stop listening; do nothing if the service has stopped listening before."""
         self.serving.stopping = True
         await self._all_stopped([listener.stopService for listener in self.listeners])
 
     async def stopService(self) -> None:
-        """Stop listening, let requests in flight finish within the grace, then stop all else."""
+        """
+        Stop listening, let requests in flight finish within the grace period, then stop everything
+        else.
+        """
         grace = self.serving.gateway.config.file.server.grace
         if not self._is_worker:
             log_stopping(self._log, grace)
@@ -233,7 +238,7 @@ class GatewayService(MultiService):
 
     async def _all_stopped(self, stops: Sequence[Callable[[], Any]]) -> None:
         """
-        Stop several services, and wait for them.
+        Stop several Twisted services, and wait until they have stopped.
 
         If one service fails to stop, the failure is logged and the others are stopped nevertheless.
         """
@@ -254,8 +259,8 @@ class GatewayService(MultiService):
     @property
     def problems(self) -> Sequence[str]:
         """
-        The problems of the configuration that was read last, if these problems keep it from being
-        used.
+        The problems of the configuration that was read last, if these problems
+        prevent its use.
         """
         return self.serving.problems
 
@@ -280,11 +285,11 @@ class GatewayService(MultiService):
         return gateway
 
     def _derives_another(self, config: Config) -> bool:
-        """Whether a configuration changes C{jwt.secret}, from which a pepper may be derived."""
+        """Whether a new configuration changes C{jwt.secret}, from which a pepper may be derived."""
         return config.file.jwt.secret != self.serving.gateway.config.file.jwt.secret
 
     def _adopt(self, gateway: Gateway[Reply]) -> None:
-        """Serve another configuration; requests that have begun keep the old one."""
+        """Serve by another configuration; requests that have begun keep the old one."""
         old, self.serving.gateway = self.serving.gateway, gateway
         config, grace = gateway.config, old.config.file.server.grace
         self.serving.problems = ()
@@ -298,7 +303,7 @@ class GatewayService(MultiService):
         self.serving.metrics.reload_ended("success")
 
     def _refuse(self, problems: Sequence[str]) -> None:
-        """Note and log why a configuration is not used."""
+        """Store and log why a configuration is not used."""
         self.serving.problems = tuple(problems)
         if self._is_worker:
             self.serving.peers.on_reload_refused(problems)
@@ -311,7 +316,7 @@ class GatewayService(MultiService):
 
     def _store_failed(self, failure: Failure) -> None:
         """
-        Stop the service, as its token store is broken or must not be used.
+        Stop the service, because its token store is broken or must not be used.
 
         If the configuration was reloaded, the service goes on without the token store, and rejects
         API tokens until the configuration is corrected.

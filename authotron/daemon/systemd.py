@@ -63,7 +63,10 @@ def reloading(environ: Mapping[str, str]) -> None:
 
 
 def watchdog(environ: Mapping[str, str]) -> float | None:
-    """Return the seconds after which the watchdog of systemd expects a heartbeat, if it is on."""
+    """
+    Return the seconds after which the watchdog of systemd expects a heartbeat, or C{None} without a
+    watchdog.
+    """
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
     microseconds = environ.get("WATCHDOG_USEC", "")
@@ -93,7 +96,7 @@ class _Port(unix.Port):
     remove its file: the unit of systemd decides (SocketMode=, Backlog=, RemoveOnStop=).
     """
 
-    _shouldShutdown = False  # shutdown(2) would also end the socket for systemd
+    _shouldShutdown = False  # the call shutdown(2) would also end the socket for systemd
 
     def __init__(
         self, listening: socket.socket, factory: IProtocolFactory, reactor: IGatewayReactor
@@ -107,7 +110,7 @@ class _Port(unix.Port):
         self.factory.doStart()
         self.connected = True
         self.socket = self._listening
-        self.fileno = self.socket.fileno  # type: ignore[method-assign] # as in tcp.Port of Twisted
+        self.fileno = self.socket.fileno  # type: ignore[method-assign] # the same type as in tcp.Port of Twisted
         self.numberAccepts = 100
         self.startReading()
 
@@ -149,7 +152,7 @@ class Endpoint:
             adopted: IListeningPort = self._reactor.adoptStreamPort(
                 listening.fileno(),
                 listening.family,
-                factory,  # type: ignore[arg-type] # any factory of protocols will do
+                factory,  # type: ignore[arg-type] # any factory of protocols is accepted
             )
         return adopted
 

@@ -21,10 +21,10 @@ from authotron.telemetry.terminal import visible
 class Options(usage.Options):
     """The options of C{twistd authotron}."""
 
-    optParameters = [  # noqa: RUF012 - the shape that twistd wants
+    optParameters = [  # noqa: RUF012 - the form that twistd expects
         ["config", "c", None, "configuration file (default: AOT_CONFIG_PATH, or ./config.yaml)"]
     ]
-    optFlags = [  # noqa: RUF012 - the shape that twistd wants
+    optFlags = [  # noqa: RUF012 - the form that twistd expects
         ["check", None, "check the configuration, list its problems, and exit"],
         ["interactive", None, "exit with 0 after Ctrl-C, so that make(1) reports no failure"],
     ]
@@ -65,7 +65,7 @@ class Options(usage.Options):
 
     def _choose_event_loop(self) -> None:
         """
-        Install the reactor, which no module may have imported.
+        Install the reactor; no module may have imported the reactor before.
 
         @raise ConfigError: the wanted event loop cannot be used.
         """
@@ -80,10 +80,10 @@ def makeService(options: Options, reactor: IGatewayReactor | None = None) -> ISe
 
     @raise SystemExit: a plugin, or a file that the configuration names, cannot be used (78).
     """
-    from authotron.daemon import process  # noqa: PLC0415 - imports the reactor that Options chose
+    from authotron.daemon import process  # noqa: PLC0415 - this module imports the reactor that Options chose
 
     if reactor is None:
-        from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - the only place
+        from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - this is the only place that imports the reactor
 
         reactor = cast(IGatewayReactor, running)
     is_interactive = bool(options["interactive"])
@@ -96,5 +96,5 @@ def makeService(options: Options, reactor: IGatewayReactor | None = None) -> ISe
 def refused(error: ConfigError) -> SystemExit:
     """Print all problems to standard error, and return the exception that exits with status 78."""
     for problem in error.problems:
-        print(visible(str(problem)), file=sys.stderr)  # noqa: T201 - logging has not started
+        print(visible(str(problem)), file=sys.stderr)  # noqa: T201 - logging has not started, so print
     return SystemExit(EX_CONFIG)

@@ -1,1 +1,4 @@
-"""Decides about credentials: parses, authenticates and authorizes, and caches decisions."""
+"""
+Decides about credentials: parses, authenticates and authorizes them, and caches the
+decisions.
+"""

@@ -48,8 +48,8 @@ from authotron.telemetry.metrics import Metrics
 
 _OWN, _LIKELY, _POSSIBLE, _FOREIGN = Affinity
 """
-Module constants for the members of C{Affinity}: to look up a member in the class takes 0.07 us, and
-a request needs ten members.
+The members of C{Affinity} are constants of the module: to look up a member in the class takes 0.07
+us, and a request needs ten members.
 """
 
 
@@ -71,13 +71,14 @@ class Authenticator:
     """
     Authenticates clients with the configured providers, and augments their identities.
 
-    Each authentication contains the name of the provider that accepted the credential, and the
-    identity as it was before augmenters added to it.
+    The result of each authentication contains the name of the provider that accepted the
+    credential, and the identity as it was before augmenters added to it.
 
-    @ivar own: the provider that authenticates API tokens, in the realms of their owners, and is not
-        contained in C{providers}. The provider C{own} is also asked about a bearer token that does
-        not look like an API token, if the token store may contain this token.
-    @ivar _is_unknown: whether the gateway has not reached the token store since it started; a
+    @ivar own: the gateway's own provider, which authenticates API tokens in the realms of their
+        owners, and is not contained in C{providers}. The provider C{own} is also asked about a
+        bearer token that does not look like an API token, if the token store may contain this
+        token.
+    @ivar _is_unknown: whether the gateway has not reached the token store since its start; a
         credential that no provider accepts or rejects may then still be a valid API token.
     @ivar carriers: for providers, and for C{own}, whose credentials do not stand in the header
         C{Authorization} alone, by their C{id}, where they stand; see L{Credential.carrier}.
@@ -113,14 +114,14 @@ class Authenticator:
         self, credentials: Sequence[Credential], realm: str | None
     ) -> Authentication:
         """
-        Authenticate the client that sent these credentials; the result is that of the first
+        Authenticate the client that sent some credentials; the result is that of the first
         credential that a provider accepts.
 
-        @param realm: ask only the providers of this realm; its case is ignored.
+        @param realm: the realm whose providers alone are asked, in any case of letters.
 
         @raise Rejected: every provider that could know a credential has refused it.
         @raise Unavailable: a provider that could know a credential did not answer and no other
-            accepted it, or a required augmenter did not answer.
+            provider accepted it, or a required augmenter did not answer.
         @raise BadIdentity: a credential was accepted, but its identity must not be passed on.
         @raise NotConfigured: a provider lacks configuration that it needs.
         """
@@ -151,7 +152,7 @@ class Authenticator:
 
     def would_ask(self, credential: Credential, realm: str | None) -> list[IJudge]:
         """
-        Return the providers that may know a credential, in the order in which their groups are
+        Return the providers that may know a credential, in the order in which groups of them are
         asked.
         """
         return [each for group in self._groups(credential, realm, []) for each in group]
@@ -160,7 +161,8 @@ class Authenticator:
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
     ) -> tuple[Sequence[IJudge], ...]:
         """
-        Group the providers to ask together: first those that call no remote service.
+        Group the providers that are asked at the same time: first those that call no remote
+        service.
 
         @param reasons: receives the reasons for which providers are not asked.
         """
@@ -190,7 +192,7 @@ class Authenticator:
             if type(provider) not in self._sometimes_local:
                 return provider.local
             return IMayAskRemotes(provider).is_local(credential)
-        except Exception:  # noqa: BLE001 - a defect of one provider must not affect the others
+        except Exception:  # noqa: BLE001 - an exception in one provider must not affect the others
             self._log_failure(provider, Failure(), 0.0)
             return False
 
@@ -198,7 +200,7 @@ class Authenticator:
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
     ) -> list[IProvider]:
         """
-        Select the providers of the scheme and realm that may accept a credential of this shape.
+        Select the providers of a scheme and realm that may accept a credential of the given shape.
 
         A credential that one provider claims as its own is passed to no other provider, even if
         that one is of another realm. A credential that names providers, such as a JWT with their
@@ -216,7 +218,7 @@ class Authenticator:
             affinity: Affinity | Failure
             try:
                 affinity = provider.affinity(credential)
-            except Exception:  # noqa: BLE001 - a defect of one provider must not affect the others
+            except Exception:  # noqa: BLE001 - an exception in one provider must not affect the others
                 affinity = Failure()
             if not isinstance(affinity, Affinity):
                 failure = _as_failure(affinity)
@@ -244,7 +246,7 @@ class Authenticator:
         eligible: list[IProvider],
         reasons: list[BaseException | None],
     ) -> list[IProvider]:
-        """Select the providers to ask about a credential whose shape no provider knows."""
+        """Select the providers to ask about a credential whose shape no provider recognises."""
         if credential.carrier in self._halves:
             return []  # It is rather one half of a user name and password.
         if not (eligible and token_routing.names_issuer(credential)):
@@ -446,7 +448,7 @@ class Authenticator:
 
 
 def _rounds(augmenters: Sequence[IAugmenter]) -> dict[str, list[list[IAugmenter]]]:
-    """Group the augmenters of each realm: first all that do not depend on other augmenters."""
+    """Group the augmenters of each realm: first all augmenters that do not depend on others."""
     rounds: dict[str, list[list[IAugmenter]]] = {}
     for augmenter in augmenters:
         mine = rounds.setdefault(augmenter.realm, [[]])
@@ -500,7 +502,10 @@ def _classify(failure: Failure) -> tuple[str, str]:
 
 
 def _is_in_realm(part: IProvider | Identity, realm: str) -> bool:
-    """Return whether a provider or identity is of C{realm}; the case of ASCII is ignored."""
+    """
+    Return whether a provider or an identity belongs to C{realm}; upper and lower case of ASCII
+    letters are equal.
+    """
     return fold_ascii_case(part.realm) == fold_ascii_case(realm)
 
 

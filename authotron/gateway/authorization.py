@@ -1,4 +1,7 @@
-"""Decides whether an authenticated client may make a request; no other module checks conditions."""
+"""
+Decides whether an authenticated client may make a request; only this module checks the conditions
+of credentials.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +25,16 @@ class Reason(Enum):
 
 @frozen
 class Allow:
-    """The decision that the client may make the request."""
+    """The decision that the client may make its request."""
 
 
 @frozen
 class Deny:
     """
-    The decision that a request is forbidden.
+    The decision that the client's request is forbidden.
 
-    @ivar unusable: the fact that cannot be used, if a condition depends on one.
+    @ivar unusable: the fact of the request that cannot be used, if a condition depends on such a
+        fact.
     """
 
     reason: Reason
@@ -38,7 +42,7 @@ class Deny:
 
     @property
     def text(self) -> str:
-        """The reason for logs, with the fact that cannot be used."""
+        """The reason for logs, with the fact of the request that cannot be used."""
         return self.reason.value + (f": {self.unusable}" if self.unusable else "")
 
 
@@ -52,8 +56,9 @@ def authorize(authentication: Authentication, facts: Facts) -> Ruling:
     """
     Check every condition of C{authentication} against the facts of one request.
 
-    A pure function: the result depends on the arguments alone. L{authorize} is called for every
-    request whose credential has conditions, also if the decision about the credential is cached.
+    This is a pure function: the result depends on the arguments alone. L{authorize} is called for
+    every request whose credential has conditions, also if the decision about the credential is
+    cached.
     """
     try:
         for condition in authentication.conditions:

@@ -1,4 +1,4 @@
-"""Reads credentials from what a client presents, and writes the challenge for a 401."""
+"""Reads credentials from the headers that a client sends, and writes the challenge for a 401."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALIASES = {"plain": "basic"}
 _PRINTABLE = re.compile(r"[\t -~]*")
 
 _COMMON = {len(each): each for each in (b"Basic ", b"Bearer ")}
-"""The first bytes that the header C{Authorization} usually has, by the length of these bytes."""
+"""The usual first bytes of the header C{Authorization}, by the number of these bytes."""
 
 _UNCOMMON = b"\n"
 """
@@ -43,9 +43,11 @@ def parse(text: str, client: Client = None) -> tuple[Credential, ...]:
     credentials of one scheme the last one is used (docs/how-it-works.md, "Reading the header"). The
     scheme C{Plain} is another name of C{Basic}.
 
-    @param client: the address of the client that sent the header, or a function that finds it.
+    @param client: the address of the client that sent the header, or a function that returns the
+        address.
 
-    @raise BadCredentials: a part is not a scheme and a value, or there are too many parts.
+    @raise BadCredentials: a part of the header is not a scheme and a value, or there are too many
+        parts.
     """
     if not ((text.isascii() and text.isprintable()) or _PRINTABLE.fullmatch(text)):
         raise BadCredentials("the header has a character that is not printable ASCII")
@@ -60,7 +62,7 @@ def parse(text: str, client: Client = None) -> tuple[Credential, ...]:
 
 def _credential(part: str, client: Client) -> Credential:
     words = part.split()
-    if len(words) != 2:  # noqa: PLR2004 - a scheme and a value
+    if len(words) != 2:  # noqa: PLR2004 - two parts: a scheme and a value
         raise BadCredentials("a credential is not a scheme and a value")
     scheme = words[0].lower()
     return Credential(_ALIASES.get(scheme, scheme), words[1], client)
@@ -77,8 +79,8 @@ def canonical(presented: Presented, found: Sequence[Credential]) -> Presented:
     Return what a client presents in its canonical spelling, so that all spellings of the same
     credentials share one cache key.
 
-    If C{presented} has the canonical spelling already, which is nearly always so, the object itself
-    is returned and not a copy.
+    If C{presented} has the canonical spelling already, as nearly always, the object itself is
+    returned and not a copy.
 
     @param found: the credentials that L{parse} has read from the header.
     """
@@ -112,8 +114,8 @@ def challenge(
     Proxies pass on only one header, so all challenges are joined (RFC 9110 section 11.6.1).
 
     @param providers: what providers ask for in the header C{Authorization}.
-    @param charset: whether to say that Basic credentials are UTF-8 (RFC 7617 section 2.1).
-    @param basic_first: whether Basic challenges come first, as most browsers read the first
+    @param charset: whether challenges say that Basic credentials are UTF-8 (RFC 7617 section 2.1).
+    @param basic_first: whether Basic challenges come first, because most browsers read the first
         challenge only.
     @param error: the error of a refused Bearer token (RFC 6750 section 3.1).
     """

@@ -102,7 +102,7 @@ class DecisionLog:
         self._log.warn("identity refused: {reason}", reason=str(bad), event="auth.identity.refused")
 
     def broken(self, failure: Failure) -> None:
-        """Log that a decision failed because of a defect."""
+        """Log that deciding about a client failed because of a defect."""
         self._log.failure(
             "authentication failed unexpectedly", failure, event="auth.authority.broken"
         )

@@ -78,7 +78,7 @@ class TokenMinter(Protocol):
 
     @property
     def max_lifetime(self) -> float:
-        """The longest lifetime of a minted JWT, in seconds."""
+        """Maximum lifetime of a minted JWT, in seconds."""
 
     def mint(self, authentication: Authentication, /) -> str:
         """
@@ -93,7 +93,7 @@ class ReplyMaker(Protocol[R_co]):
 
     def authenticate(self, outcome: Outcome, token: str | None, /) -> R_co:
         """
-        Return the reply to a proxy that asks C{/authenticate}.
+        Return the reply to a proxy that requests C{/authenticate}.
 
         @param token: the minted JWT, if the outcome is a success.
         """
@@ -138,8 +138,8 @@ class _CachedDecision(Entry, Generic[R]):
 
 _Epoch = tuple[int, int]
 """
-The state when a lookup of a decision began: how often all decisions had been invalidated until
-then, and how many changes of API tokens had been counted.
+The state when a lookup of a decision began: how often all decisions had been invalidated, and how
+many changes of API tokens had been counted.
 """
 
 
@@ -273,7 +273,7 @@ class DecisionCache(Generic[R]):
         The hash also covers the lengths of all values, so that different values never have the same
         cache key; a missing value has another hash than an empty one.
         """
-        # A loop would take three times as long as this expression.
+        # A loop would take three times as long as this one expression.
         authorization, realm, others = presented
         text = b"%d %d %b%b" % (
             -1 if authorization is None else len(authorization),
@@ -415,8 +415,8 @@ class DecisionCache(Generic[R]):
         """
         Mint a JWT for an authentication, and cache the decision.
 
-        @param now: when the client was authenticated, in seconds since the epoch.
-        @param until: until when the authentication may be cached.
+        @param now: the time at which the client was authenticated, in seconds since the epoch.
+        @param until: the time until which the authentication may be cached.
 
         @raise Rejected: the authentication has expired, so no JWT is minted.
         @raise BadIdentity: the identity has a claim that only the gateway may set.

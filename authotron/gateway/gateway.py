@@ -54,7 +54,10 @@ class Gateway(Generic[R]):
     credential_names: CredentialNames = NO_NAMES
 
     def close(self) -> None:
-        """Close what the plugins keep open, as the plugins are not used any more."""
+        """
+        Close the connections and files that the plugins keep open, because the plugins are not used
+        any more.
+        """
         for plugin in (*self.authenticator.providers, *self.authenticator.augmenters):
             if IConnected.providedBy(plugin):
                 IConnected(plugin).close()

@@ -24,7 +24,7 @@ from authotron.model.naming import (
 )
 
 _MAX_SHOWN = 64
-"""Maximum characters of a bad name that are logged."""
+"""Maximum number of characters of a bad name that are logged."""
 
 _MAX_PLAIN = 256
 """
@@ -33,7 +33,10 @@ normalization.
 """
 
 _REMOVED = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)])
-"""Characters that are removed: control characters, and surrogates, which UTF-8 cannot encode."""
+"""
+Characters that are removed from identities: control characters, and surrogates, which UTF-8 cannot
+encode.
+"""
 
 
 @define(eq=False)
@@ -133,7 +136,8 @@ class IdentityCheck:
             if type(each.attributes) is MappingProxyType:
                 if len(self._plain) >= _MAX_PLAIN:
                     self._plain.clear()
-                # The entry refers to the addition, so no other object can get its id.
+                # The cache entry refers to the addition, so no other object can get the id of the
+                # addition.
                 self._plain[id(each)] = each, needed
         return size < self._max_names
 
@@ -187,7 +191,7 @@ def owner(realm: str, username: str) -> tuple[str, str]:
     """
     Return the normalized names of a realm and of one of its users.
 
-    @raise BadIdentity: one of the names is bad.
+    @raise BadIdentity: the name of the realm or of the user is not valid.
     """
     return _name("realm", realm), _name("user", username)
 
@@ -247,7 +251,10 @@ def _are_plain(joined: str) -> bool:
 
 
 def _are_all_plain(texts: tuple[str, ...]) -> bool:
-    """Return whether no name needs normalization; takes microseconds for thousands of names."""
+    """
+    Return whether no name needs normalization; the check takes microseconds for
+    thousands of names.
+    """
     try:
         return (
             _are_plain(",".join(("", *texts, ""))) and max(map(len, texts), default=0) <= MAX_ROLE

@@ -45,7 +45,8 @@ class Outcome:
     cached: making a frozen object takes twice as long, and reading a field of a tuple takes longer.
 
     @ivar result: one of L{RESULTS}.
-    @ivar authentication: C{None} unless the result is L{SUCCESS}.
+    @ivar authentication: the authentication is C{None} unless the result is
+        L{SUCCESS}.
     @ivar error: why a Bearer token was refused, by RFC 6750 section 3.1; else empty.
     """
 
@@ -65,7 +66,7 @@ class Decision(Generic[R]):
     """
     An outcome of authentication, with the reply that the proxy gets for this outcome.
 
-    Treat a decision as immutable.
+    Decisions are cached and shared, so they must not be changed.
 
     @ivar token: the minted JWT, if the client was authenticated.
     @ivar access: what the policies allow to the client, if policies are configured; applied to each

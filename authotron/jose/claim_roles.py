@@ -21,7 +21,7 @@ class Roles:
     """
     Collects roles from values of several shapes.
 
-    @ivar names: the roles that were found.
+    @ivar names: the roles that were found so far.
     @ivar is_readable: whether all values that were read so far had a known shape.
     """
 
@@ -100,7 +100,7 @@ class RoleClaims:
     Values that are not roles are left out, and so are claims that a JWT does not have. For each
     claim of which the gateway ignores values, one warning is logged.
 
-    @ivar paths: the configured claims; those of Keycloak if C{None}.
+    @ivar paths: the paths of the configured claims; C{None} for the claims of Keycloak.
     @ivar is_strict: whether a JWT is refused because of a claim of an unexpected shape.
     """
 

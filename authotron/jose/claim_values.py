@@ -47,7 +47,7 @@ floating-point numbers.
 """
 
 _MAX_SHOWN = 100
-"""Maximum characters of a claim's value that a message repeats."""
+"""Maximum number of characters of a claim's value that a message repeats."""
 
 _LAST_IN_FULL = 5
 """
@@ -56,7 +56,7 @@ exponent.
 """
 
 _MAX_NAMES = 20
-"""Maximum names of claims that a message lists."""
+"""Maximum number of names of claims that a message lists."""
 
 
 def route(claims: Claims, path: str) -> Route | None:

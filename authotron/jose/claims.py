@@ -17,19 +17,19 @@ from authotron.model.errors import InsufficientScope, Rejected
 from authotron.model.identity import Identity
 
 _CONSUMED = frozenset({"sub", "scope", *KEYCLOAK_ROLES})
-"""Claims that do not become attributes."""
+"""Claims of a JWT that do not become attributes."""
 
 _CONFIRMATIONS: Mapping[str, type] = {
     "jwk": dict,
     **dict.fromkeys(("jwe", "kid", "jku", "jkt", "x5t#S256"), str),
 }
-"""Members of C{cnf} (RFC 7800, RFC 8705, RFC 9449), and their types."""
+"""Members of the claim C{cnf} (RFC 7800, RFC 8705, RFC 9449), and the types of their values."""
 
 
 @frozen
 class ClaimRules:
     """
-    The checks that a provider makes of the claims of a JWT, and how it reads an identity.
+    Checks the claims of a JWT for one provider, and reads an identity from them.
 
     The claims that state audience, issuer, times and key of a JWT must be well-formed. Roles,
     scopes and attributes of an unexpected shape are left out; those that the configuration names

@@ -12,7 +12,7 @@ from authotron.jose import purposes
 
 
 class Attributes(Section):
-    """The rules by which claims become attributes."""
+    """The rules that decide which claims of a JWT become attributes of a user."""
 
     include: NonEmptyStrs = Field(
         default=(),
@@ -34,7 +34,7 @@ class Attributes(Section):
 Scalar = str | bool | int | float
 
 Wanted = Scalar | Annotated[tuple[Scalar, ...], Field(strict=False, min_length=1)]
-"""The value that a claim must have, or the values of which a claim must have one."""
+"""The value that a claim must have, or a list of values, one of which the claim must have."""
 
 
 class ClaimsConfig(Section):

@@ -21,7 +21,7 @@ ALGORITHMS = (
 """
 Signature algorithms that published keys may have.
 
-HS256 and the other HS algorithms are not in this table, because a shared secret is never published.
+HS256 and the other HS algorithms are not in the table, because a shared secret is never published.
 """
 
 _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
@@ -33,10 +33,10 @@ _LARGEST_RSA = 8192
 """Maximum size of an RSA key in bits; verifying with a larger key takes too long."""
 
 _MAX_KEYS = 200
-"""Maximum keys of a key set that are read; further keys are ignored."""
+"""Maximum number of keys of a key set that are read; further keys are ignored."""
 
 _MAX_SHOWN = 20
-"""Maximum keys that a description of a key set lists."""
+"""Maximum number of keys that a description of a key set lists."""
 
 _PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 
@@ -45,7 +45,7 @@ _log = Logger()
 
 @frozen
 class Key:
-    """A key, and the only algorithms it may be used with."""
+    """A published key, and the only algorithms with which it may be used."""
 
     public: PublicKey | bytes = field(repr=False)
     algorithms: Sequence[str]
@@ -60,7 +60,7 @@ class NoUsableKey(Unavailable):
 
 
 class UnsafeKey(ValueError):
-    """A published key with which others than its owner can make signatures."""
+    """A published key with which other parties than its owner can make signatures."""
 
 
 def read(document: Mapping[str, Any], place: str) -> KeysByName:
@@ -107,12 +107,12 @@ def with_other_names(algorithms: Sequence[str]) -> Sequence[str]:
 
 
 def fitting(keys: KeysByName, algorithm: str) -> list[Key]:
-    """List the keys of a key set, with or without C{kid}, that fit a signature algorithm."""
+    """List the keys of a key set that fit a signature algorithm, with or without C{kid}."""
     return [key for same in keys.values() for key in same if algorithm in key.algorithms]
 
 
 def describe(keys: KeysByName) -> str:
-    """Describe a key set: the number of keys, and for each key C{kid} and algorithms."""
+    """Describe a key set: the number of keys, and C{kid} and algorithms of each key."""
     texts = [
         f"{shown(kid) if kid else 'without kid'} {'/'.join(key.algorithms)}"
         for kid, same in keys.items()
@@ -127,7 +127,7 @@ def _key(jwk: dict[str, Any]) -> Key | None:
     """
     Parse a JSON Web Key; return C{None} if the key is not for a known kind of signature.
 
-    @raise UnsafeKey: others than the owner of the key can make signatures with it.
+    @raise UnsafeKey: other parties than the owner of the key can make signatures with it.
     """
     is_name = isinstance(jwk.get("kid"), str | None)
     operations = jwk.get("key_ops")
@@ -159,7 +159,8 @@ def _public(jwk: dict[str, Any]) -> tuple[PublicKey, Sequence[str]]:
     members: dict[str, Any] = {name: value for name, value in jwk.items() if name in PUBLIC_MEMBERS}
     if not all(isinstance(value, str) for value in members.values()):
         raise ValueError("a member of the key is not a string")
-    # For each C{kty} the cryptographic libraries return a key object of a different Python class.
+    # For each key type (C{kty}) the cryptographic libraries return a key object of a different
+    # Python class.
     key: Any
     algorithms: Sequence[str]
     match jwk.get("kty"):

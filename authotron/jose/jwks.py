@@ -114,7 +114,7 @@ class KeySet:
         """
         Fetch the keys if none are cached, and wait for a refresh that is due or under way.
 
-        @raise Unavailable: the key set cannot be fetched, or has no usable key. Keys that an
+        @raise Unavailable: the key set cannot be fetched, or has no usable key. The keys that an
             earlier fetch returned may still be in use.
         """
         keys = await self._current()
@@ -183,7 +183,7 @@ class KeySet:
             await self._fetch_once()
         except Unavailable as unavailable:
             self._note_failure(str(unavailable))
-        except Exception:  # noqa: BLE001 - a defect; no request waits for the refresh and fails
+        except Exception:  # noqa: BLE001 - an unexpected exception; no request waits for the refresh and could fail
             self._log.failure("refreshing a key set failed", event="jwks.refresh.broken")
 
     def _note_failure(self, reason: str) -> None:
@@ -235,7 +235,7 @@ def key_set(
     headers: RequestHeaders | None = None,
 ) -> KeySet:
     """
-    Return the key set at a URL, or without a URL the key set that the issuer names.
+    Return the key set at a URL; if there is no URL, return the key set that the issuer names.
 
     A reload keeps a key set with its cached keys, unless its URL or its HTTP settings have changed.
     Without the cached keys, all JWTs of an issuer that is unreachable after a reload would be

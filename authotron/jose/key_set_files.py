@@ -44,9 +44,10 @@ class RequestHeaders:
     """
     Headers for requests for a key set, from files that are read anew for each request.
 
-    @ivar token_file: holds a bearer token, such as the one of a Kubernetes service account, which
-        Kubernetes replaces every hour.
-    @ivar headers_file: holds lines C{Name: value}; empty lines and lines with C{#} are skipped.
+    @ivar token_file: a file with a bearer token, such as the one of a Kubernetes service account,
+        which Kubernetes replaces every hour.
+    @ivar headers_file: a file with lines of the form C{Name: value}; empty lines and lines that
+        begin with C{#} are skipped.
     """
 
     token_file: Path | None = None

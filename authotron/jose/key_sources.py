@@ -28,7 +28,7 @@ _MOST_REDIRECTS = 3
 """Maximum number of redirects that are followed for one document."""
 
 _DISCOVERY_TTL = 3600.0
-"""Seconds for which the URL from a discovery document is used."""
+"""Number of seconds for which the URL from a discovery document is used."""
 
 
 class Source(Protocol):
@@ -36,7 +36,7 @@ class Source(Protocol):
 
     async def __call__(self) -> KeysByName:
         """
-        Fetch the key set.
+        Fetch the key set from the place where the issuer publishes it.
 
         @raise Unavailable: the key set cannot be fetched.
         """
@@ -120,7 +120,8 @@ async def _get(
 
     @param secret: headers that are sent to C{url} alone, since they may hold credentials.
 
-    @raise Unavailable: there was no response, or a redirect that must not be followed.
+    @raise Unavailable: there was no response, or the server sent a redirect that must not be
+        followed.
     """
     headers = {**usual, **secret}
     response = await _get_once(web, url, headers)

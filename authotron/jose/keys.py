@@ -132,8 +132,8 @@ def check_strength(key: PublicKey) -> None:
     signature is valid, and with an Ed25519 key of small order one signature is valid for many
     messages.
 
-    @raise ValueError: the key is unsafe, because others can make valid signatures without the
-        private key.
+    @raise ValueError: the key is unsafe, because other parties can make valid signatures without
+        the private key.
     """
     if isinstance(key, rsa.RSAPublicKey):
         numbers = key.public_numbers()
@@ -148,7 +148,10 @@ def check_strength(key: PublicKey) -> None:
 
 
 def _is_on_edwards25519(y: int) -> bool:
-    """Whether Ed25519 has a point with this C{y}: C{x² = (y² - 1) / (dy² + 1)} must be a square."""
+    """
+    Whether Ed25519 has a point whose second coordinate is this C{y}: the number C{x² =
+    (y² - 1) / (dy² + 1)} must be a square.
+    """
     square = y * y % _P
     return pow((square - 1) * (_D * square + 1), (_P - 1) // 2, _P) == 1
 

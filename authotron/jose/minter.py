@@ -36,15 +36,15 @@ _WARNING_INTERVAL = 3600
 """Seconds between two warnings of a large JWT of one user."""
 
 _MAX_WARNED = 1000
-"""Maximum users whose last warning of a large JWT is remembered."""
+"""Maximum number of users whose last warning of a large JWT is remembered."""
 
 
 @define(eq=False)
 class Minter:
     """
-    Mints JWTs, and publishes the keys to verify them.
+    Mints JWTs, and publishes the keys that verify them.
 
-    @ivar life: seconds for which a JWT is valid at most.
+    @ivar life: the maximum number of seconds for which a JWT is valid.
     @ivar jwks: the published key set.
     @ivar warn_bytes: length of a JWT above which the log warns.
     """
@@ -140,9 +140,9 @@ class Minter:
         key = self._key if self.algorithm == "HS256" else self._public.get(header.get("kid", ""))
         if key is None:
             raise jwt.InvalidSignatureError("the JWT is signed with none of the configured keys")
-        algorithm = "HS256" if isinstance(key, str) else as_jwk(key)["alg"]  # type: ignore[arg-type] # never a private key
+        algorithm = "HS256" if isinstance(key, str) else as_jwk(key)["alg"]  # type: ignore[arg-type] # only the public part of the key
         options = {"verify_aud": False, "verify_exp": False, "verify_iat": False}
-        claims = jwt.decode(token, key, [algorithm], options, issuer=self._issuer)  # type: ignore[arg-type] # never a private key
+        claims = jwt.decode(token, key, [algorithm], options, issuer=self._issuer)  # type: ignore[arg-type] # only the public part of the key
         if not self._clock.seconds() < claims.get("exp", 0):
             raise jwt.ExpiredSignatureError("the JWT has expired")
         return header, claims

@@ -24,7 +24,7 @@ C{_LOOSE_PURPOSES} are taken for the purpose of a token.
 """
 
 _NAMING = frozenset((*_SAYING, *_LOOSELY_SAYING))
-"""All claims that may name the purpose of a token."""
+"""All names of claims that may state the purpose of a token."""
 
 _LOOSE_PURPOSES = frozenset({"id", "refresh"})
 """
@@ -106,7 +106,7 @@ def purpose_claim(claims: Claims) -> str | None:
 
 def has_kind(kind: str, header: Claims, claims: Claims) -> bool:
     """
-    Whether the header or a claim of a JWT says that the JWT is a token of the kind C{kind}.
+    Whether the header or a claim of a JWT says that the JWT is a token of a given kind.
 
     A claim such as C{at_hash} marks a JWT as an ID token, because most ID tokens, and the access
     tokens of Dex, have no other mark.

@@ -20,10 +20,13 @@ _LONGEST_HEADER = 16_384
 """Maximum length of the header of a JWT, in characters; a certificate chain (C{x5c}) fits in."""
 
 UNREADABLE = object()
-"""Stands for the issuer of a JWT whose claims are not strict JSON."""
+"""The issuer of a JWT whose claims are not strict JSON."""
 
 _MOST = 4096
-"""Maximum arrays and objects in one part of a JWT; parsing so many takes a few milliseconds."""
+"""
+Maximum number of arrays and objects in one part of a JWT; parsing so many takes a few
+milliseconds.
+"""
 
 _PARTS = 3
 _ALPHABET = re.compile(r"[A-Za-z0-9_-]*")
@@ -34,7 +37,8 @@ class Unverified:
     """
     The header and claims of a JWT that is not verified, so they must not be trusted.
 
-    @ivar readable: whether the claims are a JSON object; the claims of an encrypted JWT are not.
+    @ivar readable: whether the claims are a JSON object, which the claims of an encrypted JWT are
+        not.
     """
 
     header: Mapping[str, Any] = field(repr=False)
@@ -57,25 +61,25 @@ class Unverified:
 
 
 def parse_once(credential: Credential) -> Unverified | None:
-    """Parse a credential as a JWT once, however many providers call this function."""
+    """Parse a credential as a JWT only once, however many providers call this function."""
     known = credential.seen
     if known is False:
         known = parse(credential.value)
         # The attribute C{seen} caches the parsed JWT; comparisons of credentials ignore it.
         credential.seen = known
-    return known  # type: ignore[return-value] # no other value is assigned
+    return known  # type: ignore[return-value] # no value of another type is ever assigned
 
 
 def parse(token: str) -> Unverified | None:
     """
-    Parse a bearer token as a JWT, or return C{None} if it is not one.
+    Parse a bearer token as a JWT, or return C{None} if the token is not a JWT.
 
     A bearer token is a JWT if its first part decodes to a JSON object with C{alg}. A malformed JWT
     is returned as a JWT without claims, and without a header that is malformed: lenient parsers may
     accept it, so it must not be passed to providers of opaque tokens.
     """
     parts = token.split(".", _PARTS)
-    if len(parts) < 2 or len(token) > LONGEST:  # noqa: PLR2004 - a header and at least one more part
+    if len(parts) < 2 or len(token) > LONGEST:  # noqa: PLR2004 - the header and at least one more part
         return None
     try:
         header = parse_header(parts[0])
@@ -90,7 +94,7 @@ def parse(token: str) -> Unverified | None:
 
 
 _MALFORMED = Unverified({}, {}, readable=False)
-"""Stands for a JWT whose header only a lenient parser accepts."""
+"""The header of a JWT that only a lenient parser accepts."""
 
 _STANDARD_ALPHABET = str.maketrans("+/", "-_")
 
@@ -109,8 +113,8 @@ def _is_like_header(part: str) -> bool:
 
 def parse_header(part: str) -> dict[str, Any]:
     """
-    Parse the header of a JWT. The length of a JWT header is limited, because the signature is not
-    verified yet.
+    Parse the header of a JWT that is not verified yet. The length of a JWT header is limited,
+    because the signature is not verified yet.
 
     @raise Rejected: the header is too long, or malformed.
     """

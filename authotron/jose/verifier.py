@@ -19,11 +19,12 @@ from authotron.model.errors import Rejected, Unavailable
 @frozen
 class Verifier:
     """
-    Verifies the signatures of JWTs, and none of their claims.
+    Verifies the signatures of JWTs, but does not check any claims.
 
     @ivar algorithms: the accepted signature algorithms.
     @ivar keys: the published keys of the issuer.
-    @ivar secret: a secret shared with the issuer; only HS signatures are verified with it.
+    @ivar secret: a secret that the gateway shares with the issuer; only HS signatures are verified
+        with it.
     """
 
     algorithms: Sequence[str]
@@ -42,7 +43,7 @@ class Verifier:
         @raise Unavailable: the keys of the issuer cannot be fetched.
         """
         parts = token.split(".", 3)
-        if len(parts) != 3 or len(token) > unverified.LONGEST:  # noqa: PLR2004 - RFC 7515 section 7.1
+        if len(parts) != 3 or len(token) > unverified.LONGEST:  # noqa: PLR2004 - the compact form of RFC 7515 section 7.1: three parts
             raise Rejected("the credential is not a signed JSON Web Token")
         if seen is not None and seen.readable:
             header, claims = seen.header, seen.claims
@@ -143,7 +144,7 @@ def _check_members(header: Mapping[str, Any]) -> None:
 
     A header member that is C{null} counts as absent, unless it would demand an extension.
 
-    @raise Rejected: a member has the wrong type, or demands an extension.
+    @raise Rejected: a member of the JWT header has the wrong type, or demands an extension.
     """
     for name, value in header.items():
         if name in _EXTENSIONS:
@@ -176,13 +177,13 @@ def _is_signature_valid(token: str, key: Key, algorithm: str) -> bool:
 
 def _prepare(kind: jwt.algorithms.Algorithm, key: PublicKey | bytes) -> Any:
     """
-    Return a key as PyJWT verifies with it.
+    Return a key in the form in which PyJWT verifies with it.
 
     @raise jwt.InvalidKeyError: the key does not fit the algorithm.
     """
     return _prepare_secret(kind, key) if isinstance(key, bytes) else kind.prepare_key(key)
 
 
-@lru_cache(maxsize=64)  # PyJWT looks for certificates and JSON in a secret each time
+@lru_cache(maxsize=64)  # PyJWT looks for certificates and JSON in a secret at each call
 def _prepare_secret(kind: jwt.algorithms.Algorithm, secret: bytes) -> Any:
     return kind.prepare_key(secret)

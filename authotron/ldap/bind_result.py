@@ -108,7 +108,10 @@ async def _bind_with_policy(connection: Connection, dn: str, password: str) -> R
 
 
 def _policy_reason(result: Result) -> str | None:
-    """Return the error in the password policy control in words, or C{None} if there is none."""
+    """
+    Return the error that the password policy control reports, in words, or C{None} if it reports
+    none.
+    """
     try:
         code = decoding.password_policy_error(result.controls)
     except (

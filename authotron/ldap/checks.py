@@ -30,7 +30,10 @@ _MOST_ROLES = 100
 
 
 class LdapSection(Protocol):
-    """What the checks need from the configuration section of an LDAP provider or augmenter."""
+    """
+    The values that the checks need from the configuration section of an LDAP provider
+    or augmenter.
+    """
 
     uri: tuple[str, ...]
     bind_dn: str | None
@@ -150,7 +153,7 @@ async def _check_user(
     section: LdapSection, world: World, directory: Directory, username: str, found: list[Grant]
 ) -> str:
     """
-    Look up a user, and append the user's roles to C{found}.
+    Look up a user in a directory, and append the user's roles to C{found}.
 
     @raise Rejected: the directory has no entry for the user, and no group search by user name finds
         a group.

@@ -1,4 +1,4 @@
-"""The operations of one LDAP connection: StartTLS, bind, search, and read."""
+"""The operations on one LDAP connection: StartTLS, bind, search, and read."""
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ class Connection(LdapProtocol):
 
     async def who_am_i(self) -> str | None:
         """
-        Return the name that the server gives to the bound account, or C{None} if it gives no name.
+        Return the name that the server gives to the bound account, or C{None} if the server gives
+        no name.
 
         The answer to Who am I? is C{dn:} with a DN, C{u:} with another name, or empty for an
         anonymous connection (RFC 4532).

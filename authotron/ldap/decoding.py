@@ -18,7 +18,7 @@ BIND, ENTRY, DONE, REFERENCE, EXTENDED, INTERMEDIATE = 0x61, 0x64, 0x65, 0x73, 0
 PAGED_RESULTS = "1.2.840.113556.1.4.319"
 """OID of the control for paged results (RFC 2696)."""
 
-PASSWORD_POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"  # noqa: S105 - the OID of a control
+PASSWORD_POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"  # noqa: S105 - the OID of an LDAP control
 """OID of the password policy control (draft-behera-ldap-password-policy)."""
 
 _MAX_BYTES, _MAX_VALUES, _MAX_ELEMENTS = 4 * 2**20, 20_000, 50
@@ -34,7 +34,7 @@ class DecodingError(Exception):
 
 
 class TooLarge(DecodingError):
-    """A message exceeds a limit of size; the server itself may be healthy."""
+    """An LDAP message exceeds a limit of size, though the server itself may be healthy."""
 
 
 @frozen
@@ -72,7 +72,7 @@ class Entry:
     """
     An entry of a directory.
 
-    @ivar attributes: values by the name of their attribute in lower case.
+    @ivar attributes: the values of each attribute, by the attribute's name in lower case.
     """
 
     dn: str
@@ -194,7 +194,7 @@ def _extent(content: bytes | bytearray, at: int) -> tuple[int | None, int]:
     size, begin = content[at + 1], at + 2
     if size & 0x80:
         more = size & 0x7F
-        if not 0 < more <= 4:  # noqa: PLR2004 - bytes of a length
+        if not 0 < more <= 4:  # noqa: PLR2004 - the number of bytes that encode a length
             raise DecodingError("invalid LDAP message: unsupported BER length")
         if len(content) < begin + more:
             return None, 0

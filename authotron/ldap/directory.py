@@ -60,7 +60,7 @@ class Directory:
 
     async def use_connection(self, work: Callable[[Connection], Awaited[T]]) -> T:
         """
-        Call C{work} with a connection that no other caller uses at the same time.
+        Call C{work} with a connection to the directory that no other caller uses at the same time.
 
         C{work} is called again with another connection if the first one turns out to be closed, if
         its server fails, or if the server refuses a search on a connection that was idle.

@@ -37,16 +37,19 @@ class Rdn:
     start: int = field(default=0, eq=False)
 
     def value_of(self, attribute: str) -> str | None:
-        """Return the value of the attribute with a lower-case name, or C{None} if it is missing."""
+        """
+        Return the value of the attribute with a given lower-case name, or C{None} if the RDN has no
+        such attribute.
+        """
         return next((value for name, value in self.pairs if name.lower() == attribute), None)
 
     def value(self) -> str:
-        """Return the value of C{cn}, or the first value if there is no C{cn}."""
+        """Return the value of C{cn}, or the first value of the RDN if there is no C{cn}."""
         common = self.value_of("cn")
         return self.pairs[0][1] if common is None else common
 
     def fold(self) -> frozenset[tuple[str, str]]:
-        """Return a form that is equal for all ways to write the RDN."""
+        """Return a form of the RDN that is equal for all ways to write it."""
         return frozenset((name.lower(), fold_value(value)) for name, value in self.pairs)
 
 
@@ -82,13 +85,16 @@ def parse_dn(text: str) -> Name:
 
 
 def fold_dn(name: Name) -> tuple[frozenset[tuple[str, str]], ...]:
-    """Return a form that is equal for all ways to write a DN."""
+    """Return a form of a DN that is equal for all ways to write it."""
     return tuple(rdn.fold() for rdn in name)
 
 
 @lru_cache(4096)
 def fold_value(value: str) -> str:
-    """Return a value without what directories ignore in comparisons: case, width, extra blanks."""
+    """
+    Return a value without the differences that directories ignore in comparisons: case, width,
+    extra blanks.
+    """
     return " ".join(unicodedata.normalize("NFKC", value).casefold().split())
 
 

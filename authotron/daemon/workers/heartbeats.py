@@ -1,4 +1,4 @@
-"""Heartbeats of workers: a worker that misses too many is killed."""
+"""Heartbeats of worker processes: a worker that misses too many heartbeats is killed."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ HEARTBEAT = 1.0
 """Seconds between two heartbeats of a worker."""
 
 MAX_MISSED = 5
-"""Heartbeats in a row that a worker may miss before it is killed."""
+"""Number of heartbeats in a row that a worker may miss before it is killed."""
 
 MAX_MISSED_AT_START = 30
-"""Heartbeats that a worker may miss while it starts, before it is killed."""
+"""Number of heartbeats that a worker may miss while it starts, before it is killed."""
 
 
 @define(eq=False)
@@ -46,7 +46,7 @@ class Heartbeats:
         """
         Check heartbeats once per second.
 
-        The returned Deferred fails if a check raises an exception.
+        The Deferred that C{start} returns fails if a check of heartbeats raises an exception.
         """
         return self._loop.start(HEARTBEAT, now=False)
 

@@ -25,7 +25,7 @@ Deferred.
 
 
 class PeerError(Exception):
-    """The other process has ended, or failed to do what it was asked to do."""
+    """The other process has ended, or failed to do what the message asked."""
 
 
 @frozen
@@ -56,7 +56,7 @@ class Answer:
 @frozen
 class Failed:
     """
-    An answer that reports that the other process could not do what the message with this number
+    An answer which reports that the other process could not do what the message with this number
     asked.
     """
 
@@ -89,7 +89,7 @@ def decode(line: bytes) -> Message:
     try:
         fields = json.loads(line)
     except RecursionError:
-        raise ValueError("JSON is nested too deeply") from None
+        raise ValueError("the JSON text is nested too deeply") from None
     match fields:
         case {"say": str(word), "number": int(number)}:
             return Question(number, word, fields.get("with"))
@@ -99,7 +99,7 @@ def decode(line: bytes) -> Message:
             return Failed(number)
         case {"to": int(number)}:
             return Answer(number, fields.get("with"))
-    raise ValueError("JSON is not a message")
+    raise ValueError("the JSON value is not a message")
 
 
 @define(eq=False)
@@ -155,7 +155,7 @@ class MessageChannel:
             self._on_broken()
 
     def lost(self) -> None:
-        """Let all requests without an answer fail, and send no further message."""
+        """Let all messages that wait for an answer fail, and send no further message."""
         self._is_lost = True
         unanswered, self._unanswered = self._unanswered, {}
         for answer in unanswered.values():

@@ -24,7 +24,10 @@ from authotron.daemon.workers.worker_metrics import TIMEOUT, WorkerMetrics
 from authotron.model.errors import EX_CONFIG, Unavailable
 
 _STEADY = 10
-"""A worker that ends after this number of heartbeats is lost; before, its start has failed."""
+"""
+A worker that ends after this number of heartbeats was running and is lost; a worker that ends
+before has failed to start.
+"""
 
 _KILL_AFTER_GRACE = 2.0
 """Seconds after C{server.grace} until a draining worker is killed."""
@@ -32,11 +35,11 @@ _KILL_AFTER_GRACE = 2.0
 
 class WorkerPool:
     """
-    All worker processes, those that drain included.
+    All worker processes, including those that drain.
 
     @ivar config: the configuration that new workers get.
     @ivar metrics: the metrics of all workers and of the supervisor.
-    @ivar served: fires when all workers accept connections for the first time.
+    @ivar served: a Deferred that fires when all workers accept connections for the first time.
     @ivar is_stopping: whether the service is stopping, so that no worker may be started.
     """
 
@@ -67,7 +70,7 @@ class WorkerPool:
 
     @property
     def size(self) -> int:
-        """How many workers there should be."""
+        """The number of workers that should run."""
         return self.config.config.file.server.processes
 
     @property
@@ -77,21 +80,24 @@ class WorkerPool:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why workers cannot use all of their configuration, as one of the workers reports."""
+        """
+        The reasons why workers cannot use all of their configuration, as one of the workers reports
+        them.
+        """
         reported = (worker.problems for worker in self.workers if not worker.is_leaving)
         return next(filter(None, reported), ())
 
     @property
     def has_served(self) -> bool:
         """
-        Whether the service goes on if one worker fails.
+        Whether the service continues if one worker fails.
 
         A failure of one worker does not end the service if any worker has run for some time, or if
-        a reload has replaced the workers, as the operator then sees the failure.
+        a reload has replaced the workers, because the operator then sees the failure.
         """
         return self._was_replaced or any(each.heartbeats >= _STEADY for each in self.workers)
 
-    # --- start and stop ---
+    # --- how the workers start and stop ---
 
     def start(self, sockets: Sequence[tuple[int, str]]) -> None:
         """
@@ -167,7 +173,7 @@ class WorkerPool:
         with suppress(Unavailable, PeerError):
             await with_timeout(self._reactor, seconds, worker.ask("drain"))
 
-    # --- what becomes of a worker ---
+    # --- what the workers report, and how they end ---
 
     def _note_serving(self, worker: WorkerProcess) -> None:
         self._log.info("worker {pid} accepts connections", pid=worker.pid, event="workers.serving")
@@ -179,7 +185,7 @@ class WorkerPool:
         Store why a worker cannot use all of its configuration, and count a failed reload.
 
         If several workers report a problem, only one failed reload is counted. If a reload that
-        replaces all workers fails, the supervisor counts the failure.
+        replaces all workers fails, the supervisor itself counts the failure.
         """
         if not (self.problems or self._is_replacing):
             self.metrics.own.reload_ended("failure")
@@ -194,7 +200,10 @@ class WorkerPool:
             self._until_empty.succeed(None)
 
     def _note_lost(self, worker: WorkerProcess, reason: str) -> None:
-        """Replace a worker that ended unexpectedly, or end the service if a new one would fail."""
+        """
+        Replace a worker that ended unexpectedly, or end the service if a new worker would fail as
+        well.
+        """
         self._log.error(
             "worker {pid} ended unexpectedly: {how}",
             pid=worker.pid,
@@ -231,10 +240,10 @@ class WorkerPool:
 
     async def invalidate_others(self, sender: WorkerProcess, tokens: Any) -> None:
         """
-        Discard cached decisions in all workers but the sender, as API tokens were changed.
+        Discard cached decisions in all workers except the sender, because API tokens were changed.
 
-        A worker that ends does not have to confirm that it discarded decisions, as it answers no
-        further request.
+        A worker that ends does not have to confirm that it discarded decisions, because it answers
+        no further request.
 
         @param tokens: the ids of the changed API tokens, or C{None} to discard all decisions.
 
@@ -257,8 +266,8 @@ class WorkerPool:
 
     async def readiness(self) -> dict[str, Any] | None:
         """
-        Ask the workers one after the other; return the first reported readiness, or C{None} if no
-        worker answers.
+        Ask the workers one after the other; return the readiness that the first answer reports, or
+        C{None} if no worker answers.
         """
         for worker in self.serving:
             with suppress(Unavailable, PeerError):

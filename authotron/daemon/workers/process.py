@@ -22,10 +22,10 @@ class WorkerProcess(ProcessProtocol):
 
     @ivar has_served: whether the worker has accepted connections since it started.
     @ivar is_leaving: whether the worker was asked to drain.
-    @ivar was_killed: whether the worker was killed, as it did not answer.
+    @ivar was_killed: whether the worker was killed because it did not answer.
     @ivar problems: why the worker cannot use all of its configuration.
-    @ivar counted: the worker's last reported metrics.
-    @ivar missed: heartbeats in a row that the worker has missed.
+    @ivar counted: the metrics that the worker has reported last.
+    @ivar missed: the number of heartbeats in a row that the worker has missed.
     @ivar heartbeats: how many heartbeats the worker sent.
     @ivar exit_status: the exit status of the process, or C{None} if a signal has ended it.
     """
@@ -47,7 +47,7 @@ class WorkerProcess(ProcessProtocol):
     ) -> None:
         """
         @param input_: the descriptor from which the worker reads messages.
-        @param actions: the actions for all messages of the worker but C{serving} and C{alive}.
+        @param actions: the actions for all messages of the worker except C{serving} and C{alive}.
         @param on_end: called when the process has ended, with the reason.
         @param on_serving: called when the worker accepts connections.
         """
@@ -66,7 +66,10 @@ class WorkerProcess(ProcessProtocol):
 
     @property
     def state(self) -> str:
-        """The state in C{/ready}: C{starting}, C{serving} or C{leaving} (ends)."""
+        """
+        The state of the worker that C{/ready} shows: one of C{starting}, C{serving} or C{leaving}
+        (the worker ends).
+        """
         return "leaving" if self.is_leaving else "serving" if self.has_served else "starting"
 
     async def ask(self, word: str, content: Any = None) -> Any:
@@ -105,7 +108,10 @@ class WorkerProcess(ProcessProtocol):
             self.transport.signalProcess("KILL")
 
     def kill_after(self, call: IDelayedCall) -> None:
-        """Keep the timer that kills the process, and cancel it if the process ends."""
+        """
+        Keep the timer that kills the process, and cancel the timer if the process
+        ends by itself.
+        """
         self._cancel_kill()
         self._kill_call = call
 
@@ -113,7 +119,7 @@ class WorkerProcess(ProcessProtocol):
         if self._kill_call is not None and self._kill_call.active():
             self._kill_call.cancel()
 
-    # --- messages of the worker ---
+    # --- messages that the worker sends ---
 
     def _note_serving(self, _: Any) -> None:
         self.has_served = True
@@ -126,7 +132,7 @@ class WorkerProcess(ProcessProtocol):
         self.missed = 0
         self.heartbeats += 1
 
-    # --- the process ---
+    # --- events of the worker's process ---
 
     def connectionMade(self) -> None:
         self.pid = self.transport.pid
@@ -144,7 +150,8 @@ class WorkerProcess(ProcessProtocol):
         self._until_serving.fail(PeerError())
 
     def _write(self, data: bytes) -> None:
-        # When a worker is killed, Twisted closes its pipes before it reports the end. A question
-        # that is asked in between fails when the end is reported.
+        # When a worker is killed, Twisted closes its pipes before it reports the end of the
+        # process. A message that is sent between the two events fails when the end of the process
+        # is reported.
         with suppress(KeyError):
             self.transport.writeToChild(self._input, data)

@@ -1,4 +1,4 @@
-"""Replacement of lost workers, with a growing delay."""
+"""Starts new workers in place of lost ones, with a growing delay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Listening sockets that several processes share, so that each accepts a fair part."""
+"""
+Listening sockets that several worker processes share, so that each process accepts a fair part of
+the connections.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,10 @@ from authotron.daemon import leftovers, systemd
 from authotron.daemon.uvloop.reactor import loop_of
 
 PAUSE = 0.001
-"""Pause of a process after it has accepted connections, in seconds, so that others accept some."""
+"""
+Pause of a process after it has accepted connections, in seconds, so that other processes accept
+some.
+"""
 
 _MOST = 64
 """Maximum number of connections that a process accepts before it pauses."""
@@ -32,7 +38,7 @@ class ListeningSocket:
     """
     A listening socket that the supervisor keeps open for its workers.
 
-    The supervisor does not accept from this socket.
+    The supervisor itself does not accept connections from this socket.
     """
 
     def __init__(self, reactor: IGatewayReactor, endpoint: str | systemd.Endpoint) -> None:
@@ -42,7 +48,7 @@ class ListeningSocket:
 
     @property
     def description(self) -> str:
-        """The endpoint, as the log shows it."""
+        """The endpoint of the socket, in the form that the log shows."""
         each = self._endpoint
         return with_mode(each) if isinstance(each, str) else each.description
 
@@ -76,7 +82,8 @@ class ListeningSocket:
         return descriptor
 
     def _take(self, port: Any) -> None:
-        # The port has accepted no connection yet, as the reactor turn that opened it has not ended.
+        # The port has accepted no connection yet, because the reactor turn that opened it has not
+        # ended.
         port.stopReading()
         self._port = port
 
@@ -89,7 +96,7 @@ class ListeningSocket:
 @define(eq=False)
 class FairAccept:
     """
-    Accepts few connections at a time, so that they spread evenly over all processes.
+    Accepts few connections at a time, so that connections spread evenly over all processes.
 
     Without C{FairAccept}, Twisted accepts all connections that wait at a socket. If many clients
     connect at once, the process that wakes up first would get nearly all their connections. With
@@ -97,7 +104,7 @@ class FairAccept:
     more connections wait, the process doubles the number that it accepts before each pause.
     """
 
-    _port: Any  # A Twisted port with those attributes that no interface declares.
+    _port: Any  # A Twisted port with the attributes that no interface declares.
     _reactor: IGatewayReactor
     _accept: Any = field(init=False)
     _most: int = field(default=1, init=False)
@@ -106,7 +113,10 @@ class FairAccept:
         self._accept, self._port.doRead = self._port.doRead, self.take
 
     def take(self) -> None:
-        """Accept waiting connections; if more wait, pause, and accept twice as many next time."""
+        """
+        Accept waiting connections; if more connections wait, pause, and accept twice as many next
+        time.
+        """
         self._port.numberAccepts = self._most
         self._accept()
         # Twisted increases numberAccepts after accepting the allowed number of connections.
@@ -132,7 +142,7 @@ class SharedEndpoint:
 
     @property
     def description(self) -> str:
-        """The address of the socket."""
+        """The address of the inherited socket."""
         return self._endpoint.description
 
     @property
@@ -144,7 +154,7 @@ class SharedEndpoint:
         return self._endpoint.listen(factory).addCallback(self._take_turns)
 
     def _take_turns(self, port: IListeningPort) -> IListeningPort:
-        """Let a port accept few connections at a time, as the event loop of uvloop does anyway."""
+        """Let a port accept few connections at a time, as uvloop's event loop does by itself."""
         if loop_of(self._reactor) is None:
             FairAccept(port, self._reactor)
         return port

@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from authotron.config.check import Config
 
 _FIRST_SOCKET = 3
-"""Descriptor of the first listening socket, as in sd_listen_fds(3)."""
+"""Descriptor of the first listening socket that a worker inherits, as in sd_listen_fds(3)."""
 
 SOCKETS_VARIABLE, HAS_SERVED_VARIABLE = "AUTHOTRON_WORKER", "AUTHOTRON_HAS_SERVED"
 """
@@ -28,7 +28,7 @@ _SUPERVISOR_VARIABLES = (
     "LISTEN_PID",
     "LISTEN_FDS",
 )
-"""Variables by which systemd speaks to the supervisor; workers do not get them."""
+"""Variables by which systemd communicates with the supervisor; workers do not get them."""
 
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
@@ -38,9 +38,9 @@ class Descriptors:
     """
     The numbers of the descriptors that a worker inherits.
 
-    A worker inherits the listening sockets, two pipes to the supervisor, and the configuration. The
-    worker gets its configuration from the supervisor and not from the file: a worker that replaces
-    a lost one serves the same as the others, even if the file has changed.
+    A worker process inherits the listening sockets, two pipes to the supervisor, and the
+    configuration. The worker gets its configuration from the supervisor and not from the file: a
+    worker that replaces a lost one serves the same as the others, even if the file has changed.
 
     @ivar protocols: the protocol that is served at each listening socket.
     """
@@ -90,7 +90,7 @@ def command() -> list[str]:
     """Return the command that starts a worker with the interpreter and modules of this process."""
     switches = {"-I": sys.flags.isolated, "-S": sys.flags.no_site, "-B": sys.dont_write_bytecode}
     path = f"import sys; sys.path[:] = {sys.path!r}"
-    # Ctrl-C and SIGHUP at a terminal reach workers, too, also while they are still starting.
+    # Ctrl-C and SIGHUP at a terminal reach workers, too, even while workers are still starting.
     ignore = "import signal; [signal.signal(n, signal.SIG_IGN) for n in (1, 2)]"
     code = f"{ignore}; {path}; from authotron.daemon.workers.entry import main; main()"
     return [sys.executable, *(switch for switch, on in switches.items() if on), "-c", code]
@@ -100,12 +100,13 @@ def environment(
     protocols: Sequence[str], environ: Mapping[str, str], *, has_served: bool = False
 ) -> dict[str, str]:
     """
-    Return the environment of a worker: that of the supervisor without systemd's variables.
+    Return the environment of a worker: the environment of the supervisor without the variables of
+    systemd.
 
     @param protocols: the protocol of each listening socket that the worker inherits.
-    @param has_served: whether the service has served requests before. In that case, if the token
-        store cannot be opened because of a configuration error, the worker goes on without the
-        token store, instead of ending the service.
+    @param has_served: whether the service has served requests before. If C{has_served} is true and
+        the token store cannot be opened because of a configuration error, the worker goes on
+        without the token store, instead of ending the service.
     """
     inherited = {
         name: value for name, value in environ.items() if name not in _SUPERVISOR_VARIABLES
@@ -119,8 +120,8 @@ class SealedConfig:
     """
     A configuration, and a sealed file in memory that holds it for workers, secrets included.
 
-    The sealed file does not contain the warnings about the configuration, as the supervisor has
-    logged them. The seals prevent a worker from changing what the next worker reads.
+    The sealed file does not contain the warnings about the configuration, because the supervisor
+    has logged them already. The seals prevent a worker from changing what the next worker reads.
     """
 
     config: Config
@@ -156,7 +157,7 @@ def read_config(descriptor: int) -> Config:
     """
     content = os.pread(
         descriptor, os.fstat(descriptor).st_size, 0
-    )  # pread, because all workers share the read position of the file
+    )  # os.pread is used because all workers share the read position of the file
     os.close(descriptor)
-    config: Config = pickle.loads(content)  # noqa: S301 - written by the supervisor
+    config: Config = pickle.loads(content)  # noqa: S301 - the supervisor has written the pickled object
     return config

@@ -47,7 +47,7 @@ class Supervisor(Service):
     """
     Holds the listening sockets, runs the workers, and serves the metrics port.
 
-    @ivar pool: the workers.
+    @ivar pool: the worker processes.
     @ivar status: the exit status of the process.
     @ivar stopping: whether the service has begun to stop.
     """
@@ -91,7 +91,7 @@ class Supervisor(Service):
         """A Deferred that fires when all workers accept connections for the first time."""
         return self.pool.served
 
-    # --- start and stop ---
+    # --- how the service starts and stops ---
 
     def startService(self) -> None:
         """
@@ -125,7 +125,7 @@ class Supervisor(Service):
 
     def _opened(self, listen: Callable[[], T], description: str, port: str) -> T:
         """
-        Listen at an endpoint.
+        Listen at one endpoint of the main port.
 
         @raise SystemExit: the system refuses to listen at the endpoint.
         """
@@ -162,7 +162,10 @@ class Supervisor(Service):
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why the configuration that was read last is not in use, or is used only in part."""
+        """
+        The reasons why the configuration that was read last is not in use, or is used
+        only in part.
+        """
         return self._refused + self.pool.problems
 
     def reload(self) -> Deferred[None]:
@@ -207,14 +210,17 @@ class Supervisor(Service):
         self.pool.metrics.own.reload_ended("failure")
         reload.log_refused(self._log, problems)
 
-    # --- the metrics port ---
+    # --- what the metrics port shows ---
 
     async def metrics(self, accept: str) -> tuple[bytes, str]:
         """Return the metrics of all workers in one of the media types that a scraper accepts."""
         return (await self.pool.metrics.total()).text(accept)
 
     async def readiness(self) -> Mapping[str, Any]:
-        """Return the state of all workers, and of remote services as one worker reports it."""
+        """
+        Return the state of all workers, and the state of remote services as one
+        worker reports it.
+        """
         report = await self.pool.readiness()
         return {
             **(report or {"version": __version__, "parts": []}),

@@ -48,7 +48,7 @@ sends no heartbeats is killed sooner.
 
 @define(eq=False)
 class OtherWorkers(Peers):
-    """The other workers of the service, which the supervisor passes messages to."""
+    """The other worker processes of the service, to which the supervisor passes messages."""
 
     _channel: MessageChannel
     _clock: IReactorTime
@@ -73,7 +73,7 @@ class OtherWorkers(Peers):
 
 class Worker(Service):
     """
-    Runs the gateway in this process, sends heartbeats, and acts on messages of the supervisor.
+    Runs the gateway in a worker process, sends heartbeats, and acts on messages of the supervisor.
 
     @ivar gateway: the gateway of this process.
     @ivar channel: the connection to the supervisor.
@@ -104,9 +104,9 @@ class Worker(Service):
             "ready": lambda _: Deferred.fromCoroutine(self._readiness()),
             "invalidate": self._invalidate,
             "drain": lambda _: Deferred.fromCoroutine(self._drain()),
-            "wrong_pair": lambda content: self.gateway.rejected_passwords.on_rejected(content),  # noqa: PLW0108 - built below
-            "right_pair": lambda content: self.gateway.rejected_passwords.on_accepted(content),  # noqa: PLW0108 - built below
-            "trusted": lambda content: self.gateway.reputations.on_trusted(content),  # noqa: PLW0108 - built below
+            "wrong_pair": lambda content: self.gateway.rejected_passwords.on_rejected(content),  # noqa: PLW0108 - the gateway is built below
+            "right_pair": lambda content: self.gateway.rejected_passwords.on_accepted(content),  # noqa: PLW0108 - the gateway is built below
+            "trusted": lambda content: self.gateway.reputations.on_trusted(content),  # noqa: PLW0108 - the gateway is built below
         }
         self.channel = MessageChannel(write, actions, self.supervisor_lost)
         peers = OtherWorkers(self.channel, reactor, has_served)
@@ -143,8 +143,8 @@ class Worker(Service):
         """
         Stop the worker process at the next turn of the reactor.
 
-        A second call of this method does nothing; it happens if the service stops while a reload
-        drains workers.
+        A second call of this method does nothing; a second call happens if the service stops while
+        a reload drains workers.
         """
         if not self._is_ending:
             self._is_ending = True
@@ -170,16 +170,19 @@ class Worker(Service):
         self.gateway.serving.gateway.decisions.invalidate(tokens if is_list else None)
 
     async def _drain(self) -> None:
-        """Stop listening, and confirm that to the supervisor; exit once requests are finished."""
+        """
+        Stop listening, and confirm this to the supervisor; exit once all requests are
+        finished.
+        """
         await self.gateway.close()
         self._stop()
 
 
 class _SupervisorPipes(Protocol):
     """
-    The two pipes to the supervisor.
+    The two pipes between a worker and the supervisor.
 
-    @ivar closed: fires when the supervisor has closed the pipes.
+    @ivar closed: a Deferred that fires when the supervisor has closed the pipes.
     """
 
     def __init__(self, make_worker: Callable[[Callable[[bytes], object]], Worker]) -> None:
@@ -204,12 +207,12 @@ class _SupervisorPipes(Protocol):
 
 def main() -> None:
     """
-    Run a worker from its start to its end.
+    Run a worker process from its start to its end.
 
     @raise SystemExit: the worker cannot use the configuration that the supervisor has checked (78),
         for example because a file that it names is missing now.
     """
-    from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - a process has one
+    from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - a process has one reactor reactor
 
     reactor = cast(IGatewayReactor, running)
     globalLogBeginner.beginLoggingTo([logs.log], redirectStandardIO=False)
@@ -233,7 +236,7 @@ def main() -> None:
 
 def _stop(reactor: IReactorCore) -> None:
     """
-    Stop the reactor, unless it is stopping.
+    Stop the reactor, unless it is stopping already.
 
     Both SIGTERM and the supervisor can ask a worker to end, in either order.
     """
@@ -243,7 +246,8 @@ def _stop(reactor: IReactorCore) -> None:
 
 def _run(pipes: _SupervisorPipes, descriptors: Descriptors, reactor: IGatewayReactor) -> None:
     worker = pipes.worker
-    connect: Any = stdio.StandardIO  # The type hints of StandardIO hold only for Windows.
+    # The type hints of Twisted's StandardIO are right only for Windows.
+    connect: Any = stdio.StandardIO
     connect(pipes, stdin=descriptors.input, stdout=descriptors.output, reactor=reactor)
     worker.startService()
 
@@ -254,7 +258,7 @@ def _run(pipes: _SupervisorPipes, descriptors: Descriptors, reactor: IGatewayRea
         await pipes.closed
 
     def handle_signals() -> None:
-        # Workers ignore SIGINT and SIGHUP, on which the supervisor acts.
+        # Workers ignore SIGINT and SIGHUP, because the supervisor acts on these signals.
         for number in (signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(_stop, reactor))

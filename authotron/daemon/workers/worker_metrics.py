@@ -32,7 +32,7 @@ class WorkerMetrics:
     _log = Logger()
 
     def note_ended(self, worker: WorkerProcess) -> None:
-        """Keep the counters of a worker that has ended."""
+        """Keep the counters of a worker that has ended, so that the totals do not fall."""
         self._add(self._ended, worker, ended=True)
 
     async def total(self) -> Metrics:
@@ -54,9 +54,9 @@ class WorkerMetrics:
 
     def _add(self, total: Metrics, worker: WorkerProcess, *, ended: bool = False) -> None:
         """
-        Add the metrics of a worker.
+        Add the metrics of one worker to the totals.
 
-        Metrics that cannot be read are left out, and do not stop the supervisor.
+        Metrics of a worker that cannot be read are left out, and do not stop the supervisor.
         """
         if worker.counted is None:
             return
