@@ -68,6 +68,7 @@ setup(
         "zope.interface>=6",  # what is plugged in
     ],
     extras_require={
+        "cel": ["cel-expr-python>=0.1.3"],  # when: in rules of the policy
         # questions of Envoy by gRPC; h2 4.3 rejects split requests (CVE-2025-57804)
         "grpc": ["h2>=4.3", "protobuf>=5.29"],
         "fast": ["uvloop>=0.21"],  # the event loop of the gateway

@@ -1,0 +1,165 @@
+"""
+Conditions of rules in the Common Expression Language (CEL), for what rules cannot say by tables.
+
+This module wraps cel-expr-python, the Python package of Google's implementation. An expression is
+type-checked when it is loaded, and its evaluation ends when it has used up its budget of
+iterations.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from authotron.policy.rules import Asked
+
+if TYPE_CHECKING:
+    from cel_expr_python import cel
+
+LONGEST = 2000
+"""Maximum number of characters in an expression."""
+
+NEEDED = "needs the extra cel of the package authotron: pip install 'authotron[cel]'"
+
+_FACTS: Mapping[str, Callable[[Asked], str]] = {
+    "method": lambda asked: asked.verb,
+    "path": lambda asked: asked.resource,
+    "host": lambda asked: asked.host,
+    "address": lambda asked: asked.address or "",
+    "namespace": lambda asked: asked.namespace,
+    "id": lambda asked: asked.id or "",
+}
+"""What an expression may read of the request, as in C{request.method}; empty if it is not known."""
+
+_LISTING = re.compile(r"\.\s*map\s*\(")
+"""The macro C{map} makes lists of lists, whose size the budget of iterations does not limit."""
+
+_PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
+
+
+class ExpressionFailed(Exception):
+    """An expression has no value: a claim is missing, or its budget is exceeded."""
+
+
+@frozen
+class Expression:
+    """
+    A condition on the claims of an identity, on its request, and on the time.
+
+    Its variables are C{claims} (for each key the list of its values), C{request.method}, C{.path},
+    C{.host}, C{.address}, C{.namespace} and C{.id}, and C{now}.
+
+    @ivar text: the expression, as the configuration has it.
+    @ivar reads: the facts of the request which the expression reads.
+    """
+
+    text: str
+    reads: frozenset[str]
+    _compiled: Any
+
+    def holds(self, claims: Mapping[str, list[str]], asked: Asked, now: float) -> bool:
+        """
+        Return whether the condition holds for a request.
+
+        @param claims: the values of each claim, by its key.
+        @param now: the current time, in seconds since the epoch.
+
+        @raise ExpressionFailed: the expression has no value.
+        """
+        values: dict[str, object] = {f"request.{fact}": _FACTS[fact](asked) for fact in self.reads}
+        values |= {"claims": claims, "now": datetime.fromtimestamp(now, UTC)}
+        try:
+            found = self._compiled.eval(data=values).value()
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ExpressionFailed(_first_line(str(error))) from None
+        if not isinstance(found, bool):
+            raise ExpressionFailed(_first_line(str(found)))
+        return found
+
+
+def compiled(text: str) -> Expression:
+    """
+    Compile an expression, and check the types in it.
+
+    @raise ValueError: the expression is malformed, names an unknown variable, compares values of
+        different types, or is no condition; or the extra is not installed. The message is for the
+        operator.
+    """
+    if len(text) > LONGEST:
+        raise ValueError(f"is longer than {LONGEST} characters")
+    if _LISTING.search(text):
+        raise ValueError("uses map(), whose result has no maximum size; use exists() or all()")
+    found = _compile(text, tuple(_FACTS))
+    kind = found.return_type().name().lower()
+    if kind != "bool":
+        raise ValueError(f"is no condition: its value is of the type {kind}, not bool")
+    reads = frozenset(fact for fact in _FACTS if not _does_without(text, fact))
+    return Expression(text, reads, found)
+
+
+def claims_by_key(tags: Iterable[str]) -> dict[str, list[str]]:
+    """Return the values of each claim of an identity, from its tags such as C{role=reader}."""
+    found: dict[str, list[str]] = {}
+    for tag in sorted(tags):
+        key, _, value = tag.partition("=")
+        found.setdefault(key, []).append(value)
+    return found
+
+
+def _library() -> Any:
+    try:
+        from cel_expr_python import cel  # noqa: PLC0415 - an extra, and 6 MiB of memory
+    except ImportError:
+        raise ValueError(NEEDED) from None
+    return cel
+
+
+@cache
+def _environment(facts: tuple[str, ...]) -> cel.Env:
+    """Return what declares the variables that expressions may use."""
+    library = _library()
+    type_ = library.Type
+    claims = type_.Map(type_.STRING, type_.List(type_.STRING))
+    read = {f"request.{fact}": type_.STRING for fact in facts}
+    return library.NewEnv(variables={"claims": claims, "now": type_.TIMESTAMP, **read})
+
+
+def _compile(text: str, facts: tuple[str, ...]) -> cel.Expression:
+    """
+    Compile an expression that may read some facts of the request.
+
+    @raise ValueError: the expression cannot be compiled.
+    """
+    try:
+        return _environment(facts).compile(text)
+    except TypeError:
+        raise ValueError("has half of a surrogate pair, which is no character") from None
+    except RuntimeError as error:
+        raise ValueError(_mistake(str(error))) from None
+
+
+def _does_without(text: str, fact: str) -> bool:
+    """Return whether an expression can be compiled if a fact does not exist."""
+    try:
+        _compile(text, tuple(each for each in _FACTS if each != fact))
+    except ValueError:
+        return False
+    return True
+
+
+def _mistake(message: str) -> str:
+    """Return what is wrong with an expression, in one line, with the place of the mistake."""
+    if found := _PLACE.search(message):
+        line, column, text = found.groups()
+        text = text.replace(" (in container '')", "").removesuffix(" [INVALID_ARGUMENT]")
+        return f"line {line}, column {column}: {text}"
+    return _first_line(message)
+
+
+def _first_line(message: str) -> str:
+    return message.partition("\n")[0][:200]
