@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
@@ -21,7 +23,7 @@ from authotron.config.section import NonEmptyStr, Section
 from authotron.model.hosts import check_host_pattern
 from authotron.model.http_grammar import TOKEN
 from authotron.model.paths import AmbiguousPath, canonical
-from authotron.policy import namespaces, networks, permissions, subjects, times
+from authotron.policy import expressions, namespaces, networks, permissions, subjects, times
 from authotron.policy.permissions import Permission
 from authotron.policy.resources import ANY, DEEP
 from authotron.policy.rules import Group, Rule
@@ -33,8 +35,6 @@ _METHODS = frozenset(
 _TOKEN = re.compile(TOKEN.decode())
 
 _NOT_YET = {
-    "when": "`when` is not supported: conditions in CEL are not part of this version; use hosts, "
-    "networks, methods, times, not_before and expires",
     "require": "`require` is not supported: step-up authentication is not part of this version",
 }
 """Keys that this version does not know, and whose rules must not be used without them."""
@@ -122,6 +122,11 @@ def _zone(text: str) -> str:
     return text
 
 
+def _expression(text: str) -> str:
+    expressions.compiled(text)
+    return text
+
+
 def _filled(what: str, why: str) -> Any:
     def check(found: tuple[Any, ...]) -> tuple[Any, ...]:
         if not found:
@@ -189,6 +194,14 @@ TimesConfig = create_model(
 """The span of a rule; a model of its own, because C{from} cannot be an attribute in Python."""
 
 
+Note = Callable[[str, str], None]
+"""Receives the name of a rule, and why its condition has no value."""
+
+
+def ignore(_rule: str, _reason: str) -> None:
+    """Note nothing."""
+
+
 class RuleConfig(Section):
     """What identities may do, or may not do."""
 
@@ -233,6 +246,11 @@ class RuleConfig(Section):
     expires: Moment | None = Field(
         default=None, description="the moment from which on the rule does not count any more"
     )
+    when: Annotated[str, AfterValidator(_expression)] | None = Field(
+        default=None,
+        description="a condition in CEL over `claims`, `request` and `now`, such as "
+        "`request.host in claims.host` (needs the extra `cel`)",
+    )
     disabled: bool = Field(default=False, description="whether the rule is switched off")
 
     @model_validator(mode="before")
@@ -259,8 +277,14 @@ class RuleConfig(Section):
         """Return the parsed permissions."""
         return tuple(map(permissions.parse, self.permissions))
 
-    def as_rule(self, number: int) -> Rule:
-        """Return the rule, with its position among all rules."""
+    def as_rule(self, number: int, note: Note = ignore) -> Rule:
+        """
+        Return the rule, with its position among all rules.
+
+        @param note: receives the name of the rule and the reason, whenever its condition has no
+            value.
+        """
+        when = self.when and expressions.compiled(self.when, partial(note, self.name))
         return Rule(
             self.name,
             tuple(map(frozenset, self.subject)),
@@ -276,6 +300,7 @@ class RuleConfig(Section):
             self.expires,
             self.disabled,
             self.description,
+            when or None,
         )
 
 

@@ -7,17 +7,23 @@ from collections.abc import Iterable
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.policy import Policy
+from authotron.config.policy_rules import Note, ignore
+from authotron.gateway.condition_log import ConditionLog
 from authotron.gateway.policy import Enforcement
 from authotron.policy.policies import Policies
 from authotron.telemetry.metrics import Metrics, Part
 from authotron.web.policy_answering import OBSERVED_RULINGS, RULINGS
 
 
-def compile_policies(policy: Policy) -> Policies:
-    """Compile the rules and groups of a configuration."""
+def compile_policies(policy: Policy, note: Note = ignore) -> Policies:
+    """
+    Compile the rules and groups of a configuration.
+
+    @param note: receives the name of a rule and the reason, whenever its condition has no value.
+    """
     given = policy.section
     return Policies(
-        [each.as_rule(number) for number, each in enumerate(policy.rules)],
+        [each.as_rule(number, note) for number, each in enumerate(policy.rules)],
         [each.as_group(number) for number, each in enumerate(policy.groups)],
         given.default == "allow",
         given.groups_mode == "heaviest",
@@ -36,7 +42,7 @@ def enforcement(
     observes = policy.section.mode == "observe"
     metrics.expect_rulings(OBSERVED_RULINGS if observes else RULINGS)
     return Enforcement(
-        compile_policies(policy),
+        compile_policies(policy, ConditionLog(clock, metrics.condition_failed).failed),
         policy.section.namespace,
         observes,
         metrics,

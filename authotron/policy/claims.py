@@ -7,7 +7,7 @@ set them, nor the claims C{realm}, C{username}, C{role} and C{scope}, by an attr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from attrs import frozen
 
@@ -50,6 +50,15 @@ def is_claimable(key: str, value: str) -> bool:
 def claims_of(identity: Identity, source: Source) -> frozenset[str]:
     """Return the claims of an identity."""
     return frozenset(_claims(identity, source))
+
+
+def by_key(claims: Iterable[str]) -> dict[str, list[str]]:
+    """Return the values of each claim, by its key, in the order of the alphabet."""
+    found: dict[str, list[str]] = {}
+    for claim in sorted(claims):
+        key, _, value = claim.partition("=")
+        found.setdefault(key, []).append(value)
+    return found
 
 
 def unclaimable(identity: Identity) -> list[str]:

@@ -9,14 +9,14 @@ iterations.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
-from authotron.policy.rules import Asked
+from authotron.policy.rules import Asked, Claims
 
 if TYPE_CHECKING:
     from cel_expr_python import cel
@@ -42,8 +42,8 @@ _LISTING = re.compile(r"\.\s*map\s*\(")
 _PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 
 
-class ExpressionFailed(Exception):
-    """An expression has no value: a claim is missing, or its budget is exceeded."""
+Note = Callable[[str], None]
+"""Receives the reason for which an expression has no value."""
 
 
 @frozen
@@ -56,35 +56,37 @@ class Expression:
 
     @ivar text: the expression, as the configuration has it.
     @ivar reads: the facts of the request which the expression reads.
+    @ivar _note: receives why the expression has no value, for example because a claim is missing.
     """
 
     text: str
     reads: frozenset[str]
-    _compiled: Any
+    _compiled: Any = field(repr=False)
+    _note: Note = field(repr=False)
 
-    def holds(self, claims: Mapping[str, list[str]], asked: Asked, now: float) -> bool:
+    def holds(self, claims: Claims, asked: Asked, now: float) -> bool | None:
         """
-        Return whether the condition holds for a request.
+        Return whether the condition holds for a request, or C{None} if the expression has no value.
 
-        @param claims: the values of each claim, by its key.
         @param now: the current time, in seconds since the epoch.
-
-        @raise ExpressionFailed: the expression has no value.
         """
         values: dict[str, object] = {f"request.{fact}": _FACTS[fact](asked) for fact in self.reads}
         values |= {"claims": claims, "now": datetime.fromtimestamp(now, UTC)}
         try:
             found = self._compiled.eval(data=values).value()
         except (RuntimeError, TypeError, ValueError) as error:
-            raise ExpressionFailed(_first_line(str(error))) from None
-        if not isinstance(found, bool):
-            raise ExpressionFailed(_first_line(str(found)))
-        return found
+            found = error
+        if isinstance(found, bool):
+            return found
+        self._note(_first_line(str(found)))
+        return None
 
 
-def compiled(text: str) -> Expression:
+def compiled(text: str, note: Note = lambda _reason: None) -> Expression:
     """
     Compile an expression, and check the types in it.
+
+    @param note: receives the reason, whenever the expression has no value.
 
     @raise ValueError: the expression is malformed, names an unknown variable, compares values of
         different types, or is no condition; or the extra is not installed. The message is for the
@@ -99,16 +101,7 @@ def compiled(text: str) -> Expression:
     if kind != "bool":
         raise ValueError(f"is no condition: its value is of the type {kind}, not bool")
     reads = frozenset(fact for fact in _FACTS if not _does_without(text, fact))
-    return Expression(text, reads, found)
-
-
-def claims_by_key(tags: Iterable[str]) -> dict[str, list[str]]:
-    """Return the values of each claim of an identity, from its tags such as C{role=reader}."""
-    found: dict[str, list[str]] = {}
-    for tag in sorted(tags):
-        key, _, value = tag.partition("=")
-        found.setdefault(key, []).append(value)
-    return found
+    return Expression(text, reads, found, note)
 
 
 def _library() -> Any:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from attrs import define, field
+from attrs import define, field, frozen
 
+from authotron.policy.claims import by_key
 from authotron.policy.groups import innermost_first, tags_of
 from authotron.policy.namespaces import is_namespace
 from authotron.policy.reasons import Reason
 from authotron.policy.restrictions import Restriction
-from authotron.policy.rules import Asked, Group, Rule
+from authotron.policy.rules import Asked, Claims, Group, Rule
 from authotron.policy.ruling import BAD_NAMESPACE, BY_DEFAULT, RESTRICTED, Ruling
 from authotron.policy.subjects import GROUP, Tags
 from authotron.policy.table import Table
@@ -28,6 +29,24 @@ it is exceeded, all tables are discarded, and those in use are made again.
 
 _TABLE = 10
 """Number of permissions for which an empty table counts."""
+
+
+@frozen
+class Held:
+    """
+    What an identity holds.
+
+    @ivar tags: its claims, among those that any rule or group names.
+    @ivar claims: all its claims, if any rule has a condition that may read them.
+    """
+
+    tags: frozenset[str]
+    claims: Claims = field(factory=dict)
+
+    def __sizeof__(self) -> int:
+        """Return how many bytes the object takes; the tags belong to the rules."""
+        values = [value for key in self.claims.values() for value in key]
+        return _TAG * len(self.tags) + _CLAIM * len(values) + sum(map(len, values))
 
 
 @define(eq=False)
@@ -46,6 +65,7 @@ class Policies:
     heaviest: bool = False
     _by_tag: dict[str, list[tuple[Tags, Rule]]] = field(init=False, repr=False)
     _tags: dict[str, str] = field(init=False, repr=False)
+    _has_conditions: bool = field(init=False, repr=False)
     _ordered: Sequence[Group] = field(init=False, repr=False)
     _tables: dict[tuple[frozenset[str], str], Table] = field(factory=dict, init=False, repr=False)
     kept: int = field(default=0, init=False, repr=False)
@@ -57,6 +77,7 @@ class Policies:
         subjects = [each.subject for each in usable] + [each.subject for each in self._ordered]
         # Identities share the strings of the rules, which takes less memory than their own.
         self._tags = {tag: tag for subject in subjects for tags in subject for tag in tags}
+        self._has_conditions = any(each.when is not None for each in usable)
 
     def access(
         self,
@@ -73,16 +94,16 @@ class Policies:
             credential hides some: what these do not allow is not allowed either, so that hiding a
             claim never lifts a deny.
         """
-        held = self._known(claims)
-        whole = held if unrestricted is None else self._known(unrestricted)
+        held = self._held(claims)
+        whole = held if unrestricted is None else self._held(unrestricted)
         return Access(self, held, restrictions, None if whole == held else whole)
 
-    def _known(self, claims: Iterable[str]) -> frozenset[str]:
-        """Return the claims that a rule or a group names, without tags of groups."""
+    def _held(self, claims: Iterable[str]) -> Held:
+        """Return what an identity holds, without tags of groups."""
         known = self._tags
-        return frozenset(
-            [known[each] for each in claims if each in known and not each.startswith(GROUP)]
-        )
+        own = [each for each in claims if not each.startswith(GROUP)]
+        tags = frozenset([known[each] for each in own if each in known])
+        return Held(tags, by_key(own)) if self._has_conditions else Held(tags)
 
     def table(self, held: frozenset[str], namespace: str) -> Table | None:
         """
@@ -133,15 +154,14 @@ class Access:
     """
     What one identity may do by the policies.
 
-    @ivar held: the tags of the identity, among those that any rule or group names.
-    @ivar _unrestricted: the tags of the identity without what its credential hides, if it hides
-        some.
+    @ivar _unrestricted: what the identity would hold if its credential hid nothing, if it hides
+        some of its claims.
     """
 
     _policies: Policies = field(repr=False)
-    held: frozenset[str]
+    held: Held
     _restrictions: tuple[Restriction, ...] = ()
-    _unrestricted: frozenset[str] | None = None
+    _unrestricted: Held | None = None
 
     def rule(self, asked: Asked, now: float) -> Ruling:
         """
@@ -160,19 +180,20 @@ class Access:
             return ruling
         return ruling if all(each.allows(asked) for each in self._restrictions) else RESTRICTED
 
-    def _rule(self, held: frozenset[str], asked: Asked, now: float) -> Ruling:
+    def _rule(self, held: Held, asked: Asked, now: float) -> Ruling:
         policies = self._policies
-        table = policies.table(held, asked.namespace)
+        table = policies.table(held.tags, asked.namespace)
         if table is None:
             return BAD_NAMESPACE
-        ruling = table.rule(asked, now)
+        ruling = table.rule(asked, now, held.claims)
         if ruling.allows or ruling.reason is Reason.DENIED or not policies.allows_by_default:
             return ruling
         return BY_DEFAULT
 
     def __sizeof__(self) -> int:
-        """Return how many bytes the object takes; the tags belong to the rules."""
-        return _ACCESS + _TAG * (len(self.held) + len(self._unrestricted or ()))
+        """Return how many bytes the object takes."""
+        whole = self._unrestricted
+        return _ACCESS + self.held.__sizeof__() + (whole.__sizeof__() if whole else 0)
 
 
 _ACCESS = 450
@@ -180,3 +201,6 @@ _ACCESS = 450
 
 _TAG = 32
 """Number of bytes by which each tag enlarges an access."""
+
+_CLAIM = 150
+"""Number of bytes of each claim that is kept for conditions, apart from its characters."""

@@ -18,6 +18,7 @@ class Reason(Enum):
     NO_RULE = "no-matching-policy"
     NETWORK = "network"
     TIME = "time"
+    CONDITION = "condition"
     NAMESPACE = "namespace"
     RESTRICTED = "restricted"
     UNUSABLE = "unusable-fact"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeAlias
 
 from attrs import frozen
 
@@ -58,6 +59,17 @@ class Request(NamedTuple):
     address: str | None = None
 
 
+Claims: TypeAlias = Mapping[str, Sequence[str]]
+"""The claims of an identity: for each key the list of its values."""
+
+
+class Condition(Protocol):
+    """What else must be true for a rule to count."""
+
+    def holds(self, claims: Claims, asked: Asked, now: float) -> bool | None:
+        """Return whether the condition holds, or C{None} if that cannot be found out."""
+
+
 @frozen
 class Rule:
     """
@@ -70,6 +82,7 @@ class Rule:
     @ivar methods: the verbs to which the rule is limited, or C{None}.
     @ivar not_before: seconds since the epoch from which on the rule counts.
     @ivar expires: seconds since the epoch from which on the rule does not count any more.
+    @ivar when: a condition on claims, request and time.
     """
 
     name: str
@@ -86,6 +99,7 @@ class Rule:
     expires: float | None = None
     disabled: bool = False
     description: str = ""
+    when: Condition | None = None
 
     @property
     def is_conditional(self) -> bool:
@@ -97,6 +111,7 @@ class Rule:
             or self.times
             or self.not_before is not None
             or self.expires is not None
+            or self.when is not None
         )
 
     def counts_in(self, namespace: str) -> bool:
@@ -105,10 +120,15 @@ class Rule:
             return False
         return not self.targets or any(is_within(namespace, each) for each in self.targets)
 
-    def obstacle(self, asked: Asked, now: float) -> Reason | None:
+    def obstacle(self, asked: Asked, now: float, claims: Claims, *, denies: bool) -> Reason | None:
         """
-        Return why the rule does not count for a request that its permissions fit, or C{None} if it
-        counts.
+        Return why a permission of the rule does not count for a request that it fits, or C{None} if
+        it counts.
+
+        A condition that cannot be evaluated never helps: permissions that deny count, those that
+        allow do not.
+
+        @param denies: whether the permission denies the request.
         """
         if self.methods is not None and asked.verb not in self.methods:
             return Reason.NO_RULE
@@ -118,6 +138,10 @@ class Rule:
             return Reason.TIME
         if self.networks and not any_holds(self.networks, asked.address):
             return Reason.NETWORK
+        if self.when is not None:
+            holds = self.when.holds(claims, asked, now)
+            if not (denies if holds is None else holds):
+                return Reason.CONDITION
         return None
 
     def _is_in_time(self, now: float) -> bool:

@@ -34,6 +34,7 @@ _TEXTS = {
     Reason.NO_RULE: "no rule of the policy allows the request",
     Reason.NETWORK: "the policy allows the request from other networks alone",
     Reason.TIME: "the policy allows the request at other times alone",
+    Reason.CONDITION: "a rule of the policy allows the request under a condition, which is not met",
     Reason.NAMESPACE: "the namespace of the request is malformed",
     Reason.RESTRICTED: "a restriction of the credential does not allow the request",
     Reason.UNUSABLE: "the proxy does not state the request clearly",
@@ -45,6 +46,6 @@ RESTRICTED = Ruling(allows=False, reason=Reason.RESTRICTED)
 UNUSABLE = Ruling(allows=False, reason=Reason.UNUSABLE)
 NOT_ALLOWED = {
     reason: Ruling(allows=False, reason=reason)
-    for reason in (Reason.NO_RULE, Reason.NETWORK, Reason.TIME)
+    for reason in (Reason.NO_RULE, Reason.NETWORK, Reason.TIME, Reason.CONDITION)
 }
 """The rulings about requests that no rule allows, by their reason."""

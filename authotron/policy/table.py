@@ -14,7 +14,7 @@ from typing import NamedTuple
 from authotron.policy.permissions import Permission
 from authotron.policy.reasons import Reason
 from authotron.policy.resources import ANY, DEEP, is_literal, split
-from authotron.policy.rules import Asked, Rule
+from authotron.policy.rules import Asked, Claims, Rule
 from authotron.policy.ruling import NOT_ALLOWED, Ruling
 
 
@@ -30,6 +30,8 @@ _Pair = tuple[Ruling | None, Ruling | None]
 """The first ruling that denies, and the first one that allows."""
 
 _NEITHER: _Pair = (None, None)
+
+_NO_CLAIMS: Claims = {}
 
 
 class _Node:
@@ -156,8 +158,12 @@ class Table:
                 self._patterns, resource.segments, ends_in_slash=resource.ends_in_slash
             )
 
-    def rule(self, asked: Asked, now: float) -> Ruling:
-        """Apply the rules to a request; the ruling allows only if a rule does and none denies."""
+    def rule(self, asked: Asked, now: float, claims: Claims = _NO_CLAIMS) -> Ruling:
+        """
+        Apply the rules to a request; the ruling allows only if a rule does and none denies.
+
+        @param claims: the claims of the identity, which only conditions of rules read.
+        """
         verb = asked.verb
         denial: Ruling | None = None
         grant: Ruling | None = None
@@ -171,7 +177,7 @@ class Table:
                     continue
                 if verb not in permission.verbs and ANY not in permission.verbs:
                     continue
-                obstacle = rule.obstacle(asked, now)
+                obstacle = rule.obstacle(asked, now, claims, denies=permission.denies)
                 if permission.denies:
                     if obstacle is None:
                         denial = _first(denial, ruling)
@@ -194,7 +200,7 @@ def _first(one: Ruling | None, other: Ruling | None) -> Ruling | None:
 def _nearest(obstacles: set[Reason] | None) -> Reason:
     """Return the reason that helps a client most, of those that kept rules from allowing."""
     if obstacles:
-        for reason in (Reason.NETWORK, Reason.TIME):
+        for reason in (Reason.NETWORK, Reason.TIME, Reason.CONDITION):
             if reason in obstacles:
                 return reason
     return Reason.NO_RULE

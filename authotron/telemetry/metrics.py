@@ -118,6 +118,11 @@ def _counts() -> Iterator[Counts]:
         "Attributes of identities that did not become claims for the policies",
         (),
     )
+    yield Counts(
+        "authotron_policy_conditions_failed",
+        "Evaluations of the condition of a rule (when) that had no value",
+        ("rule",),
+    )
     yield Counts("authotron_reloads", "Reloads of the configuration", ("result",))
     yield Counts("authotron_workers_lost", "Workers that ended unexpectedly", ("reason",))
 
@@ -169,6 +174,7 @@ class Metrics(Collector):
         self._unusable = self._counts["authotron_unusable_facts"].values
         self._rulings = self._counts["policy_rulings"].values
         self._dropped = self._counts["authotron_policy_claims_dropped"].values
+        self._conditions = self._counts["authotron_policy_conditions_failed"].values
         self._reloads = self._counts["authotron_reloads"].values
         self._workers_lost = self._counts["authotron_workers_lost"].values
         self._sent: dict[tuple[str, str, str, str, int], Tally] = {}
@@ -318,6 +324,10 @@ class Metrics(Collector):
     def claims_dropped(self, number: int) -> None:
         """Count attributes of an identity that did not become claims for the policies."""
         self._dropped[()].number += number
+
+    def condition_failed(self, rule: str) -> None:
+        """Count an evaluation of the condition of a rule that had no value."""
+        self._conditions[(rule,)].number += 1
 
     def connection_rejected(self) -> None:
         """

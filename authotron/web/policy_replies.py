@@ -18,6 +18,7 @@ _DETAILS = {
     Reason.NO_RULE: "No rule of the policy allows this request.",
     Reason.NETWORK: "The policy does not allow this request from the network of the client.",
     Reason.TIME: "The policy does not allow this request at this time.",
+    Reason.CONDITION: "The policy allows this request only under a condition, which is not met.",
     Reason.NAMESPACE: "The namespace of the request is malformed.",
     Reason.RESTRICTED: "The credential does not allow this request.",
 }

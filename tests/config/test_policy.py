@@ -148,8 +148,23 @@ class RuleTests(PolicyCase):
 
     def test_not_supported(self) -> None:
         """Keys of later versions are refused, because without them a rule would allow more."""
-        for key in ("when", "require"):
-            self.assertIn(f"`{key}` is not supported", self.of_rule(**{key: "true"})[0])
+        self.assertIn("`require` is not supported", self.of_rule(require={"acr": ["gold"]})[0])
+
+    def test_when(self) -> None:
+        """An expression with a mistake is a problem of its rule, with its place."""
+        for text, expected in (
+            ('request.metod == "GET"', "line 1, column 8: undeclared reference"),
+            ("claims.role == 'x'", "no matching overload"),
+            ("request.path", "is no condition"),
+            ("claims.a.map(x, x).size() > 1", "uses map()"),
+            ("", "Syntax error"),
+        ):
+            [problem] = self.of_rule(when=text)
+            self.assertTrue(problem.startswith("when: "), problem)
+            self.assertIn(expected, problem)
+        found = self.changed(policy={"rules": [{**RULE, "when": "has(claims.role)"}]}).policy
+        assert found is not None
+        self.assertEqual(found.rules[0].when, "has(claims.role)")
 
     def test_together(self) -> None:
         """Problems of several rules and groups are reported together, each with its line."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from authotron.policy import namespaces, networks, permissions, subjects
+from authotron.policy import expressions, namespaces, networks, permissions, subjects
 from authotron.policy.groups import in_circles
 from authotron.policy.permissions import Permission
 from authotron.policy.policies import Policies
@@ -50,6 +50,7 @@ def build_rule(given: Mapping[str, Any], number: int = 0) -> Rule:
         given.get("not_before"),
         given.get("expires"),
         given.get("disabled", False),
+        when=expressions.compiled(given["when"]) if "when" in given else None,
     )
 
 

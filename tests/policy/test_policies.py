@@ -327,3 +327,48 @@ class ManyTests(SynchronousTestCase):
         for name in names:
             self.assertTrue(policies.access([name]).rule(Request("/a", "GET"), NOON).allows)
         self.assertLess(policies.kept, 60)
+
+
+class ConditionTests(SynchronousTestCase):
+    """Rules with a condition."""
+
+    def test_hidden_claims(self) -> None:
+        """A credential that hides a claim escapes no deny whose condition reads the claim."""
+        rules = [
+            {"name": "all", "subject": [["role=a"]], "permissions": ["*:*"]},
+            {
+                "name": "suspended",
+                "subject": [["role=a"]],
+                "permissions": ["-*:*"],
+                "when": 'has(claims.status) && "suspended" in claims.status',
+            },
+        ]
+        whole = ["role=a", "status=suspended"]
+        policies = build_policies(rules)
+        for claims, unrestricted, allows in (
+            (["role=a"], None, True),
+            (whole, None, False),
+            (["role=a"], whole, False),
+        ):
+            found = policies.access(claims, (), unrestricted).rule(Request("/a", "GET"), NOON)
+            self.assertEqual(found.allows, allows)
+
+    def test_groups_are_no_claims(self) -> None:
+        """A condition cannot read a claim that is named like a group."""
+        when = 'has(claims["@group:name"])'
+        rule = {"name": "r", "subject": [["role=a"]], "permissions": ["*:*"]}
+        self.assertRaises(ValueError, build_policies, [{**rule, "when": when}])
+        policies = build_policies([{**rule, "when": '"@group:name" in claims'}])
+        access = policies.access(["role=a", "@group:name=ops"])
+        self.assertFalse(access.rule(Request("/a", "GET"), NOON).allows)
+
+    def test_memory(self) -> None:
+        """What is kept of the claims of an identity counts, and is kept for conditions alone."""
+        rule = {"name": "r", "subject": [["role=a"]], "permissions": ["*:*"]}
+        claims = ["role=a", "email=" + "x" * 5_000]
+        sizes = [
+            build_policies([{**rule, **when}]).access(claims).__sizeof__()
+            for when in ({}, {"when": "has(claims.email)"})
+        ]
+        self.assertLess(sizes[0], 1_000)
+        self.assertGreater(sizes[1], 5_000)

@@ -311,6 +311,67 @@ class ModeTests(PolicyCase):
         self.assertNotIn("policy_rulings_total{", self.gateway.metrics.text()[0].decode())
 
 
+class ConditionTests(PolicyCase):
+    """Rules with a condition in CEL."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        own = 'request.path.startsWith("/home/" + claims.username[0] + "/")'
+        subject = [["realm=internal"]]
+        self.make(
+            over(
+                rules=[
+                    {"name": "own", "subject": subject, "permissions": ["/home/**:*"], "when": own},
+                    {
+                        "name": "approved",
+                        "subject": subject,
+                        "permissions": ["/lab/**:GET", "-/lab/secret/**:*"],
+                        "when": 'claims.approval == ["yes"]',
+                    },
+                    {
+                        "name": "all of the secrets",
+                        "subject": subject,
+                        "permissions": ["/lab/secret/**:GET"],
+                    },
+                    {
+                        "name": "outside",
+                        "subject": subject,
+                        "permissions": ["/out:GET"],
+                        "when": '!request.address.startsWith("10.")',
+                    },
+                ]
+            )
+        )
+
+    def test_compared_with_the_request(self) -> None:
+        """A condition compares claims of each identity with its request."""
+        self.assertEqual(self.ruled("/home/alice/x"), "200")
+        self.assertEqual(self.ruled("/home/bob/x"), "403 condition")
+        self.assertEqual(self.ruled("/home/bob/x", who=BOB), "200")
+        self.assertEqual(self.ruled("/home/bob/../alice/x", who=BOB), "403 condition")
+
+    def test_no_value(self) -> None:
+        """
+        A condition without a value grants nothing, denies, is counted for each permission that it
+        limits, and logged once.
+        """
+        self.assertEqual(self.ruled("/lab/x"), "403 condition")
+        self.assertEqual(self.ruled("/lab/secret/x"), "403 denied-by-policy")
+        [event] = self.named("policy.condition.failed")
+        self.assertEqual(event["rule"], "approved")
+        self.assertIn("approval", event["reason"])
+        text = self.gateway.metrics.text()[0].decode().splitlines()
+        self.assertIn('authotron_policy_conditions_failed_total{rule="approved"} 6.0', text)
+
+    def test_facts(self) -> None:
+        """A condition reads the client that the proxy names, not one that a client names."""
+        self.assertEqual(self.ruled("/out", X_Forwarded_For="192.168.2.9"), "200")
+        self.assertEqual(self.ruled("/out", X_Forwarded_For="10.0.0.1"), "403 condition")
+        self.assertEqual(
+            self.ruled("/out", X_Forwarded_For="192.168.2.9, 10.0.0.1"), "403 condition"
+        )
+
+
 class BodyTests(PolicyCase):
     """The body of a 403."""
 
