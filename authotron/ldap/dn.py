@@ -132,7 +132,7 @@ def _value(text: str, at: int) -> tuple[str, int]:
 
 
 def _strip_end(text: str) -> str:
-    """Remove unescaped blanks and line feeds at the end of a value."""
+    """Remove unescaped blanks and line feeds at the end of a value of a DN."""
     bare = text.rstrip(" \n")
     backslashes = len(bare) - len(bare.rstrip("\\"))
     return bare + " " if backslashes % 2 else bare
@@ -153,7 +153,8 @@ def _unescape(text: str) -> str:
 
 def _decode_hex(digits: str) -> str:
     """
-    Decode a value that is written as the hexadecimal digits of its BER encoding, as C{#0403616263}.
+    Decode a DN's value that is written as the hexadecimal digits of its BER encoding, as
+    C{#0403616263}.
 
     A BER value that is not a string is returned as its hexadecimal digits.
     """

@@ -13,19 +13,19 @@ from attrs import frozen
 from ldaptor.protocols import pureber, pureldap
 
 Filter = NewType("Filter", bytes)
-"""An encoded search filter; only the functions of this module make one."""
+"""An encoded LDAP search filter; only the functions of this module make such filters."""
 
 Operation = NewType("Operation", bytes)
-"""An encoded request without its message id and controls."""
+"""An encoded LDAP request without its message id and controls."""
 
 BASE, SUBTREE = 0, 2
-"""Search scopes: only the base entry, or the base entry and everything below it."""
+"""LDAP search scopes: only the base entry, or the base entry and everything below it."""
 
 
 @frozen
 class Search:
     """
-    The parameters of a search.
+    The parameters of an LDAP search.
 
     @ivar base: the DN of the entry where the search begins.
     @ivar limit: the maximum number of entries to return.
@@ -42,19 +42,19 @@ class Search:
 
 
 def message(message_id: int, operation: Operation, controls: Mapping[str, bytes | None]) -> bytes:
-    """Encode a complete request; the controls are not critical, so servers may ignore them."""
+    """Encode a complete LDAP request; its controls are not critical, so servers may ignore them."""
     given = [(oid, None, value) for oid, value in controls.items()] or None
     wire: bytes = pureldap.LDAPMessage(operation, given, message_id).toWire()
     return wire
 
 
 def bind(dn: str, password: str) -> Operation:
-    """Encode a simple bind."""
+    """Encode a simple bind request."""
     return Operation(pureldap.LDAPBindRequest(dn=dn, auth=password.encode()).toWire())
 
 
 def unbind() -> Operation:
-    """Encode an unbind, which ends the connection."""
+    """Encode an unbind request, which ends the connection."""
     return Operation(pureldap.LDAPUnbindRequest().toWire())
 
 
@@ -70,7 +70,10 @@ def who_am_i() -> Operation:
 
 
 def search(query: Search, seconds: float) -> Operation:
-    """Encode a search that does not follow aliases and may take C{seconds} on the server."""
+    """
+    Encode a search request; the server does not follow aliases, and may search for C{seconds} at
+    most.
+    """
     request = pureldap.LDAPSearchRequest(
         baseObject=query.base,
         scope=query.scope,
@@ -110,7 +113,7 @@ def any_of(filters: Sequence[Filter]) -> Filter:
 
 
 def none_of(other: Filter) -> Filter:
-    """Encode a filter that matches if C{other} does not match."""
+    """Encode an LDAP filter that matches if the filter C{other} does not match."""
     return Filter(pureldap.LDAPFilter_not(other).toWire())
 
 

@@ -35,11 +35,11 @@ _MISSPELLED = {
 
 
 class InvalidFilter(ValueError):
-    """The text is not an LDAP filter."""
+    """A text that should be an LDAP filter is not a valid one."""
 
 
 class _Parsed(NamedTuple):
-    """A parsed filter, and the offset at which it ends."""
+    """A parsed LDAP filter, and the offset in the text at which the filter ends."""
 
     node: Node
     end: int

@@ -39,7 +39,7 @@ _SPECIAL = re.compile(rb"[\x00()*\\{]|[\x80-\xff]+")
 @frozen
 class TemplateUser:
     """
-    The values for the placeholders of a filter.
+    The values that replace the placeholders of an LDAP filter.
 
     @ivar entry: the user's entry, or C{None} if the entry is not known.
     @ivar group: the DN of a group of the user, to search for groups that contain this group; empty
@@ -51,7 +51,10 @@ class TemplateUser:
     group: str = ""
 
     def values_of(self, placeholder: str) -> list[bytes]:
-        """Return the values of a placeholder; none if the entry does not have the attribute."""
+        """
+        Return the values of a placeholder, or no values if the user's entry does not have the
+        attribute.
+        """
         if placeholder == "username":
             return [self.username.encode("utf-8", "surrogatepass")]
         if placeholder == "dn":
@@ -63,7 +66,7 @@ class TemplateUser:
 @frozen
 class ValueTemplate:
     """
-    A value of a comparison, or one of its substrings, with placeholders.
+    A value in a comparison of an LDAP filter, or one of its substrings, with placeholders.
 
     @ivar parts: constant parts as bytes, and the names of placeholders as strings.
     @ivar in_dn: whether the value is a DN, so that the user name is escaped as in a DN.
@@ -111,7 +114,7 @@ class ValueTemplate:
 
 def _combine(parts: Iterable[Sequence[bytes]]) -> list[tuple[bytes, ...]]:
     """
-    Return all combinations of one value of each part.
+    Return all combinations that consist of one value of each part.
 
     @raise Unavailable: the placeholders of the filter have too many combinations of attribute
         values.
@@ -123,25 +126,28 @@ def _combine(parts: Iterable[Sequence[bytes]]) -> list[tuple[bytes, ...]]:
 
 
 class Node:
-    """A parsed filter, or a part of one."""
+    """A parsed LDAP filter, or a part of one."""
 
     def fill(self, user: TemplateUser) -> Filter | None:
         """Encode the filter with its placeholders filled; return C{None} if a value is missing."""
         raise NotImplementedError
 
     def comparisons(self) -> Iterator[Comparison]:
-        """Yield the comparisons that a matching entry may satisfy; negated ones are left out."""
+        """
+        Yield the comparisons that a matching entry may satisfy; negated comparisons
+        are left out.
+        """
         raise NotImplementedError
 
 
 @frozen
 class Combination(Node):
     """
-    A conjunction or disjunction of filters.
+    A conjunction or disjunction of LDAP filters.
 
     An empty conjunction is always true, and an empty disjunction is always false (RFC 4526).
 
-    @ivar sign: C{&} if all filters must match, C{|} if at least one must match.
+    @ivar sign: the operator: C{&} if all filters must match, C{|} if at least one must match.
     """
 
     sign: str
@@ -164,7 +170,7 @@ class Combination(Node):
 
 @frozen
 class Negation(Node):
-    """A filter that an entry must not satisfy."""
+    """An LDAP filter that an entry must not match."""
 
     node: Node
 
@@ -182,12 +188,12 @@ class Negation(Node):
 @frozen
 class Comparison(Node):
     """
-    A filter that compares an attribute with a value.
+    An LDAP filter that compares an attribute with a value.
 
     @ivar attribute: attribute with options, such as C{cn;lang-de}; empty for a matching rule that
         compares any attribute.
-    @ivar operator: C{=}, C{~=}, C{>=}, C{<=}, or C{:=} for an extensible match.
-    @ivar substrings: the value, split at its asterisks.
+    @ivar operator: the operator: C{=}, C{~=}, C{>=}, C{<=}, or C{:=} for an extensible match.
+    @ivar substrings: the parts of the value between its asterisks.
     @ivar rule: the matching rule of an extensible match, if one is given.
     @ivar of_dn: whether the extensible match also compares the DN of the entry.
     """
@@ -257,7 +263,7 @@ class Comparison(Node):
 
 @frozen
 class FilterTemplate:
-    """A complete filter with placeholders for a user."""
+    """A complete LDAP filter with placeholders for a user."""
 
     text: str
     node: Node
@@ -277,7 +283,7 @@ class FilterTemplate:
         return self.text.replace("{username}", escaped)
 
     def placeholders(self) -> tuple[str, ...]:
-        """Return the names of all placeholders."""
+        """Return the names of all placeholders in the filter."""
         return tuple(dict.fromkeys(PLACEHOLDER.findall(self.text)))
 
     def needs_entry(self) -> bool:
@@ -286,7 +292,7 @@ class FilterTemplate:
 
     def entry_attributes(self) -> tuple[str, ...]:
         """
-        Return the names of the attributes of the user's entry that the filter contains as
+        Return the names of those attributes of the user's entry that the filter contains as
         placeholders.
         """
         return tuple(name for each in self.placeholders() for name in attributes_behind(each))
@@ -331,7 +337,10 @@ class FilterTemplate:
 
 
 def _escaped(value: bytes) -> str:
-    """Write a constant value as in a filter; bytes that are not UTF-8 are escaped."""
+    """
+    Write a constant value in the syntax of an LDAP filter; bytes that are not UTF-8
+    are escaped.
+    """
     return _SPECIAL.sub(_escape, value).decode()
 
 

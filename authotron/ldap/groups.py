@@ -1,10 +1,10 @@
 """
-Decide which groups of a user count, and what roles they become.
+Decide which directory groups of a user count, and which roles these groups become.
 
 The configuration keys C{filter} and C{filters} are those of auth-o-tron, the original in Rust, and
 keep its meaning: C{filter} is a text that the DN of a group contains (L{DnContains}), C{filters} is
-a list of partial DNs at or below which a group stands (L{DnBelow}). auth-o-tron's documentation
-also shows LDAP searches in both keys, so a value in parentheses with a placeholder is a search
+a list of partial DNs; groups at or below them count (L{DnBelow}). auth-o-tron's documentation also
+shows LDAP searches in both keys, so a value in parentheses with a placeholder is a search
 (L{GroupSearch}). Without the configuration keys C{filter} and C{filters} every group counts
 (L{AllGroups}).
 """
@@ -31,8 +31,8 @@ class Group:
     """
     A group of a directory.
 
-    @ivar dn: the DN as the directory writes it.
-    @ivar name: the parsed DN.
+    @ivar dn: the DN of the group, as the directory writes it.
+    @ivar name: the parsed DN of the group.
     """
 
     dn: str
@@ -57,9 +57,9 @@ def common_name(group: Group) -> Iterator[str]:
     Yield the common name of a group as its role; yield nothing if the name contains a slash,
     because the role would look like a path.
 
-    A group without a common name gets the one of the nearest entry above, as in auth-o-tron. A case
-    in C{tests/conformance} records the role that auth-o-tron gives to a group without a common
-    name.
+    A group without a common name gets the common name of the nearest entry above, as in
+    auth-o-tron. A case in C{tests/conformance} records the role that auth-o-tron gives to a group
+    without a common name.
     """
     common = next(filter(None, (rdn.value_of("cn") for rdn in group.name)), None)
     if common is not None:
@@ -72,7 +72,7 @@ def path_from(group: Group, top: int) -> Iterator[str]:
 
     @param top: the index of the ancestor's RDN in the RDNs of the group's DN.
     """
-    if top < 0 or not group.name[0].value_of("cn"):  # a group without a common name
+    if top < 0 or not group.name[0].value_of("cn"):  # the DN of a group without a common name
         return
     steps = [rdn.value() for rdn in reversed(group.name[: top + 1])]
     if any("/" in step or not step.strip() for step in steps):
@@ -85,7 +85,8 @@ def _if_valid(group: Group, role: str, root: str) -> Iterator[str]:
     """
     Yield a role if the role is printable, and begins with a slash only if the role is a path.
 
-    @param root: C{/} if the role is a path, or an empty string if the role is a common name.
+    @param root: the prefix is C{/} if the role is a path, or an empty string if the role is a
+        common name.
     """
     if role.strip() and role.isprintable() and role.startswith("/") == bool(root):
         yield role
@@ -105,12 +106,12 @@ class GroupRule(Protocol):
     """Selects groups by their DN, and determines the name of the role for each group."""
 
     def roles(self, group: Group) -> Iterator[str]:
-        """Yield the roles of a group, or nothing if the rule does not select the group."""
+        """Yield the roles of a group, or no roles if the rule does not select the group."""
 
 
 @define(eq=False)
 class AllGroups:
-    """Selects every group; the role is the common name."""
+    """Selects every group of a directory; the role is the common name of the group."""
 
     def roles(self, group: Group) -> Iterator[str]:
         return common_name(group)
@@ -121,9 +122,9 @@ class DnContains:
     """
     Selects groups whose DN, as the directory writes it, contains a text.
 
-    The role is the common name of the group. The text is compared with the DN case-sensitively,
-    except for attribute types. A text that begins with an attribute type matches at the beginning
-    of an RDN, and not inside a value.
+    The role that results is the common name of the group. The text is compared with the DN
+    case-sensitively, except for attribute types. A text that begins with an attribute type matches
+    at the beginning of an RDN, and not inside a value.
     """
 
     _text: str
@@ -152,7 +153,7 @@ class DnBelow:
     Selects groups at or below a partial DN; the RDNs of the partial DN may be written from leaf to
     root or from root to leaf.
 
-    The role is the path from the top of the partial DN down to the group.
+    The role that results is the path from the top of the partial DN down to the group.
     """
 
     _partial_dns: Sequence[Name]
@@ -190,7 +191,7 @@ def _match_end(rdns: Sequence[object], partial: Sequence[object]) -> int | None:
 @frozen
 class Grant:
     """
-    A role, and the group that it comes from.
+    A role, and the directory group from which it comes.
 
     @ivar group: the DN of the group, spelled as the directory spells it.
     """
@@ -223,10 +224,10 @@ class GroupSearch:
 @frozen
 class GroupRules:
     """
-    All rules about groups in one configuration section.
+    All rules about directory groups in one configuration section.
 
     @ivar by_dn: rules that select groups by DN from the groups that the user's entry lists.
-    @ivar searches: LDAP searches for groups.
+    @ivar searches: these rules are LDAP searches for groups.
     @ivar error: why the configuration cannot be applied; every lookup then fails.
     """
 

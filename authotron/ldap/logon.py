@@ -1,5 +1,6 @@
 r"""
-Log on by the name of an account instead of a DN: C{alice@example.org} or C{EXAMPLE\alice}.
+Let users log on to a directory by the name of an account instead of a DN: C{alice@example.org} or
+C{EXAMPLE\alice}.
 
 Active Directory accepts the name of an account in a bind, so no service account is needed to find
 the user's DN: after the bind as the user, authotron searches the user's entry.
@@ -123,7 +124,8 @@ class LogonName:
         r"""
         Return whether an entry belongs to the account that the server named (RFC 4532).
 
-        @param whoami: C{u:EXAMPLE\alice}, or C{dn:} and the DN of the account.
+        @param whoami: the name of the bound account is C{u:EXAMPLE\alice}, or C{dn:} and the DN of
+            the account.
         """
         kind, _, who = whoami.partition(":")
         if kind == "dn":
@@ -141,7 +143,8 @@ def _has(entry: Entry, attribute: str, value: str) -> bool:
 
 def _guess_domains(domains: Iterable[str], search_base: str) -> Iterator[str]:
     """
-    Yield the usual names of a Windows domain: C{example.org} and, for old clients, C{EXAMPLE}.
+    Yield the usual names of a Windows domain: for example, C{example.org} and, for old clients,
+    C{EXAMPLE}.
 
     A wrong domain name in the list of likely names is harmless: the server verifies the password of
     the account, whatever domain the user wrote.

@@ -33,7 +33,7 @@ _MIN_THREADED = 50
 """Minimum number of DNs that are parsed in a thread, so that the reactor is not blocked."""
 
 _NO_ATTRIBUTES = ("1.1",)
-"""The attribute list that requests no attributes (RFC 4511 section 4.5.1.8)."""
+"""The attribute list by which a search requests no attributes (RFC 4511 section 4.5.1.8)."""
 
 
 _USERS_WITHOUT = 20
@@ -44,7 +44,7 @@ users had the attribute.
 
 
 class Ambiguous(Rejected):
-    """A search for one user found several entries."""
+    """An LDAP search for one user found several entries."""
 
 
 @define(eq=False)
@@ -61,7 +61,7 @@ class Remarks:
     users: int = 0
 
     def is_new(self, remark: str) -> bool:
-        """Record that a message is logged, and return whether it is logged for the first time."""
+        """Record that a message is logged, and return whether this is the first time."""
         is_new = remark not in self.made
         self.made.add(remark)
         return is_new
@@ -70,9 +70,9 @@ class Remarks:
 @frozen
 class Lookup:
     """
-    How users are found, and how their groups become roles.
+    How users are found in a directory, and how their groups become roles.
 
-    @ivar user: the filter that finds a user.
+    @ivar user: the LDAP filter that finds a user.
     @ivar user_base: the DN below which users are searched.
     @ivar search_base: the DN below which groups are searched.
     @ivar group_attribute: the attribute of a user's entry that lists the user's groups.
@@ -99,7 +99,7 @@ class Lookup:
     _log = Logger()
 
     def attributes_to_read(self) -> tuple[str, ...]:
-        """Return the LDAP attributes to read from a user's entry."""
+        """Return the LDAP attributes that are read from a user's entry."""
         in_filters = [
             name for each in self.rules.searches for name in each.template.entry_attributes()
         ]
@@ -107,7 +107,7 @@ class Lookup:
 
     async def find(self, connection: Connection, username: str) -> Entry | None:
         """
-        Return the entry of a user, or C{None} if there is none.
+        Return the entry of a user, or C{None} if the directory has no such entry.
 
         @raise Ambiguous: the search found several entries.
         @raise Unavailable: the search failed.
@@ -171,7 +171,7 @@ class Lookup:
         """
         Return the roles of a user.
 
-        @param entry: the user's entry; without one only searches by user name yield roles.
+        @param entry: the user's entry; without an entry only searches by user name yield roles.
         @raise Unavailable: a search or a read failed, or the configured rules are invalid.
         """
         grants = await self.grants(connection, threads, username, entry)
@@ -183,7 +183,7 @@ class Lookup:
         """
         Return the roles of a user, each with the group that it comes from.
 
-        @param entry: the user's entry; without one only searches by user name yield roles.
+        @param entry: the user's entry; without an entry only searches by user name yield roles.
         @raise Unavailable: a search or a read failed, or the configured rules are invalid.
         """
         if self.rules.error is not None:
@@ -251,7 +251,10 @@ class Lookup:
         return {name: some[0] for name, some in values.items() if some}
 
     def texts(self, entry: Entry, attribute: str) -> list[str]:
-        """Return the values of an attribute as text; log once if none of them is text."""
+        """
+        Return the values of an LDAP attribute as text; log once if none of the values
+        is text.
+        """
         texts = texts_of(entry, attribute, self.encodings)
         if not texts and values_of(entry, attribute) and self._remarks.is_new(attribute):
             self._log.warn(
@@ -431,7 +434,7 @@ def _values_or_raise(
 
 
 async def _compute(threads: Threads, dns: Sequence[str], work: Callable[[Sequence[str]], T]) -> T:
-    """Call C{work} with DNs; in a thread if there are at least 50 DNs to parse."""
+    """Call C{work} with some DNs; if there are at least 50 DNs to parse, call it in a thread."""
     return work(dns) if len(dns) < _MIN_THREADED else await threads(lambda: work(dns))
 
 

@@ -63,7 +63,7 @@ _PERHAPS_TLS = "perhaps it expects ldaps://"
 @define(eq=False)
 class _PendingRequest:
     """
-    A request that waits for its result.
+    An LDAP request that waits for its result.
 
     @ivar most: the number of entries that the request asked for.
     """
@@ -110,7 +110,10 @@ class LdapProtocol(Protocol):
     _handshake: Handshake | None = field(default=None, init=False)
 
     def close(self) -> None:
-        """Send an unbind and close; abort if the server has not closed within the timeout."""
+        """
+        Send an unbind request and close the connection; abort it if the server has not closed it
+        within the timeout.
+        """
         if self.closed_reason is None:
             self.closed_reason = "the client closed the connection"
             transport = self._transport()
@@ -119,7 +122,7 @@ class LdapProtocol(Protocol):
             transport.loseConnection()
 
     def abort(self, why: str = "the client aborted the connection") -> None:
-        """Abort the connection at once; all pending requests fail."""
+        """Abort the LDAP connection at once; all pending requests fail."""
         self._fail_requests(why)
         self._abort_transport()
 
@@ -151,7 +154,7 @@ class LdapProtocol(Protocol):
             self._pending.pop(message_id, None)
         return result, pending.entries
 
-    # --- interface of Twisted ---
+    # --- methods that Twisted calls ---
 
     def connectionMade(self) -> None:
         keep_alive = getattr(self.transport, "setTcpKeepAlive", None)
@@ -194,10 +197,10 @@ class LdapProtocol(Protocol):
         if self._close_timer is not None and self._close_timer.active():
             self._close_timer.cancel()
 
-    # --- messages and errors ---
+    # --- messages and errors of the LDAP server ---
 
     def _message_received(self, message: Message) -> None:
-        if message.message_id == 0:  # RFC 4511 section 4.4.1: notice of disconnection
+        if message.message_id == 0:  # RFC 4511 section 4.4.1: the server's notice of disconnection
             self.abort("the server announced that it closes the connection")
             return
         pending = self._pending.get(message.message_id)
@@ -245,7 +248,7 @@ class LdapProtocol(Protocol):
 
     def _transport(self) -> ITCPTransport:
         assert self.transport is not None
-        return self.transport  # type: ignore[return-value] # TCP, or TLS over it
+        return self.transport  # type: ignore[return-value] # a TCP transport, or TLS over TCP
 
 
 async def _wait_for(result_arrived: Deferred[Result]) -> Result:

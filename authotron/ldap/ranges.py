@@ -16,7 +16,10 @@ from authotron.ldap.decoding import Entry
 from authotron.model.errors import Unavailable
 
 ReadEntry = Callable[[str, tuple[str, ...]], Awaitable[Entry | None]]
-"""Reads attributes of the entry with a DN, or returns C{None} if there is no such entry."""
+"""
+A function that reads attributes of the entry with a given DN, or returns C{None} if there is no
+such entry.
+"""
 
 _MAX_RANGES = 100
 """
@@ -28,7 +31,8 @@ _NAME = re.compile(r"(?P<attribute>[^;]+);range=(?P<first>[0-9]{1,9})-(?P<last>[
 
 async def read_all_values(read: ReadEntry, entry: Entry, attribute: str, max_bytes: int) -> Entry:
     """
-    Return a copy of an entry that holds all values of an attribute.
+    Return a copy of an entry that holds all values of an attribute, whose values the server may
+    return in ranges.
 
     @param entry: an entry as the server returned it, perhaps with the first range of values only.
     @raise Unavailable: a range is missing, or there are more ranges or bytes than allowed.

@@ -9,7 +9,7 @@ SUCCESS, SIZE_LIMIT, NO_SUCH_OBJECT, INVALID_CREDENTIALS, UNWILLING = 0, 4, 32, 
 """Result codes of RFC 4511 that the client treats specially."""
 
 BUSY = (51, 52)
-"""The result codes C{busy} and C{unavailable}: another server may still answer."""
+"""The LDAP result codes C{busy} and C{unavailable}: another server may still answer."""
 
 STALE = (1, 8, 50, UNWILLING, 80)
 """
@@ -30,41 +30,47 @@ _DESCRIPTIONS = {
 
 
 class ServerFault(Unavailable):
-    """One server of a directory failed; another server may still answer."""
+    """One LDAP server of a directory failed; another server may still answer."""
 
 
 class Disconnected(ServerFault):
-    """The connection to the server is closed."""
+    """The connection to the LDAP server is closed."""
 
 
 class AnswerTimeout(ServerFault, TimedOut):
-    """The server did not answer a request within the timeout."""
+    """The LDAP server did not answer a request within the timeout."""
 
 
 class AnswerTooLarge(ServerFault):
-    """An answer exceeds a limit of size; the server stays in use, since other answers may fit."""
+    """
+    An answer of an LDAP server exceeds a limit of size; the server stays in use, because other
+    answers may fit.
+    """
 
 
 class ServerBusy(ServerFault):
-    """The server says that it is busy or unavailable; another server or connection may work."""
+    """
+    The LDAP server says that it is busy or unavailable; another server or connection
+    may work.
+    """
 
 
 class ConnectionStale(Unavailable):
-    """The server refuses a search, perhaps because the connection was bound too long ago."""
+    """The LDAP server refuses a search, perhaps because the connection was bound too long ago."""
 
 
 class NoVerdict(ServerFault):
     """
-    The server could not decide about one bind; the server stays in use, because other binds may
-    work.
+    The LDAP server could not decide about one bind; the server stays in use, because other binds
+    may work.
     """
 
 
 class BindRefused(ServerFault):
-    """The server refuses the password of the service account (C{bind_dn})."""
+    """The LDAP server refuses the password of the service account (C{bind_dn})."""
 
 
 def describe(result: Result) -> str:
-    """Describe a result for the log: the name of its code, and the server's message."""
+    """Describe an LDAP result for the log: the name of its code, and the server's message."""
     name = _DESCRIPTIONS.get(result.code, f"result {result.code}")
     return f"{name} ({result.message})" if result.message else name

@@ -54,7 +54,7 @@ class ServerState:
     _log = Logger()
 
     def is_paused(self, now: float) -> bool:
-        """Return whether the server must not be called now."""
+        """Return whether the LDAP server must not be called now."""
         return self.is_on_trial or self.paused_until > now
 
     def failed(self, fault: ServerFault, now: float) -> bool:
@@ -62,7 +62,7 @@ class ServerState:
         Record a failure, and pause calls of the server unless the failure concerns a single request
         only.
 
-        @return: whether the server is paused, so that its idle connections must be closed.
+        @return: whether the LDAP server is paused, so that its idle connections must be closed.
         """
         if isinstance(fault, NoVerdict):
             self.succeeded(now)

@@ -48,7 +48,7 @@ class Server:
 
 @frozen
 class ServiceAccount:
-    """The account that authotron binds as for its own searches."""
+    """The account as which authotron binds for its own LDAP searches."""
 
     dn: str
     password: str = field(repr=False)
@@ -57,7 +57,7 @@ class ServiceAccount:
 @frozen
 class Limits:
     """
-    Timeouts and limits of a directory.
+    The timeouts and limits for the connections to a directory.
 
     @ivar connect: seconds to open a connection, including TLS and the bind.
     @ivar answer: seconds in which a server must answer one request.

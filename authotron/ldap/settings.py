@@ -61,7 +61,7 @@ def _check_address(text: str) -> str:
         parts = None
     good = parts is not None and parts.scheme in _PORTS and has_host(parts) and port != 0
     if parts is None or not (good and text.isascii() and text.isprintable()):
-        # The message must not repeat a text that may contain a password.
+        # The error message must not repeat a text that may contain a password.
         is_address = "://" in text and "@" not in text
         shown = f"{text!r} " if is_address else ""
         raise ValueError(
@@ -108,7 +108,10 @@ SearchBase = Annotated[str, AfterValidator(_check_base)]
 
 
 class Connectivity(TrustConfig):
-    """How to connect to a directory, and the service account that searches."""
+    """
+    The configuration keys for connecting to a directory, and for the service account
+    that searches.
+    """
 
     uri: Addresses = Field(
         description="address of the LDAP server: ldap://host:389 or ldaps://host:636; or a list "
@@ -196,7 +199,10 @@ class Connectivity(TrustConfig):
         return bool(self.bind_dn or self._password()) and self.bind_dn is not None
 
     def directory(self, world: World) -> Directory:
-        """Make the directory of the section; no connection is opened yet."""
+        """
+        Make the directory that a configuration section describes; no connection is
+        opened yet.
+        """
         account = None
         if self.bind_dn is not None:
             account = ServiceAccount(self.bind_dn, self._password())
@@ -265,7 +271,7 @@ def check_user_filter(text: str) -> str:
 
 def _check_group_filter(text: str) -> str:
     """
-    Return the text of a group filter.
+    Return the text of a group filter, which may be an LDAP filter or a part of a DN.
 
     @raise ValueError: the text is in parentheses, but is not a valid LDAP filter.
     """
@@ -279,7 +285,10 @@ GroupFilter = Annotated[str, AfterValidator(_check_group_filter)]
 
 
 class Membership(Section):
-    """Where the groups of a user are found, and how they become roles."""
+    """
+    The configuration keys that say where the groups of a user are found, and how these become
+    roles.
+    """
 
     user_base: Dn | None = Field(
         default=None, description="DN below which users are searched; default: `search_base`"
@@ -315,7 +324,7 @@ class Membership(Section):
     )
 
     def warnings(self) -> tuple[str, ...]:
-        """Return warnings about the section, for C{authotron check} and the log."""
+        """Return warnings about the configuration section, for C{authotron check} and the log."""
         return (*super().warnings(), *self._filter_warnings())  # type: ignore[misc] # Connectivity's
 
     def _filter_warnings(self) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """
 Compare the user names in DNs exactly, including the case of letters.
 
-Directories ignore case, extra blanks, width and soft hyphens (RFC 4518). A directory finds the
-entry of C{alice} for the user name C{ALICE} too; but in another provider of the realm C{ALICE} may
-be a different person, who must not get the roles of C{alice}.
+Directories ignore letter case, extra blanks, width and soft hyphens when they compare (RFC 4518). A
+directory finds the entry of C{alice} for the user name C{ALICE} too; but in another provider of the
+realm C{ALICE} may be a different person, who must not get the roles of C{alice}.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def spells_user_alike(dn: str, other: str, username: str) -> bool:
     the same entry, spells the user name exactly.
 
     Only the values in the DNs are compared, not the attribute types, since a directory knows an
-    attribute by several names: C{uid}, C{userid} and C{0.9.2342.19200300.100.1.1} are the same
-    attribute.
+    attribute by several names: for example, C{uid}, C{userid} and C{0.9.2342.19200300.100.1.1} are
+    the same attribute.
     """
     try:
         rdns, others = parse_dn(dn), parse_dn(other)

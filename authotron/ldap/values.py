@@ -19,11 +19,14 @@ PRIMARY_GROUP_SID = "primaryGroupSid"
 """The placeholder for the SID of the primary group (C{objectSid} and C{primaryGroupID})."""
 
 _SID_HEAD, _RID_SIZE = 8, 4
-"""Bytes before the first sub-authority of a SID, and bytes of each sub-authority."""
+"""
+Number of bytes before the first sub-authority of a SID, and number of bytes of each
+sub-authority.
+"""
 
 
 class Encoding(Enum):
-    """How the bytes of an attribute are written as text."""
+    """The ways in which the bytes of an LDAP attribute are written as text."""
 
     TEXT = "text"
     GUID = "guid"
@@ -43,7 +46,7 @@ KNOWN: Mapping[str, Encoding] = {
 
 
 def attributes_behind(placeholder: str) -> tuple[str, ...]:
-    """Return the attributes of an entry that the value of a placeholder is made from."""
+    """Return the attributes of an entry from which the value of a placeholder is made."""
     if placeholder in ("username", "dn"):
         return ()
     return ("objectSid", "primaryGroupID") if placeholder == PRIMARY_GROUP_SID else (placeholder,)
@@ -58,7 +61,7 @@ def raw_values(entry: Entry, placeholder: str) -> list[bytes]:
 
 def values_of(entry: Entry, attribute: str) -> list[bytes]:
     """
-    Return the values of an attribute, also if the server returned its name with options such as
+    Return the values of an attribute, even if the server returned its name with options such as
     C{;binary}.
     """
     wanted = attribute.lower()
@@ -86,7 +89,7 @@ def _write(raw: bytes, encoding: Encoding) -> str | None:
         return b64encode(raw).decode()
     if encoding is Encoding.HEX:
         return raw.hex()
-    if encoding is Encoding.GUID and len(raw) == 16:  # noqa: PLR2004 - bytes of a UUID
+    if encoding is Encoding.GUID and len(raw) == 16:  # noqa: PLR2004 - the number of bytes of a UUID
         return str(UUID(bytes_le=raw))
     if encoding is Encoding.SID and _is_sid(raw):
         return _write_sid(raw)

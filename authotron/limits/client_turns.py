@@ -18,8 +18,8 @@ class ClientTurns:
     """
     Calls the remote of one provider with credentials of clients, which take turns (see L{Slots}).
 
-    How a remote answers affects later turns: clients with rejected passwords wait longer than
-    clients with accepted ones.
+    How a remote service answers affects later turns: clients with rejected passwords wait longer
+    than clients with accepted ones.
 
     These slots do not replace the slots of L{authotron.net.http.WebClient}: one turn may send
     several HTTP requests, and if both took slots of one pool, turns would wait for each other
@@ -39,7 +39,7 @@ class ClientTurns:
 
     async def ask(self, client: str | None, name: str, work: Callable[[], Awaited[T]]) -> T:
         """
-        Run C{work} on the client's turn.
+        Run C{work} when it is the client's turn.
 
         @param client: the address of the client, if it is known.
         @param name: the user name or the token that the client has sent.

@@ -33,7 +33,10 @@ def as_configured(connections: int) -> int:
 def count_connections(
     sections: Iterable[Any], limit_connections: LimitConnections = as_configured
 ) -> int:
-    """Count the connections that the plugins of these sections may have open to remotes at once."""
+    """
+    Count the connections to remote services that the plugins of these sections may have open at
+    once.
+    """
     asked = (getattr(section, "count_connections", None) for section in sections)
     return sum(count(limit_connections) for count in asked if count is not None)
 

@@ -26,12 +26,12 @@ HALF_LIFE = 30.0
 """Number of seconds after which a failure counts half."""
 
 _FAILED_LATELY = 0.5
-"""Number of failures, weighted by age, from which a client counts as failing."""
+"""Number of failures, weighted by age, from which on a client counts as failing."""
 
 _MOST_FAILURES = 32.0
 """
-Maximum failures counted for a client, so that it counts as failing for at most 3 min after its last
-failure.
+Maximum number of failures that are counted for a client, so that it counts as failing for at most 3
+min after its last failure.
 """
 
 _TRUSTED_SECONDS = 3600.0
@@ -59,7 +59,7 @@ class Asker:
     """
     Keyed hashes of a client, and of the client with a user name or token.
 
-    @ivar client: C{None} if the address of the client is not known.
+    @ivar client: the hash is C{None} if the address of the client is not known.
     @ivar path: where the client's jobs are in a L{FairQueue}: client hash, then C{pair}, or C{pair}
         alone if the user name counts as its own client.
     """
@@ -168,7 +168,7 @@ class Failures:
 @define(eq=False)
 class Job:
     """
-    A piece of work that waits for its turn.
+    A piece of work that waits for its turn in a queue.
 
     @ivar number: the number that the queue gives to the job; later jobs have higher numbers.
     """
@@ -204,21 +204,21 @@ class FairQueue(Generic[J]):
         return self._jobs.size
 
     def add(self, job: J) -> None:
-        """Add a job to the queue."""
+        """Add a job to the queue of waiting clients."""
         self._number += 1
         job.number = self._number
         self._jobs.add(job, job.asker.path)
 
     def take(self) -> J:
-        """Remove the job whose turn it is, and return it."""
+        """Remove the job whose turn it is from the queue, and return the job."""
         return self._jobs.take()
 
     def shed(self) -> J:
-        """Remove and return the job to refuse because too many jobs wait."""
+        """Remove the job that is refused because too many jobs wait, and return the job."""
         return self._jobs.shed()
 
     def remove(self, job: J) -> None:
-        """Remove a job that was cancelled."""
+        """Remove a job that was cancelled from the queue."""
         self._jobs.remove(job, job.asker.path)
 
 
@@ -257,7 +257,7 @@ class _Share(Generic[J]):
 
     def take(self) -> J:
         """
-        Remove the next job, and return it.
+        Remove the next job from the queue, and return the job.
 
         Clients take turns, and the user names of one client do, too. Every second turn goes to the
         client or user name with the best reputation.
@@ -276,7 +276,7 @@ class _Share(Generic[J]):
 
     def shed(self) -> J:
         """
-        Remove the job that is to be refused, and return it.
+        Remove the job that is to be refused, and return the job.
 
         The newest job of the client or user name with most jobs is refused; on a tie, the one with
         the worse reputation loses. If clients that failed lately have more than half of a full
@@ -291,7 +291,7 @@ class _Share(Generic[J]):
         return self._without(key, self._shares[key].shed())
 
     def remove(self, job: J, path: Sequence[bytes]) -> None:
-        """Remove a job that was cancelled."""
+        """Remove a job that was cancelled from the queue."""
         self.size -= 1
         if path:
             self._shares[path[0]].remove(job, path[1:])

@@ -46,7 +46,7 @@ class _Threads(Protocol):
 @define(eq=False)
 class _Job(Job):
     """
-    A password to verify.
+    A password that waits for its verification.
 
     @ivar waits: whether the job still waits for a thread.
     """
@@ -89,7 +89,7 @@ class HashQueue:
         The Deferred fails with L{Unavailable} if too many jobs wait and this job is refused. If the
         Deferred is cancelled, a job that waits is removed; a job that has started keeps its thread.
 
-        @param client: the address of the client, if it is known.
+        @param client: the address of the client, if the address is known.
         """
         job = _Job(self._reputations.asker(client, username), verify)
         job.answer = Deferred(lambda _: self._leave(job))
@@ -121,7 +121,7 @@ class HashQueue:
             self._reputations.succeeded(job.asker)
         self._start()
         if not job.answer.called:
-            job.answer.callback(outcome)  # type: ignore[arg-type] # not C{_SKIPPED}, since the caller still waits
+            job.answer.callback(outcome)  # type: ignore[arg-type] # not C{_SKIPPED}, because the caller still waits for the result
 
 
 def _verified(job: _Job) -> int | object | None:

@@ -24,7 +24,7 @@ Estimated bytes of memory for a cache entry without its value, and for each furt
 """
 
 _MAX_NAMES = 4
-"""Maximum aliases of a cache entry; a new one replaces the oldest."""
+"""Maximum number of aliases of a cache entry; a new alias replaces the oldest one."""
 
 
 class Entry:
@@ -94,14 +94,20 @@ class LruCache(Generic[E]):
         return len(self._entries)
 
     def get(self, name: bytes) -> E | None:
-        """Return the entry with this key or further name, and mark it as the most recently used."""
+        """
+        Return the cache entry with a given key or alias, and mark the entry as the most recently
+        used.
+        """
         entry = self._entries.get(name) or self._named.get(name)
         if entry is not None:
             self._entries.move_to_end(entry.key)
         return entry
 
     def put(self, entry: E) -> None:
-        """Add an entry; if it replaces one with the same key, the aliases are kept."""
+        """
+        Add an entry to the cache; if it replaces an entry with the same key, the
+        aliases are kept.
+        """
         entries, subject = self._entries, entry.subject
         if entry.key in entries:
             self._replace(entry)
@@ -139,7 +145,10 @@ class LruCache(Generic[E]):
         self._shrink()
 
     def drop(self, key: bytes) -> E | None:
-        """Remove the entry of a key, if there is one, and return it."""
+        """
+        Remove the cache entry with a given key, and return it, or C{None} if there is no such
+        entry.
+        """
         entry = self._entries.pop(key, None)
         if entry is not None:
             self._dropped(entry)
@@ -156,7 +165,7 @@ class LruCache(Generic[E]):
             self._take_from_share(entry)
 
     def drop_tagged(self, tags: Iterable[str]) -> None:
-        """Remove all entries that have one of these tags."""
+        """Remove all cache entries that have one of the given tags."""
         for tag in tags:
             keys = self._tagged.get(tag, ())
             for key in (keys,) if isinstance(keys, bytes) else tuple(keys):
@@ -171,7 +180,7 @@ class LruCache(Generic[E]):
         self.size = 0
 
     def _tag(self, entry: E) -> None:
-        """Index an entry by its tags; a tag with only one entry needs no set."""
+        """Index a cache entry by its tags; a tag with only one entry needs no set."""
         for tag in entry.tags:
             keys = self._tagged.setdefault(tag, entry.key)
             if isinstance(keys, set):

@@ -108,7 +108,7 @@ class RejectedPasswords:
         """Return the approximate number of bytes that the rejected passwords take up."""
         return self._size
 
-    # --- one pair ---
+    # --- one pair of user and password ---
 
     def hashed(self, provider: str, user: str, password: str) -> tuple[bytes, bytes]:
         """Return two keyed hashes: of provider and user, and of provider, user and password."""
@@ -147,7 +147,7 @@ class RejectedPasswords:
         if _is_hash(user):
             self._remove(bytes.fromhex(user))
 
-    # --- the memory ---
+    # --- the memory that rejected passwords take up ---
 
     def _note(self, user: bytes, pair: bytes, seconds: float) -> None:
         pairs = self._users.get(user)
@@ -216,7 +216,8 @@ class PasswordGuard:
             password is awaited for up to L{GRACE} seconds after the client has disconnected, so
             that a client that reconnects does not cause the password to be sent again.
 
-        @raise Rejected: the remote rejects the pair, or has rejected it before.
+        @raise Rejected: the remote service rejects the user and password, or has rejected them
+            before.
         """
         user_key, pair = self._pairs.hashed(self._provider, user, password)
         if self._pairs.holds(user_key, pair):

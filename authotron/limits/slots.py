@@ -31,7 +31,7 @@ once.
 
 @define(eq=False)
 class _Waiter(Job):
-    """A caller that waits for a slot."""
+    """A caller that waits for a slot, that is, for permission to send a request."""
 
     granted: Deferred[None] = field(init=False)
 
@@ -69,9 +69,10 @@ class Slots:
 
     async def acquire(self, asker: Asker | None = None) -> None:
         """
-        Take a slot, and wait for it if need be. A caller that is cancelled leaves the queue.
+        Take a slot, and wait for it if need be. A caller that is cancelled leaves the queue of
+        waiting callers.
 
-        @param asker: the client for which a slot is taken; by default the client in L{CLIENT}.
+        @raise Unavailable: too many callers wait for a slot, most of them for this client.
 
         @raise Unavailable: too many callers wait, most of them for this client.
         """

@@ -10,8 +10,8 @@ from attrs import evolve, field, frozen
 
 Location: TypeAlias = tuple[int | str, ...]
 """
-The path to a value in a configuration: the names of keys, and positions in lists, which count from
-0.
+The path to a value in a configuration: the names of keys, and positions in lists,
+counted from 0.
 """
 
 
@@ -89,7 +89,8 @@ class ExceedsGrant(Exception):
     """
     A requested API token would grant more than the credential that requests it, or live too long.
 
-    @ivar problems: the fields of the request that ask for too much; they are sent to the client.
+    @ivar problems: the fields of the request that ask for too much; these problems are sent to the
+        client.
     """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
@@ -98,7 +99,7 @@ class ExceedsGrant(Exception):
 
 
 class Flaw(Enum):
-    """Why a fact of a request cannot be used."""
+    """The reasons why a fact of a client's request, such as its host, cannot be used."""
 
     MISSING = "missing"
     DUPLICATE = "duplicate"

@@ -12,13 +12,19 @@ from authotron.model.hosts import FORWARDED_HOST, address_of
 from authotron.model.http_grammar import TOKEN
 
 _MOST_HOPS = 64
-"""Maximum addresses that are read of one header; each takes about 10 us of processor time."""
+"""
+Maximum number of addresses that are read of one header; each takes about 10 us of
+processor time.
+"""
 
 _LONGEST_ADDRESS = 64
-"""Maximum characters of an address whose canonical form is cached."""
+"""Maximum number of characters of an address whose canonical form is cached."""
 
 _LONGEST_ELEMENT = 1_000
-"""Maximum characters of the element of one proxy in C{Forwarded}; a longer one is malformed."""
+"""
+Maximum number of characters of the element of one proxy in C{Forwarded}; a longer element is
+malformed.
+"""
 
 _WITH_PORT = re.compile(r"(?:\[([0-9A-Fa-f:.]*(?:%[0-9A-Za-z._~-]+)?)\]|([0-9.]+))(?::[0-9]{1,5})?")
 """
@@ -66,8 +72,8 @@ def forwarded(lines: Sequence[str]) -> Iterator[Hop]:
     Yield the hops of C{Forwarded} (RFC 7239), the nearest first; several lines are one list.
 
     The list is read from its end, because trusted proxies append elements to a list that the client
-    may have begun with anything, such as a quoted string without an end. Elements of the list that
-    stand to the left of a malformed element are ignored.
+    may have begun with anything, such as a quoted string without an end. Elements of the list to
+    the left of a malformed element are ignored.
     """
     left = ",".join(lines)
     end = comma = len(left)

@@ -213,8 +213,8 @@ def any_network_fits(patterns: Iterable[str], address: str) -> bool:
 
 def address_of(text: str) -> str | None:
     """
-    Return an IP address in canonical form (an IPv4-mapped one as IPv4), or C{None} if it is
-    invalid.
+    Return an IP address in canonical form (an IPv4-mapped address as IPv4), or C{None} if it is not
+    valid.
     """
     try:
         address = ipaddress.ip_address(text.strip("[]").partition("%")[0])
@@ -261,7 +261,7 @@ def _network(text: str) -> tuple[int, int, int] | None:
 
 
 def _split(text: str) -> tuple[str, str | None]:
-    """Split a host into name and port; an IPv6 address has brackets around its colons."""
+    """Split a host into name and port; the colons of an IPv6 address are inside brackets."""
     if text.startswith("["):
         name, bracket, rest = text.partition("]")
         return name + bracket, rest[1:] if rest.startswith(":") else None

@@ -10,8 +10,8 @@ A regular expression of C{token}, such as a header name or an HTTP method (RFC
 
 LONGEST_FIELD_NAME = 256
 """
-Maximum number of bytes in a header name, as Twisted keeps the first 10,000 header names in memory
-for good.
+Maximum number of bytes in a header name, because Twisted keeps the first 10,000 header names in
+memory for good.
 """
 
 _LABEL = rb"[A-Za-z0-9_-]{1,63}"

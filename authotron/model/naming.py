@@ -18,7 +18,10 @@ Format").
 """
 
 _STAND_FOR_ASCII = re.compile("[\u212a\u037e\u1fef]")
-"""Characters whose canonical form is ASCII: Kelvin sign, Greek question mark, varia."""
+"""
+Characters whose canonical form is an ASCII character: these are the Kelvin sign, the Greek question
+mark and the varia.
+"""
 
 _INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u2800\u3164\uffa0"
@@ -65,7 +68,7 @@ def fold_ascii_case(text: str) -> bytes:
 
 def flaw(text: str, longest: int = MAX_NAME, *, tab: bool = False) -> str | None:
     """
-    Return why a string cannot be a name, or C{None} if it can.
+    Return why a string cannot be a name, or C{None} if the string can be a name.
 
     Names must not contain such characters: proxies trim header values, and drop or refuse control
     characters, and people cannot see characters that are not printable. Two names that differ only

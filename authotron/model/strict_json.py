@@ -124,7 +124,7 @@ def _constant(text: str) -> NoReturn:
 
 _scan: Callable[[str, int], tuple[Any, int]] = json.JSONDecoder(
     object_pairs_hook=_object, parse_int=_int, parse_float=_float, parse_constant=_constant
-).scan_once  # type: ignore[attr-defined] # not documented, but C{JSONDecoder.decode} calls it
+).scan_once  # type: ignore[attr-defined] # this method is not documented, but C{JSONDecoder.decode} calls it
 """
 Parses one JSON value; the parser is built once, because building it takes longer than parsing the
 header of a JWT.

@@ -1,4 +1,7 @@
-"""API tokens: their format, their grants and restrictions, and how stores keep them."""
+"""
+API tokens: their format, their grants and restrictions, and the form in which stores
+keep them.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ two digits.
 """
 _ID = re.compile(r"[0-9A-Za-z]{12}")
 _FORM = re.compile(PATTERN)
-_SECRET_DIGITS = 43  # 43 digits hold 256 bits, as 62 ** 43 is just above 2 ** 256.
+_SECRET_DIGITS = 43  # 43 digits of base 62 hold 256 bits, because 62 ** 43 is just above 2 ** 256.
 _CHECK_DIGITS = 6
 _SECONDS_DIGITS = 6
 _CHANCE_DIGITS = 6
@@ -39,7 +42,7 @@ _MARK_DIGITS = 8
 HTTP, TERMINAL, IMPORT = ("http", "terminal", "import")
 """
 How an API token was created: over HTTP, at a terminal, or by an import; earlier versions did not
-store this.
+store the way.
 """
 
 IMPORTED = "imported:"
@@ -169,7 +172,7 @@ class Grant:
         return size + sum(map(getsizeof, (scopes, *lists, *texts)))
 
     def __str__(self) -> str:
-        """Describe the requests for which the API token is valid, for people."""
+        """Describe, in words for people, the requests for which the API token is valid."""
         limits = (("for hosts", self.hosts), ("from networks", self.networks))
         return " and ".join(f"only {what} {', '.join(names)}" for what, names in limits if names)
 
@@ -234,7 +237,7 @@ class Token:
     """
     An API token as a token store keeps it.
 
-    @ivar hashed: the keyed hash of the API token in plain text.
+    @ivar hashed: the keyed hash of the API token, which itself is not stored.
     @ivar owner: the identity of the owner when the token was created, before augmenters added
         anything.
     @ivar provider: the name of the provider that identified the owner.
@@ -242,8 +245,8 @@ class Token:
     @ivar lineage: the ids of the ancestors of this API token, that is, of the API tokens with which
         it was created; the oldest ancestor comes first. If an ancestor of an API token is revoked
         or expires, the API token is invalid, too.
-    @ivar origin: how the token was created: L{HTTP}, L{TERMINAL} or L{IMPORT}; empty if an earlier
-        version stored the token.
+    @ivar origin: how the token was created: the way is L{HTTP}, L{TERMINAL} or L{IMPORT}; empty if
+        an earlier version stored the token.
     """
 
     id: str
@@ -361,7 +364,7 @@ def from_row(row: Row) -> Token:
 @frozen
 class Revoked:
     """
-    A record of an API token that was revoked.
+    A record that a token store keeps of an API token that was revoked.
 
     @ivar mark: the last 32 bits of the hash of the API token, which are not secret, and distinguish
         two API tokens with the same id.

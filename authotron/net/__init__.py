@@ -1,4 +1,4 @@
 """
-Connections to other machines: HTTP client, Redis client, TLS trust, circuit breakers, and the
-L{World} of a plugin.
+Connections of the gateway to other machines: HTTP client, Redis client, TLS trust, circuit
+breakers, and the L{World} of a plugin.
 """

@@ -25,7 +25,10 @@ from authotron.model.errors import Unavailable
 from authotron.net.reasons import Reason
 
 _DNS_NAME = re.compile(r"[A-Za-z0-9*_.-]{1,253}")
-"""Characters of a DNS name in a certificate; other characters make the certificate malformed."""
+"""
+The characters of a DNS name in a certificate; any other character makes the
+certificate malformed.
+"""
 
 _SHOWN = 3
 """Number of names of a rejected certificate that the error message shows."""

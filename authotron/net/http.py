@@ -165,11 +165,12 @@ class RemoteResponse:
     @property
     def is_success(self) -> bool:
         """Whether the status code is 2xx."""
-        return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3
+        return 200 <= self.status < 300  # noqa: PLR2004 - RFC 9110 section 15.3: a 2xx status means success
 
     def redirect_target(self, url: str) -> str | None:
         """
-        Return the URL that the response to a request for C{url} redirects to, or C{None}.
+        Return the URL to which the response to a request for C{url} redirects, or C{None} if it
+        does not redirect.
 
         @raise Unavailable: the URL has another scheme, host or port than C{url}.
         """
@@ -191,7 +192,7 @@ class RemoteResponse:
 
     def json_object(self) -> dict[str, Any]:
         """
-        Parse the body, which must be a JSON object.
+        Parse the body of the response, which must be a JSON object.
 
         @raise Unavailable: the body is not strict JSON, or not an object.
         """
@@ -250,7 +251,7 @@ class WebClient:
         url: str,
         query: Mapping[str, str] | None = None,
         limit: int = LIMIT,
-        timeout: float | None = None,  # noqa: ASYNC109 - it bounds what is shared by many
+        timeout: float | None = None,  # noqa: ASYNC109 - the timeout bounds a request that several callers may share
         headers: Mapping[str, str] | None = None,
         *,
         new_connection: bool = False,
@@ -286,9 +287,9 @@ class WebClient:
 
         @param basic: user and password for Basic authentication.
         @param bearer: a token for Bearer authentication.
-        @param repeatable: whether the request has the same effect if the remote service receives
-            the request twice. A repeatable request is sent once more if a kept connection was
-            closed before the first byte of the response.
+        @param repeatable: whether the request has the same effect if the remote service receives it
+            twice. A repeatable request is sent once more if a kept connection was closed before the
+            first byte of the response.
         @param new_connection: whether to connect for this request alone; see L{get}.
 
         @raise Unavailable: there was no response in time, or its body is too large. After an error

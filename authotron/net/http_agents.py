@@ -53,7 +53,7 @@ kept connection instead of answering.
 """
 
 _SERVERS = 1000
-"""Maximum number of servers for which it is remembered that they closed a kept connection."""
+"""before the end of the response"""
 
 
 class Connections:
@@ -89,7 +89,7 @@ class Connections:
     def _agent(self, trust: Trust, proxies: Proxies) -> IAgent:
         pool = HTTPConnectionPool(self._reactor)
         pool.maxPersistentPerHost = _KEPT
-        pool.cachedConnectionTimeout = _IDLE  # type: ignore[assignment] # any number will do
+        pool.cachedConnectionTimeout = _IDLE  # type: ignore[assignment] # any number is accepted
         pool.retryAutomatically = False  # a library must not repeat a request that may count
         once = HTTPConnectionPool(self._reactor, persistent=False)
         endpoints = _Endpoints(self._reactor, self._connect, Verifier(trust), proxies)

@@ -1,4 +1,4 @@
-"""HTTP bodies: sent in one piece, read up to a limit, never compressed."""
+"""HTTP bodies, which are sent in one piece, read up to a limit, and never compressed."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from zope.interface import implementer
 
 
 class BadBody(Exception):
-    """A response body that is too large, or compressed."""
+    """The body of a response is too large, or compressed."""
 
 
 async def read(response: IResponse, limit: int) -> bytes:
     """
-    Read the body of a response. If the caller is cancelled while reading, the connection is closed.
+    Read the body of a response. If the caller is cancelled while it reads the body, the connection
+    is closed.
 
     @param limit: maximum number of bytes in the body.
 

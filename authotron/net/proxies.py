@@ -1,4 +1,7 @@
-"""HTTP proxies for requests to remote services: those of the environment, or of one plugin."""
+"""
+HTTP proxies for requests to remote services: the proxies that the environment names, or those of
+one plugin.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from authotron.net.reasons import describe
 from authotron.net.urls import has_host, with_ascii_host
 
 _DEFAULT_PORT = 80
-"""The port of a proxy whose URL names no port."""
+"""The port of an HTTP proxy whose URL names no port."""
 
 _LONGEST = 65_536
 """Maximum number of bytes in the head of a proxy's response to CONNECT."""
@@ -61,10 +64,10 @@ class Proxies:
     """
     Which HTTP proxy is used for which remote service.
 
-    @ivar http: the proxy for URLs with C{http}, or C{None}.
-    @ivar https: the proxy for URLs with C{https}, or C{None}.
-    @ivar excepted: host names, IP addresses and networks that are connected to without a proxy;
-        C{*} means all host names, but no IP addresses.
+    @ivar http: the proxy for URLs with C{http}, or C{None} for direct connections.
+    @ivar https: the proxy for URLs with C{https}, or C{None} for direct connections.
+    @ivar excepted: host names, IP addresses and networks to which the gateway connects without a
+        proxy; the entry C{*} means all host names, but no IP addresses.
     """
 
     http: Proxy | None = None
@@ -102,7 +105,7 @@ class Proxies:
 
 _ANY = Proxy("", 0)
 """
-A placeholder that stands for any proxy, with which is found out whether a URL would be requested
+A placeholder for any proxy, with which the gateway finds out whether a URL would be requested
 through a proxy.
 """
 
@@ -177,9 +180,9 @@ _UNSUPPORTED = {"https": "a proxy that is reached by TLS (https)"} | dict.fromke
 
 def parse(text: str) -> Proxy:
     """
-    Return the HTTP proxy that a URL names; without a scheme, C{http} is meant.
+    Return the HTTP proxy that a URL names; if the URL has no scheme, C{http} is meant.
 
-    The errors do not repeat the URL, which may contain a password.
+    The error messages do not repeat the URL, which may contain a password.
 
     @raise UnsupportedProxy: the URL names a proxy that is not an HTTP proxy.
     @raise ValueError: the string is not the URL of an HTTP proxy.
@@ -260,7 +263,7 @@ class TunnelEndpoint:
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        protocol = factory.buildProtocol(None)  # type: ignore[arg-type] # as TLS wrappers do
+        protocol = factory.buildProtocol(None)  # type: ignore[arg-type] # the same call as in the TLS wrappers of Twisted
         assert protocol is not None
         tunnel = _Tunnel(protocol, self._proxy, _host_port(self._host, self._port))
         await self._endpoint.connect(Factory.forProtocol(lambda: tunnel))
@@ -271,7 +274,8 @@ class _Tunnel(Protocol):
     """
     Takes the place of a protocol until the proxy has opened the connection to the remote service.
 
-    @ivar opened: fires with the protocol once it is connected; fails with L{ProxyFailed}.
+    @ivar opened: a Deferred that fires with the protocol once it is connected, and fails with
+        L{ProxyFailed}.
     """
 
     transport: Any

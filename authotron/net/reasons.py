@@ -105,8 +105,8 @@ operating system.
 
 def reason_of(error: BaseException) -> Reason | None:
     """
-    Return the reason for an exception of a socket, a DNS lookup or a file, or C{None} if it is
-    unknown.
+    Return the reason for an exception of a socket, a DNS lookup or a file, or C{None} if the reason
+    is unknown.
     """
     for cause in _causes(error):
         for kind, reason in _BY_TYPE:

@@ -127,12 +127,12 @@ class RedisConnection(Protocol):
         if self._retired and not self._waiting:
             self.abort()
 
-    def connectionLost(self, reason: Failure = Failure(Unavailable())) -> None:  # noqa: B008 - as in the class above
+    def connectionLost(self, reason: Failure = Failure(Unavailable())) -> None:  # noqa: B008 - named by the protocol class of Twisted
         self._lost = True
         if reason.value and reasons.reason_of(reason.value) is Reason.TLS_FAILED:
             self._lost_because = tls.describe_end(reason)
         # The transport is removed after the connection was lost, so that abort does nothing:
-        # Twisted would raise an exception if a TLS transport were aborted then.
+        # twisted would raise an exception if a TLS transport were aborted after that.
         self.transport = None
         while self._waiting:
             self._waiting.popleft()[-1].errback(Unavailable(self._lost_because))
@@ -161,7 +161,7 @@ class RedisConnection(Protocol):
         """Abort the connection to Redis."""
         self._lost = True
         if self.transport is not None:
-            self.transport.abortConnection()  # type: ignore[attr-defined] # of all stream transports
+            self.transport.abortConnection()  # type: ignore[attr-defined] # all stream transports have this method
 
 
 def _command(words: Sequence[Word]) -> bytes:
@@ -227,7 +227,7 @@ class Login:
         """
         Log in and select the Redis database, before any other command of the connection.
 
-        @raise ErrorAnswer: Redis rejects the login or the database.
+        @raise ErrorAnswer: redis rejects the login or the number of the database.
         @raise Unavailable: the login requires a primary, but the Redis server is not a primary.
         """
         if self.password is not None:
@@ -287,7 +287,7 @@ class Redis:
         """
         Send a command to Redis and return the answer.
 
-        @raise Unavailable: Redis cannot be reached, or answers with an error.
+        @raise Unavailable: redis cannot be reached, or answers the command with an error.
         """
         [answer] = await self.ask_all([words])
         return answer

@@ -16,8 +16,8 @@ def check_host(host: str) -> str:
     """
     Return C{host} if it is the name or address of a host, or the absolute path of a UNIX socket.
 
-    @raise ValueError: C{host} is not a host name, an address or an absolute path; the message says
-        what to write instead.
+    @raise ValueError: the value of C{host} is not a host name, an address or an absolute path; the
+        message says what to write instead.
     """
     if "://" in host:
         raise ValueError(f"is a URI, which authotron does not read; {_keys_for(host)}")
@@ -50,7 +50,7 @@ def split(address: str) -> tuple[str, int]:
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     port = int(found["port"]) if found else 26379
-    if not is_host(host) or not 0 < port < 65536:  # noqa: PLR2004 - the ports of TCP
+    if not is_host(host) or not 0 < port < 65536:  # noqa: PLR2004 - the range of TCP port numbers
         raise ValueError("must be addresses like sentinel-1.example.org:26379")
     return host, port
 

@@ -78,8 +78,8 @@ def _other(error: int) -> str:
 
 def _show(name: x509.Name) -> str:
     """
-    Return the common name of a subject, or else its whole name, without characters that do not
-    print.
+    Return the common name of a certificate's subject, or else its whole name, without characters
+    that do not print.
     """
     common = name.get_attributes_for_oid(NameOID.COMMON_NAME)
     text = str(common[0].value) if common else name.rfc4514_string()

@@ -42,7 +42,7 @@ _CONNECTION = re.compile(rb"\r\nconnection:([^\r]*)", re.IGNORECASE)
 
 
 class MalformedResponse(Exception):
-    """A response violates HTTP; the message of the exception says how."""
+    """A response of a server violates HTTP; the message of the exception says how."""
 
 
 _UNUSED = 1.0
@@ -110,8 +110,8 @@ def _check_length(line: bytes, lengths: list[bytes], codings: list[bytes]) -> No
 
 def _is_last(head: bytes) -> bool:
     """
-    Return whether the server closes the connection after a response with a valid head (RFC 9112
-    section 9.3).
+    Return whether the server closes the connection after a response with a given valid head (RFC
+    9112 section 9.3).
     """
     values = b",".join(_CONNECTION.findall(head)).lower()
     options = {each.strip(b" \t") for each in values.split(b",")}

@@ -35,7 +35,7 @@ from authotron.net.rejections import describe_rejection
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
-# --- what is trusted ---
+# --- which certificates are trusted ---
 
 
 @frozen
@@ -176,7 +176,8 @@ def _bytes(path: Path) -> bytes:
 
 def _context(trust: Trust) -> SSL.Context:
     """
-    Build the OpenSSL settings of clients: TLS 1.2 or later, no renegotiation, no resumption.
+    Build the OpenSSL settings of TLS clients: it demands TLS 1.2 or later, no renegotiation and no
+    resumption.
 
     TLS sessions are not resumed, because OpenSSL does not verify a certificate when a session is
     resumed.
@@ -194,7 +195,8 @@ def _context(trust: Trust) -> SSL.Context:
     )
     context: SSL.Context = options.getContext()
     if trust.authorities is not None:
-        # A certificate in ca_file is trusted even if the authority that signed it is not listed.
+        # A certificate in ca_file is trusted even if the authority that signed it is not listed in
+        # the file.
         store = context.get_cert_store()
         assert store is not None
         store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
@@ -203,7 +205,7 @@ def _context(trust: Trust) -> SSL.Context:
     return context
 
 
-# --- verification of the peer ---
+# --- verification of the server's certificate ---
 
 
 @define(eq=False)
@@ -223,7 +225,8 @@ class Verifier:
         """
         Prepare a TLS handshake with C{host}, a DNS name or an IP address without brackets.
 
-        @raise Untrusted: C{host} is not a valid host name, so no certificate can name it.
+        @raise Untrusted: the value of C{host} is not a valid host name, so no certificate can name
+            it.
         """
         if self._context is None:
             # Certificates are loaded at the first handshake, since loading them is slow.
@@ -309,7 +312,7 @@ class Handshake:
                 check(shown.to_cryptography(), self._host)
         except Untrusted as refusal:
             self.refusal = self.refusal or refusal
-        except BaseException as broken:  # noqa: BLE001 - OpenSSL would discard it and accept the peer
+        except BaseException as broken:  # noqa: BLE001 - OpenSSL would discard the exception and accept the peer
             self.refusal = Untrusted(f"the peer cannot be verified ({type(broken).__name__})")
         return self.refusal is None
 

@@ -74,7 +74,7 @@ class _TlsGates(Factory):
         self._factory.doStop()
 
     def buildProtocol(self, addr: IAddress | None) -> TlsGate | None:
-        protocol = self._factory.buildProtocol(addr)  # type: ignore[arg-type] # Twisted passes C{None}
+        protocol = self._factory.buildProtocol(addr)  # type: ignore[arg-type] # Twisted passes an address of C{None}
         return None if protocol is None else TlsGate(protocol, self._handshake)
 
 
@@ -83,10 +83,11 @@ class TlsGate(Protocol):
     """
     Takes the place of a protocol until the certificate of the server is verified.
 
-    Before the verification the protocol does not have a transport, so it cannot send anything.
+    Before the verification of the server the protocol does not have a transport, so it cannot send
+    anything.
 
-    @ivar opened: fires with the protocol once it is connected; fails with L{Untrusted}, or with
-        the reason why the connection was lost.
+    @ivar opened: a Deferred that fires with the protocol once it is connected, and fails with
+        L{Untrusted} or with the reason why the connection was lost.
     """
 
     transport: Any
@@ -152,7 +153,7 @@ class GatedConnections:
         """
         Wait until a server is trusted or rejected.
 
-        @raise Untrusted: the server is rejected.
+        @raise Untrusted: the certificate of the server is rejected.
         """
         await self._waiting.join()
 

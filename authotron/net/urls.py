@@ -90,7 +90,7 @@ def has_host(parts: SplitResult) -> bool:
 
 
 Url = Annotated[str, AfterValidator(check_url)]
-"""The URL of a remote service."""
+"""The URL of a remote service, as plugins configure it."""
 
 
 def join_url(url: str, *steps: str) -> str:
@@ -104,7 +104,7 @@ def join_url(url: str, *steps: str) -> str:
 
 
 def request_url(url: str, query: Mapping[str, str] | None = None) -> str:
-    """Return a URL to send a request to, with a path, and with further fields of its query."""
+    """Return a URL extended by a path, and by further fields in its query."""
     before, _, given = url.partition("?")
     scheme, _, rest = before.partition("://")
     authority, _, path = rest.partition("/")

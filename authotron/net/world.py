@@ -71,7 +71,7 @@ class Agents(Protocol):
 
     def __call__(self, trust: Trust, proxies: Proxies | None = None, /) -> IAgent:
         """
-        Return the HTTP agent whose connections are verified by this TLS trust.
+        Return the HTTP agent whose connections are verified by a given TLS trust.
 
         @param proxies: the HTTP proxies to use, or C{None} for those of the environment.
         """
@@ -106,7 +106,8 @@ class World:
 
     @ivar clock: the clock for timeouts, whose C{seconds()} returns the seconds since the epoch.
     @ivar threads: a bounded pool for work that takes longer than a few milliseconds.
-    @ivar agents: HTTP agents; plugins send requests through L{authotron.net.http.WebClient}.
+    @ivar agents: the factory of HTTP agents; plugins send requests through
+        L{authotron.net.http.WebClient}.
     @ivar timeout: seconds after which the gateway cancels a call of the plugin.
     @ivar connect: creates endpoints for protocols other than HTTP.
     @ivar breakers: the circuit breakers of all remotes.

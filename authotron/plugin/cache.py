@@ -26,7 +26,7 @@ value.
 
 
 _TUPLE, _TEXT = 56, 57
-"""Bytes in memory of an empty tuple, and of an empty ASCII string and its tuple slot."""
+"""Number of bytes in memory of an empty tuple, and of an empty ASCII string and its tuple slot."""
 
 
 _MAX_ENTRIES = 10_000
@@ -34,7 +34,7 @@ _MAX_ENTRIES = 10_000
 
 
 _PLACE = 8
-"""Bytes of the reference to a string in a tuple."""
+"""Number of bytes of the reference to a string in a tuple."""
 
 
 def authentication_bytes(found: Authentication) -> int:
@@ -59,7 +59,8 @@ def _identity_bytes(identity: Identity) -> int:
     it.
     """
     _, username, roles, attributes, scopes = identity
-    # The size of one joined string is estimated faster than the sizes of several strings.
+    # Estimating the size of one joined string is faster than estimating the sizes of several
+    # strings.
     joined = username + "".join(roles)
     size = _PLAIN_IDENTITY + len(joined) + _TEXT * len(roles)
     if not joined.isascii():
@@ -76,7 +77,10 @@ def _identity_bytes(identity: Identity) -> int:
 
 
 def _unaugmented_bytes(before: Identity, identity: Identity) -> int:
-    """Estimate how many bytes an identity takes, except strings that its augmented copy shares."""
+    """
+    Estimate how many bytes an identity takes up in memory, except strings that its augmented copy
+    shares.
+    """
     roles, attributes = before.roles, before.attributes
     if (
         roles == identity.roles[: len(roles)]
@@ -110,7 +114,7 @@ def texts_bytes(*collections: Collection[str]) -> int:
 
 
 class _Fresh(Protocol):
-    """An answer that can be cached until a certain time."""
+    """An answer of a remote service that can be cached until a certain time."""
 
     @property
     def fresh_until(self) -> float | None: ...
@@ -134,10 +138,11 @@ class LookupCache(Generic[F]):
     """
     A cache for the results of lookups, with at most one lookup at a time for each key.
 
-    An answer may be used until its C{fresh_until}. Failures are not cached, because the decision
-    cache remembers rejections, and after an outage the remote service must be asked again. The keys
-    of lookups, which may contain credentials, are stored only as keyed hashes. The cache has a
-    budget in bytes, of which each subject, such as a user, has a share; see L{LruCache}.
+    An answer of a remote service may be used until its C{fresh_until}. Failures are not cached,
+    because the decision cache remembers rejections, and after an outage the remote service must be
+    asked again. The keys of lookups, which may contain credentials, are stored only as keyed
+    hashes. The cache has a budget in bytes, of which each subject, such as a user, has a share; see
+    L{LruCache}.
 
     @param size: a function that returns how many bytes an answer takes up.
     @param stale: seconds after the C{fresh_until} of an answer in which L{stale_answer} returns it.

@@ -35,7 +35,7 @@ class IJudge(Interface):
 
     name: str = Attribute("the name of the provider, unique among the configured providers")
     type: str = Attribute("the value of the configuration key C{type}, such as ldap")
-    realm: str = Attribute("the realm that metrics show; C{unknown} for several realms")
+    realm: str = Attribute("the realm that metrics show, or C{unknown} for several realms")
     scheme: str = Attribute(
         "the authentication scheme that the provider supports, in lower case, such as bearer"
     )
@@ -130,8 +130,8 @@ class TokenQuery:
 
     @ivar realm: only tokens whose owners are in this realm, or C{None} for all realms.
     @ivar username: only tokens whose owners have this user name, or C{None} for all users.
-    @ivar after: only tokens whose ids are greater than this id, so younger tokens, as ids sort by
-        age.
+    @ivar after: only tokens whose ids are greater than this id, that is younger tokens, because ids
+        sort by age.
     @ivar most: the maximum number of tokens to return.
     @ivar below: only the token with this id and its descendants, or C{None} for all tokens.
     """
@@ -154,7 +154,7 @@ class ITokenStore(Interface):
     type: str = Attribute("the value of the configuration key C{type}, such as ldap")
     pepper: bytes | None = Attribute(
         "the pepper, a secret key for hashing, that the store keeps and open() reads; "
-        "None if the pepper must be configured"
+        "it is None if the pepper must be configured"
     )
 
     async def open() -> None:

@@ -24,11 +24,12 @@ class OAuthClient:
 
     With the method C{basic} client id and secret are form-encoded, and sent by Basic
     authentication, as RFC 6749 demands. With the method C{basic-raw} client id and secret are sent
-    by Basic authentication unencoded, as many servers expect; C{basic} differs for C{+}, C{%}, C{:}
-    and non-ASCII. With the method C{post} client id and secret are members of the form.
+    by Basic authentication unencoded, as many servers expect. The methods C{basic} and C{basic-raw}
+    differ if the id or the secret contains C{+}, C{%}, C{:} or non-ASCII characters. With the
+    method C{post} client id and secret are members of the form.
 
-    @ivar _methods: the method of authentication to use, and then the methods to try if the server
-        answers 401.
+    @ivar _methods: the method of authentication to use first, and then the methods to try if the
+        server answers 401.
     """
 
     _web: WebClient

@@ -54,7 +54,8 @@ def hash_password(password: str) -> str:
 
 def check_hash(text: str) -> str:
     """
-    Return a password hash as it is, if verifying a password against it does not take too long.
+    Return a password hash unchanged, if verifying a password against the hash does not take too
+    long.
 
     @raise ValueError: the string is not an argon2id or bcrypt hash, or a verification would cost
         too much time or memory.

@@ -13,7 +13,7 @@ from authotron.model.naming import normalize
 from authotron.plugin.interfaces import IJudge
 
 _MOST_SHOWN = 64
-"""Maximum characters of a realm that a message repeats."""
+"""Maximum number of characters of a realm that a message repeats."""
 
 _LISTS = (tuple, list, set, frozenset)
 """The types that are allowed for roles; a string must not pass for a list of letters."""
@@ -44,8 +44,8 @@ def check_authentication(found: object, provider: IJudge) -> WrongResult | Other
     """
     Return what is wrong with the result of a provider, or C{None} if nothing is wrong.
 
-    An authentication of the usual types costs a few comparisons only, as the gateway checks every
-    authentication that is not cached.
+    Checking an authentication of the usual types costs only a few comparisons, because the gateway
+    checks every authentication that is not cached.
     """
     if not isinstance(found, Authentication):
         return wrong_type(found)
@@ -86,7 +86,7 @@ def wrong_type(found: object) -> WrongResult:
 
 def _other_realm(realm: object, provider: IJudge) -> OtherRealm | None:
     """
-    Return the error of a realm, unless the realm equals the realm of the provider in another
+    Return the error for a wrong realm, unless the realm equals the realm of the provider in another
     spelling.
     """
     if isinstance(realm, str) and normalize(realm) == normalize(provider.realm):
