@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from authotron.config.check import Config, check
-from authotron.proxy_config import rendering
-from authotron.proxy_config.setting import Address, setting
+from twisted.internet.defer import execute
+from twisted.internet.task import Clock
+
+from authotron.config.check import check
+from authotron.daemon.compose import compose
+from authotron.gateway.gateway import Gateway
+from authotron.net.world import World
+from authotron.proxy_config import rendering, setting
+from authotron.proxy_config.setting import Deployment
+from authotron.telemetry.metrics import Metrics
+from authotron.web.replies import Reply
 
 ROOT = Path(__file__).resolve().parents[1]
 GIVEN = {
@@ -31,17 +40,21 @@ GIVEN = {
 """The configuration of the gateway that the examples are made for."""
 
 
-def configuration() -> Config:
-    """Return the configuration of the gateway that the examples are made for."""
-    return check(GIVEN)
+def gateway(**over: Any) -> Gateway[Reply]:
+    """Build a gateway of the configuration above, with other sections in place of some."""
+    return compose(check({**GIVEN, **over}), World(Clock(), execute), Metrics())
 
 
 def examples() -> Iterator[tuple[Path, str]]:
     """Yield the path and the contents of every example."""
-    known = setting(configuration(), Address("127.0.0.1", 80), Address("127.0.0.1", 8000), "")
-    for proxy in rendering.PROXIES:
-        for name, text in rendering.files(proxy, known).items():
-            yield ROOT / "etc" / proxy / name, text
+    whole, by_http = gateway(), gateway(server={"host": "127.0.0.1", "port": 8080})
+    for proxy, names in rendering.PROXIES.items():
+        files = {
+            **rendering.files(proxy, setting.make(by_http, proxy, Deployment())),
+            **rendering.files(proxy, setting.make(whole, proxy, Deployment())),
+        }
+        for name in names:
+            yield ROOT / "etc" / proxy / name, files[name]
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     # edges
     "web": "model policy concurrency config limits telemetry jose plugin tokens gateway",
     # proxies in front of the gateway
-    "proxy_config": "model config",
+    "proxy_config": "model config plugin gateway",
     # processes
     "daemon": "model policy concurrency config limits telemetry net jose plugin tokens gateway web",
     "cli": "model policy concurrency config limits telemetry net jose plugin stores tokens gateway "

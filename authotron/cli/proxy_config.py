@@ -7,23 +7,38 @@ from pathlib import Path
 from typing import Any
 
 import click
+from twisted.internet.defer import execute
 
-from authotron.cli.options import Command, config_option, json_option, load_config
+from authotron.cli.composed import compose_or_exit
+from authotron.cli.options import (
+    Command,
+    clock,
+    config_option,
+    exit_on_config_error,
+    json_option,
+    load_config,
+)
 from authotron.cli.output import say, say_as_it_is, say_json
-from authotron.proxy_config import rendering
-from authotron.proxy_config.setting import Address, setting
+from authotron.net.world import World
+from authotron.proxy_config import rendering, setting
+from authotron.proxy_config.addresses import Address
+from authotron.proxy_config.advice import advice
+from authotron.proxy_config.setting import Deployment
 
 _NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9-]+)*")
 _ADDRESS = re.compile(r"(?:http://)?(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})/?")
+_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _HIGHEST_PORT = 65_535
 
 
-def _address(_context: Any, _option: Any, given: str) -> Address:
+def _address(_context: Any, _option: Any, given: str | None) -> Address | None:
     """
-    Return the host and port that a command-line option names.
+    Return the host and port that a command-line option names, if it is given.
 
     @raise BadParameter: the value is not HOST:PORT or http://HOST:PORT.
     """
+    if given is None:
+        return None
     found = _ADDRESS.fullmatch(given)
     if found is None or not 0 < int(found[3]) <= _HIGHEST_PORT:
         raise click.BadParameter("must be HOST:PORT, such as 127.0.0.1:8000")
@@ -39,6 +54,26 @@ def _host(_context: Any, _option: Any, given: str) -> str:
     if given and not _NAME.fullmatch(given):
         raise click.BadParameter("must be the name of a host, such as app.example.org")
     return given
+
+
+def _file(_context: Any, _option: Any, given: str) -> str:
+    """
+    Return the path that an option names.
+
+    @raise BadParameter: the path has a character that the language of a proxy may read otherwise.
+    """
+    if not _PATH.fullmatch(given):
+        raise click.BadParameter("must be a path of letters, digits, and /._-")
+    return given
+
+
+def _folder(context: Any, option: Any, given: Path | None) -> Path | None:
+    """
+    Return the folder that an option names, whose path files of the proxy contain.
+
+    @raise BadParameter: the path has a character that the language of a proxy may read otherwise.
+    """
+    return given and Path(_file(context, option, str(given.absolute())))
 
 
 @click.command(
@@ -73,9 +108,22 @@ def _host(_context: Any, _option: Any, given: str) -> str:
     help="The address at which the proxy listens.",
 )
 @click.option(
+    "--gateway",
+    callback=_address,
+    help="The address of the gateway; where its configuration listens if not given.",
+)
+@click.option(
+    "--ca-file",
+    default=Deployment().ca_file,
+    show_default=True,
+    callback=_file,
+    help="The certificates that the proxy trusts, if the gateway listens by TLS.",
+)
+@click.option(
     "--write",
     "folder",
     type=click.Path(path_type=Path, file_okay=False),
+    callback=_folder,
     help="Write the files to this folder.",
 )
 @click.option("--force", is_flag=True, help="With --write replace files that differ.")
@@ -87,6 +135,8 @@ def proxy_config(
     backend: Address,
     host: str,
     listen: Address,
+    gateway: Address | None,
+    ca_file: str,
     folder: Path | None,
     force: bool,
     as_json: bool,
@@ -100,13 +150,20 @@ def proxy_config(
     Exit status 0, 1 if a file cannot be written, 78 if the configuration is invalid.
     """
     config = load_config(path, as_json=as_json)
-    files = rendering.files(proxy, setting(config, listen, backend, host))
+    inside = "" if folder is None else str(folder.absolute())
+    deployment = Deployment(listen, backend, host, gateway, ca_file, inside)
+    built = compose_or_exit(config, World(clock(), execute), as_json=as_json)
+    with exit_on_config_error(as_json=as_json):
+        found = setting.make(built, proxy, deployment)
+    files, warnings = rendering.files(proxy, found), [*advice(proxy, config, found)]
+    for warning in () if as_json else warnings:
+        say(f"warning: {warning}", fg="yellow", err=True)
     if folder is not None:
         written = _write(folder, files, force=force)
         if as_json:
-            say_json({"proxy": proxy, "written": written})
+            say_json({"proxy": proxy, "written": written, "warnings": warnings})
     elif as_json:
-        say_json({"proxy": proxy, "files": files})
+        say_json({"proxy": proxy, "files": files, "warnings": warnings})
     else:
         _print(files)
 

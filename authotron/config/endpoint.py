@@ -129,6 +129,35 @@ def socket_path(text: str) -> Path | None:
     return Path(re.sub(r"\\(.)", r"\1", addresses[0])) if addresses else None
 
 
+def tcp_address(text: str) -> tuple[str, int] | None:
+    """
+    Return interface and port of the TCP socket that an endpoint string describes, with or without
+    TLS, or C{None} for another endpoint; the interface is empty if the string names none.
+    """
+    kind, *options = _words(text)
+    if kind not in ("tcp", "tcp6", "ssl"):
+        return None
+    named = {
+        name: value
+        for name, _, value in (each.partition("=") for each in options if _KEY.match(each))
+    }
+    unnamed = [each for each in options if not _KEY.match(each)]
+    port = named.get("port") or unnamed.pop(0)
+    is_first = kind != "ssl" and unnamed
+    interface = named.get("interface") or (unnamed[0] if is_first else "")
+    return re.sub(r"\\(.)", r"\1", interface), int(port)
+
+
+def is_wrapped(text: str) -> bool:
+    """Return whether a client of an endpoint must speak another protocol first: PROXY."""
+    return _words(text)[0] == "haproxy"
+
+
+def has_tls(text: str) -> bool:
+    """Return whether connections to an endpoint are encrypted by the gateway."""
+    return _words(text)[0] == "ssl"
+
+
 def server_endpoint(reactor: Any, text: str) -> IStreamServerEndpoint:
     """
     Return the server endpoint that a string describes, whichever protocol is served there; a UNIX

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import re
 import textwrap
 from collections.abc import Mapping
 from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from attrs import asdict
 
+from authotron.config.endpoint import HTTP
+from authotron.model.hosts import address_of
 from authotron.proxy_config import identity_headers
 from authotron.proxy_config.setting import Setting
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 PROXIES: Mapping[str, tuple[str, ...]] = {
     "nginx": ("authotron.conf", "authotron-identity-headers.conf"),
@@ -25,45 +30,68 @@ PROXIES: Mapping[str, tuple[str, ...]] = {
 }
 """The files of each proxy, the most important one first."""
 
-_OWN = ("X-Auth-Username", "X-Auth-Realm", "X-Auth-Roles")
+_BY_HTTP_ALONE = "apache/authotron.lua"
+"""A file that a proxy needs only if it asks by HTTP."""
+
 _WIDTH = 124
+
+_SHORT = {"X-Auth-Username": "username", "X-Auth-Realm": "realm", "X-Auth-Roles": "roles"}
+
+_BUFFER = 64
+"""The usual size of nginx's buffers for the head of an answer, in KiB."""
 
 
 def files(proxy: str, setting: Setting) -> dict[str, str]:
-    """Return the contents of all files of a proxy, by name."""
+    """Return the contents of the files that a proxy needs, by name."""
     groups = identity_headers.groups()
+    own = {name.lower() for name in setting.profile}
+    listed = [name for group in groups for name in group.names]
+    known = {name.lower() for name in listed}
+    identity = ["Authorization", *setting.profile]
     values = {
         **asdict(setting, recurse=False),
+        "within": setting.within,
+        "variable": _variable,
+        "buffer": max(_BUFFER, math.ceil((setting.head_bytes or 0) / 1024)),
         "identity_headers": groups,
-        "lower_names": [name.lower() for group in groups for name in group.names],
-        "own": _OWN,
-        "underscored": [
-            each for name in ("Authorization", *_OWN) for each in identity_headers.underscored(name)
-        ],
+        "own": own,
+        "identity": identity,
+        "unlisted": [name for name in setting.others if name.lower() not in known],
+        "lower_names": [name.lower() for name in listed if name.lower() not in own],
+        "underscored": [each for name in identity for each in identity_headers.underscored(name)],
     }
     return {
-        name: _environment().get_template(f"{proxy}/{name}").render(values)
+        name: _template(proxy, name).render(values)
         for name in PROXIES[proxy]
+        if f"{proxy}/{name}" != _BY_HTTP_ALONE or setting.by == HTTP
     }
+
+
+_STATEMENT = re.compile(r"^[ \t]*#@ (.+)\n", re.MULTILINE)
+"""
+A statement of Jinja on a line of its own, which leaves nothing; the line statements of Jinja would
+also remove the empty line that follows.
+"""
+
+
+@cache
+def _template(proxy: str, name: str) -> Template:
+    path = resources.files("authotron.proxy_config") / "templates" / proxy / name
+    text = _STATEMENT.sub(r"<% \1 %>", path.read_text(encoding="utf-8"))
+    return _environment().from_string(text)
 
 
 @cache
 def _environment() -> Environment:
     """
-    Return what reads the templates: a line with C{#@} is a statement, and C{<< name >>} a value,
-    because the languages of the proxies have other uses for the usual braces.
+    Return what reads the templates: a line that begins with C{#@} is a statement, and C{<< name >>}
+    a value, because the languages of the proxies have other uses for the usual braces.
     """
-    from jinja2 import (  # noqa: PLC0415 - heavy, and only needed here
-        Environment,
-        PackageLoader,
-        StrictUndefined,
-    )
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - heavy, and only needed here
 
     environment = Environment(  # noqa: S701 - no HTML; every value is checked before
-        loader=PackageLoader("authotron.proxy_config"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
-        line_statement_prefix="#@",
         variable_start_string="<<",
         variable_end_string=">>",
         block_start_string="<%",
@@ -72,6 +100,8 @@ def _environment() -> Environment:
         comment_end_string="#>",
     )
     environment.filters["wrapped"] = _wrapped
+    environment.filters["quoted"] = _quoted
+    environment.tests["ip"] = _is_ip
     return environment
 
 
@@ -86,3 +116,17 @@ def _wrapped(words: tuple[str, ...], indentation: int) -> str:
         break_on_hyphens=False,
         break_long_words=False,
     )
+
+
+def _variable(header: str) -> str:
+    """Return the part of a variable's name that stands for a header."""
+    return _SHORT.get(header) or f"header_{header.lower().replace('-', '_')}"
+
+
+def _quoted(host: str) -> str:
+    """Write a host as a scalar of YAML."""
+    return f'"{host}"' if ":" in host else host
+
+
+def _is_ip(host: str) -> bool:
+    return address_of(host) is not None

@@ -1,93 +1,159 @@
-"""What the configuration of a proxy depends on: addresses, names and headers."""
+"""What the configuration of a proxy depends on: addresses, names, headers and times."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
+from authotron.config import plugins
 from authotron.config.check import Config
-from authotron.config.endpoint import FASTCGI, GRPC, HTTP, protocol_of, without_protocol
-from authotron.config.plugins import PrefixConfig
-from authotron.config.server import Server
+from authotron.config.endpoint import FASTCGI, GRPC, HTTP
+from authotron.gateway.gateway import Gateway
+from authotron.gateway.longest_decision import longest_decision
+from authotron.model.errors import ConfigError, Problem
+from authotron.plugin.contract import Answers, Contract
+from authotron.proxy_config.addresses import LOOPBACK, Address, Kind, reachable
 
-_EVERY = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "127.0.0.1"}  # noqa: S104 - read, not bound
-"""Addresses that stand for every address of a machine, and where a proxy on it connects."""
+BY_HTTP: Mapping[str, frozenset[Kind]] = {
+    "apache": frozenset({"tcp"}),
+    "caddy": frozenset({"tcp", "tls", "unix"}),
+    "envoy": frozenset({"tcp", "tls", "unix"}),
+    "haproxy": frozenset({"tcp", "tls", "unix"}),
+    "nginx": frozenset({"tcp", "tls", "unix"}),
+    "traefik": frozenset({"tcp", "tls"}),
+}
+"""How each proxy can connect to the gateway to ask by HTTP."""
+
+_OTHERWISE: Mapping[str, tuple[str, frozenset[Kind]]] = {
+    "apache": (FASTCGI, frozenset({"tcp"})),
+    "envoy": (GRPC, frozenset({"tcp", "tls", "unix"})),
+}
+"""The proxies that rather ask by another protocol, and how they can connect then."""
+
+_PACKAGES = {"apache": "apache2"}
+"""The folders below F{/etc} that have another name than the proxy."""
+
+_PLAIN = re.compile(r"[A-Za-z0-9-]+")
+_UNUSUAL = "cannot be written for a proxy; use letters, digits and hyphens"
+
+_MARGIN = 2
+"""Seconds that a proxy waits for longer than a decision may take."""
 
 
 @frozen
-class Address:
-    """A host and a port at which a server listens."""
+class Deployment:
+    """
+    What an operator says about the proxy and the service behind it.
 
-    host: str
-    port: int
+    @ivar listen: where the proxy listens.
+    @ivar backend: the service that the proxy protects.
+    @ivar server_name: the host of the service as clients know it; empty for every host.
+    @ivar gateway: host and port at which the proxy reaches the gateway, if that is not the machine
+        of the proxy.
+    @ivar ca_file: the certificates of the authorities that may sign that of the gateway.
+    @ivar folder: where the files of the proxy are; its usual folder below F{/etc} if empty.
+    """
 
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+    listen: Address = field(default=Address(LOOPBACK, 80))
+    backend: Address = field(default=Address(LOOPBACK, 8000))
+    server_name: str = ""
+    gateway: Address | None = None
+    ca_file: str = "/etc/ssl/certs/ca-certificates.crt"
+    folder: str = ""
 
 
 @frozen
 class Setting:
     """
-    All that a template may name.
+    What a template may name.
 
-    @ivar listen: where the proxy listens.
-    @ivar backend: the service that the proxy protects.
-    @ivar server_name: the host of the service as clients know it; empty for every host.
-    @ivar gateway: where the gateway answers HTTP; C{fastcgi} and C{grpc} where it speaks these.
-    @ivar prefix: how the headers begin in which HAProxy states a request.
-    @ivar legacy: whether the gateway sends the headers C{X-Auth-*}.
+    @ivar folder: where the files of the proxy are.
+    @ivar gateway: where the gateway answers by HTTP, or by the protocol C{by}.
+    @ivar is_found: whether the configuration has such an endpoint; C{gateway} is a usual address if
+        not.
+    @ivar by: C{http}, C{fastcgi} or C{grpc}.
+    @ivar stated: for each fact of a request the header in which the proxy states it.
+    @ivar profile: the headers beside C{Authorization} in which the backend reads the identity.
+    @ivar others: identity headers of other profiles, which only a client could have sent.
+    @ivar error_headers: whether refusals state status and body in C{X-Error-*}.
+    @ivar head_bytes: the longest head of an answer that the gateway sends, if it is limited.
+    @ivar decision: seconds that a decision may take.
     """
 
     listen: Address
     backend: Address
     server_name: str
+    ca_file: str
+    folder: str
     gateway: Address
-    fastcgi: Address
-    grpc: Address
-    prefix: str
-    legacy: bool
+    is_found: bool
+    by: str
+    stated: Mapping[str, str]
+    profile: Sequence[str]
+    others: Sequence[str]
+    error_headers: bool
+    head_bytes: int | None
+    decision: float
+
+    def within(self, usual: int) -> int:
+        """Return the seconds after which the proxy may give up: C{usual}, or more if needed."""
+        return max(usual, math.ceil(self.decision) + _MARGIN)
 
 
-def setting(config: Config, listen: Address, backend: Address, server_name: str) -> Setting:
-    """Return what a configuration of the gateway says of the proxy in front of it."""
-    server, legacy = config.file.server, config.file.include_legacy_headers
+def make(gateway: Gateway[Any], proxy: str, deployment: Deployment) -> Setting:
+    """
+    Return what the configuration of a gateway means for a proxy in front of it.
+
+    @raise ConfigError: the name of a header has a meaning in the language of a proxy.
+    """
+    config = gateway.config
+    server = config.file.server
+    by, kinds = _OTHERWISE.get(proxy, (HTTP, BY_HTTP[proxy]))
+    found = reachable(server, by, kinds)
+    if found is None and by != HTTP:
+        by, found = HTTP, reachable(server, HTTP, BY_HTTP[proxy])
+    address = found or Address(LOOPBACK, 8080)
+    if deployment.gateway is not None:
+        address = Address(deployment.gateway.host, deployment.gateway.port, tls=address.tls)
+    contract = gateway.contracts.by_name(proxy) or _usual_contract(config, proxy)
+    answering = contract if by == HTTP else gateway.contracts.of_protocol(by)
+    answers, profile = answering.answers or Answers(), answering.profile
     return Setting(
-        listen,
-        backend,
-        server_name,
-        gateway=_first(server, HTTP, 8080),
-        fastcgi=_first(server, FASTCGI, 9001),
-        grpc=_first(server, GRPC, 9191),
-        prefix=_prefix(config),
-        legacy=legacy,
+        deployment.listen,
+        deployment.backend,
+        deployment.server_name,
+        deployment.ca_file,
+        deployment.folder or f"/etc/{_PACKAGES.get(proxy, proxy)}",
+        address,
+        found is not None,
+        by,
+        _stated(contract),
+        [_checked(name.decode()) for name, _ in profile.headers],
+        [_checked(name.decode()) for name in profile.missing],
+        answers.has_error_headers,
+        answers.max_head_bytes,
+        longest_decision(gateway),
     )
 
 
-def _prefix(config: Config) -> str:
-    prefixes = [
-        each.prefix
-        for each in config.contracts
-        if isinstance(each, PrefixConfig) and each.type == "haproxy"
-    ]
-    return prefixes[0] if prefixes else PrefixConfig(type="haproxy").prefix
+def _usual_contract(config: Config, proxy: str) -> Contract:
+    """Return the contract of a proxy that the configuration does not list."""
+    module = plugins.load("contracts", proxy, "server.contracts")
+    contract: Contract = module.make(module.Config(type=proxy), config.file.server.forwarded)
+    return contract
 
 
-def _first(server: Server, protocol: str, otherwise: int) -> Address:
-    """Return the first TCP port at which a protocol is served, or else a usual one."""
-    return next(_ports(server, protocol), Address("127.0.0.1", otherwise))
+def _stated(contract: Contract) -> dict[str, str]:
+    """Return the headers that a contract reads, by the facts that they state."""
+    sources = contract.endpoints[0].sources
+    return {fact: _checked(each.headers[0]) for fact, each in sources.items() if each.headers}
 
 
-def _ports(server: Server, protocol: str) -> Iterator[Address]:
-    if protocol == HTTP and server.port is not None:
-        yield Address(_EVERY.get(server.host, server.host), server.port)
-    for text in _endpoints(server.listen, protocol):
-        if found := re.match(r"tcp6?:(?:port=)?([0-9]+)", text):
-            interface = re.search(r":interface=((?:[^:\\]|\\.)*)", text)
-            host = interface[1].replace("\\", "") if interface else ""
-            yield Address(_EVERY.get(host, host), int(found[1]))
-
-
-def _endpoints(listen: Sequence[str], protocol: str) -> Iterator[str]:
-    return (without_protocol(each) for each in listen if protocol_of(each) == protocol)
+def _checked(name: str) -> str:
+    if not _PLAIN.fullmatch(name):
+        raise ConfigError([Problem("server", f"the header {name} {_UNUSUAL}")])
+    return name

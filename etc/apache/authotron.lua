@@ -8,8 +8,10 @@ local ADDRESS, PORT = "127.0.0.1", 8080
 local SECONDS = 15
 -- Variables of the request for `RequestHeader set`. All are set, empty if the gateway says nothing.
 local VARIABLES = {
-    ["authorization"] = "Authorization", ["x-auth-username"] = "X_Auth_Username",
-    ["x-auth-realm"] = "X_Auth_Realm", ["x-auth-roles"] = "X_Auth_Roles",
+    ["authorization"] = "Authorization",
+    ["x-auth-username"] = "X_Auth_Username",
+    ["x-auth-realm"] = "X_Auth_Realm",
+    ["x-auth-roles"] = "X_Auth_Roles",
 }
 -- Headers of a refusal that the client gets.
 local REFUSAL = { ["www-authenticate"] = "WWW-Authenticate", ["retry-after"] = "Retry-After", ["location"] = "Location" }

@@ -1,8 +1,8 @@
 -- Asks authotron about each request of HAProxy. haproxy.cfg loads it, and refuses whatever it does not allow.
 -- To adapt, change the address of the gateway.
 
--- Where the gateway listens. `dst` is an address as in `server`, so it may also be unix@/run/authotron/gateway.sock.
-local URL = "http://127.0.0.1:8080/auth/haproxy"
+-- Where the gateway listens. For a UNIX socket set SOCKET to its address, such as "unix@/run/authotron.sock".
+local URL, SOCKET = "http://127.0.0.1:8080/auth/haproxy", nil
 -- In ms: longer than the gateway waits for its providers (`auth.timeout_in_ms`), so that it can say 503 itself. HAProxy
 -- tries again up to three times if no answer came.
 local TIMEOUT = 15000
@@ -65,7 +65,7 @@ local function refuse(txn, status, headers, body)
 end
 
 core.register_action("authotron", { "http-req" }, function(txn)
-    local answer = core.httpclient():get({ url = URL, headers = question(txn), timeout = TIMEOUT })
+    local answer = core.httpclient():get({ url = URL, headers = question(txn), timeout = TIMEOUT, dst = SOCKET })
     local status = answer and answer.status or 0
     -- Only 200 lets a request pass. A gateway that does not answer is an outage.
     if status == 200 then

@@ -59,11 +59,11 @@ class ProxyConfigTests(CommandCase):
         path = self.file(server={"contracts": contracts})
         shown = self.run_command("proxy-config", "haproxy", "-c", path).output
         self.assertIn('["X-Mine-Uri"]', shown)
-        self.assertIn("del-header X-Mine- -m beg", shown)
+        self.assertIn("del-header X-Mine-Uri", shown)
 
     def test_writes(self) -> None:
         """C{--write} creates the folder and its files, and says which."""
-        folder = self.folder / "new"
+        folder = self.folder.absolute() / "new"
         words = ("proxy-config", "traefik", "-c", self.file(), "--write", str(folder))
         for _ in range(2):
             done = self.run_command(*words)

@@ -5,11 +5,13 @@ local socket = require "socket"
 
 local ADDRESS, PORT = "<< gateway.host >>", << gateway.port >>
 -- Longer than the gateway waits for its providers (`auth.timeout_in_ms`).
-local SECONDS = 15
+local SECONDS = << within(15) >>
 -- Variables of the request for `RequestHeader set`. All are set, empty if the gateway says nothing.
 local VARIABLES = {
-    ["authorization"] = "Authorization", ["x-auth-username"] = "X_Auth_Username",
-    ["x-auth-realm"] = "X_Auth_Realm", ["x-auth-roles"] = "X_Auth_Roles",
+    ["authorization"] = "Authorization",
+    #@ for name in profile
+    ["<< name | lower >>"] = "<< name | replace("-", "_") >>",
+    #@ endfor
 }
 -- Headers of a refusal that the client gets.
 local REFUSAL = { ["www-authenticate"] = "WWW-Authenticate", ["retry-after"] = "Retry-After", ["location"] = "Location" }

@@ -1,13 +1,17 @@
 -- Asks authotron about each request of HAProxy. haproxy.cfg loads it, and refuses whatever it does not allow.
 -- To adapt, change the address of the gateway.
 
--- Where the gateway listens. `dst` is an address as in `server`, so it may also be unix@/run/authotron/gateway.sock.
-local URL = "http://<< gateway >>/auth/haproxy"
+-- Where the gateway listens. For a UNIX socket set SOCKET to its address, such as "unix@/run/authotron.sock".
+#@ if gateway.path
+local URL, SOCKET = "http://authotron/auth/haproxy", "unix@<< gateway.path >>"
+#@ else
+local URL, SOCKET = "http<< "s" if gateway.tls >>://<< gateway >>/auth/haproxy", nil
+#@ endif
 -- In ms: longer than the gateway waits for its providers (`auth.timeout_in_ms`), so that it can say 503 itself. HAProxy
 -- tries again up to three times if no answer came.
-local TIMEOUT = 15000
+local TIMEOUT = << within(15) >>000
 -- What the service gets. Each is set, or removed if the gateway does not say it.
-local IDENTITY = { "authorization", "x-auth-username", "x-auth-realm", "x-auth-roles" }
+local IDENTITY = { << identity | map("lower") | map("tojson") | join(", ") >> }
 -- Headers of a refusal that the client gets.
 local REFUSAL = {
     ["content-type"] = "Content-Type", ["www-authenticate"] = "WWW-Authenticate", ["retry-after"] = "Retry-After",
@@ -28,15 +32,15 @@ end
 local function question(txn)
     local sent = txn.http:req_get_headers()
     local headers = {
-        ["Host"] = { "authotron" },
-        ["<< prefix >>Method"] = { txn.sf:method() },
-        ["<< prefix >>Uri"] = { txn.sf:pathq() },
-        ["<< prefix >>Client"] = { txn.sf:src() },
-        ["<< prefix >>Proto"] = { txn.f:ssl_fc() and txn.f:ssl_fc() ~= 0 and "https" or "http" },
+        ["Host"] = { "<< gateway.host if gateway.tls else "authotron" >>" },
+        ["<< stated.method >>"] = { txn.sf:method() },
+        ["<< stated.path >>"] = { txn.sf:pathq() },
+        ["<< stated.address >>"] = { txn.sf:src() },
+        ["<< stated.scheme >>"] = { txn.f:ssl_fc() and txn.f:ssl_fc() ~= 0 and "https" or "http" },
     }
     local hosts = values(sent, "host")
     if #hosts > 0 then
-        headers["<< prefix >>Host"] = hosts
+        headers["<< stated.host >>"] = hosts
     end
     -- Twice stays twice: the gateway refuses that.
     local credentials = values(sent, "authorization")
@@ -65,7 +69,7 @@ local function refuse(txn, status, headers, body)
 end
 
 core.register_action("authotron", { "http-req" }, function(txn)
-    local answer = core.httpclient():get({ url = URL, headers = question(txn), timeout = TIMEOUT })
+    local answer = core.httpclient():get({ url = URL, headers = question(txn), timeout = TIMEOUT, dst = SOCKET })
     local status = answer and answer.status or 0
     -- Only 200 lets a request pass. A gateway that does not answer is an outage.
     if status == 200 then

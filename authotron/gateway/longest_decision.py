@@ -1,0 +1,55 @@
+"""How long a decision about one credential may take, which proxies must wait for."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from authotron.config.check import Config
+from authotron.gateway.gateway import Gateway
+from authotron.plugin.interfaces import IAugmenter, IJudge
+
+_AT_ONCE = ("plain", "plain_advanced")
+"""The types of augmenters that answer without waiting."""
+
+_MOST_GROUPS = 2
+
+
+def longest_decision(gateway: Gateway[Any]) -> float:
+    """
+    Return the seconds that a decision about one credential may take at most.
+
+    Providers of one scheme are asked in up to two groups: those that can answer without a remote
+    service at that moment, then the others; about a Basic credential that may contain a token also
+    those of the other scheme. Then the augmenters of the realm are asked: in one
+    group, and those that run last one after the other.
+    """
+    authenticator, timeout = gateway.authenticator, gateway.config.file.auth.timeout_in_ms / 1000
+    judges: list[IJudge] = [*authenticator.providers]
+    if authenticator.own is not None and gateway.tokens is not None:
+        judges.append(authenticator.own)
+    asked = Counter(each.scheme for each in judges)
+    groups = [min(count, _MOST_GROUPS) for count in asked.values()]
+    most = sum(groups) if _reads_basic_halves(gateway.config) else max(groups, default=0)
+    return most * timeout + _longest_addition(authenticator.augmenters, timeout)
+
+
+def _reads_basic_halves(config: Config) -> bool:
+    """Return whether a token may stand in one half of a Basic credential."""
+    sections = (*config.providers, config.store)
+    return any(each.basic for one in sections for each in getattr(one, "credentials", None) or ())
+
+
+def _longest_addition(augmenters: Iterable[IAugmenter], timeout: float) -> float:
+    """Return the seconds that the augmenters of one realm may take at most."""
+    together, last = defaultdict[str, float](float), defaultdict[str, float](float)
+    for each in augmenters:
+        if each.type in _AT_ONCE:
+            continue
+        seconds = each.timeout or timeout
+        if each.runs_last:
+            last[each.realm] += seconds
+        else:
+            together[each.realm] = max(together[each.realm], seconds)
+    return max((together[realm] + last[realm] for realm in {*together, *last}), default=0)
