@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 from authotron.config.endpoint import PREFIXES
 from authotron.config.problems import of_key, require_none
 from authotron.config.section import HeaderName, Section
-from authotron.model.header_templates import Encoding, check_template
+from authotron.model.header_templates import IDENTITY_HEADERS, Encoding, check_template
 
 ProfileName = Literal["legacy", "remote-user", "auth-request", "jwt", "custom"]
 """The name of a header profile."""
@@ -100,6 +100,11 @@ class AnswersConfig(Section):
         description="how all profiles but `legacy` write what is not ASCII: percent-encoded, or "
         "as it is, in UTF-8",
     )
+    path_header: HeaderName | None = Field(
+        default=None,
+        description="the header of a 200 that states the path on which the answer is based, for "
+        "backends that compare it with their own; a question without a usable path gets a 400",
+    )
     contracts: dict[str, ContractAnswers] = Field(
         default_factory=dict,
         description="for some proxies other answers: by the name of the contract, or `fastcgi` or "
@@ -111,6 +116,16 @@ class AnswersConfig(Section):
     def _checked_names(cls, custom: Mapping[str, str]) -> Mapping[str, str]:
         require_none(_problems_of_names(custom))
         return custom
+
+    @model_validator(mode="after")
+    def _check_path_header(self) -> AnswersConfig:
+        name = self.path_header
+        if name is not None:
+            names = [*IDENTITY_HEADERS, *self.custom]
+            if name.lower() in map(str.lower, names):
+                raise of_key("path_header", "is an identity header; choose another name")
+            require_none(("path_header", why) for _, why in _problems_of_names([name]))
+        return self
 
     @model_validator(mode="after")
     def _check_custom(self) -> AnswersConfig:
@@ -136,7 +151,7 @@ class AnswersConfig(Section):
         return self.contracts.get(name) or ContractAnswers()
 
 
-def _problems_of_names(custom: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _problems_of_names(custom: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield what is wrong with the names of custom headers."""
     if len(custom) > _MOST_CUSTOM:
         yield "", f"has more than {_MOST_CUSTOM} headers"

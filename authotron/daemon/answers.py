@@ -29,6 +29,7 @@ def with_answers(contract: Contract, file: File) -> Contract:
         usual,
         max_head_bytes=config.max_head_bytes or usual.max_head_bytes,
         has_error_headers=config.error_headers or usual.has_error_headers,
+        path_header=file.server.answers.path_header or "",
     )
     is_plain = evolve(answers, max_head_bytes=None) == Answers() and profile.name == file.profile
     return evolve(contract, answers=answers, profile=profile, is_plain=is_plain)

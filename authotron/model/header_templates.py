@@ -20,6 +20,32 @@ from authotron.model.identity import Identity
 Encoding = Literal["percent", "utf-8"]
 """How characters beyond ASCII are written in headers."""
 
+PROFILES: Mapping[str, Mapping[str, str]] = {
+    "jwt": {},
+    "legacy": {
+        "X-Auth-Username": "{username}",
+        "X-Auth-Realm": "{realm}",
+        "X-Auth-Roles": "{roles}",
+    },
+    "remote-user": {
+        "Remote-User": "{username}",
+        "Remote-Groups": "{roles}",
+        "Remote-Name": "{attributes.name}",
+        "Remote-Email": "{attributes.email}",
+    },
+    "auth-request": {
+        "X-Auth-Request-User": "{username}",
+        "X-Auth-Request-Email": "{attributes.email}",
+        "X-Auth-Request-Groups": "{roles}",
+        "X-Auth-Request-Preferred-Username": "{username}",
+        "X-Auth-Request-Access-Token": "{jwt}",
+    },
+}
+"""For each profile but C{custom} the templates of its headers."""
+
+IDENTITY_HEADERS = tuple(dict.fromkeys(name for each in PROFILES.values() for name in each))
+"""The headers of all these profiles."""
+
 _PART = re.compile(r"\{([^{}]*)\}|([^{}]+)")
 _NAMED = ("attributes", "scopes")
 _SINGLE = ("username", "realm", "sub", "roles", "jwt")

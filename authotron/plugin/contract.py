@@ -535,6 +535,9 @@ class Answers:
     @ivar has_error_headers: whether every refusal is a 401 or a 403, with its status and its body
         in the headers C{X-Error-Status} and C{X-Error-Body}; a configuration may set it.
     @ivar removed: the headers with credentials, which C{removed_in} names, too.
+    @ivar path_header: the header of a 200 that states the path of the client's request, as the
+        gateway read it, or an empty string if there is none; the gateway sets it by its
+        configuration.
     """
 
     statuses: Mapping[int, int] = field(factory=dict)
@@ -543,6 +546,7 @@ class Answers:
     max_head_bytes: int | None = None
     has_error_headers: bool = False
     removed: tuple[str, ...] = ()
+    path_header: str = ""
 
 
 @frozen
@@ -566,6 +570,11 @@ class Contract:
     authorization: Literal["first", "refuse"] = "first"
     profile: Profile = header_profiles.JWT
     is_plain: bool = False
+
+    @property
+    def path_header(self) -> str:
+        """The header of a 200 that states the path of the client's request; may be empty."""
+        return "" if self.answers is None else self.answers.path_header
 
     @property
     def max_head_bytes(self) -> int:

@@ -12,31 +12,8 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-from authotron.model.header_templates import Encoding, Filled, compiled
+from authotron.model.header_templates import PROFILES, Encoding, Filled, compiled
 from authotron.model.identity import Identity
-
-_TEMPLATES: Mapping[str, Mapping[str, str]] = {
-    "jwt": {},
-    "legacy": {
-        "X-Auth-Username": "{username}",
-        "X-Auth-Realm": "{realm}",
-        "X-Auth-Roles": "{roles}",
-    },
-    "remote-user": {
-        "Remote-User": "{username}",
-        "Remote-Groups": "{roles}",
-        "Remote-Name": "{attributes.name}",
-        "Remote-Email": "{attributes.email}",
-    },
-    "auth-request": {
-        "X-Auth-Request-User": "{username}",
-        "X-Auth-Request-Email": "{attributes.email}",
-        "X-Auth-Request-Groups": "{roles}",
-        "X-Auth-Request-Preferred-Username": "{username}",
-        "X-Auth-Request-Access-Token": "{jwt}",
-    },
-}
-"""For each profile but C{custom} the templates of its headers."""
 
 
 @frozen
@@ -67,7 +44,7 @@ def make(name: str, custom: Mapping[str, str], encoding: Encoding) -> Profile:
     @param encoding: how all profiles but C{legacy} write characters beyond ASCII; C{legacy} is
         always in UTF-8, as in auth-o-tron.
     """
-    every = {**_TEMPLATES, "custom": custom}
+    every = {**PROFILES, "custom": custom}
     used: Encoding = "utf-8" if name == "legacy" else encoding
     headers = tuple(
         (header.encode(), compiled(template, used)) for header, template in every[name].items()

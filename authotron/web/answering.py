@@ -24,7 +24,7 @@ from authotron.model.request import Facts, Presented
 from authotron.plugin.contract import AnyQuestion, Contract, Endpoint
 from authotron.telemetry.suppression import Suppression
 from authotron.web import replies
-from authotron.web.replies import OPENING, Reply, VariedReply
+from authotron.web.replies import OPENING, Header, Reply, VariedReply
 
 if TYPE_CHECKING:  # imported only if policies are configured
     from authotron.web.policy_answering import PolicyAnswerer
@@ -124,18 +124,25 @@ class Answerer:
             return denied
         if contract is None:
             return Answer(decision.reply, outcome)
-        reply, reason = self.dressed(contract, decision)
+        reply, reason = self.dressed(contract, decision, facts)
         return Answer(reply, outcome, reason)
 
-    def dressed(self, contract: Contract, decision: Decision[Reply]) -> tuple[Reply, str]:
+    def dressed(
+        self, contract: Contract, decision: Decision[Reply], facts: Facts | None = None
+    ) -> tuple[Reply, str]:
         """
         Return the reply of a contract to a decision, and why an identity is refused that is too
         large for the proxy.
 
         The reply is not cached if the contract changes it: replies of contracts would double the
         memory that a cached decision takes.
+
+        @param facts: needed if the contract has a header that states the path.
         """
         reply = _changed(contract, decision.reply)
+        if contract.path_header and facts is not None and reply.status == outcomes.ADMITTED:
+            [path] = path_fields(contract, facts)
+            reply = replies.with_header(reply, path)
         if reply.status != outcomes.ADMITTED or head_bytes(reply) <= contract.max_head_bytes:
             return reply, ""
         return self.too_large(contract, decision, head_bytes(reply), contract.max_head_bytes)
@@ -192,6 +199,10 @@ class Answerer:
             ruling = authorize(found, facts)
             if isinstance(ruling, Deny):
                 return self._refused(contract, decision, ruling, values)
+        if contract is not None and contract.path_header:
+            unusable = self._without_path(contract, decision, facts)
+            if unusable is not None:
+                return unusable
         access = decision.access
         if access is None or contract is None:
             return None
@@ -199,6 +210,18 @@ class Answerer:
         return (
             None if reply is None else Answer(_changed(contract, reply), decision.outcome, reason)
         )
+
+    def _without_path(
+        self, contract: Contract, decision: Decision[Reply], facts: Facts
+    ) -> Answer | None:
+        """Return the 400 to a request whose path a 200 could not state, or C{None}."""
+        try:
+            facts.path  # noqa: B018 - the path is read once, and then known
+        except UnusableFact as unusable:
+            self._note(contract.name, unusable)
+            refusal = _changed(contract, replies.UNUSABLE_FACT)
+            return Answer(refusal, decision.outcome, f"{NOT_STATED}: {unusable}")
+        return None
 
     @property
     def _policies(self) -> PolicyAnswerer:
@@ -259,6 +282,30 @@ class Answerer:
             )
 
 
+def identity_fields(
+    contract: Contract, decision: Decision[Reply], facts: Facts
+) -> Sequence[Header]:
+    """
+    Return the headers by which a 200 names the identity, for protocols that do not send replies of
+    HTTP; empty if the decision has no identity, so that no request may pass.
+    """
+    found, token = decision.outcome.authentication, decision.token
+    if found is None or token is None:
+        return ()
+    authorization = b"Authorization", b"Bearer " + token.encode()
+    identity = contract.profile.fields(found.identity, token)
+    return [authorization, *identity, *path_fields(contract, facts)]
+
+
+def path_fields(contract: Contract, facts: Facts) -> Sequence[Header]:
+    """
+    Return the header that states the path of the client's request, in canonical spelling, if the
+    contract has such a header.
+    """
+    name = contract.path_header
+    return [(name.encode(), facts.path.encode("ascii"))] if name else ()
+
+
 def _has_several(question: AnyQuestion) -> bool:
     """
     Return whether a proxy's request has several credentials: several C{Authorization} headers, or
@@ -297,6 +344,8 @@ def _with_removed(contract: Contract, reply: Reply) -> Reply:
     sent.
     """
     assert contract.answers is not None
-    carried = (each.encode("ascii") for each in contract.answers.removed)
+    own = {name.lower() for name, _ in contract.profile.headers}
+    carried = [each.encode("ascii") for each in contract.answers.removed]
+    carried = [each for each in carried if each.lower() not in own]
     missing = b",".join([*contract.profile.missing, *carried])
     return replies.with_header(reply, (contract.answers.removed_in.encode(), missing))

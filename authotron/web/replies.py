@@ -296,9 +296,11 @@ def with_header(reply: Reply, header: Header) -> Reply:
 def with_error_headers(reply: Reply, status: int) -> Reply:
     """
     Return a refusal with another status, which states its own status and body in headers, for
-    proxies that pass on neither.
+    proxies that pass on neither; a body that is not one line of ASCII is left out.
     """
-    own = (b"X-Error-Status", b"%d" % reply.status), (b"X-Error-Body", reply.body)
+    is_line = reply.body.isascii() and reply.body.decode("ascii").isprintable()
+    body = reply.body if is_line else b""
+    own = (b"X-Error-Status", b"%d" % reply.status), (b"X-Error-Body", body)
     return Reply(status, _lines(own) + reply.wire, reply.length)
 
 

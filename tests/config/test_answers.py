@@ -67,6 +67,15 @@ class AnswersTests(ConfigCase):
         many = {f"X-{number}": "" for number in range(33)}
         self.assertIn("more than 32", self.problem(profile="custom", custom=many))
 
+    def test_path_header(self) -> None:
+        """The header with the path has a name of its own."""
+        self.answers(path_header="X-Auth-Path")
+        for name in ("Authorization", "X_Path", "Location"):
+            self.assertIn("answers.path_header: has", self.problem(path_header=name))
+        for name in ("remote-user", "X-Auth-Roles", "x-who"):
+            over = {"profile": "custom", "custom": CUSTOM}
+            self.assertIn("answers.path_header: is", self.problem(path_header=name, **over))
+
     def test_contracts(self) -> None:
         """Only contracts that may ask can have answers of their own."""
         found = self.problem(contracts={"cady": {"profile": "jwt"}})

@@ -60,6 +60,13 @@ class Entrances:
             **self.ask_http(line, authorization, **headers),
         }
 
+    def ask_protocols(self, path: str, authorization: str = ALICE) -> dict[str, Answer]:
+        """Ask about a path by FastCGI and gRPC."""
+        return {
+            "fastcgi": self._by_fastcgi("GET", authorization, path=path),
+            "grpc": self._by_grpc("GET", authorization, path=path),
+        }
+
     @staticmethod
     def request(line: bytes) -> bytes:
         """Return the bytes of a question."""
@@ -78,21 +85,27 @@ class Entrances:
             )
         }
 
-    def _by_fastcgi(self, method: str, authorization: str, **headers: str) -> Answer:
+    def _by_fastcgi(
+        self, method: str, authorization: str, path: str = "/data/x", **headers: str
+    ) -> Answer:
         found = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
         credential: Any = authorization or ...
-        answer = self._fastcgi.ask(REQUEST_METHOD=method, HTTP_AUTHORIZATION=credential, **found)
+        answer = self._fastcgi.ask(
+            REQUEST_METHOD=method, REQUEST_URI=path, HTTP_AUTHORIZATION=credential, **found
+        )
         names = {
             name.removeprefix("Variable-").replace("_", "-").lower(): value
             for name, value in answer.headers.items()
         }
         return Answer(answer.status, names, answer.body)
 
-    def _by_grpc(self, method: str, authorization: str, **headers: str) -> Answer:
+    def _by_grpc(
+        self, method: str, authorization: str, path: str = "/data/x", **headers: str
+    ) -> Answer:
         found = {name.lower(): value for name, value in headers.items()}
         if authorization:
             found["authorization"] = authorization
-        response = self._grpc.check(method=method, **found)
+        response = self._grpc.check(method=method, path=path, **found)
         if response.says == 200:
             return Answer(200, response.added, b"", tuple(response.removed))
         refusal = {name.lower(): value for name, value in response.refusal.items()}

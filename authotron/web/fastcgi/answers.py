@@ -8,10 +8,9 @@ Apache sends to the client.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 
-from authotron.gateway.outcomes import Decision
-from authotron.plugin.header_profiles import Profile
 from authotron.web import replies
 from authotron.web.fastcgi import records
 from authotron.web.replies import Header, Reply
@@ -31,25 +30,20 @@ def longest_line(content: bytes) -> int:
     return max(map(len, head.split(b"\r\n")))
 
 
-def content(reply: Reply, decision: Decision[Reply] | None, profile: Profile) -> bytes:
+def content(reply: Reply, identity: Sequence[Header] = ()) -> bytes:
     """
     Return the content of an answer by FastCGI.
 
-    @param decision: the decision, whose identity a 200 names, or C{None} for a malformed request.
-    @param profile: the headers that name the identity.
+    @param identity: the headers by which a 200 names the identity.
     """
-    found = None if decision is None else decision.outcome.authentication
-    token = None if decision is None else decision.token
-    if (found is None or token is None) and reply.status == HTTPStatus.OK:
+    if reply.status == HTTPStatus.OK and not identity:
         reply = replies.BROKEN  # Only a decision with an identity may let a request pass.
     status = HTTPStatus(reply.status)
     head = b"Status: %d %b\r\n" % (status.value, status.phrase.encode())
-    if found is None or token is None or status is not HTTPStatus.OK:
-        lines = [b"%b: %b\r\n" % each for each in reply.headers]
-        return b"".join([head, *lines, b"\r\n", reply.body])
-    authorization = b"Authorization", b"Bearer " + token.encode()
-    variables = map(_variable, (authorization, *profile.fields(found.identity, token)))
-    return b"".join([head, *[b"%b: %b\r\n" % each for each in variables], b"\r\n"])
+    is_admitted = status is HTTPStatus.OK
+    headers = map(_variable, identity) if is_admitted else reply.headers
+    lines = [b"%b: %b\r\n" % each for each in headers]
+    return b"".join([head, *lines, b"\r\n", b"" if is_admitted else reply.body])
 
 
 def _variable(header: Header) -> Header:

@@ -22,9 +22,10 @@ from zope.interface import implementer
 from authotron.config.endpoint import FASTCGI
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import ADMITTED, Decision, Outcome
+from authotron.model.request import Facts
 from authotron.plugin.contract import Contract
 from authotron.web import replies
-from authotron.web.answering import Answerer
+from authotron.web.answering import Answerer, identity_fields
 from authotron.web.channel import LAST_CALL, MOST_IGNORED
 from authotron.web.fastcgi import answers, records
 from authotron.web.fastcgi.log import FastCgiLog
@@ -272,7 +273,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
         self._site.answered(
             Answered("other", ROUTE, replies.BAD_REQUEST.status, 0.0, None, sender, None, why)
         )
-        self._send(asking, answers.content(replies.BAD_REQUEST, None, self._contract.profile))
+        self._send(asking, answers.content(replies.BAD_REQUEST))
 
     def _decide(self, asking: _Asking, asked: Question) -> None:
         self._count(0)
@@ -305,15 +306,17 @@ class FastCgi(PeerConnection, TimeoutMixin):
         self, asking: _Asking, asked: Question, began: float, decision: Decision[Reply]
     ) -> None:
         contract = self._contract
-        reply, reason = self._authorized(asked, decision)
-        answer = answers.content(reply, decision, contract.profile)
+        facts = asked.facts()
+        reply, reason = self._authorized(contract, asked, facts, decision)
+        identity = identity_fields(contract, decision, facts) if reply.status == ADMITTED else ()
+        answer = answers.content(reply, identity)
         for size, most in (
             (answers.longest_line(answer), answers.LONGEST_LINE),
             (len(answer), contract.max_head_bytes),
         ):
             if size > most and reply.status == ADMITTED:
                 reply, reason = self._answerer.too_large(contract, decision, size, most)
-                answer = answers.content(reply, None, contract.profile)
+                answer = answers.content(reply)
         outcome, now = decision.outcome, self._clock.seconds()
         seconds = max(0.0, now - began)
         self._serving.metrics.decision_sent(
@@ -323,13 +326,15 @@ class FastCgi(PeerConnection, TimeoutMixin):
             self._log_answered(asked, reply.status, seconds, outcome, reason)
         self._send(asking, answer)
 
-    def _authorized(self, asked: Question, decision: Decision[Reply]) -> tuple[Reply, str]:
+    def _authorized(
+        self, contract: Contract, asked: Question, facts: Facts, decision: Decision[Reply]
+    ) -> tuple[Reply, str]:
         """
         Return the reply to a proxy's request, and the reason if an authenticated
         client is denied.
         """
         try:
-            denied = self._answerer.denied(self._contract, decision, asked.facts(), asked.values)
+            denied = self._answerer.denied(contract, decision, facts, asked.values)
         except Exception:  # noqa: BLE001 - an exception in a condition must not allow the request
             self._log.failure("checking a condition failed", event="routes.request.broken")
             return replies.BROKEN, ""

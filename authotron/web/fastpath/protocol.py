@@ -314,21 +314,17 @@ class FastPath(Protocol, TimeoutMixin):
         if not (shape.is_plain or waited or shape.method in _USUAL):
             factory.serving.metrics.request_started(shape.method)
             factory.serving.metrics.request_ended(shape.method)
-        denied = None
-        if found is not None and (found.conditions or decision.access is not None):
-            contract, endpoint, _ = shape.asked
+        if (
+            not shape.is_plain
+            or len(reply.wire) > shape.longest
+            or (found is not None and (found.conditions or decision.access is not None))
+        ):
             try:
-                question = self._question(head, shape.asked)
-                facts = endpoint.facts(question)
-                denied = factory.answerer.denied(contract, decision, facts, question.values)
+                reply, reason = self._judged(head, shape.asked, decision)
             except Exception:  # noqa: BLE001 - a defect of a condition: the site answers and logs it
                 self._bytes = head
                 self._hand_over()
                 return
-        if denied is not None:
-            reply, reason = denied.reply, denied.reason
-        elif not shape.is_plain or len(reply.wire) > shape.longest:
-            reply, reason = factory.answerer.dressed(shape.asked.contract, decision)
         if self._closing or self._is_draining:
             shape = evolve(shape, persistent=False)
         now = factory.clock.seconds()
@@ -351,6 +347,23 @@ class FastPath(Protocol, TimeoutMixin):
         if seconds > LONGEST and not waited:
             factory.site.meter(route).note(seconds)
         self._finish(shape)
+
+    def _judged(self, head: bytes, asked: Asked, decision: Decision[Reply]) -> tuple[Reply, str]:
+        """
+        Check the conditions of a credential and the policies, and return the reply of a contract,
+        with the reason of a refusal.
+        """
+        contract, endpoint, _ = asked
+        answerer, found = self._factory.answerer, decision.outcome.authentication
+        has_conditions = found is not None and (found.conditions or decision.access is not None)
+        if not has_conditions and not contract.path_header:
+            return answerer.dressed(contract, decision)
+        question = self._question(head, asked)
+        facts = endpoint.facts(question)
+        denied = answerer.denied(contract, decision, facts, question.values)
+        if denied is not None:
+            return denied.reply, denied.reason
+        return answerer.dressed(contract, decision, facts)
 
     def _answer_unasked(
         self, shape: Shape, request_id: bytes | None, began: float, answer: Answer

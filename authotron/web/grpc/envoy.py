@@ -8,7 +8,7 @@ if it was configured so (C{failure_mode_allow}).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,13 +24,13 @@ from authotron.gateway.outcomes import ADMITTED, Decision
 from authotron.plugin.contract import Contract
 from authotron.plugin.header_profiles import Profile
 from authotron.web import replies
-from authotron.web.answering import Answerer
+from authotron.web.answering import Answerer, path_fields
 from authotron.web.grpc import calls
 from authotron.web.grpc import question as questions
 from authotron.web.grpc.calls import Answer, Status
 from authotron.web.grpc.messages import CheckResponse, DecodeError
 from authotron.web.grpc.question import Question
-from authotron.web.replies import Reply
+from authotron.web.replies import Header, Reply
 from authotron.web.site import Answered, Site
 
 SERVICE = "envoy.service.auth.v3.Authorization"
@@ -119,7 +119,8 @@ class Authorization:
     ) -> Any:
         names = self._serving.gateway.credential_names
         cookies = question.headers.get(b"cookie", b"")
-        return response_to(reply, decision, contract.profile, names, cookies)
+        path = path_fields(contract, question.facts) if reply.status == ADMITTED else ()
+        return response_to(reply, decision, contract.profile, names, cookies, path)
 
     def _reply(
         self, contract: Contract, question: Question, decision: Decision[Reply]
@@ -142,6 +143,7 @@ def response_to(
     profile: Profile,
     names: CredentialNames = NO_NAMES,
     cookies: bytes = b"",
+    path: Sequence[Header] = (),
 ) -> Any:
     """
     Return the message that makes Envoy do what an HTTP reply says.
@@ -153,12 +155,14 @@ def response_to(
         request, so that no client can send them.
     @param names: what carries credentials.
     @param cookies: the header C{Cookie} of the request.
+    @param path: the header of a 200 that states the path, if there is one.
     """
     response = CheckResponse()
     found, token = decision.outcome.authentication, decision.token
     if reply.status == ADMITTED and found is not None and token is not None:
         response.status.code = _OK
-        fields = [(name.lower(), value) for name, value in profile.fields(found.identity, token)]
+        fields = [*profile.fields(found.identity, token), *path]
+        fields = [(name.lower(), value) for name, value in fields]
         removed = {*map(bytes.lower, profile.missing), *names.lower_headers}
         jwt = token.encode()
         if b"authorization" in removed or not any(jwt in value for _, value in fields):

@@ -19,7 +19,8 @@ from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Identity
-from authotron.plugin import header_profiles
+from authotron.model.request import Facts
+from authotron.web.answering import identity_fields
 from authotron.web.channel import LAST_CALL, MOST_IGNORED
 from authotron.web.fastcgi import answers, records
 from authotron.web.fastcgi.answers import LONGEST_LINE
@@ -95,9 +96,10 @@ class AnswerTests(FastCgiCase):
 
     def test_no_identity_is_no_200_S_FCGI(self) -> None:
         """A reply with status 200 and without an identity, which would be a defect, is a 500."""
-        for decision in (None, Decision(Outcome("error"), HEALTHY)):
-            content = answers.content(HEALTHY, decision, header_profiles.JWT)
-            self.assertTrue(content.startswith(b"Status: 500 "))
+        contract = self.served.gateway.serving.gateway.contracts.of_protocol("fastcgi")
+        decision = Decision(Outcome("error"), HEALTHY)
+        self.assertEqual(identity_fields(contract, decision, Facts()), ())
+        self.assertTrue(answers.content(HEALTHY).startswith(b"Status: 500 "))
 
     def test_every_role_of_apache(self) -> None:
         """
