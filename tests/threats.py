@@ -120,8 +120,8 @@ def current(page: str, found: Mapping[str, Sequence[str]]) -> str:
     ]
     introduction = (
         "Run a test by `.venv/bin/python -m twisted.trial NAME`. The test cases of each\n"
-        "implementation inherit the tests in `authotron.testing.contracts`. `make threats`\n"
-        "writes the list."
+        "implementation inherit the tests in `authotron.testing.contracts`, and those of each\n"
+        "proxy the tests in `tests.functional.proxies.contract`. `make threats` writes the list."
     )
     return "\n\n".join(["\n".join(lines), HEADING, introduction, *sections]) + "\n"
 

@@ -67,13 +67,24 @@ ready() {
     done
 }
 
+# alive GROUP: whether a process group has a process that runs; a process that has ended may wait for its parent.
+alive() {
+    local stat fields
+    for stat in /proc/[0-9]*/stat; do
+        read -r fields 2>/dev/null <"$stat" || continue
+        read -ra fields <<<"${fields##*) }"
+        [ "${fields[2]}" != "$1" ] || [ "${fields[0]}" = Z ] || return 0
+    done
+    return 1
+}
+
 halt() {
     local pid deadline
     if running; then
         pid=$(cat "$DIR/$NAME.pid")
         kill -TERM -- "-$pid" 2>/dev/null || kill -TERM "$pid" 2>/dev/null || true
         deadline=$(($(date +%s) + ${STOP_SECONDS:-60}))
-        while kill -0 -- "-$pid" 2>/dev/null; do
+        while alive "$pid"; do
             [ "$(date +%s)" -lt "$deadline" ] || { kill -KILL -- "-$pid" 2>/dev/null || true; break; }
             sleep 0.1
         done
