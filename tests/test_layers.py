@@ -36,10 +36,12 @@ MAY_IMPORT = {
     "web": "model policy concurrency config limits telemetry jose plugin tokens gateway",
     # proxies in front of the gateway
     "proxy_config": "model config plugin gateway",
+    # attacks one of them from outside, so it knows nothing of the gateway: TLS, and which headers
+    "probe": "concurrency net proxy_config",
     # processes
     "daemon": "model policy concurrency config limits telemetry net jose plugin tokens gateway web",
     "cli": "model policy concurrency config limits telemetry net jose plugin stores tokens gateway "
-    "web proxy_config daemon",
+    "web proxy_config probe daemon",
     # for other projects
     "client": "",
     "testing": "model concurrency config net jose plugin gateway",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -19,6 +18,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from zope.interface import implementer
 
 from authotron.cli.composed import composed
+from authotron.cli.credential import ask_basic, header_value
 from authotron.cli.not_asked import why_not_asked
 from authotron.cli.options import (
     Command,
@@ -109,7 +109,7 @@ def explain(
         raise click.UsageError("give either --user or SOURCE, not both")
     config = load_config(path, as_json=as_json)
     present = _presenter(config, carrier, username)
-    given = (source or sys.stdin).read().strip() if username is None else _basic(username)
+    given = (source or sys.stdin).read().strip() if username is None else ask_basic(username)
     react(partial(_explain, as_json=as_json), (config, partial(present, given), realm))
 
 
@@ -147,7 +147,7 @@ def _presenter(
 
 
 def _in_authorization(text: str, _carriers: Carriers) -> Presented:
-    return Presented(text.removeprefix("Authorization:").strip().encode())
+    return Presented(header_value(text).encode())
 
 
 def _carried(kind: str, name: str, text: str, carriers: Carriers) -> Presented:
@@ -156,17 +156,6 @@ def _carried(kind: str, name: str, text: str, carriers: Carriers) -> Presented:
         headers[name.encode()] = text.encode()
     query = f"{name}={quote(text, safe='')}" if kind == "query" else None
     return Presented(others=carriers.of_question(headers.get, Facts(query=query)))
-
-
-def _basic(username: str) -> str:
-    """Ask for a user's password, and return the Authorization header."""
-    if ":" in username:
-        raise click.BadParameter("user names must not have a colon (RFC 7617)", param_hint="--user")
-    if sys.stdin.isatty():
-        password: str = click.prompt("Password", hide_input=True, err=True)
-    else:
-        password = sys.stdin.read().removesuffix("\n").removesuffix("\r")
-    return "Basic " + b64encode(f"{username}:{password}".encode()).decode()
 
 
 async def _explain(

@@ -26,6 +26,7 @@ _MODULES = {
         "jwt",
         "migrate",
         "proxy-config",
+        "probe",
         "quickstart",
         "schema",
         "tokens",
@@ -44,6 +45,7 @@ _GROUPS = {
         "doctor": "Check the services that a configuration needs.",
         "explain": "Show how a credential is authenticated.",
         "jwt": "Verify and print JWTs.",
+        "probe": "Attack a proxy, and report what gets past it.",
     },
     "API tokens": {"tokens": "Create, list, rotate and revoke API tokens."},
     "Secrets and keys": {

@@ -1,0 +1,1 @@
+"""The attacks, in one module for each kind."""

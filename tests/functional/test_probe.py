@@ -1,0 +1,219 @@
+"""C{authotron probe} in front of real proxies: with the shipped examples, and with broken ones."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+from threading import Thread
+from typing import Any, Protocol
+
+from attrs import frozen
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.functional import wire
+from tests.functional.broken import BROKEN
+from tests.functional.daemon import Daemon, environment, free_port
+from tests.functional.proxy import Nginx
+from tests.functional.test_apache import Apache, fastcgi
+from tests.functional.test_envoy import Envoy, grpc
+from tests.functional.test_tokens import bearer, new
+from tests.waiting import DEADLINE, until
+
+LIMITED = "203.0.113.0/24"
+NO_GATEWAY = 1
+"""A port at which no gateway listens."""
+
+
+class Proxy(Protocol):
+    """A running proxy."""
+
+    port: int
+
+    def stop(self) -> None: ...
+
+
+@frozen
+class Ports:
+    """Where a proxy finds the gateway, by each protocol."""
+
+    http: int
+    grpc: int
+    fastcgi: int
+
+    @classmethod
+    def closed(cls) -> Ports:
+        return cls(NO_GATEWAY, NO_GATEWAY, NO_GATEWAY)
+
+
+Start = Callable[[Path, Ports, int, dict[str, str]], Proxy]
+
+PROXIES: dict[str, Start] = {
+    "nginx": lambda folder, gateway, echo, changes: Nginx(
+        folder, gateway.http, echo, changes
+    ).start(),
+    "apache": lambda folder, gateway, echo, changes: Apache(
+        folder, gateway.fastcgi, echo, changes
+    ).start(),
+    "envoy": lambda folder, gateway, echo, changes: Envoy(
+        folder, gateway.grpc, echo, changes=changes
+    ).start(),
+    "envoy by HTTP": lambda folder, gateway, echo, changes: Envoy(
+        folder, gateway.http, echo, by_http=True, changes=changes
+    ).start(),
+}
+"""Starts each proxy with its shipped example, and with changes."""
+
+
+@frozen
+class Stage:
+    """A gateway with every entrance, an echo backend, and files with credentials."""
+
+    gateway: Ports
+    echo: int
+    good: Path
+    limited: Path
+
+
+@cache
+def stage() -> Stage:
+    """Return the gateway and the echo backend for all tests."""
+    folder = Path(mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    ports = Ports(free_port(), free_port(), free_port())
+    listen = [*_listen(grpc(ports.grpc)), *_listen(fastcgi(ports.fastcgi))]
+    over: dict[str, Any] = {"store": {"type": "memory"}, "include_legacy_headers": True}
+    daemon = Daemon(folder, port=ports.http)
+    daemon.configure(server={"listen": listen}, **over).start()
+    atexit.register(daemon.stop)
+    echo = free_port()
+    process = subprocess.Popen(
+        [*_COMMAND, "--echo", str(echo)], stderr=subprocess.DEVNULL, env=environment()
+    )
+    atexit.register(process.wait)
+    atexit.register(process.terminate)
+    until(lambda: _listens(echo), "listening")
+    token = new(ports.http, networks=[LIMITED])["token"]
+    return Stage(
+        ports,
+        echo,
+        _written(folder / "good", wire.basic("alice", "wonder")),
+        _written(folder / "limited", bearer(token)["Authorization"]),
+    )
+
+
+_COMMAND = (sys.executable, "-m", "authotron", "probe")
+
+
+def _listen(server: dict[str, object]) -> list[str]:
+    found = server["listen"]
+    assert isinstance(found, list)
+    return found
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        return wire.ask(port, "/").status == 404
+    return False
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def probe(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command, and wait for its end."""
+    return subprocess.run(
+        [*_COMMAND, *words],
+        capture_output=True,
+        check=False,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=DEADLINE,
+    )
+
+
+class ProbeCase(SynchronousTestCase):
+    """Starts proxies, and attacks them."""
+
+    def start(self, proxy: str, gateway: Ports, changes: dict[str, str]) -> Proxy:
+        started = PROXIES[proxy](Path(self.mktemp()), gateway, stage().echo, changes)
+        # The script waits a second until the process is gone; meanwhile the next test runs.
+        self.addCleanup(Thread(target=started.stop).start)
+        return started
+
+    def report(self, proxy: Proxy, path: str = "/", *, is_down: bool = False) -> dict[str, Any]:
+        """Attack a proxy, and return the report."""
+        url = f"http://127.0.0.1:{proxy.port}{path}"
+        files = stage().good, stage().limited
+        up = ["--credential-file", str(files[0]), "--limited-token-file", str(files[1])]
+        done = probe("--json", *(["--gateway-down"] if is_down else up), url)
+        found: dict[str, Any] = json.loads(done.stdout)
+        self.assertNotIn("error", found)
+        self.assertEqual(done.returncode, 0 if found["good"] else 1, done.stderr)
+        return found
+
+
+class ShippedTests(ProbeCase):
+    """The shipped examples."""
+
+    def assert_closed(self, proxy: str, named: str | None) -> None:
+        """Nothing gets past a proxy, whether the gateway is up or down, and all was tried."""
+        report = self.report(self.start(proxy, stage().gateway, {}))
+        self.assertEqual(report["leaks"], [])
+        self.assertEqual(report["proxy"], named)
+        self.assertEqual([each["attack"] for each in report["not_tried"]], ["gateway-down"])
+        self.assertGreater(report["requests"], 150)
+        report = self.report(self.start(proxy, Ports.closed(), {}), is_down=True)
+        self.assertEqual((report["leaks"], report["attacks"]), ([], ["gateway-down"]))
+
+    def test_nginx(self) -> None:
+        """Nothing gets past nginx."""
+        self.assert_closed("nginx", "nginx")
+
+    def test_apache(self) -> None:
+        """Nothing gets past Apache."""
+        self.assert_closed("apache", "apache")
+
+    def test_envoy(self) -> None:
+        """Nothing gets past Envoy that asks by gRPC."""
+        self.assert_closed("envoy", "envoy")
+
+    def test_envoy_by_http(self) -> None:
+        """Nothing gets past Envoy that asks by HTTP."""
+        self.assert_closed("envoy by HTTP", "envoy")
+
+
+class BrokenTests(ProbeCase):
+    """Each of the mistakes in F{broken.py} is found by its name, and nothing else is reported."""
+
+    def assert_found(self, name: str) -> None:
+        broken = BROKEN[name]
+        gateway = Ports.closed() if broken.is_down else stage().gateway
+        proxy = self.start(broken.proxy, gateway, dict(broken.changes))
+        report = self.report(proxy, broken.path, is_down=broken.is_down)
+        leaks = {each["attack"]: set(each["leaked"]) for each in report["leaks"]}
+        self.assertEqual(set(leaks), set(broken.leaks), leaks)
+        for attack, leaked in broken.leaks.items():
+            self.assertEqual(leaked - leaks[attack], set(), attack)
+
+
+def _test_of(name: str) -> Callable[[BrokenTests], None]:
+    def test(self: BrokenTests) -> None:
+        self.assert_found(name)
+
+    test.__doc__ = f"The mistake {name} is found."
+    return test
+
+
+for _name in BROKEN:
+    setattr(BrokenTests, f"test_{_name}", _test_of(_name))
