@@ -96,8 +96,6 @@ class Carriers:
     """
     The carriers of credentials that a configuration names.
 
-    @ivar headers: the names of the headers to read, in lower case, C{cookie} among them if a cookie
-        carries credentials.
     @ivar reads_query: whether a parameter of the query carries credentials.
     @ivar halves: the halves of Basic credentials that may be tokens.
     """
@@ -120,11 +118,6 @@ class Carriers:
         self._carried = tuple(
             _Carried(each, self._sources.index((each.kind, each.name)), by_carrier[each])
             for each in alone
-        )
-        self.headers = frozenset(
-            b"cookie" if kind == "cookie" else name.encode()
-            for kind, name in self._sources
-            if kind != "query"
         )
         self.reads_query = any(kind == "query" for kind, _ in self._sources)
 

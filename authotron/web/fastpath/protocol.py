@@ -35,7 +35,6 @@ from authotron.gateway.contracts import Asked, Contracts
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import Decision
 from authotron.model.identity import Client
-from authotron.model.request import Presented
 from authotron.web.answering import Answer, Answerer
 from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
@@ -196,9 +195,10 @@ class FastPath(Protocol, TimeoutMixin):
                 self._answer_unasked(shape, request_id, began, unasked)
                 return
         decisions = gateway.decisions
+        if factory.has_carriers:
+            head = self._with_others(head, gateway.carriers)
+            presented = head.presented
         repeats.remember(self._bytes, head, decisions.key)
-        if factory.reads_query:
-            presented = self._with_query(head, gateway.carriers)
         self._asked = shape.asked
         decision = decisions.decide(presented, self._client)
         if isinstance(decision, Decision):
@@ -207,12 +207,13 @@ class FastPath(Protocol, TimeoutMixin):
             factory.site.meter(shape.route).note(factory.clock.seconds() - began)
             self._wait(head, began, decision)
 
-    def _with_query(self, head: Head, carriers: Carriers) -> Presented:
-        """Return what a client presents, with the parameters of its query that count."""
-        question = self._question(self._bytes, head.shape.asked)
-        facts = head.shape.asked.endpoint.facts(question)
-        others = carriers.of_question(partial(joined_values, self._bytes), facts)
-        return head.presented._replace(others=others)
+    def _with_others(self, head: Head, carriers: Carriers) -> Head:
+        """Add to a head what carries credentials besides C{Authorization}."""
+        header, facts = partial(joined_values, self._bytes), None
+        if carriers.reads_query:
+            facts = head.shape.asked.endpoint.facts(self._question(self._bytes, head.shape.asked))
+        others = carriers.of_question(header, facts)
+        return head._replace(presented=head.presented._replace(others=others))
 
     def _arrived(self) -> None:
         """Forget how far a head was searched that has arrived in pieces."""
@@ -518,8 +519,8 @@ class FastPathFactory(Factory):
     def recognise(self, contracts: Contracts, carriers: Carriers) -> None:
         """Recognise the questions of other proxies, and forget all heads."""
         self.contracts = contracts
-        self.recogniser = Recogniser(contracts, carriers)
-        self.reads_query = carriers.reads_query
+        self.recogniser = Recogniser(contracts)
+        self.has_carriers = bool(carriers)
         # Equal heads may be different questions if a query counts only from a trusted proxy.
         self.repeats = Repeats(0 if carriers.reads_query else self.longest)
 

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 from attrs import evolve, frozen
 
-from authotron.gateway.carriers import NO_CARRIERS, Carriers
 from authotron.gateway.contracts import Asked, Contracts
 from authotron.model.hosts import HOST_FIELD
 from authotron.model.http_grammar import TOKEN
@@ -130,13 +129,11 @@ _LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
 class Recogniser:
     """Recognises the questions of the proxies whose contracts are configured."""
 
-    def __init__(self, contracts: Contracts, carriers: Carriers = NO_CARRIERS) -> None:
+    def __init__(self, contracts: Contracts) -> None:
         """Collect the request lines that proxies send most often."""
         self.contracts = contracts
-        self.carriers = carriers
-        self._carries = bool(carriers.headers)
         self._shapes = {
-            b"%b %b %b" % (method, path, version): self._shape(method, asked, version)
+            b"%b %b %b" % (method, path, version): _shape(method, asked, version)
             for path, asked in contracts.exact.items()
             for method in sorted(each.encode() for each in asked.endpoint.methods or METHODS)
             for version in _VERSIONS
@@ -151,7 +148,7 @@ class Recogniser:
         shape = self._shapes.get(line) or self._shape_of(line)
         if shape is None or len(head) > longest or rest.count(b"\n") > _MOST_FIELDS:
             return None
-        found = _meaning(rest, shape.reads, self.carriers.headers) if _FIELDS(rest) else None
+        found = _meaning(rest, shape.reads) if _FIELDS(rest) else None
         if found is None:
             return None
         get = found.get
@@ -167,27 +164,9 @@ class Recogniser:
                 return None
             if has_body:
                 shape = evolve(shape, persistent=False, has_body=True)
-        others = self.carriers.of_question(get) if self._carries else ()
-        presented = _new(Presented, (get(b"authorization"), get(b"x-auth-realm"), others))
+        presented = _new(Presented, (get(b"authorization"), get(b"x-auth-realm"), ()))
         is_stated = shape.needs is _NOTHING or _states(found, shape.needs)
         return _new(Head, (shape, presented, get(b"x-request-id"), is_stated))
-
-    def _shape(self, method: bytes, asked: Asked, version: bytes) -> Shape:
-        name = method.decode()
-        contract, endpoint, _ = asked
-        needs = _needs(contract, endpoint)
-        more = self.carriers.headers | (needs or _NOTHING)
-        return Shape(
-            name if name in METHODS else "other",
-            endpoint.path,
-            version,
-            asked,
-            contract.is_plain and method in _USUAL,
-            contract.max_head_bytes - OPENING,
-            needs,
-            _READ | more if more else _READ,
-            persistent=version == _VERSIONS[1],
-        )
 
     def _shape_of(self, line: bytes) -> Shape | None:
         """Return the shape of a request line that proxies send less often."""
@@ -211,7 +190,7 @@ class Recogniser:
         name = method.decode()
         if methods is not None and name not in methods:
             return None
-        shape = self._shape(method, asked._replace(target=b""), version)
+        shape = _shape(method, asked._replace(target=b""), version)
         if name in METHODS:
             self._by_parts[parts] = shape
         return shape
@@ -239,6 +218,23 @@ class Recogniser:
         if self.contracts.find(target) is not None:
             return any(each.startswith(version) for each in _VERSIONS)
         return not space and self.contracts.may_become_path(target)
+
+
+def _shape(method: bytes, asked: Asked, version: bytes) -> Shape:
+    name = method.decode()
+    contract, endpoint, _ = asked
+    needs = _needs(contract, endpoint)
+    return Shape(
+        name if name in METHODS else "other",
+        endpoint.path,
+        version,
+        asked,
+        contract.is_plain and method in _USUAL,
+        contract.max_head_bytes - OPENING,
+        needs,
+        _READ | needs if needs else _READ,
+        persistent=version == _VERSIONS[1],
+    )
 
 
 def _needs(contract: Contract, endpoint: Endpoint) -> frozenset[bytes] | None:
@@ -316,15 +312,12 @@ def _opening(name: str) -> bytes:
     return b"\r\n%b:" % name.lower().encode("ascii")
 
 
-def _meaning(
-    lines: bytes, reads: frozenset[bytes], joined: frozenset[bytes]
-) -> dict[bytes, bytes] | None:
+def _meaning(lines: bytes, reads: frozenset[bytes]) -> dict[bytes, bytes] | None:
     """
     Return the values of some headers, or C{None} if a length is duplicate.
 
     @param lines: the lines of all headers, and the empty line at the end.
     @param reads: the names of the headers, in lower case.
-    @param joined: more headers whose values are joined by commas if there are several.
     """
     found: dict[bytes, bytes] = {}
     for line in lines[:-4].split(b"\r\n"):
@@ -334,7 +327,7 @@ def _meaning(
             value = value.strip(b" \t")
             if name not in found:
                 found[name] = value
-            elif name in _JOINED or name in joined:
+            elif name in _JOINED:
                 found[name] = b"%b,%b" % (found[name], value)
             elif name in _LENGTHS:
                 return None
