@@ -72,9 +72,9 @@ class Slots:
         Take a slot, and wait for it if need be. A caller that is cancelled leaves the queue of
         waiting callers.
 
-        @raise Unavailable: too many callers wait for a slot, most of them for this client.
+        @param asker: the client for which a slot is taken; by default the client in L{CLIENT}.
 
-        @raise Unavailable: too many callers wait, most of them for this client.
+        @raise Unavailable: too many callers wait for a slot, most of them for this client.
         """
         if self.take():
             return

@@ -53,7 +53,7 @@ kept connection instead of answering.
 """
 
 _SERVERS = 1000
-"""before the end of the response"""
+"""Maximum number of servers for which it is remembered that they closed a kept connection."""
 
 
 class Connections:

@@ -31,7 +31,10 @@ from authotron.plugin.interfaces import IDescribesRemote, IProvider
 from authotron.plugin.remote_provider import Ask, Match, RemoteProviderConfig
 
 _EARLY = 10.0
-"""Number of seconds before its expiry at which an access token ceases to be used."""
+"""
+Number of seconds before the expiry of an access token from which on the token is not
+used any more.
+"""
 
 
 class ExchangeConfig(RemoteProviderConfig, ClaimsConfig):
@@ -49,7 +52,7 @@ class AccessTokens:
     """
     Verifies access tokens that a provider gets for long-lived tokens.
 
-    The result of an exchange is cached until the access token expires.
+    The result of exchanging a token is cached until the access token expires.
     """
 
     _clock: IReactorTime
@@ -69,7 +72,7 @@ class AccessTokens:
 
     def until_next_check(self, found: Authentication) -> Authentication:
         """
-        Let the cached result for a token be used for C{cache} seconds at most, until the token is
+        Let the cached result for a token be used for at most C{cache} seconds, until the token is
         checked again.
         """
         until = earliest(found.fresh_until, self._clock.seconds() + self._life)

@@ -22,7 +22,10 @@ _MAX_ISSUERS = 5
 
 
 class Accepts(Section):
-    """The tokens that a provider is asked about: those that meet all configured conditions."""
+    """
+    The configuration key that says about which tokens a provider is asked: those that meet all
+    configured conditions.
+    """
 
     shape: Shape | None = Field(
         default=None, description="`jwt` for JSON Web Tokens only, `opaque` for other tokens only"
@@ -38,8 +41,8 @@ Rule = Literal["any", "jwt", "opaque"] | Accepts
 
 def match(rule: Rule, credential: Credential) -> Affinity:
     """
-    Estimate the affinity of a provider for a token by the key C{accepts} of the provider, whose
-    value is C{rule}.
+    Estimate the affinity of a provider for a token, where C{rule} is the value of the provider's
+    configuration key C{accepts}.
 
     If the rules of some providers name the issuer or prefix of the token, only these providers are
     asked.

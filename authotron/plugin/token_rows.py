@@ -42,8 +42,8 @@ async def tokens_of(rows: Iterable[Row], clock: IReactorTime | None) -> list[Tok
     A row that an earlier version stored may have 60 kB; converting such a row takes 1 ms of
     processor time.
 
-    @param clock: the reactor, to pause between rows; C{None} converts all rows without a pause, as
-        outside of the reactor's thread.
+    @param clock: the clock of the reactor, by which to pause between rows; if it is C{None}, all
+        rows are converted without a pause, as outside of the reactor's thread.
     """
     found, pieces = [], Pieces(clock) if clock else None
     for row in rows:

@@ -15,7 +15,10 @@ _MOST_PEERS = 1_000
 
 @frozen
 class TrustedProxies:
-    """The proxies whose statements about requests are believed: C{server.trusted_proxies}."""
+    """
+    The proxies whose statements about clients' requests are believed:
+    C{server.trusted_proxies}.
+    """
 
     _networks: Sequence[str]
     _trusts_unix: bool = True
@@ -36,7 +39,7 @@ class TrustedProxies:
         Return the nearest hop that is not a trusted proxy, or the farthest hop if all hops are
         trusted proxies.
 
-        @param found: the hops that a proxy forwards, the nearest first.
+        @param found: the hops (client or proxies) that a proxy forwards, the nearest first.
         """
         last = None
         for last in found:
@@ -45,7 +48,10 @@ class TrustedProxies:
         return last
 
     def _judge_peer(self, peer: str | None) -> tuple[str | None, bool]:
-        """Return the address of a peer in its usual spelling, and whether it is a trusted proxy."""
+        """
+        Return the address of a peer in its usual spelling, and whether the peer is a
+        trusted proxy.
+        """
         if len(self._peers) >= _MOST_PEERS:
             self._peers.clear()
         address = None if peer is None else address_of(peer)
@@ -58,5 +64,5 @@ class TrustedProxies:
 
 
 def make(configured: Sequence[str]) -> TrustedProxies:
-    """Build the object from networks and perhaps the word C{unix}."""
+    """Build the trusted proxies from networks and perhaps the word C{unix}."""
     return TrustedProxies([each for each in configured if each != UNIX], UNIX in configured)

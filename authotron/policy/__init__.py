@@ -1,1 +1,4 @@
-"""Policies: may this identity make this request? Pure functions without I/O."""
+"""
+Policies decide whether a given identity may make a given request. The modules of this package are
+pure functions without I/O.
+"""

@@ -1,4 +1,7 @@
-"""Whether some permissions allow all that other permissions allow, whatever the request."""
+"""
+Finds out whether some permissions allow everything that other permissions allow, whatever the
+request.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from authotron.policy.permissions import Permission
 from authotron.policy.resources import ANY, DEEP, Resource, split
 
 _OTHER = "\0"
-"""Stands for each segment, verb or id that no permission names."""
+"""A word that represents every segment, verb or id that no permission names."""
 
 _MOST_STATES = 10_000
 """
-Maximum number of combinations of positions in patterns that are examined. Permissions with more are
-taken as not contained, which refuses.
+Maximum number of combinations of positions in patterns that are examined. Permissions with more
+combinations are treated as not contained, so a request for them is refused.
 """
 
 
@@ -22,7 +25,7 @@ def contains(held: Sequence[Permission], asked: Sequence[Permission]) -> bool:
     """
     Return whether C{held} allows every request that C{asked} allows, with any id or with none.
 
-    The answer is no if that would take too long to find out.
+    The answer is false if it would take too long to find out.
     """
     patterns = [*dict.fromkeys(each.resource for each in (*held, *asked))]
     verbs = {_OTHER, *(verb for each in (*held, *asked) for verb in each.verbs)}
@@ -42,7 +45,7 @@ def contains(held: Sequence[Permission], asked: Sequence[Permission]) -> bool:
 
 
 def _allows(permissions: Iterable[Permission], verb: str, id_: str | None) -> bool:
-    """Return whether permissions about one resource allow a verb."""
+    """Return whether permissions about one resource allow a given verb."""
     effects = [
         not each.denies
         for each in permissions
@@ -53,10 +56,10 @@ def _allows(permissions: Iterable[Permission], verb: str, id_: str | None) -> bo
 
 class _State(NamedTuple):
     """
-    How far the beginning of a resource fits each pattern.
+    How far the beginning of a resource fits each pattern of resources.
 
     @ivar positions: for each pattern the numbers of the segments that may follow.
-    @ivar is_path: whether the resource begins with a slash.
+    @ivar is_path: whether the beginning of the resource is a slash.
     """
 
     positions: tuple[frozenset[int], ...]
@@ -65,8 +68,8 @@ class _State(NamedTuple):
 
 def _classes(patterns: Sequence[str]) -> Iterator[frozenset[str] | None]:
     """
-    Yield the sets of patterns that fit a resource together, each at least once; C{None} if there
-    are too many combinations.
+    Yield the sets of patterns that can fit the same resource, each set at least once; yields
+    C{None} if there are too many combinations.
     """
     every = {each for each in patterns if each == ANY}
     split_patterns = [split(each) for each in patterns if each != ANY]
@@ -95,11 +98,14 @@ def _classes(patterns: Sequence[str]) -> Iterator[frozenset[str] | None]:
 
 
 def _skipping(segments: Sequence[str], positions: Iterable[int]) -> frozenset[int]:
-    """Return positions in a pattern, and those behind C{**} that stands for no segment."""
+    """
+    Return positions in a pattern, and the positions behind each C{**}, because C{**} may stand for
+    no segment.
+    """
     found = {*positions}
     for position in sorted(found):
         while position < len(segments) and segments[position] == DEEP:
-            position += 1  # noqa: PLW2901 - the positions behind are added one by one
+            position += 1  # noqa: PLW2901 - the positions behind C{**} are added one by one
             found.add(position)
     return frozenset(found)
 
@@ -107,7 +113,7 @@ def _skipping(segments: Sequence[str], positions: Iterable[int]) -> frozenset[in
 def _after(
     segments: Sequence[Sequence[str]], positions: Sequence[frozenset[int]], name: str
 ) -> tuple[frozenset[int], ...]:
-    """Return the positions in each pattern after one more segment of a resource."""
+    """Return the positions in each pattern after one more segment of a resource has been read."""
     return tuple(
         _skipping(
             each,
@@ -126,7 +132,10 @@ def _fits(segment: str, name: str) -> bool:
 
 
 def _fitting(patterns: Sequence[Resource], state: _State) -> Iterator[list[str]]:
-    """Yield the patterns that fit a resource which ends here, without and with a slash."""
+    """
+    Yield the patterns that fit a resource which ends at this segment, without and
+    with a slash.
+    """
     ended = [
         pattern
         for pattern, held in zip(patterns, state.positions, strict=True)

@@ -1,4 +1,7 @@
-"""Groups: which of them an identity is in, and whether they refer to each other in a circle."""
+"""
+Groups: which groups an identity belongs to, and whether groups refer to each other in
+a circle.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from authotron.policy.subjects import GROUP, Subject
 
 
 def named_in(subject: Subject) -> Iterator[str]:
-    """Yield the names of the groups to which a subject refers."""
+    """Yield the names of the groups to which the subject of a rule or group refers."""
     for tags in subject:
         for tag in tags:
             if tag.startswith(GROUP):
@@ -39,7 +42,7 @@ def _reached(name: str, uses: dict[str, set[str]]) -> set[str]:
 
 
 def innermost_first(groups: Iterable[Group]) -> list[Group]:
-    """Sort groups without circles so that each stands behind those to which it refers."""
+    """Sort groups without circles so that each group comes after the groups to which it refers."""
     left, found = [*groups], list[Group]()
     while left:
         names = {each.name for each in left}
@@ -55,13 +58,14 @@ def tags_of(
     groups: Iterable[Group], claims: Iterable[str], namespace: str, *, heaviest: bool = False
 ) -> frozenset[str]:
     """
-    Return the tags of the groups that an identity is in, as a request of a namespace sees them.
+    Return the tags of the groups to which an identity belongs, as they count for a request in a
+    namespace.
 
-    The subject of a group sees the tags of the other groups that match, to any depth.
+    The subject of a group may name the tags of other groups that match, to any depth.
 
-    @param groups: the groups that are not disabled, L{innermost_first}.
-    @param heaviest: whether only the heaviest group counts for rules; of several equally heavy ones
-        the first one does.
+    @param groups: the groups that are not disabled, in the order of L{innermost_first}.
+    @param heaviest: whether only the group with the greatest weight counts for rules; if several
+        groups have the same weight, the first one counts.
     """
     held = set(claims)
     found: list[Group] = []

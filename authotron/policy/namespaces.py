@@ -1,9 +1,12 @@
-"""Namespaces: C{/}, or names behind slashes such as C{/data/archive}, each below those before."""
+"""
+Namespaces: a namespace is C{/}, or names behind slashes such as C{/data/archive}; each name lies
+below the names before it.
+"""
 
 from __future__ import annotations
 
 ROOT = "/"
-"""The namespace above all others."""
+"""The root namespace, which contains all others."""
 
 
 def check(text: str) -> str:
@@ -20,8 +23,8 @@ def check(text: str) -> str:
 
 def is_namespace(text: str) -> bool:
     """
-    Return whether a string is a namespace: C{/}, or segments each behind a slash, none of them
-    empty.
+    Return whether a string is a valid namespace: it must be C{/}, or segments that each follow a
+    slash, none of them empty.
     """
     if text == ROOT:
         return True
@@ -31,5 +34,8 @@ def is_namespace(text: str) -> bool:
 
 
 def is_within(inner: str, outer: str) -> bool:
-    """Return whether a namespace is another one, or below it, by whole segments."""
+    """
+    Return whether a namespace equals another one, or lies below it; whole segments
+    are compared.
+    """
     return outer in (inner, ROOT) or inner.startswith(outer + "/")

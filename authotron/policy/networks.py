@@ -1,8 +1,9 @@
 """
-IP networks and client addresses as policies understand them.
+IP networks and client addresses in the form that policies use.
 
-IPv4-mapped addresses are IPv4 addresses, in clients and in networks of C{/96} and longer; a network
-of one version holds no address of the other. Bits behind the prefix length are ignored.
+IPv4-mapped addresses are IPv4 addresses, in clients and in networks with a prefix of C{/96} or
+longer; a network of one IP version contains no address of the other version. The bits of a network
+behind its prefix length are ignored.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 class Network(NamedTuple):
-    """A network: the IP version, and the numbers of its first and its last address."""
+    """An IP network: the IP version, and its first and its last address as numbers."""
 
     version: int
     first: int
@@ -35,14 +36,14 @@ class Network(NamedTuple):
         return self.version == address.version and self.first <= address.number <= self.last
 
     def is_within(self, other: Network) -> bool:
-        """Return whether all addresses of this network lie in another one."""
+        """Return whether all addresses of this network lie in another network."""
         return (
             self.version == other.version and other.first <= self.first and self.last <= other.last
         )
 
 
 class Address(NamedTuple):
-    """The address of a client: the IP version, and the number of the address."""
+    """The address of a client: the IP version, and the address as a number."""
 
     version: int
     number: int
@@ -94,8 +95,8 @@ def _parse_address(text: str) -> Address | None:
 
 def parse_address(text: str | None) -> Address | None:
     """
-    Parse the address of a client, perhaps with a port behind it, which only an IPv6 address in
-    brackets may have; return C{None} for a missing or unreadable address.
+    Parse the address of a client, and return C{None} for a missing or unreadable address; a port
+    may follow only an IPv6 address in brackets.
     """
     return _parse_address(text) if text and len(text) <= _LONGEST else None
 

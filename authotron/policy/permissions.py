@@ -1,8 +1,9 @@
 """
 Permissions: the strings C{[-]resource:verb[,verb...][:id[,id...]]} of rules.
 
-A permission that begins with C{-} denies. C{*} as the resource stands for every resource, as a verb
-for every verb; among ids it is the id C{*} and nothing more. All words match letter by letter.
+A permission that begins with C{-} denies what it names. The word C{*} as the resource means every
+resource, and as a verb every verb; among ids it is just the id C{*}. All words of a permission are
+compared letter by letter.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from attrs import frozen
 from authotron.policy.resources import ANY
 
 DENY = "-"
-"""The character with which a permission that denies begins."""
+"""The character with which a permission begins that denies instead of allowing."""
 
 _FORM = "permissions look like /path:GET, /path/**:GET,HEAD, -/path:* or resource:verb:id"
 
@@ -22,10 +23,10 @@ _FORM = "permissions look like /path:GET, /path/**:GET,HEAD, -/path:* or resourc
 @frozen
 class Permission:
     """
-    What one string of a rule allows or denies.
+    One permission string of a rule: what it allows or denies.
 
     @ivar ids: the ids to which the permission is limited, or C{None}: a permission with ids counts
-        only for requests with one of them, whether it allows or denies.
+        only for requests with one of these ids, whether it allows or denies.
     """
 
     resource: str
@@ -39,7 +40,10 @@ class Permission:
         return ANY in self.verbs
 
     def counts_for(self, id_: str | None) -> bool:
-        """Return whether the permission counts for a request with an id, or with none."""
+        """
+        Return whether the permission counts for a request with a given id, or for one without an
+        id.
+        """
         return self.ids is None or (bool(id_) and id_ in self.ids)
 
     def __str__(self) -> str:
@@ -84,11 +88,14 @@ def _check(word: str, what: str) -> None:
 
 
 Effects = Mapping[str, Mapping[str, bool]]
-"""For each resource the verbs that are allowed or denied (C{False})."""
+"""For each resource the verbs that are allowed (C{True}) or denied (C{False})."""
 
 
 def effects(permissions: Iterable[Permission], id_: str | None = None) -> Effects:
-    """Return what permissions come to for requests with an id, or with none; a deny wins."""
+    """
+    Return the combined effect of several permissions on requests with an id, or with none; a
+    permission that denies wins.
+    """
     found: dict[str, dict[str, bool]] = {}
     for each in permissions:
         if each.counts_for(id_):

@@ -1,8 +1,8 @@
 """
-All rules of a configuration, compiled once; and what one identity may do by them.
+All rules of a configuration, compiled once; and what one identity may do according to them.
 
-Rules are found by a tag of their subject. Identities that have the same tags, among those that any
-rule names, share the table of the rules that they can use.
+Rules are looked up by a tag of the identities to which they apply. Identities that have the same
+tags, counting only tags that some rule names, share the table of the rules that apply to them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from authotron.policy.table import Table
 _MOST_PERMISSIONS = 200_000
 """
 Maximum number of permissions in all tables that are kept, each of which takes about 100 bytes; when
-it is exceeded, all tables are discarded, and those in use are made again.
+the number is exceeded, all tables are discarded, and the tables in use are built again.
 """
 
 _TABLE = 10
-"""Number of permissions for which an empty table counts."""
+"""The number of permissions as which an empty table counts."""
 
 
 @frozen
@@ -54,8 +54,8 @@ class Policies:
     """
     All rules and groups of a configuration.
 
-    @ivar allows_by_default: whether a request is allowed if no rule says anything about it.
-    @ivar heaviest: whether only the heaviest group of an identity counts.
+    @ivar allows_by_default: whether a request is allowed if no rule applies to it.
+    @ivar heaviest: whether only the group of an identity with the greatest weight counts.
     @ivar kept: the number of permissions in all tables that are kept.
     """
 
@@ -86,10 +86,11 @@ class Policies:
         unrestricted: Iterable[str] | None = None,
     ) -> Access:
         """
-        Return what an identity may do.
+        Return an object that decides what an identity may do.
 
-        @param claims: the claims of the identity; tags of groups among them are ignored.
-        @param restrictions: each of them must allow a request, too.
+        @param claims: the claims of the identity; claims that look like tags of groups are ignored.
+        @param restrictions: the restrictions of the credential, each of which must allow a request,
+            too.
         @param unrestricted: the claims that the identity would have by another credential, if its
             credential hides some: what these do not allow is not allowed either, so that hiding a
             claim never lifts a deny.
@@ -134,7 +135,10 @@ class Policies:
 
 
 def _index(rules: Iterable[Rule]) -> dict[str, list[tuple[Tags, Rule]]]:
-    """Index rules by the tag of each alternative of their subjects that the fewest rules name."""
+    """
+    Index each rule by one tag of each alternative of its subject: by the tag that the fewest rules
+    name.
+    """
     rules = [*rules]
     uses: dict[str, int] = {}
     for rule in rules:
@@ -152,7 +156,7 @@ def _index(rules: Iterable[Rule]) -> dict[str, list[tuple[Tags, Rule]]]:
 @define(eq=False)
 class Access:
     """
-    What one identity may do by the policies.
+    What one identity may do according to the policies.
 
     @ivar _unrestricted: what the identity would hold if its credential hid nothing, if it hides
         some of its claims.

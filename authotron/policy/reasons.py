@@ -1,4 +1,4 @@
-"""The fixed vocabulary of reasons for which policies allow or deny a request."""
+"""The fixed list of reasons for which policies allow or deny a request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ class Reason(Enum):
     """
     Why a request is allowed or denied: the value of C{X-Auth-Reason}, and a label of metrics.
 
-    The vocabulary is fixed, so that clients and dashboards can rely on it; no reason names a rule.
+    The list of reasons is fixed, so that clients and dashboards can rely on it; no reason names a
+    rule.
     """
 
     ALLOWED = "allowed"

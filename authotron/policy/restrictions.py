@@ -1,8 +1,8 @@
 """
-Restrictions of a credential: each takes something away from what its bearer may do.
+Restrictions of a credential: each takes away a part of what the bearer of the credential may do.
 
-Of several restrictions all must allow a request; so no restriction can give back what another one,
-or the policies, do not allow.
+If a credential has several restrictions, all must allow a request; so no restriction can give back
+what another restriction, or the policies, do not allow.
 """
 
 from __future__ import annotations
@@ -18,12 +18,15 @@ from authotron.policy.table import Table
 
 
 class Widens(ValueError):
-    """A restriction would allow more than an earlier one."""
+    """A new restriction would allow more than an earlier one."""
 
 
 @frozen
 class Restriction:
-    """Limits all of which a request must meet; an empty limit restricts nothing."""
+    """
+    Limits of a credential, all of which a request must meet; an empty limit restricts
+    nothing.
+    """
 
     namespace: str = ""
     permissions: tuple[Permission, ...] = ()
@@ -34,7 +37,7 @@ class Restriction:
         object.__setattr__(self, "_table", Table([Rule("", (), self.permissions)]))
 
     def allows(self, asked: Asked) -> bool:
-        """Return whether a request meets all limits."""
+        """Return whether a request meets all limits of the restriction."""
         if self.namespace and not is_within(asked.namespace, self.namespace):
             return False
         if self.permissions and not self._table.rule(asked, 0).allows:
@@ -43,10 +46,10 @@ class Restriction:
 
     def narrowed(self, new: Restriction) -> Restriction:
         """
-        Return what holds if the bearer of a credential with this restriction asks for another one
-        with the restriction C{new}.
+        Return the restriction that results if the bearer of a credential with this restriction
+        requests another credential with the restriction C{new}.
 
-        @raise Widens: C{new} allows more than this restriction.
+        @raise Widens: the restriction C{new} allows more than this restriction.
         """
         if self.namespace and new.namespace and not is_within(new.namespace, self.namespace):
             raise Widens("the namespace is not that of the credential, and not below it")

@@ -18,22 +18,25 @@ from authotron.policy.times import Times
 
 class Asked(Protocol):
     """
-    What an identity asks for.
+    The request of an identity, as rules see it: a verb on a resource.
 
-    A rule reads the host and the address only if it depends on them.
+    A rule reads the host and the address of a request only if the rule depends on them.
     """
 
     @property
     def resource(self) -> str:
-        """The resource, usually a canonical path."""
+        """The resource of the request, usually a canonical path."""
 
     @property
     def verb(self) -> str:
-        """What is to be done with the resource, usually a method."""
+        """
+        The verb of the request, usually the HTTP method: what is to be done with the
+        resource.
+        """
 
     @property
     def id(self) -> str | None:
-        """The id of the thing that is meant, if any."""
+        """The id of the object that the request is about, or C{None}."""
 
     @property
     def namespace(self) -> str:
@@ -49,7 +52,7 @@ class Asked(Protocol):
 
 
 class Request(NamedTuple):
-    """A request all of whose facts are known."""
+    """A request for which all facts, such as host and address, are known already."""
 
     resource: str
     verb: str
@@ -73,15 +76,17 @@ class Condition(Protocol):
 @frozen
 class Rule:
     """
-    What identities may do, or may not do.
+    A rule of a policy: what identities may do, or may not do.
 
-    @ivar number: the position of the rule in the configuration; of several rules that decide alike,
-        the first one is named.
-    @ivar namespace: the rule counts for requests of this namespace and of those below.
-    @ivar targets: namespaces to which the rule is limited further.
-    @ivar methods: the verbs to which the rule is limited, or C{None}.
-    @ivar not_before: seconds since the epoch from which on the rule counts.
-    @ivar expires: seconds since the epoch from which on the rule does not count any more.
+    @ivar number: the position of the rule in the configuration; if several rules lead to the same
+        decision, the first one is named as its reason.
+    @ivar namespace: the namespace of the rule, which counts for requests of this namespace and of
+        namespaces below it.
+    @ivar targets: further namespaces, to which the rule is limited in addition.
+    @ivar methods: the verbs to which the rule is limited, or C{None} for all verbs.
+    @ivar not_before: the time, in seconds since the epoch, from which on the rule counts.
+    @ivar expires: the time, in seconds since the epoch, from which on the rule does not count any
+        more.
     @ivar when: a condition on claims, request and time.
     """
 
@@ -103,7 +108,10 @@ class Rule:
 
     @property
     def is_conditional(self) -> bool:
-        """Whether the rule depends on more than identity, namespace, resource and verb."""
+        """
+        Whether the rule depends on more than identity, namespace, resource and verb
+        of a request.
+        """
         return bool(
             self.hosts
             or self.networks
@@ -155,11 +163,13 @@ class Rule:
 @frozen
 class Group:
     """
-    A name for identities, to which the subjects of rules may refer.
+    A group: a name for identities, to which the subjects of rules may refer.
 
     @ivar number: the position of the group in the configuration.
-    @ivar namespace: the group is seen by requests of this namespace and of those below.
-    @ivar weight: which of several groups counts if only the heaviest one does.
+    @ivar namespace: the namespace of the group, which counts for requests of this namespace and of
+        namespaces below it.
+    @ivar weight: the weight of the group: if only one group counts, it is the group with the
+        greatest weight.
     """
 
     name: str

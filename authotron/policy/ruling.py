@@ -11,9 +11,9 @@ from authotron.policy.rules import Rule
 @frozen
 class Ruling:
     """
-    Whether an identity may make a request.
+    The decision of policies about a request, with its reason.
 
-    @ivar rule: the rule that decided, if a rule did.
+    @ivar rule: the rule that decided, or C{None} if no rule did.
     """
 
     allows: bool
@@ -48,4 +48,4 @@ NOT_ALLOWED = {
     reason: Ruling(allows=False, reason=reason)
     for reason in (Reason.NO_RULE, Reason.NETWORK, Reason.TIME, Reason.CONDITION)
 }
-"""The rulings about requests that no rule allows, by their reason."""
+"""The rulings about requests that no rule allows, by the reasons of the rulings."""

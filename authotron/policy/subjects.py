@@ -1,7 +1,9 @@
 """
-Subjects of rules and groups: which identities they are about, as an OR of ANDs of tags.
+Subjects of rules and groups: they say to which identities a rule or group applies, as an OR of ANDs
+of tags.
 
-A tag is a claim that an identity must have, such as C{role=reader}, letter by letter.
+A tag is a claim that an identity must have, such as C{role=reader}; it is compared letter by
+letter.
 """
 
 from __future__ import annotations
@@ -10,21 +12,24 @@ from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 LONGEST = 1024
-"""A tag has fewer bytes than this."""
+"""The number of bytes that a tag must not reach."""
 
 GROUP = "@group:name="
-"""The beginning of the tag that an identity has for each group that it is in."""
+"""The prefix of the tag that an identity has for each group to which it belongs."""
 
 Tags: TypeAlias = frozenset[str]
-"""Tags all of which an identity must have."""
+"""A set of tags, all of which an identity must have."""
 
 Subject: TypeAlias = tuple[Tags, ...]
-"""Alternatives of tags, one of which an identity must have."""
+"""
+The subject of a rule or group: sets of tags, of which an identity must have all tags of at least
+one set.
+"""
 
 
 def check_tag(text: str) -> str:
     """
-    Check a tag, and return it.
+    Check that a string is a tag, and return it.
 
     @raise ValueError: the string is not a tag.
     """
@@ -34,7 +39,7 @@ def check_tag(text: str) -> str:
 
 
 def is_tag(text: str) -> bool:
-    """Return whether a string is a tag."""
+    """Return whether a string is a valid tag."""
     return not _problem(text)
 
 
@@ -54,6 +59,6 @@ def _problem(text: str) -> str:
 
 
 def matches(subject: Iterable[Tags], claims: Collection[str]) -> bool:
-    """Return whether an identity with some claims is meant by a subject."""
+    """Return whether a subject applies to an identity with the given claims."""
     held = claims if isinstance(claims, (set, frozenset)) else frozenset(claims)
     return any(tags <= held for tags in subject)

@@ -1,9 +1,10 @@
 """
-The rules that one identity can use in one namespace, arranged by the resources of permissions.
+The table of the rules that one identity can use in one namespace, arranged by the resources of the
+permissions.
 
-A request looks up the nodes of its resource: the exact one, those of patterns that match, and that
-of every resource. A node holds first what depends on the verb alone, already decided, and then what
-depends on more.
+A request looks up the nodes for its resource: the node of the exact resource, those of matching
+patterns, and the node for every resource. A node of the table holds first the permissions that
+depend on the verb alone, already decided, and then those that depend on more.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from authotron.policy.ruling import NOT_ALLOWED, Ruling
 
 
 class _Entry(NamedTuple):
-    """A permission that depends on more than the verb."""
+    """A permission that depends on more than the verb of a request."""
 
     ruling: Ruling
     rule: Rule
@@ -27,7 +28,7 @@ class _Entry(NamedTuple):
 
 
 _Pair = tuple[Ruling | None, Ruling | None]
-"""The first ruling that denies, and the first one that allows."""
+"""The first ruling that denies a request, and the first ruling that allows it."""
 
 _NEITHER: _Pair = (None, None)
 
@@ -35,7 +36,7 @@ _NO_CLAIMS: Claims = {}
 
 
 class _Node:
-    """The permissions about one resource or one pattern."""
+    """The permissions about one resource, or about one pattern of resources."""
 
     __slots__ = ("by_verb", "entries")
 
@@ -44,7 +45,7 @@ class _Node:
         self.entries: list[_Entry] = []
 
     def add(self, entry: _Entry) -> None:
-        """Add a permission; the rules come in their order."""
+        """Add a permission to the node; permissions are added in the order of their rules."""
         ruling, rule, permission = entry
         if rule.is_conditional or permission.ids is not None:
             self.entries.append(entry)
@@ -59,11 +60,13 @@ class _Node:
 
 class _Branch:
     """
-    A position in the patterns: what may follow the segments before it.
+    A position in the patterns of resources: it says which segments may follow.
 
-    @ivar stays: whether any further segment leads here again, because C{**} stands here.
-    @ivar ends: the node of the patterns that end here; in C{[1]} of those that end with a slash.
-    @ivar tails: the same of the patterns that end here with C{**}.
+    @ivar stays: whether any further segment leads to this position again, because the pattern has
+        C{**} here.
+    @ivar ends: the node of the patterns that end at this position; in C{[1]} the node of those that
+        end with a slash.
+    @ivar tails: the nodes of the patterns that end at this position with C{**}, as in C{ends}.
     """
 
     __slots__ = ("any", "by_name", "deep", "ends", "stays", "tails")
@@ -87,7 +90,7 @@ class _Branch:
         return self.by_name.setdefault(segment, _Branch())
 
     def next(self, segment: str) -> Iterator[_Branch]:
-        """Yield the positions that are reached by a segment of a resource."""
+        """Yield the positions that a segment of a resource leads to."""
         found = self.by_name.get(segment)
         if found is not None:
             yield from found.with_deep()
@@ -97,7 +100,10 @@ class _Branch:
             yield from self.with_deep()
 
     def with_deep(self) -> Iterator[_Branch]:
-        """Yield this position, and those behind C{**} that stand for no segment."""
+        """
+        Yield this position, and the positions behind each C{**}, because C{**} may stand for no
+        segment.
+        """
         branch: _Branch | None = self
         while branch is not None:
             yield branch
@@ -106,7 +112,7 @@ class _Branch:
 
 class Table:
     """
-    The rules that one identity can use in one namespace.
+    The table of the rules that one identity can use in one namespace.
 
     @ivar size: the number of permissions in the table.
     """
@@ -114,7 +120,7 @@ class Table:
     __slots__ = ("_every", "_exact", "_patterns", "size")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        """@param rules: the rules that can be used, in their order."""
+        """@param rules: the rules that the identity can use, in the order of the configuration."""
         self._exact: tuple[dict[str, _Node], dict[str, _Node]] = ({}, {})
         self._patterns: _Branch | None = None
         self._every: _Node | None = None
@@ -128,7 +134,7 @@ class Table:
                 self.size += 1
 
     def _node(self, pattern: str) -> _Node:
-        """Return the node of a pattern, which is created if necessary."""
+        """Return the node of a pattern, which is created if it is missing."""
         if pattern == ANY:
             self._every = self._every or _Node()
             return self._every
@@ -144,7 +150,7 @@ class Table:
         return node
 
     def _nodes(self, text: str) -> Iterator[_Node]:
-        """Yield the nodes of the permissions that fit a resource."""
+        """Yield the nodes of the permissions that apply to a resource."""
         if self._every is not None:
             yield self._every
         resource = split(text)
@@ -160,7 +166,8 @@ class Table:
 
     def rule(self, asked: Asked, now: float, claims: Claims = _NO_CLAIMS) -> Ruling:
         """
-        Apply the rules to a request; the ruling allows only if a rule does and none denies.
+        Apply the rules to a request; the ruling allows the request only if a rule allows it and no
+        rule denies it.
 
         @param claims: the claims of the identity, which only conditions of rules read.
         """
@@ -189,7 +196,10 @@ class Table:
 
 
 def _first(one: Ruling | None, other: Ruling | None) -> Ruling | None:
-    """Return the ruling of the rule that stands first, if there is a ruling."""
+    """
+    Return the ruling of the rule that comes first in the configuration, or C{None} if there is no
+    ruling.
+    """
     if one is None or other is None:
         return one or other
     assert one.rule is not None
@@ -198,7 +208,7 @@ def _first(one: Ruling | None, other: Ruling | None) -> Ruling | None:
 
 
 def _nearest(obstacles: set[Reason] | None) -> Reason:
-    """Return the reason that helps a client most, of those that kept rules from allowing."""
+    """Of the reasons why rules did not allow a request, return the one that helps a client most."""
     if obstacles:
         for reason in (Reason.NETWORK, Reason.TIME, Reason.CONDITION):
             if reason in obstacles:
@@ -229,7 +239,7 @@ def _matching(start: _Branch, segments: list[str], *, ends_in_slash: bool) -> It
 
 
 def _tails(branches: Iterable[_Branch], ends: tuple[int, ...], seen: set[int]) -> Iterator[_Node]:
-    """Yield the nodes of patterns whose C{**} stands for all segments that are left."""
+    """Yield the nodes of patterns whose C{**} stands for all remaining segments."""
     for branch in branches:
         for end in ends:
             node = branch.tails[end]

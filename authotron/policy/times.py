@@ -31,12 +31,13 @@ def parse_clock(text: str) -> int:
 @frozen
 class Times:
     """
-    A span of the day on some days of the week.
+    A time span of the day on some days of the week.
 
-    A span whose end is before its start goes over midnight, and belongs to the day of its start.
+    A span whose end is before its start continues over midnight, and belongs to the day of its
+    start.
 
-    @ivar start: the first second of the span, since midnight.
-    @ivar end: the first second after the span.
+    @ivar start: the first second of the span, counted from midnight.
+    @ivar end: the first second after the end of the span.
     @ivar days: the numbers of the days on which a span starts, where Monday is 0.
     """
 
@@ -46,7 +47,7 @@ class Times:
     zone: tzinfo | None = None
 
     def holds(self, now: float) -> bool:
-        """Return whether a moment, in seconds since the epoch, lies in a span."""
+        """Return whether a moment, in seconds since the epoch, lies in a time span."""
         local = datetime.fromtimestamp(now, self.zone)
         second = local.hour * 3600 + local.minute * 60 + local.second
         day = local.weekday()

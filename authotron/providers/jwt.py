@@ -163,7 +163,10 @@ class Config(ProviderConfig, RemoteConfig, ClaimsConfig):
                     yield "secret", why
 
     def _problems_of_files(self) -> Iterator[tuple[str, str]]:
-        """Read the configured files, which are read again later, to report mistakes at once."""
+        """
+        Read the configured files at once, to report mistakes early; the files are
+        read again later.
+        """
         loads: list[tuple[str, Callable[[], object]]] = []
         if self.jwks_file is not None:
             loads.append(("jwks_file", KeySetFile(self.jwks_file).load))

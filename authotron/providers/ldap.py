@@ -218,8 +218,8 @@ class LdapProvider:
 
     def close(self) -> None:
         """
-        Close idle connections to the directory, and from now on each
-        connection after its use.
+        Close idle connections to the directory, and from now on close each connection after its
+        use.
         """
         self._directory.close()
 
@@ -302,16 +302,18 @@ class LdapProvider:
         """
         Return the user name as the LDAP directory spells it, so that a user has only one name.
 
-        Of several names in the user's entry, return the one equal to what the user entered, or else
-        the only one that differs from it just in upper and lower case, character width and blanks.
+        If the user's entry has several names, return the one that is equal to what the user
+        entered, or else the only one that differs from it just in upper and lower case, character
+        width and blanks.
 
-        @raise Rejected: the entry has no name, or several without a unique match.
+        @raise Rejected: the entry has no user name, or has several and not exactly one of them
+            matches.
         """
         known = self._lookup.texts(entry, self._user_attribute)
         same = [each for each in known if each == written] or [
             each for each in known if fold_value(each) == fold_value(written)
         ]
-        # The values of an LDAP attribute have no order, so the first of several must not be chosen.
+        # The values of an LDAP attribute have no order, so the first value must not be chosen.
         if len(known) > 1 and len(same) != 1:
             raise Rejected(
                 f"the entry has several {self._user_attribute}, and not exactly one of them "
@@ -330,7 +332,7 @@ async def _check_account(connection: Connection, logon: LogonName, entry: Entry)
     If the server lacks the request Who am I? (RFC 4532), the gateway assumes that the bind was for
     the account of the entry.
 
-    @raise Rejected: the server has bound another account than that of the entry.
+    @raise Rejected: the server has bound another account than the account of the entry.
     @raise Unavailable: the server accepted the bind as anonymous, or did not answer.
     """
     whoami = await connection.who_am_i()
@@ -359,8 +361,8 @@ def _normalize_dn(dn: str) -> str:
 @define(eq=False)
 class SearchingLdapProvider(LdapProvider):
     """
-    An LDAP provider that finds users by a search, and so can look up users
-    without a password.
+    An LDAP provider that finds users by a search, and therefore can look up users without a
+    password.
     """
 
     async def look_up(self, username: str) -> Authentication:

@@ -84,8 +84,8 @@ class OfflineTokens:
 
     def match(self, credential: Credential) -> Affinity:
         """
-        Return how likely a token is the provider's; a JWT whose C{typ} claim excludes an offline
-        token is C{FOREIGN}.
+        Return how likely a token belongs to the provider; a JWT whose C{typ} claim excludes an
+        offline token is C{FOREIGN}.
         """
         seen = unverified.parse_once(credential)
         affinity = token_routing.match(self._accepts, credential)
@@ -161,7 +161,7 @@ class OfflineTokens:
     async def _post(self, path: str, form: dict[str, str], *, repeatable: bool) -> dict[str, Any]:
         url = f"{self._url}/{path}"
         answer = await self._client.post(url, form, repeatable=repeatable)
-        if answer.status == 400 and answer.json_object().get("error") == "invalid_grant":  # noqa: PLR2004 - RFC 6749 section 5.2
+        if answer.status == 400 and answer.json_object().get("error") == "invalid_grant":  # noqa: PLR2004 - the error of a refused exchange (RFC 6749 section 5.2)
             raise Rejected("the identity provider refused the exchange: invalid_grant")
         if not answer.is_success:
             raise self._client.refused(answer)

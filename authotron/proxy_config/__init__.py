@@ -1,1 +1,1 @@
-"""The configuration of a reverse proxy, made from that of the gateway and a template."""
+"""Makes the configuration of a reverse proxy from the gateway's configuration and a template."""

@@ -28,7 +28,7 @@ PROXIES: Mapping[str, tuple[str, ...]] = {
     "haproxy": ("haproxy.cfg", "authotron.lua"),
     "traefik": ("traefik.yaml", "authotron.yaml"),
 }
-"""The files of each proxy, the most important one first."""
+"""The configuration files of each proxy, the most important file first."""
 
 _BY_HTTP_ALONE = "apache/authotron.lua"
 """A file that a proxy needs only if it asks by HTTP."""
@@ -87,9 +87,9 @@ def _environment() -> Environment:
     Return what reads the templates: a line that begins with C{#@} is a statement, and C{<< name >>}
     a value, because the languages of the proxies have other uses for the usual braces.
     """
-    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - heavy, and only needed here
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415 - heavy to import, and only needed here
 
-    environment = Environment(  # noqa: S701 - no HTML; every value is checked before
+    environment = Environment(  # noqa: S701 - the text is not HTML; every value is checked before
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         variable_start_string="<<",

@@ -49,8 +49,8 @@ class Deployment:
     """
     What an operator says about the proxy and the service behind it.
 
-    @ivar listen: where the proxy listens.
-    @ivar backend: the service that the proxy protects.
+    @ivar listen: the address at which the proxy listens.
+    @ivar backend: the address of the service that the proxy protects.
     @ivar server_name: the host of the service as clients know it; empty for every host.
     @ivar gateway: host and port at which the proxy reaches the gateway, if that is not the machine
         of the proxy.

@@ -241,8 +241,8 @@ class MongoStore:
 
     async def _has(self, token: Token, most: int) -> bool:
         """
-        Return whether the owner of a new API token has C{most} or more API tokens that count
-        towards the limit per owner.
+        Return whether the owner of a new API token already has C{most} or more API tokens that
+        count towards the limit per owner.
 
         Only API tokens that were created over HTTP count towards C{tokens.max_per_owner}. Imported
         tokens that an earlier version stored have no C{origin}, and are recognised by the name of
@@ -331,7 +331,7 @@ class MongoStore:
         """Store the record that an API token is revoked, before the token is deleted."""
         revocation = revocation_document(document, now)
         which = {"_id": document["_id"]}
-        with suppress(DuplicateKeyError):  # Another gateway stored the same revocation meanwhile.
+        with suppress(DuplicateKeyError):  # another gateway stored the same revocation meanwhile
             await self._call(
                 lambda: self._revoked.update_one(which, {"$set": revocation}, upsert=True)
             )
@@ -432,8 +432,8 @@ class MongoStore:
         """
         users = self._users
         owner = {"realm": realm, "username": username}
-        # If another gateway adds the same owner meanwhile, the first attempt fails, and the second
-        # finds the owner.
+        # If another gateway adds the same owner meanwhile, the first attempt to add the owner
+        # fails, and the second attempt finds the owner.
         for _ in range(2):
             try:
                 await self._call(

@@ -251,7 +251,7 @@ class SqliteStore:
         setting = ", ".join(f"{column} = ?" for column in changes)
         return (
             await self._execute(
-                f"UPDATE tokens SET {setting} WHERE id = ?",  # noqa: S608 - column names only, no values
+                f"UPDATE tokens SET {setting} WHERE id = ?",  # noqa: S608 - the format inserts names of columns only, and no values
                 [*changes.values(), id_],
             )
             > 0
@@ -299,7 +299,7 @@ class SqliteStore:
         return await self._query(delete_expired)
 
     async def _select(self, where: str, values: Mapping[str, Any], begin: str = "") -> list[Token]:
-        text = f"{begin} SELECT {', '.join(COLUMNS)} FROM tokens {where}"  # noqa: S608 - column names only, no values
+        text = f"{begin} SELECT {', '.join(COLUMNS)} FROM tokens {where}"  # noqa: S608 - the format inserts names of columns only, and no values
         rows = await self._query(lambda database: database.execute(text, values).fetchall())
         found = (dict(zip(COLUMNS, row, strict=True)) for row in rows)
         return await tokens_of(found, self._world.clock)

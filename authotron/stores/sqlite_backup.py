@@ -1,10 +1,11 @@
 """
 Back up the SQLite database of a token store to a file, and restore a database from such a backup.
 
-A backup is written, and read, with the rights of the account that runs the command. The database is
-accessed with the rights of the owner of its folder. A backup is made or restored by way of a
-temporary file beside the database, because the account that runs the command may lack access to the
-database, and the account that owns the database may lack access to the backup.
+A backup file is written, and read, with the rights of the account that runs the command. The
+database is accessed with the rights of the account that owns its folder. A backup is made or
+restored by way of a temporary file beside the database, because the account that runs the command
+may lack access to the database, and the account that owns the database may lack access to the
+backup.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ def temporary(database: Path) -> Path:
 
 
 def export(database: sqlite3.Connection, target: Path) -> None:
-    """Write a compact copy of a database, as it is at this moment, to a new file beside it."""
+    """
+    Write a compact copy of a database, in its present state, to a new file in the
+    same folder.
+    """
     files.make_file(target)
     database.execute("VACUUM INTO ?", [str(target)])
 

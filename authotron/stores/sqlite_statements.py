@@ -53,7 +53,7 @@ SELECT {", ".join(f":{column}" for column in COLUMNS)} WHERE :most IS NULL OR :m
     WHERE realm = :realm AND username = :username AND origin IN ('', 'http')
     AND (expires IS NULL OR expires > :created)
 )
-"""  # noqa: S608 - column names only, no values
+"""  # noqa: S608 - the format inserts names of columns only, and no values
 """
 An SQL statement that adds an API token, unless its owner has C{:most} unexpired API tokens that
 were created over HTTP or by an earlier version.
@@ -69,7 +69,7 @@ WITH RECURSIVE tree (id) AS (
 
 SELECT_TREE = f"""
 {WITH_TREE} SELECT id, realm, username, hashed, origin FROM tree JOIN tokens USING (id)
-"""  # noqa: S608 - column names only, no values
+"""  # noqa: S608 - the format inserts names of columns only, and no values
 """
 An SQL statement that selects the columns needed to revoke an API token and
 all its descendants.

@@ -27,8 +27,8 @@ class Actor:
     The user who creates, changes or revokes an API token: a client of the gateway, or a user at a
     terminal.
 
-    @ivar credential: how the user was identified: C{provider NAME}, C{token ID}, C{terminal}, or
-        C{the token itself}.
+    @ivar credential: how the user was identified: it is C{provider NAME}, C{token ID}, C{terminal},
+        or C{the token itself}.
     @ivar client: the address of the client; empty at a terminal.
     """
 
@@ -123,8 +123,8 @@ def revoked(token: Token, root: str, by: Actor) -> None:
     """
     Log that an API token was revoked.
 
-    @param root: the id of the API token whose revocation was requested: C{token} itself, or the
-        ancestor with which it was revoked.
+    @param root: the id of the API token whose revocation was requested: this is C{token} itself, or
+        the ancestor with which C{token} was revoked.
     """
     _log.info(
         "API token {id} of {username} in realm {realm} revoked with {root} by {by}",
@@ -150,8 +150,8 @@ def restored(file: str, by: Actor) -> None:
 
 def pepper_accepted(by: Actor) -> None:
     """
-    Log that the API tokens that were hashed with another pepper are given up, and so are rejected
-    from now on.
+    Log that the API tokens that were hashed with another pepper are given up, so that they are
+    rejected from now on.
     """
     _log.info(
         "API tokens of another pepper given up by {by}",
@@ -171,7 +171,7 @@ def unconfirmed(token: Token, what: str, by: Actor) -> None:
     """
     Log that the token store did not confirm a change of an API token.
 
-    @param what: the change that was not confirmed: C{created}, C{changed} or C{revoked}.
+    @param what: the change that was not confirmed: it is C{created}, C{changed} or C{revoked}.
     """
     _log.info(
         "API token {id} of {username} in realm {realm} perhaps {what} by {by}: the token store did "

@@ -44,11 +44,11 @@ class Tally:
     A tally: the number of events of one kind, and their durations if these are measured.
 
     The durations of new events are kept in a list and sorted into the buckets many at once, which
-    takes a third of the time; L{settle} does this before C{number} and C{durations} are read.
+    takes a third of the time; L{settle} sorts them before C{number} and C{durations} are read.
 
-    @ivar durations: the histogram of durations, if they are measured. Tallies that differ only in
-        labels that the histogram does not have share one histogram.
-    @ivar number: how often the event happened.
+    @ivar durations: the histogram of durations, if durations are measured. Tallies that differ only
+        in labels that the histogram does not have share one histogram.
+    @ivar number: how often the kind of event has happened.
     """
 
     durations: Durations
@@ -56,7 +56,7 @@ class Tally:
     _new: list[float] = field(factory=list, init=False)
 
     def add(self, seconds: float) -> None:
-        """Count one event, which took C{seconds}."""
+        """Count one event that took C{seconds}."""
         new = self._new
         new.append(seconds)
         if len(new) >= _MOST_NEW:

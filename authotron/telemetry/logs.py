@@ -108,7 +108,7 @@ class _Throttle:
     def passes(self, kind: str, now: float) -> int | None:
         """
         Return how many similar events were dropped before an event that is to be written, or
-        C{None} if this event is to be dropped.
+        C{None} if this event itself must be dropped.
         """
         since, count = self._seen.get(kind, (now, 0))
         if now - since >= _WINDOW:
@@ -238,7 +238,7 @@ class Log:
 
 def _kind(stream: TextIO) -> _Kind:
     """
-    Return the kind of a stream.
+    Return the kind of a stream, such as a terminal or the journal of systemd.
 
     The environment variable C{JOURNAL_STREAM} tells which stream systemd sends to its journal, see
     systemd.exec(5).
@@ -269,7 +269,7 @@ def _body(event: LogEvent) -> str:
     if event.get("isError") and _failure(event) is not None:
         # An event of twisted.python.log contains the message of the exception, which may be secret.
         return str(event.get("why") or "unexpected failure")[:_LONGEST]
-    with suppress(Exception):  # for a wrong format or value, formatEvent describes the mistake
+    with suppress(Exception):  # formatEvent describes a wrong format or value
         if _names_only(event["log_format"]):
             return str(event["log_format"]).format_map(event)[:_LONGEST]
     return formatEvent(event)[:_LONGEST]

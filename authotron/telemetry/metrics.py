@@ -216,7 +216,10 @@ class Metrics(Collector):
                 self._counts["augmenter_attempts"].show(*labels)
 
     def watch(self, name: str, about: str, value: Callable[[], float]) -> None:
-        """Add a gauge, for which the function C{value} is called whenever the metrics are read."""
+        """
+        Add a gauge to the metrics; the function C{value} is called whenever the gauge
+        is read.
+        """
         self._gauges[name] = (about, value)
 
     def request_authenticated(self, result: str, realm: str, seconds: float) -> None:
@@ -250,7 +253,9 @@ class Metrics(Collector):
         labels = result, realm, route, method, status
         tally = self._sent.get(labels)
         if tally is None and not self._is_known(realm):
-            realm = "unknown"  # so that API tokens of many realms do not fill the memory
+            # one label for all realms without a provider, so that API tokens of many realms do not
+            # fill the memory
+            realm = "unknown"
             labels = result, realm, route, method, status
             tally = self._sent.get(labels)
         if tally is None:
@@ -274,7 +279,10 @@ class Metrics(Collector):
                 tally.settle()
 
     def provider_answered(self, provider: Part, result: str, seconds: float) -> None:
-        """Count an answer of a provider: C{success}, C{error}, C{timeout} or C{abandoned}."""
+        """
+        Count an answer of a provider: the result is C{success}, C{error}, C{timeout} or
+        C{abandoned}.
+        """
         tally = self._attempts[provider.name, provider.type, provider.realm, result]
         if result in ("success", "error"):
             tally.add(seconds)
@@ -282,7 +290,7 @@ class Metrics(Collector):
             tally.number += 1
 
     def augmenter_answered(self, augmenter: Part, result: str, seconds: float) -> None:
-        """Count an answer of an augmenter: C{success} or C{error}."""
+        """Count an answer of an augmenter to the gateway: C{success} or C{error}."""
         self._augmentations[augmenter.name, augmenter.type, augmenter.realm, result].add(seconds)
 
     def request_started(self, method: str) -> None:
@@ -291,7 +299,7 @@ class Metrics(Collector):
 
     def request_ended(self, method: str) -> None:
         """
-        Stop counting an HTTP request as in flight, as it was answered or its client has
+        Stop counting an HTTP request as in flight, because it was answered or its client has
         disconnected.
         """
         self._in_flight[(method,)].number -= 1
@@ -308,7 +316,10 @@ class Metrics(Collector):
         self._left_fast_path[()].number += 1
 
     def fact_unusable(self, contract: str, fact: str, flaw: str) -> None:
-        """Count a request that was answered with 400, because a fact that it needs is unusable."""
+        """
+        Count a request that was answered with 400, because a fact that it needs (such as the host)
+        is unusable.
+        """
         self._unusable[contract, fact, flaw].number += 1
 
     def expect_rulings(self, rulings: Iterable[tuple[str, str]]) -> None:
@@ -341,7 +352,7 @@ class Metrics(Collector):
         self._counts["authotron_untrusted_connections"].show(protocol)
 
     def untrusted_connection(self, protocol: str) -> None:
-        """Count a connection that was closed unread, as its peer is not a trusted proxy."""
+        """Count a connection that was closed unread, because its peer is not a trusted proxy."""
         self._untrusted[(protocol,)].number += 1
 
     def answer_too_long(self, contract: str) -> None:

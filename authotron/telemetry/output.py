@@ -1,4 +1,7 @@
-"""Writes log lines without waiting; a line for which there is no room is dropped and counted."""
+"""
+Writes log lines without waiting; a line for which the stream has no room is dropped
+and counted.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,7 @@ class Output:
 
 def _write_at_once(descriptor: int, data: bytes) -> int:
     """
-    Write as much as fits into a pipe or a socket.
+    Write as much of some data as fits into a pipe or a socket.
 
     @raise OSError: the pipe or socket has no room.
     """

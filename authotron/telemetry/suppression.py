@@ -20,7 +20,7 @@ class Suppression:
     """
     Decides which of the log events that clients cause are written.
 
-    The number of kinds of events must be small, as each kind is remembered.
+    The number of kinds of events must be small, because each kind is remembered.
     """
 
     _clock: IReactorTime

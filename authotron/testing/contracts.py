@@ -74,7 +74,7 @@ class ProviderContract:
     def settle(self, deferred: Deferred[Any]) -> Any:
         """
         Return the result of C{deferred}. A subclass may override this method, to advance a clock or
-        to let a fake remote answer first.
+        to let a fake remote service answer first.
         """
         assert isinstance(self, SynchronousTestCase)
         return self.successResultOf(deferred)

@@ -119,7 +119,7 @@ def main(host: str, port: int, secret_file: Path | None, jwks_file: Path | None)
     secret = secret_file.read_text().rstrip("\r\n") if secret_file else None
     published = jwt.PyJWKSet.from_json(jwks_file.read_text()) if jwks_file else None
     site = Site(Echo(Keys(secret, published)))
-    site.protocol = _Channel  # type: ignore[assignment] # the one for HTTP/1 only
+    site.protocol = _Channel  # type: ignore[assignment] # the class of channel that speaks HTTP/1 only
 
     async def serve(reactor: Any) -> None:
         await TCP4ServerEndpoint(reactor, port, interface=host).listen(site)

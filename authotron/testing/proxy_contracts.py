@@ -31,7 +31,10 @@ _STATED: Mapping[str, tuple[str, object]] = {
     "address": ("203.0.113.7", "203.0.113.7"),
     "namespace": ("/ns", "/ns"),
 }
-"""For each fact what a proxy states, and what the gateway reads."""
+"""
+For each fact of a request the header value that a proxy sends, and the value that the gateway
+reads.
+"""
 
 _WRONG: Mapping[str, Sequence[str]] = {
     "method": ("G T", "GET\t", "G\x00"),
@@ -40,7 +43,7 @@ _WRONG: Mapping[str, Sequence[str]] = {
     "path": ("x", "/a#b", "/a%2fb", "/a//b", "/..", "/a\\b", "/a;b", "/%zz", "/%00", "/\xff", "*"),
     "address": ("unknown", "[::1", "203.0.113.7, unknown", "_hidden"),
 }
-"""For each fact what no proxy may state."""
+"""For each fact of a request a header value that no proxy may state."""
 
 _FOREIGN = (
     *("Forwarded", "X-Forwarded-Prefix", "X-Forwarded-Server", "X-Forwarded-Port", "X-Real-IP"),
@@ -49,7 +52,7 @@ _FOREIGN = (
     *("X-Forwarded-Host", "X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Uri"),
     *("X-Forwarded-Method", "X-Original-URI", "X-Original-Method", "X-Authotron-Uri", "Host"),
 )
-"""Headers of which a contract reads only those that it names."""
+"""Headers of a request; a contract reads only those that it names."""
 
 _OPTIONAL = ("namespace", "certificate")
 
@@ -65,7 +68,7 @@ class ProxyContract:
         raise NotImplementedError
 
     def endpoints(self) -> Iterator[Endpoint]:
-        """Yield all endpoints, so that each test checks each of them."""
+        """Yield all endpoints of the contract, so that each test checks each of them."""
         assert isinstance(self, SynchronousTestCase)
         for endpoint in self.contract().endpoints:
             with self.subTest(endpoint.path, appends=endpoint.appends):
@@ -80,10 +83,10 @@ class ProxyContract:
         twins: Sequence[str] = (),
     ) -> Question:
         """
-        Return a question in which a proxy states everything.
+        Return an authentication request in which a proxy states every fact of the client's request.
 
-        @param changed: for some headers other values than the usual one.
-        @param target: what stands behind the path of the endpoint.
+        @param changed: for some headers other values than the usual ones.
+        @param target: the path and query that the proxy appends to the path of the endpoint.
         """
         headers = {
             name.lower(): [_STATED[fact][0]]
@@ -103,14 +106,14 @@ class ProxyContract:
         )
 
     def by_header(self, endpoint: Endpoint) -> Iterator[tuple[str, str]]:
-        """Yield each fact that a header states, with the name of the header."""
+        """Yield each fact of a request that a header states, with the name of the header."""
         for fact, source in endpoint.sources.items():
             for name in source.headers:
                 if fact not in _OPTIONAL:
                     yield fact, name
 
     def flaw(self, facts: Facts, name: str) -> Flaw | None:
-        """Return why a fact cannot be used, or C{None} if it can be used."""
+        """Return why a fact of a request cannot be used, or C{None} if it can be used."""
         try:
             getattr(facts, name)
         except UnusableFact as unusable:
@@ -119,8 +122,8 @@ class ProxyContract:
 
     def test_paths(self: Any) -> None:
         """
-        Each endpoint has a path of its own, which needs no encoding; no path of a new contract is
-        the path of a route of the gateway.
+        Each endpoint has a path of its own, which needs no encoding; no path of a new contract
+        equals the path of a route of the gateway.
         """
         contract = self.contract()
         found = [(each.path, each.appends) for each in contract.endpoints]
@@ -130,7 +133,7 @@ class ProxyContract:
         self.assertIn(f"/auth/{contract.name}", [path for path, _ in found])
 
     def test_facts(self: Any) -> None:
-        """What a trusted proxy states is read, in its canonical spelling."""
+        """The gateway reads the facts that a trusted proxy states, in canonical spelling."""
         for endpoint in self.endpoints():
             facts = endpoint.facts(self.ask(endpoint))
             for fact in endpoint.sources:
@@ -139,7 +142,10 @@ class ProxyContract:
             self.assertIsNone(endpoint.problem(self.ask(endpoint)))
 
     def test_untrusted_T01_T06(self: Any) -> None:
-        """Nothing that an untrusted peer states is believed; its address is its own."""
+        """
+        The gateway believes nothing that an untrusted peer states; the peer's own address is that
+        of the client.
+        """
         for endpoint in self.endpoints():
             facts = endpoint.facts(self.ask(endpoint, peer=_STRANGER))
             for fact in set(endpoint.sources) - {"address"}:
@@ -150,21 +156,30 @@ class ProxyContract:
             self.assertEqual(problem is not None, bool(endpoint.required))
 
     def test_socket_T08(self: Any) -> None:
-        """A peer at a UNIX socket is believed only if the trusted proxies contain C{unix}."""
+        """
+        The gateway believes a peer at a UNIX socket only if the trusted proxies
+        contain C{unix}.
+        """
         for endpoint in self.endpoints():
             facts = endpoint.facts(self.ask(endpoint, peer=None))
             for fact in endpoint.sources:
                 self.assertIs(self.flaw(facts, fact), Flaw.UNTRUSTED, fact)
 
     def test_missing_T04_T18(self: Any) -> None:
-        """A fact whose header is missing is unknown, whatever other headers there are."""
+        """
+        A fact of a request whose header is missing is unknown, whatever other headers
+        there are.
+        """
         for endpoint in self.endpoints():
             for fact, name in self.by_header(endpoint):
                 facts = endpoint.facts(self.ask(endpoint, {name: []}))
                 self.assertIs(self.flaw(facts, fact), Flaw.MISSING, fact)
 
     def test_required_T04(self: Any) -> None:
-        """A question without a required header has a problem; an empty header is there."""
+        """
+        A proxy's request without a required header has a problem; a header with an empty value is
+        not missing.
+        """
         for endpoint in self.endpoints():
             for fact in endpoint.required:
                 for name in endpoint.sources[fact].headers:
@@ -173,7 +188,10 @@ class ProxyContract:
                         self.assertEqual(found is not None, problem, (fact, values))
 
     def test_duplicate_T07(self: Any) -> None:
-        """A header that may stand once is not used if it stands twice, even with equal values."""
+        """
+        A header that may occur only once is not used if it occurs twice, even with
+        equal values.
+        """
         for endpoint in self.endpoints():
             for fact, name in self.by_header(endpoint):
                 if fact != "address":
@@ -182,7 +200,10 @@ class ProxyContract:
                     self.assertIs(self.flaw(facts, fact), Flaw.DUPLICATE, fact)
 
     def test_underscores_T02(self: Any) -> None:
-        """A header with underscores never counts; if the operator wants so, it is refused."""
+        """
+        A header whose name has underscores never counts; if the operator wants so, the request is
+        refused.
+        """
         for endpoint in self.endpoints():
             for fact, name in self.by_header(endpoint):
                 twin = name.replace("-", "_")
@@ -206,7 +227,7 @@ class ProxyContract:
             self.assertEqual(endpoint.facts(self.ask(endpoint, foreign)), expected)
 
     def test_malformed_T13(self: Any) -> None:
-        """A malformed value is not used."""
+        """A header with a malformed value is not used."""
         for endpoint in self.endpoints():
             for fact, name in self.by_header(endpoint):
                 for value in _WRONG.get(fact, ()):
@@ -214,7 +235,10 @@ class ProxyContract:
                     self.assertIs(self.flaw(facts, fact), Flaw.MALFORMED, value)
 
     def test_ambiguous_path_T12(self: Any) -> None:
-        """What proxies and backends disagree about is refused, wherever the path stands."""
+        """
+        A path that proxies and backends could interpret differently is refused, in whichever header
+        the proxy states it.
+        """
         for endpoint in self.endpoints():
             if not isinstance(endpoint.sources.get("path"), RequestLine):
                 continue
@@ -225,7 +249,7 @@ class ProxyContract:
             self.assertIs(self.flaw(facts, "path"), Flaw.MISSING)
 
     def test_rightmost_T05(self: Any) -> None:
-        """The client is the rightmost address that is no trusted proxy."""
+        """The client has the rightmost address that is not a trusted proxy."""
         for endpoint in self.endpoints():
             if "address" not in endpoint.sources:
                 continue
@@ -240,7 +264,7 @@ class ProxyContract:
                 self.assertEqual(endpoint.client(question), expected, value)
 
     def test_refusals_carry_no_identity(self: Any) -> None:
-        """A contract cannot turn a refusal into a 200."""
+        """A contract cannot change a refusal into a 200."""
         answers = self.contract().answers
         statuses = answers.statuses if answers else {}
         for refused, sent in statuses.items():

@@ -62,4 +62,4 @@ def run_at_once(work: Callable[[], Any], /) -> Deferred[Any]:
 
 def as_deferred(method: Callable[[A], MaybeAwaited[T]], argument: A) -> Deferred[T]:
     """Call a method of a plugin that returns a value or a coroutine, and return a Deferred."""
-    return maybeDeferred(method, argument)  # type: ignore[call-overload,no-any-return] # a value or a coroutine
+    return maybeDeferred(method, argument)  # type: ignore[call-overload,no-any-return] # the method returns a value or a coroutine

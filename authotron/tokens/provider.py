@@ -21,8 +21,8 @@ from authotron.tokens.owners import Owners
 if TYPE_CHECKING:  # compose() loads the module if a token store is configured
     from authotron.tokens.service import TokenService
 
-# The members are copied into module variables, because these are read faster than a member of an
-# C{Enum}.
+# The members of the enumeration are copied into module variables, because these are read faster
+# than a member of an C{Enum}.
 _OWN, _FOREIGN = Affinity.OWN, Affinity.FOREIGN
 
 

@@ -41,7 +41,7 @@ async def rotate(
     @return: the API token for the client, and the API token as it is stored.
 
     @raise Rejected: the API token to replace, or one of its ancestors, has expired or was revoked.
-    @raise ExceedsGrant: C{ttl} exceeds the limit.
+    @raise ExceedsGrant: the lifetime C{ttl} exceeds the limit.
     @raise TokenExists: each of three random ids was in use, which is practically impossible.
     @raise Unavailable: the store does not answer.
     """

@@ -1,4 +1,4 @@
 """
-The HTTP server of the gateway: routes, replies and the fast path; HTTP status codes are used only
-in this package.
+The HTTP server of the gateway: routes, replies and the fast path. HTTP status codes are used only
+in this package of the gateway.
 """

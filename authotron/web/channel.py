@@ -60,13 +60,13 @@ class Channel(HTTPChannel):
     @ivar reads_body: a function that returns whether the route of a method and path reads the
         request body.
     @ivar unfinished: the memory budget for request heads that were received only in part.
-    @ivar refused: called, with the status code, when a request is refused because it cannot be
-        parsed.
+    @ivar refused: a function that is called, with the status code, when a request is refused
+        because it cannot be parsed.
     @ivar turns: the number of requests that the connection may still carry before it is closed.
     @ivar unused_since: the time at which the connection was established, or its last reply was
         sent.
-    @ivar lost: called when the connection is closed, and everything that was written to it was
-        sent.
+    @ivar lost: a function that is called when the connection is closed, and everything that was
+        written to it was sent.
     """
 
     transport: Any  # A TCP, UNIX or TLS transport; no interface has all methods that are used here.

@@ -1,4 +1,4 @@
-"""The routes of the main port: C{/authenticate} for proxies, and the routes for clients."""
+"""The routes of the main port: it has C{/authenticate} for proxies, and the routes for clients."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FOR_A_DAY = (b"Cache-Control", b"public, max-age=86400")
 WITH_BODY = (("POST", "/tokens"), ("POST", "/tokens/revoke"), ("PATCH", "/tokens/{id}"))
 """
 The methods and metric labels of the routes that read the request body. A request for a route that
-is not listed is answered as soon as its headers are received.
+is not in this table is answered as soon as its headers are received.
 """
 
 
@@ -123,7 +123,7 @@ class GatewayRoutes:
 
     async def _authenticate(self, request: Request) -> Answer:
         """
-        Authenticate and authorize a request.
+        Authenticate and authorize a client's request.
 
         @raise EarlyReply: the client is not authenticated, or its request is denied.
         """
@@ -144,8 +144,9 @@ class GatewayRoutes:
     @route(app, "/_auth", "GET")
     async def authenticate(self, request: Request) -> Reply:
         """
-        Answer the subrequest of a proxy; older proxy configurations use the paths C{/auth} and
-        C{/_auth}. All three belong to the contract of nginx, which C{server.contracts} may lack.
+        Answer the authentication request of a proxy; older proxy configurations use the paths
+        C{/auth} and C{/_auth}. All three paths belong to the contract of nginx, which
+        C{server.contracts} may lack.
         """
         if request.asked is None:
             no_route()
@@ -153,7 +154,10 @@ class GatewayRoutes:
 
     @route(app, CONTRACT_RULE)
     async def answer_contract(self, request: Request, contract: str) -> Reply:
-        """Answer the question of a proxy at the path of its contract, with any method."""
+        """
+        Answer the authentication request of a proxy at the path of its contract, with
+        any method.
+        """
         if request.asked is None or request.asked.contract.name != contract:
             no_route()
         return (await self._authenticate(request)).reply

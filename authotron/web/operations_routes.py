@@ -33,7 +33,7 @@ _ADDRESSES = {
     "/ready": "whether the gateway accepts requests, and which remote services it reaches",
     "/health": "whether the process runs",
 }
-"""What the pages of the metrics port are for, by their paths."""
+"""The descriptions of the pages of the metrics port, by the paths of the pages."""
 
 
 class IStatus(Protocol):
@@ -125,8 +125,8 @@ class ProcessStatus:
 async def _check_reachable(plugin: Any, outages: Mapping[int, str]) -> None:
     """
     Check that the remote service of a plugin can be reached. A remote service that answers only
-    questions about credentials is not asked for C{/ready}: the last call of its plugin shows
-    whether the service works.
+    requests about credentials is not asked for C{/ready}: the last call of its plugin shows whether
+    the service works.
 
     @param outages: why the last call of a plugin got no answer, by the C{id} of the plugin.
 

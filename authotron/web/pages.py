@@ -20,7 +20,7 @@ POLICY: tuple[Header, ...] = (
     (b"X-Content-Type-Options", b"nosniff"),
     (b"Referrer-Policy", b"no-referrer"),
 )
-"""Headers of every page: no scripts, nothing from other sites, no frames."""
+"""Headers of every page for browsers: they forbid scripts, content from other sites, and frames."""
 
 _ERRORS = {
     401: (
@@ -72,7 +72,7 @@ def for_browser(request: Request, reply: Reply, page: Page | None = None) -> Rep
     """
     Return an error as a page for a browser, or else the error reply unchanged.
 
-    @param page: names the contact that a 401 shows.
+    @param page: the section of the configuration that names the contact which a 401 shows.
     """
     known = _ERRORS.get(reply.status)
     if known is None or not prefers_html(request):
@@ -118,7 +118,7 @@ def readable(request: Request, reply: Reply) -> Reply:
 
 
 def prefers_html(request: Request) -> bool:
-    """Whether C{Accept} names HTML, and not JSON before it, as browsers do."""
+    """Whether the header C{Accept} names HTML, and does not name JSON before it, as browsers do."""
     accepted = _value(request, b"Accept")
     html, json = accepted.find("text/html"), accepted.find("application/json")
     return html >= 0 and not 0 <= json < html

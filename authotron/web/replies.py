@@ -94,7 +94,8 @@ class Reply:
     def response(self) -> Response:
         """Convert the reply to the response object that Klein expects."""
         headers: dict[str | bytes, str | bytes | Sequence[str | bytes]] = dict(self.headers)
-        if self.status != HTTPStatus.NO_CONTENT:  # RFC 9110 section 8.6: no Content-Length in 204
+        # RFC 9110 section 8.6: a 204 must not have the header Content-Length
+        if self.status != HTTPStatus.NO_CONTENT:
             headers[b"Content-Length"] = b"%d" % self.length
         return Response(self.status, headers, self.body)
 
@@ -284,12 +285,12 @@ def _admitted(profile: Profile, identity: Identity, token: str) -> Reply:
 
 
 def without_body(reply: Reply) -> Reply:
-    """Return a reply without its body."""
+    """Return a copy of a reply without its body."""
     return _reply(reply.status, (each for each in reply.headers if each[0] != b"Content-Type"))
 
 
 def with_header(reply: Reply, header: Header) -> Reply:
-    """Return a reply with one more header."""
+    """Return a copy of a reply with one more header."""
     return Reply(reply.status, _lines([header]) + reply.wire, reply.length)
 
 

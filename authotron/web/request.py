@@ -38,7 +38,10 @@ class RequestObserver(Protocol):
         """Return the meter that measures how long callbacks for a route block the reactor."""
 
     def contracts(self) -> Contracts | None:
-        """Return the contracts of the proxies that may ask for decisions, if any may."""
+        """
+        Return the contracts of the proxies that may ask for decisions at this port,
+        if any may.
+        """
 
     def began(self, request: Request) -> None:
         """Note that a request was received completely."""
@@ -56,12 +59,13 @@ class Request(server.Request):
 
     @ivar outcome: the result of authentication, if the request was authenticated.
     @ivar reason: why the request was denied although its client was authenticated.
-    @ivar asked: the contract of the proxy that asks a question by this request, or C{None}.
+    @ivar asked: the contract of the proxy that sends this request, or C{None} if the request does
+        not ask for a decision.
     @ivar began: the time at which the request was received completely; 0 before that, and after the
         reply.
     """
 
-    site: RequestObserver  # type: ignore[assignment] # always the Site of this package
+    site: RequestObserver  # type: ignore[assignment] # this is always the Site of the package authotron.web
     channel: Channel
     content: BytesIO
     outcome: Outcome | None = None
@@ -72,13 +76,13 @@ class Request(server.Request):
 
     def process(self) -> None:
         """
-        Find the contract of a question by the literal bytes of its target, and leave the path of
-        the contract alone to Klein, without what the client can choose.
+        Find the contract of a proxy's request by the literal bytes of its target, and pass only the
+        path of the contract on to Klein, without the part that the client can choose.
 
         The request C{OPTIONS *} is answered like a request for an unknown path, where Twisted alone
         would answer 200.
         """
-        self.site = self.channel.site  # type: ignore[attr-defined] # set by the Site
+        self.site = self.channel.site  # type: ignore[attr-defined] # the Site sets this attribute
         contracts = self.site.contracts()
         self.asked = contracts.find(self.uri) if contracts else None
         if self.asked is not None:
@@ -92,8 +96,8 @@ class Request(server.Request):
         # the gateway rejects a large body.
         self.content = BytesIO()
         if length is not None and length > LARGEST_BODY:
-            # If the header Expect were kept, Twisted would ask for a body that is rejected (100
-            # Continue).
+            # If the header Expect were kept, Twisted would ask the client for a body that is then
+            # rejected (100 Continue).
             self.requestHeaders.removeHeader(b"Expect")
             self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
@@ -173,14 +177,14 @@ class Request(server.Request):
         return getattr(self.client, "host", None)
 
     def question(self, contracts: Contracts) -> Question:
-        """Return what a contract may read of this request."""
+        """Return the parts of this request that a contract may read."""
         target = self.uri if self.asked is None else self.asked.target
         method = self.method.decode("latin-1")
         proxies = contracts.proxies
         return Question(method, target, self.header_values, self.peer, proxies, self._has_twin)
 
     def _has_twin(self, name: str) -> bool:
-        """Whether there is a header whose name differs from C{name} only in underscores."""
+        """Whether the request has a header whose name differs from C{name} only in underscores."""
         wanted = name.lower().encode("ascii")
         dashed = wanted.replace(b"_", b"-")
         names = (each.lower() for each, _ in self.requestHeaders.getAllRawHeaders())
@@ -188,7 +192,7 @@ class Request(server.Request):
 
     @property
     def authorization(self) -> bytes | None:
-        """The first header C{Authorization}."""
+        """The first C{Authorization} header of the request."""
         return self.requestHeaders.getRawHeaders(b"Authorization", [None])[0]
 
     @property

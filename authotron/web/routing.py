@@ -22,8 +22,8 @@ UNMATCHED = "unmatched"
 
 CONTRACT_RULE = "/auth/<contract>"
 """
-The rule of the questions of proxies, which has no label: the site knows the label of a question by
-its contract.
+The routing rule for the authentication requests of proxies. The rule has no metric label: the site
+knows the label by the contract of the request.
 """
 
 _PARAMETER = re.compile(r"<(\w+?)_?>")
@@ -56,7 +56,7 @@ def route(app: Klein, path: str, *methods: str) -> Callable[[RouteMethod], Route
                 response.raiseException()
             return response
 
-        app.route(path, methods=methods or None)(respond)  # type: ignore[type-var] # wraps() makes it a class
+        app.route(path, methods=methods or None)(respond)  # type: ignore[type-var] # wraps() turns it into a class for mypy
         return method
 
     return register
@@ -73,7 +73,7 @@ def handle_errors(app: Klein) -> None:
         def respond(*given: Any) -> Response:
             return pages.for_browser(given[-2], reply(given[-1])).response()
 
-        app.handle_errors(kind)(respond)  # type: ignore[arg-type] # takes any arguments
+        app.handle_errors(kind)(respond)  # type: ignore[arg-type] # the function takes any arguments
 
     handle(NotFound, lambda _: replies.NOT_FOUND)
     handle(MethodNotAllowed, _method_not_allowed)
@@ -100,7 +100,7 @@ async def _response(method: RouteMethod, *given: Any, **parameters: Any) -> Resp
 
 
 def no_route() -> NoReturn:
-    """Let Klein answer a request like one for an unknown path."""
+    """Let Klein answer a request as if its path were unknown."""
     raise NotFound
 
 

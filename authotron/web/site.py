@@ -72,7 +72,7 @@ def _no_contracts() -> None:
 
 
 class Sender(Protocol):
-    """The sender of a request, as far as the access log knows it."""
+    """The sender of a request, as far as the access log knows the sender."""
 
     @property
     def sender(self) -> str:
@@ -80,7 +80,7 @@ class Sender(Protocol):
 
     @property
     def authorization(self) -> bytes | None:
-        """The first C{Authorization} header."""
+        """The first C{Authorization} header of the request."""
 
 
 @frozen
@@ -127,7 +127,7 @@ class Site(server.Site):
     @ivar unfinished: the memory budget for request heads that were received only in part.
     """
 
-    protocol = Channel  # type: ignore[assignment] # the one for HTTP/1 only
+    protocol = Channel  # type: ignore[assignment] # the class of channel that speaks HTTP/1 only
     requestFactory = Request
     noisy = False
     _log = Logger()
@@ -146,7 +146,8 @@ class Site(server.Site):
         contracts: Callable[[], Contracts | None] = _no_contracts,
     ) -> None:
         """
-        @param contracts: returns the contracts of the proxies that may ask at this port now.
+        @param contracts: a function that returns the contracts of the proxies that may ask at this
+            port now.
         @param with_body: the methods and metric labels of the routes that read the request body.
         @param unfinished: the memory budget for request heads that were received only in part, if
             other sites share the budget.
@@ -186,8 +187,8 @@ class Site(server.Site):
         """
         Return HTTP/1.1 as the only protocol for TLS (ALPN).
 
-        Where h2 and priority are installed, Twisted offers HTTP/2 as well, which C{protocol} does
-        not speak.
+        If the packages h2 and priority are installed, Twisted offers HTTP/2 as well, which
+        C{protocol} does not speak.
         """
         return [b"http/1.1"]
 
@@ -259,7 +260,7 @@ class Site(server.Site):
         if self._metrics:
             self._metrics.request_started(request.method_label)
 
-    def log(self, request: Request) -> None:  # type: ignore[override] # made by requestFactory
+    def log(self, request: Request) -> None:  # type: ignore[override] # the factory requestFactory made the request
         """
         Count an answered request, and write it to the access log, when Twisted
         calls this method.

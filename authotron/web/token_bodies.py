@@ -128,9 +128,9 @@ def _excesses(section: type[Section], given: Mapping[str, Any]) -> Iterator[Prob
     Yield a problem for each unknown key, and for each array or object in a request body with too
     many entries.
 
-    Unknown keys and long lists are found before the validation, because it collects every mistake,
-    of which 64 KiB can hold thousands. Unlike in a configuration, no similar key is suggested for
-    an unknown key, because searching for one takes longer than parsing the body.
+    Unknown keys and long lists are found before the validation, because the validation collects
+    every mistake, of which 64 KiB can hold thousands. Unlike in a configuration, no similar key is
+    suggested for an unknown key, because searching for one takes longer than parsing the body.
     """
     for key, value in given.items():
         if key not in section.model_fields:

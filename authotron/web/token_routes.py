@@ -225,7 +225,8 @@ def _is_cross_site_or_prefetch(request: Request) -> bool:
 
     The header C{Sec-Fetch-Site} tells whether a page of another site causes the request (Fetch
     Metadata Request Headers, 2.4). A header C{Sec-Purpose}, C{Purpose}, C{X-Purpose} or C{X-Moz}
-    marks a prefetch. A current browser always sends one of these headers.
+    marks a prefetch. A current browser always sends C{Sec-Fetch-Site}, or a header that marks a
+    prefetch.
     """
     values = request.requestHeaders.getRawHeaders
     sites = values(b"Sec-Fetch-Site", [])

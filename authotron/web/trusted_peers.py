@@ -51,7 +51,7 @@ class TrustedPeersFactory(Factory):
 
     Connections above the limit of the main port, which all protocols share, are closed unread, too.
 
-    @ivar protocol_name: the protocol, as in C{server.listen}.
+    @ivar protocol_name: the name of the protocol, as in C{server.listen}.
     """
 
     noisy = False
@@ -67,7 +67,7 @@ class TrustedPeersFactory(Factory):
         alpn: Sequence[bytes] = (),
     ) -> None:
         """
-        @param build: builds the protocol of a connection.
+        @param build: a function that builds the protocol of a connection.
         @param limit: the limit of connections to the main port.
         @param alpn: the names of the protocol for TLS (ALPN), if it has any.
         """
@@ -96,11 +96,14 @@ class TrustedPeersFactory(Factory):
         return connection
 
     def acceptableProtocols(self) -> list[bytes]:
-        """Return the names of the protocol for TLS (ALPN); with none, TLS negotiates nothing."""
+        """
+        Return the names of the protocol for TLS (ALPN); if there are none, TLS
+        negotiates nothing.
+        """
         return [*self._alpn]
 
     def _reject(self, peer: str | None) -> None:
-        """Count a connection of an untrusted peer, and log it, once a minute at most."""
+        """Count a connection of an untrusted peer, and log it once a minute at most."""
         self._serving.metrics.untrusted_connection(self.protocol_name)
         now = self._clock.seconds()
         if self._last_warning is None or now - self._last_warning >= _WARNING_INTERVAL:

@@ -84,7 +84,7 @@ class FastPath(Protocol, TimeoutMixin):
         self._socket: socket | None = None
         self.callLater = factory.site.reactor.callLater
 
-    # --- the connection ---
+    # --- the life of the connection ---
 
     def connectionMade(self) -> None:
         if ITCPTransport.providedBy(self.transport):
@@ -164,7 +164,7 @@ class FastPath(Protocol, TimeoutMixin):
         else:
             self._closing = True
 
-    # --- one request after the other ---
+    # --- the requests, one after the other ---
 
     def _advance(self) -> None:  # noqa: C901 - every further call would take time for each request
         """Answer a request whose head is remembered, and parse each head that is not remembered."""
@@ -224,7 +224,10 @@ class FastPath(Protocol, TimeoutMixin):
         return self._factory.contracts.proxies.is_proxy(self._peer)
 
     def _unasked(self, shape: Shape) -> Answer | None:
-        """Return the answer to a request for which no provider is asked, or C{None}."""
+        """
+        Return the answer to a proxy's request for which no provider is asked, or C{None} if a
+        provider must be asked.
+        """
         if shape.is_bad:
             return Answer(BAD_REQUEST)
         contract, endpoint, _ = shape.asked
@@ -239,7 +242,7 @@ class FastPath(Protocol, TimeoutMixin):
         Parse a head that announces a body and is followed by bytes, which are discarded.
 
         Return C{None} if the head is incomplete, or if the connection was handed over, because the
-        request is no question.
+        request does not ask for a decision.
         """
         end = self._bytes.find(END, self._searched)
         if end < 0:
@@ -256,7 +259,8 @@ class FastPath(Protocol, TimeoutMixin):
 
     def _wait_for_head(self) -> None:
         """
-        Wait for the rest of a question, or hand over a connection whose request is no question.
+        Wait for the rest of a proxy's request, or hand over a connection whose request does not ask
+        for a decision.
 
         Received bytes do not restart the timeout, so that a client that sends slowly cannot extend
         the timeout.
@@ -268,7 +272,8 @@ class FastPath(Protocol, TimeoutMixin):
             self._has_line = may_be_question and b"\r\n" in self._bytes
         else:
             may_be_question = size <= factory.longest
-        # The L{Site} shares the budget for unfinished heads, and answers 503 if it is exceeded.
+        # The L{Site} shares the budget for unfinished heads, and answers 503 if the budget is
+        # exceeded.
         if not may_be_question or not self._count(size):
             self._hand_over()
 
@@ -322,7 +327,7 @@ class FastPath(Protocol, TimeoutMixin):
         ):
             try:
                 reply, reason = self._judged(head, shape.asked, decision)
-            except Exception:  # noqa: BLE001 - a defect of a condition: the site answers and logs it
+            except Exception:  # noqa: BLE001 - an exception in a condition: the site answers the request and logs the exception
                 self._bytes = head
                 self._hand_over()
                 return
@@ -452,8 +457,8 @@ class FastPath(Protocol, TimeoutMixin):
         self.transport.unregisterProducer()
         channel = self._factory.site.build_channel(self._address)
         channel.turns = _TURNS
-        self.dataReceived = channel.dataReceived  # type: ignore[method-assign] # for good
-        self.connectionLost = channel.connectionLost  # type: ignore[method-assign] # for good
+        self.dataReceived = channel.dataReceived  # type: ignore[method-assign] # the connection is never taken back
+        self.connectionLost = channel.connectionLost  # type: ignore[method-assign] # the connection is never taken back
         channel.makeConnection(self.transport)
         received, self._bytes = self._bytes, b""
         try:
@@ -517,7 +522,10 @@ class FastPathFactory(Factory):
         )
 
     def recognise(self, contracts: Contracts, carriers: Carriers) -> None:
-        """Recognise the questions of other proxies, and forget all heads."""
+        """
+        Recognise the requests of the proxies that a new configuration names, and forget all
+        remembered heads.
+        """
         self.contracts = contracts
         self.recogniser = Recogniser(contracts)
         self.has_carriers = bool(carriers)

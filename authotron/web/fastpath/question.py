@@ -1,4 +1,7 @@
-"""A question on the fast path, whose parts are read from the raw head when they are needed."""
+"""
+The authentication request of a proxy on the fast path, whose parts are read from the raw head when
+they are needed.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,11 @@ from authotron.web.framing import in_ascii
 
 class HeadQuestion:
     """
-    An L{AnyQuestion<authotron.plugin.contract.AnyQuestion>} that reads its parts from a raw head.
+    An L{AnyQuestion<authotron.plugin.contract.AnyQuestion>} that reads the parts of a proxy's
+    request from a raw head.
 
-    The access log reads the sender of the question in the same way. Never log the object itself,
-    because the head contains credentials.
+    The access log reads the sender of a request from this object in the same way. Never log the
+    object itself, because the head contains credentials.
 
     @ivar peer: the address at the other end of the connection, or C{None} for a UNIX socket.
     """
@@ -25,7 +29,7 @@ class HeadQuestion:
     ) -> None:
         """
         @param head: the raw bytes of the request line and the headers.
-        @param asked: the contract by which the question came in.
+        @param asked: the contract to which the proxy's request belongs.
         """
         self._head = head
         self._asked = asked
@@ -57,6 +61,6 @@ class HeadQuestion:
 
     @property
     def authorization(self) -> bytes | None:
-        """The first C{Authorization} header."""
+        """The first C{Authorization} header of the request."""
         found = self.values("Authorization")
         return found[0].encode("latin-1") if found else None

@@ -41,9 +41,9 @@ sent often is soon remembered.
 
 _MOST_MISSES = 64
 """
-Maximum number of heads in a row that are parsed although each was looked up first. After that many
-only one head in C{_ONE_IN} is looked up, until the lookup of a head succeeds: heads that never
-repeat, or whose decisions are not cached, would pay for lookups in vain.
+Maximum number of heads in a row that are parsed although each was looked up first. If so many heads
+in a row were looked up in vain, only one head in C{_ONE_IN} is looked up, until a lookup succeeds:
+heads that never repeat, or whose decisions are not cached, would pay for lookups in vain.
 """
 
 _REQUEST_ID = b"\r\nX-Request-ID: "
@@ -55,14 +55,15 @@ def without_request_id(head: bytes) -> tuple[bytes, bytes | None]:
     Return a request head without its line C{X-Request-ID}, and the value of this line.
 
     If the header's spelling is unusual, or its value has a byte not allowed in headers, the head is
-    returned unchanged, with C{None}. If C{X-Request-ID} stands after the empty line that ends the
-    head, the returned bytes still have bytes after that line, so are no simple request.
+    returned unchanged, with C{None}. If C{X-Request-ID} comes after the empty line that ends the
+    head, the returned bytes still have bytes after that line, so they are not a simple request.
     """
     before, found, after = head.partition(_REQUEST_ID)
     if not found:
         return head, None
     value, _, after = after.partition(b"\r\n")
-    if not after or not _VALUE(value):  # If no line follows X-Request-ID, the head is incomplete.
+    # If no line follows the header X-Request-ID, the head is incomplete.
+    if not after or not _VALUE(value):
         return head, None
     return b"%b\r\n%b" % (before, after), value.strip(b" \t")
 
@@ -100,13 +101,13 @@ class Repeats:
 
     def find(self, head: bytes) -> tuple[Repeated, bytes | None] | None:
         """
-        Return the shape and the key of a remembered request head, and its request id; C{None} for
-        any other head.
+        Return the shape and the key of a remembered request head, and its request id; it returns
+        C{None} for any other head.
 
         If many heads in a row were parsed, most heads are not looked up at all.
         """
         if self._misses > _MOST_MISSES and (self._misses + 1) % _ONE_IN:
-            return None  # L{remember} would not remember the head either.
+            return None  # The method L{remember} would not remember the head either.
         rest, request_id = without_request_id(head)
         if len(rest) > self._longest or rest.count(b"\n") > _MOST_LINES:
             return None
@@ -117,7 +118,7 @@ class Repeats:
 
     def succeeded(self) -> None:
         """Note that a lookup saved parsing a head, so that all heads are looked up again."""
-        self._misses %= _ONE_IN  # The rest tells when a head is remembered next.
+        self._misses %= _ONE_IN  # The remainder tells when a head is remembered next.
 
     def remember(self, received: bytes, head: Head, key: Callable[[Presented], bytes]) -> None:
         """
@@ -140,9 +141,11 @@ class Repeats:
         if len(rest) > self._longest or rest.count(b"\n") > _MOST_LINES:
             return
         if b"x-request-id:" in rest.lower():
-            return  # The first of several ids counts, and another one was removed.
+            # If a head has several request ids, the first one counts, and a later one was removed.
+            return
         if head.shape.asked.endpoint.carries_target or head.shape.needs or not head.is_stated:
-            return  # Such heads differ in each request, or their facts are judged each time.
+            # Heads of this kind differ in each request, or their facts are judged each time.
+            return
         if len(self._known) >= _MOST:
             self._known.clear()
         self._known[hash(rest)] = Repeated(head.shape, key(head.presented), self._digest(rest))

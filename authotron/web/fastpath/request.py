@@ -1,9 +1,9 @@
 """
-Parse the questions of proxies from the bytes of a connection.
+Parse the authentication requests of proxies from the bytes of a connection.
 
-The L{Site} answers each request that this module does not recognise, so not recognising one is
-safe. This module may recognise a request only if the L{Site} would parse the same request from the
-same bytes.
+The L{Site} answers each request that this module does not recognise, so it is safe not to recognise
+a request. This module may recognise a request only if the L{Site} would parse the same request from
+the same bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ accept longer ones.
 """
 
 _MOST_FIELDS = 4096
-"""Maximum number of headers, as that of the L{Site}."""
+"""Maximum number of headers, which is the same as the maximum of the L{Site}."""
 
 _LONGEST_METHOD = 32
 """Maximum number of bytes of a method that has not arrived as a whole."""
@@ -49,12 +49,13 @@ class Shape:
     of a tuple takes longer; most requests share the objects of the L{Recogniser}.
 
     @ivar method: the method as a metric label.
-    @ivar asked: the contract of the proxy, without what the proxy appended to the path.
-    @ivar is_plain: whether the proxy gets the decision's own reply, and asks with a usual method.
+    @ivar asked: the contract of the proxy, without the part that the proxy appended to the path.
+    @ivar is_plain: whether the proxy gets the reply that is stored in the decision, and asks with a
+        usual method.
     @ivar longest: maximum number of bytes of this reply, without its first lines.
-    @ivar needs: the headers, in lower case, of which each question must have exactly one; C{None}
-        if more than that must be checked.
-    @ivar reads: the headers that are read of each head.
+    @ivar needs: the headers, in lower case, each of which must occur exactly once in the proxy's
+        request; it is C{None} if more than the number of these headers must be checked.
+    @ivar reads: the headers that are read from each head.
     @ivar persistent: whether the connection stays open after the reply.
     @ivar has_body: whether the headers announce a request body, which is ignored.
     @ivar is_bad: whether the header C{Host} is missing, duplicate or malformed, so that the reply
@@ -79,7 +80,7 @@ class Head(NamedTuple):
     The parts of a request head on which the reply depends. Never log an object of this class,
     because it contains credentials.
 
-    @ivar is_stated: whether each header that the contract needs stands once.
+    @ivar is_stated: whether each header that the contract needs occurs exactly once.
     """
 
     shape: Shape
@@ -105,29 +106,33 @@ _USUAL = (b"GET", b"HEAD")
 """The methods that metrics show from the start."""
 
 _FIRST = frozenset({b"authorization", b"x-auth-realm", b"x-request-id"})
-"""Headers of which the first one counts if there are several."""
+"""The headers of which only the first one counts if there are several."""
 
 _READ = _FIRST | {b"connection", b"content-length", b"host", b"transfer-encoding"}
 """
-Headers that change the meaning of a request. C{Expect}, C{Upgrade} and C{TE} are not among them,
-because a question is answered when its head is read.
+Headers that change the meaning of a request, so that the fast path does not recognise it. The
+headers C{Expect}, C{Upgrade} and C{TE} are not listed, because a proxy's request is answered when
+its head is read.
 """
 
 _JOINED = frozenset({b"connection", b"host"})
 """Headers whose values are joined by commas if there are several; a joined host is malformed."""
 
 _NOTHING: frozenset[bytes] = frozenset()
-"""The headers that most contracts need."""
+"""The headers that the contracts of most proxies need."""
 
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 _DUPLICATE = b""
-"""Stands among the names of headers if a header that the contract needs is duplicate."""
+"""
+A marker among the names of headers: it shows that a header which the contract needs
+is duplicate.
+"""
 
 _LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
 
 
 class Recogniser:
-    """Recognises the questions of the proxies whose contracts are configured."""
+    """Recognises the authentication requests of the proxies whose contracts are configured."""
 
     def __init__(self, contracts: Contracts) -> None:
         """Collect the request lines that proxies send most often."""
@@ -141,7 +146,10 @@ class Recogniser:
         self._by_parts: dict[tuple[bytes, int, bytes], Shape] = {}
 
     def simple(self, head: bytes, longest: int = LONGEST) -> Head | None:
-        """Parse a head, or return C{None} if C{head} is not exactly the head of one question."""
+        """
+        Parse a head, or return C{None} if C{head} is not exactly the head of one authentication
+        request of a proxy.
+        """
         if not head.endswith(END):
             return None
         line, _, rest = head.partition(b"\r\n")
@@ -153,7 +161,8 @@ class Recogniser:
             return None
         get = found.get
         host = get(b"host")
-        # Requests of HTTP/1.0 may lack Host. The value of a duplicate Host is malformed.
+        # Requests of HTTP/1.0 may lack the header Host. The joined value of a duplicate Host header
+        # is malformed.
         if shape.persistent if host is None else host and not HOST_FIELD.fullmatch(host):
             shape = evolve(shape, persistent=False, is_bad=True)
         if b"connection" in found and _closes(found[b"connection"]):
@@ -197,9 +206,10 @@ class Recogniser:
 
     def may_become_simple(self, start: bytes, longest: int = LONGEST) -> bool:
         """
-        Return whether the head can become that of a question when more bytes arrive.
+        Return whether the head can become that of a proxy's authentication request when more bytes
+        arrive.
 
-        @param start: the beginning of a head, without its end.
+        @param start: the beginning of a request head, without its end.
         """
         if len(start) > longest:
             return False
@@ -239,8 +249,8 @@ def _shape(method: bytes, asked: Asked, version: bytes) -> Shape:
 
 def _needs(contract: Contract, endpoint: Endpoint) -> frozenset[bytes] | None:
     """
-    Return the headers of which each question must have exactly one, or C{None} if more must be
-    checked.
+    Return the headers that each request to an endpoint must have exactly once, or C{None} if more
+    must be checked.
     """
     found = [endpoint.sources.get(fact) for fact in endpoint.required]
     headers = [each for each in found if isinstance(each, Header) and each.stands_once]
@@ -250,7 +260,7 @@ def _needs(contract: Contract, endpoint: Endpoint) -> frozenset[bytes] | None:
 
 
 def _states(found: Mapping[bytes, bytes], needs: frozenset[bytes] | None) -> bool:
-    """Return whether each header that a contract needs stands once."""
+    """Return whether each header that a contract needs occurs exactly once."""
     return needs is not None and needs <= found.keys() and _DUPLICATE not in found
 
 
@@ -298,7 +308,7 @@ def joined_values(head: bytes, name: bytes) -> bytes | None:
 
 def has_twin(head: bytes, name: str) -> bool:
     """
-    Return whether there is a header whose name differs from C{name} only in underscores.
+    Return whether the request has a header whose name differs from C{name} only in underscores.
 
     @param head: the raw bytes of a request head that L{Recogniser.simple} accepted.
     """
@@ -314,7 +324,7 @@ def _opening(name: str) -> bytes:
 
 def _meaning(lines: bytes, reads: frozenset[bytes]) -> dict[bytes, bytes] | None:
     """
-    Return the values of some headers, or C{None} if a length is duplicate.
+    Return the values of some headers, or C{None} if a header that declares a length is duplicate.
 
     @param lines: the lines of all headers, and the empty line at the end.
     @param reads: the names of the headers, in lower case.
