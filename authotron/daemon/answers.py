@@ -32,7 +32,19 @@ def with_answers(contract: Contract, file: File) -> Contract:
         path_header=file.server.answers.path_header or "",
     )
     is_plain = evolve(answers, max_head_bytes=None) == Answers() and profile.name == file.profile
-    return evolve(contract, answers=answers, profile=profile, is_plain=is_plain)
+    removal = _removal(answers, profile) if answers.removed_in else b""
+    return evolve(contract, answers=answers, profile=profile, removal=removal, is_plain=is_plain)
+
+
+def _removal(answers: Answers, profile: Profile) -> bytes:
+    """
+    Return the header line with the names of the identity headers that a 200 does not have, and of
+    the headers that carry credentials, so that the proxy removes those that the client sent.
+    """
+    own = {name.lower() for name, _ in profile.headers}
+    carried = [each.encode("ascii") for each in answers.removed]
+    names = [each for each in (*profile.missing, *carried) if each.lower() not in own]
+    return b"%b: %b\r\n" % (answers.removed_in.encode(), b",".join(names))
 
 
 def profiles(file: File, contracts: Sequence[Contract]) -> list[Profile]:

@@ -560,6 +560,8 @@ class Contract:
         has several credentials. A configuration may set the value.
     @ivar profile: the headers of a 200 in which backends read an identity; the gateway sets it by
         its configuration.
+    @ivar removal: the header line of a 200 that names what the proxy must remove from the request
+        of the client; the gateway sets it by its configuration.
     @ivar is_plain: whether the proxy gets the reply of each decision as it is, unless it is too
         large; the gateway sets it by its configuration.
     """
@@ -569,6 +571,7 @@ class Contract:
     answers: Answers | None = None
     authorization: Literal["first", "refuse"] = "first"
     profile: Profile = header_profiles.JWT
+    removal: bytes = b""
     is_plain: bool = False
 
     @property

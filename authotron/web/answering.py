@@ -327,7 +327,8 @@ def _changed(contract: Contract, reply: Reply) -> Reply:
     if reply.status == outcomes.ADMITTED:
         if isinstance(reply, VariedReply):
             reply = reply.others.get(contract.profile.name, reply)
-        return _with_removed(contract, reply) if answers.removed_in else reply
+        removal = contract.removal
+        return Reply(reply.status, removal + reply.wire, reply.length) if removal else reply
     if answers.has_error_headers:
         refused = reply.status == HTTPStatus.UNAUTHORIZED
         return replies.with_error_headers(reply, 401 if refused else 403)
@@ -335,17 +336,3 @@ def _changed(contract: Contract, reply: Reply) -> Reply:
     if not answers.has_body and reply.length:
         return replies.without_body(evolve(reply, status=status))
     return reply if status == reply.status else evolve(reply, status=status)
-
-
-def _with_removed(contract: Contract, reply: Reply) -> Reply:
-    """
-    Add a header with the names of the identity headers that a 200 does not have, and of the headers
-    that carry credentials, so that the proxy removes the headers of these names that the client
-    sent.
-    """
-    assert contract.answers is not None
-    own = {name.lower() for name, _ in contract.profile.headers}
-    carried = [each.encode("ascii") for each in contract.answers.removed]
-    carried = [each for each in carried if each.lower() not in own]
-    missing = b",".join([*contract.profile.missing, *carried])
-    return replies.with_header(reply, (contract.answers.removed_in.encode(), missing))
