@@ -12,7 +12,7 @@ SAMPLE := examples/authotron-robots
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.hypothesis
 SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run demo check lint types unit process backends servers functional functional-epoll test fuzz bench bench-quick bench-parts soak performance-page test-plugin deb tested-deb test-package test-deb test-image schema proxy-examples threats docs recording pictures lock clean
+.PHONY: help run demo check lint types unit process backends servers functional functional-epoll test fuzz bench bench-quick bench-parts soak performance-page test-plugin deb tested-deb test-package test-deb test-image schema proxy-examples proxy-features threats docs recording pictures lock clean
 .PHONY: unit-1 unit-2 properties replays
 
 # `make test LOOP=epoll` starts the gateways of all tests on epoll; without LOOP they run on uvloop, if it is installed.
@@ -151,6 +151,9 @@ schema: $(VENV)/installed  ## write etc/authotron.schema.json anew
 
 proxy-examples: $(VENV)/tools  ## write the examples of proxies in etc/ anew, as `authotron proxy-config` prints them
 	$(BIN)/python -m tests.proxy_examples
+
+proxy-features: $(VENV)/tools  ## write the table of proxies and features into docs/proxies.md, as the tests declare it
+	$(BIN)/python -m tests.proxy_features
 
 threats: $(VENV)/tools  ## write the names of the tests into docs/threats.md and docs/faults.md
 	$(BIN)/python -m tests.threats

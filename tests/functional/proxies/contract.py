@@ -186,7 +186,7 @@ class ProxyContract(SynchronousTestCase):
         self.assertEqual(headers["x-auth-roles"], ["reader"])
         self.assertNotIn("mallory", str(headers))
 
-    @feature("identity headers of the client are removed if the gateway sends none")
+    @feature("so are they if the gateway sends none")
     def test_removed_identity_T59(self) -> None:
         """No other value than one of the gateway reaches the service in an C{X-Auth-*} header."""
         heads = self.around.service.heads
@@ -197,7 +197,7 @@ class ProxyContract(SynchronousTestCase):
         values = re.findall(rb"^x-auth-[a-z]+: *(.*)\r$", head, re.MULTILINE | re.IGNORECASE)
         self.assertEqual(set(values) - {b"", b"alice", b"here", b"reader"}, set())
 
-    @feature("an identity header that stands twice")
+    @feature("so is an identity header that stands twice")
     def test_doubled_identity_T59(self) -> None:
         """A client that sends an identity header twice has no more success than with one."""
         for name in (*OURS[::2], "Remote-User"):
@@ -341,7 +341,7 @@ class ProxyContract(SynchronousTestCase):
                 headers.get("content-length") == ["5"] or "transfer-encoding" in headers, headers
             )
 
-    @feature("a JWT of 16 KiB")
+    @feature("a JWT of 16 KiB reaches the service")
     def test_large_jwt_T62(self) -> None:
         """A user with very many roles reaches the service."""
         answer = self.ask(credential=wire.basic("member", "many"))
