@@ -234,9 +234,11 @@ class GatewayRoutes:
 
     @route(app, "/", "GET")
     def home(self, request: Request) -> Reply:
+        authenticator = self._serving.gateway.authenticator
         logins = dict.fromkeys(
-            (provider.realm, provider.scheme.capitalize())
-            for provider in self._serving.gateway.authenticator.providers
+            (provider.realm, provider.scheme.capitalize(), carrier and str(carrier))
+            for provider in authenticator.providers
+            for carrier in authenticator.looks_at(provider)
         )
         page = _home().render(
             version=__version__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from unittest.mock import patch
@@ -321,6 +322,23 @@ class ReplyTests(SynchronousTestCase):
         self.assertEqual(answer.headers["www-authenticate"], expected)
         answer = InMemoryGateway({**over, "store": None}).ask("GET /authenticate")
         self.assertEqual(answer.headers["www-authenticate"], 'Bearer realm="machines"')
+
+    def test_home(self) -> None:
+        """The home page says where each credential stands."""
+        page = InMemoryGateway(OVER).ask("GET /").body.decode()
+        cells = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td></tr>", page)
+        self.assertEqual(
+            cells,
+            [
+                ("internal", "user name and password (Basic)"),
+                ("machines", "access token (Bearer)"),
+                ("browsers", "access token (cookie __Host-session)"),
+                ("machines", "access token (header x-api-key)"),
+                ("machines", "access token (query link)"),
+                ("machines", "access token (password of Basic)"),
+                ("machines", "access token (username of Basic)"),
+            ],
+        )
 
     def test_error_of_header(self) -> None:
         """The error of a Bearer token is not said of a token in another header."""
