@@ -26,30 +26,28 @@ class PolicyObserver(Protocol):
         """Count attributes of identities that did not become claims."""
 
 
-@define(eq=False)
 class Asked:
-    """What a client asks for: the facts of its request, which are read when a rule needs them."""
+    """
+    What a client asks for.
 
-    _facts: Facts
-    _namespace: str
-    id: None = field(default=None, init=False)
+    @ivar facts: returns the facts of the request; called only if a rule depends on the host or on
+        the address.
+    """
 
-    @property
-    def resource(self) -> str:
-        return self._facts.path
+    __slots__ = ("facts", "namespace", "resource", "verb")
+    id: None = None
 
-    @property
-    def verb(self) -> str:
-        return self._facts.method
-
-    @property
-    def namespace(self) -> str:
-        found = self._facts.namespace
-        return self._namespace if found is None else found
+    def __init__(
+        self, resource: str, verb: str, namespace: str, facts: Callable[[], Facts]
+    ) -> None:
+        self.resource = resource
+        self.verb = verb
+        self.namespace = namespace
+        self.facts = facts
 
     @property
     def host(self) -> str:
-        return self._facts.host
+        return self.facts().host
 
     @property
     def address(self) -> str | None:
@@ -59,7 +57,7 @@ class Asked:
         @raise UnusableFact: the address is stated twice, of which a client may have sent one.
         """
         try:
-            return self._facts.address
+            return self.facts().address
         except UnusableFact as unusable:
             if unusable.flaw in (Flaw.MISSING, Flaw.MALFORMED):
                 return None
@@ -122,13 +120,37 @@ class PolicyAccess:
     _access: Access = field(repr=False)
     _now: Callable[[], float] = field(repr=False)
 
-    def rule(self, facts: Facts) -> Ruling:
+    def asked(self, facts: Facts) -> Asked:
+        """
+        Return what the client asks for.
+
+        @raise UnusableFact: no trusted proxy states method, path and namespace clearly.
+        """
+        namespace = facts.namespace
+        if namespace is None:
+            namespace = self.enforcement.namespace
+        return Asked(facts.path, facts.method, namespace, lambda: facts)
+
+    def asked_by(self, stated: Mapping[str, object], facts: Callable[[], Facts]) -> Asked:
+        """
+        Return what the client asks for by facts that are known already.
+
+        @param stated: the facts C{method} and C{path} of a request without a namespace.
+        @param facts: returns all facts of the request.
+        """
+        return Asked(str(stated["path"]), str(stated["method"]), self.enforcement.namespace, facts)
+
+    def rule(self, asked: Asked) -> Ruling:
         """
         Apply the policies to one request of the client.
 
         @raise UnusableFact: a rule depends on a fact that no trusted proxy states clearly.
         """
-        return self._access.rule(Asked(facts, self.enforcement.namespace), self._now())
+        return self._access.rule(asked, self._now())
+
+    def is_settled(self, asked: Asked) -> bool:
+        """Return whether the ruling about an equal request would always be the same."""
+        return self._access.is_settled(asked.resource, asked.namespace)
 
     def __sizeof__(self) -> int:
         """Return how many bytes the object takes, for caches with a budget in bytes."""

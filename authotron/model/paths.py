@@ -73,6 +73,14 @@ this form is decoded. RFC 3986 section 6.2.2.2 demands decoding for the unreserv
 _KEPT = frozenset(b"%/;")
 
 
+def is_ordinary(path: str) -> bool:
+    """
+    Return whether a path is canonical already, as nearly all paths are; also C{False} for some
+    rare paths that are canonical.
+    """
+    return _ORDINARY.fullmatch(path) is not None
+
+
 def split_target(target: bytes) -> tuple[bytes, bytes | None]:
     """
     Return the path of a request target, and the query without C{?}, or C{None} if there is no

@@ -13,6 +13,7 @@ import sys
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 from urllib.parse import unquote
 
@@ -23,7 +24,7 @@ from authotron.model import hops
 from authotron.model.errors import Flaw, UnusableFact
 from authotron.model.hosts import split_host
 from authotron.model.http_grammar import TOKEN
-from authotron.model.paths import AmbiguousPath, canonical, split_target
+from authotron.model.paths import AmbiguousPath, canonical, is_ordinary, split_target
 from authotron.model.request import ClientCertificate, Facts
 from authotron.plugin import header_profiles
 from authotron.plugin.header_profiles import Profile
@@ -300,6 +301,9 @@ def _target(value: str) -> tuple[bytes, bytes | None]:
 
 
 def _path(value: str) -> str:
+    path = value.partition("?")[0]
+    if is_ordinary(path):
+        return path
     return canonical(_target(value)[0])
 
 
@@ -347,6 +351,15 @@ C{ValueError}.
 
 _MAY_LACK = frozenset({"namespace", "certificate"})
 """The facts of a request that are C{None} if their header is missing or empty."""
+
+Parse = Callable[[str], object]
+"""A function that parses the value of a header; it may raise C{ValueError}."""
+
+
+def parser_of(fact: str) -> Parse:
+    """Return the function that parses the value of a header that states a fact."""
+    return _PARSE[fact]
+
 
 Sources = Mapping[str, Source]
 """Where a proxy states each fact of the client's request, by the name of the fact."""
@@ -450,9 +463,15 @@ class Endpoint:
     required: tuple[str, ...] = ()
     refuses_twins: bool = False
 
-    def facts(self, question: AnyQuestion) -> Facts:
-        """Return the facts of the client's request about which a proxy asks."""
-        known: dict[str, object] = {}
+    def facts(
+        self, question: AnyQuestion, stated: Mapping[str, object] = MappingProxyType({})
+    ) -> Facts:
+        """
+        Return the facts of the client's request about which a proxy asks.
+
+        @param stated: facts that were parsed already.
+        """
+        known = dict(stated)
         return Facts.kept_in(known, partial(self._read, question, known))
 
     def problem(self, question: AnyQuestion) -> UnusableFact | None:
@@ -498,6 +517,12 @@ class Endpoint:
         if self.refuses_twins and any(map(question.has_twin, source.headers)):
             raise UnusableFact(fact, Flaw.DUPLICATE, "a header of this name with underscores")
         return source
+
+    @property
+    def names_namespace(self) -> bool:
+        """Whether questions may state the namespace of the request."""
+        source = self.sources.get("namespace")
+        return source is not None and bool(source.headers)
 
     @property
     def carries_target(self) -> bool:

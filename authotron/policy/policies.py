@@ -184,6 +184,19 @@ class Access:
             return ruling
         return ruling if all(each.allows(asked) for each in self._restrictions) else RESTRICTED
 
+    def is_settled(self, resource: str, namespace: str) -> bool:
+        """
+        Return whether the ruling about a resource depends on nothing but the verb and the
+        namespace, so that it never changes.
+        """
+        if self._restrictions:
+            return False
+        for held in (self.held, self._unrestricted):
+            table = None if held is None else self._policies.table(held.tags, namespace)
+            if table is not None and not table.is_settled(resource):
+                return False
+        return True
+
     def _rule(self, held: Held, asked: Asked, now: float) -> Ruling:
         policies = self._policies
         table = policies.table(held.tags, asked.namespace)

@@ -57,6 +57,26 @@ class _Node:
             else:
                 self.by_verb[verb] = denies, allows or ruling
 
+    def limited(
+        self, asked: Asked, now: float, claims: Claims
+    ) -> Iterator[tuple[Ruling, Reason | None]]:
+        """
+        Yield the rulings of permissions that depend on more than the verb, each with the reason for
+        which it does not count; a deny that does not count is left out.
+        """
+        verb = asked.verb
+        for ruling, rule, permission in self.entries:
+            if not permission.counts_for(asked.id):
+                continue
+            if verb in permission.verbs or ANY in permission.verbs:
+                obstacle = rule.obstacle(asked, now, claims, denies=permission.denies)
+                if obstacle is None or ruling.allows:
+                    yield ruling, obstacle
+
+
+_BELOW = f"/{DEEP}"
+"""The end of a pattern of all that is below a resource."""
+
 
 class _Branch:
     """
@@ -114,14 +134,21 @@ class Table:
     """
     The table of the rules that one identity can use in one namespace.
 
+    Most patterns are one resource, or end with their only C{**}; these are found by looking up the
+    resource, and what stands before each of its slashes. All others are followed together, segment
+    by segment.
+
     @ivar size: the number of permissions in the table.
     """
 
-    __slots__ = ("_every", "_exact", "_patterns", "size")
+    __slots__ = ("_below", "_depth", "_every", "_exact", "_patterns", "_slashed", "size")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
         """@param rules: the rules that the identity can use, in the order of the configuration."""
-        self._exact: tuple[dict[str, _Node], dict[str, _Node]] = ({}, {})
+        self._exact: dict[str, _Node] = {}
+        self._slashed: dict[str, _Node] = {}
+        self._below: dict[str, _Node] = {}
+        self._depth = 0
         self._patterns: _Branch | None = None
         self._every: _Node | None = None
         self.size = 0
@@ -140,29 +167,45 @@ class Table:
             return self._every
         text, ends_in_slash = resource = split(pattern)
         if is_literal(pattern):
-            return self._exact[ends_in_slash].setdefault(text, _Node())
+            nodes = self._slashed if ends_in_slash else self._exact
+            return nodes.setdefault(text, _Node())
+        above = text.removesuffix(_BELOW)
+        if above != text and is_literal(above) and not ends_in_slash:
+            self._depth = max(self._depth, above.count("/") + 1)
+            return self._below.setdefault(above, _Node())
         branch = self._patterns = self._patterns or _Branch()
         *segments, last = resource.segments
         for segment in segments:
             branch = branch.child(segment)
-        nodes = branch.tails if last == DEEP else branch.child(last).ends
-        node = nodes[ends_in_slash] = nodes[ends_in_slash] or _Node()
+        ends = branch.tails if last == DEEP else branch.child(last).ends
+        node = ends[ends_in_slash] = ends[ends_in_slash] or _Node()
         return node
 
-    def _nodes(self, text: str) -> Iterator[_Node]:
-        """Yield the nodes of the permissions that apply to a resource."""
-        if self._every is not None:
-            yield self._every
-        resource = split(text)
-        plain, slashed = self._exact
-        if (node := plain.get(resource.text)) is not None:
-            yield node
-        if resource.ends_in_slash and (node := slashed.get(resource.text)) is not None:
-            yield node
+    def _nodes(self, resource: str) -> list[_Node]:
+        """Return the nodes of the permissions that apply to a resource."""
+        found = [] if self._every is None else [self._every]
+        text = resource
+        if resource[-1:] == "/" and resource[0] == "/":
+            text = resource[:-1]
+            if (node := self._slashed.get(text)) is not None:
+                found.append(node)
+        if (node := self._exact.get(text)) is not None:
+            found.append(node)
+        if self._depth:
+            below, end = self._below, -1
+            for _ in range(self._depth):
+                end = text.find("/", end + 1)
+                if (node := below.get(text if end < 0 else text[:end])) is not None:
+                    found.append(node)
+                if end < 0:
+                    break
         if self._patterns is not None:
-            yield from _matching(
-                self._patterns, resource.segments, ends_in_slash=resource.ends_in_slash
-            )
+            found += _matching(self._patterns, text.split("/"), ends_in_slash=text != resource)
+        return found
+
+    def is_settled(self, resource: str) -> bool:
+        """Return whether the ruling about a resource depends on nothing but the verb."""
+        return not any(node.entries for node in self._nodes(resource))
 
     def rule(self, asked: Asked, now: float, claims: Claims = _NO_CLAIMS) -> Ruling:
         """
@@ -176,22 +219,19 @@ class Table:
         grant: Ruling | None = None
         obstacles: set[Reason] | None = None
         for node in self._nodes(asked.resource):
+            by_verb = node.by_verb
             for key in (verb, ANY):
-                denies, allows = node.by_verb.get(key, _NEITHER)
-                denial, grant = _first(denial, denies), _first(grant, allows)
-            for ruling, rule, permission in node.entries:
-                if not permission.counts_for(asked.id):
-                    continue
-                if verb not in permission.verbs and ANY not in permission.verbs:
-                    continue
-                obstacle = rule.obstacle(asked, now, claims, denies=permission.denies)
-                if permission.denies:
-                    if obstacle is None:
+                if key in by_verb:
+                    denies, allows = by_verb[key]
+                    denial, grant = _first(denial, denies), _first(grant, allows)
+            if node.entries:
+                for ruling, obstacle in node.limited(asked, now, claims):
+                    if obstacle is not None:
+                        obstacles = (obstacles or set()) | {obstacle}
+                    elif ruling.allows:
+                        grant = _first(grant, ruling)
+                    else:
                         denial = _first(denial, ruling)
-                elif obstacle is None:
-                    grant = _first(grant, ruling)
-                else:
-                    obstacles = (obstacles or set()) | {obstacle}
         return denial or grant or NOT_ALLOWED[_nearest(obstacles)]
 
 

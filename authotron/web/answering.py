@@ -6,7 +6,7 @@ proxy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from authotron.web import replies
 from authotron.web.replies import OPENING, Header, Reply, VariedReply
 
 if TYPE_CHECKING:  # imported only if policies are configured
+    from authotron.gateway.policy import PolicyAccess
     from authotron.web.policy_answering import PolicyAnswerer
 
 DIRECT = "none"
@@ -222,6 +223,45 @@ class Answerer:
             refusal = _changed(contract, replies.UNUSABLE_FACT)
             return Answer(refusal, decision.outcome, f"{NOT_STATED}: {unusable}")
         return None
+
+    def denied_stated(
+        self,
+        contract: Contract,
+        decision: Decision[Reply],
+        stated: Mapping[str, object],
+        facts: Callable[[], Facts],
+        values: Values,
+    ) -> Answer | None:
+        """
+        Do as L{denied}, with less work for a request whose method and path are known, and whose
+        proxy names no namespace.
+
+        @param stated: the facts C{method} and C{path}.
+        @param facts: returns all facts; called only if the known ones are not enough.
+        """
+        found, access = decision.outcome.authentication, decision.access
+        if found is None or found.conditions or access is None:
+            return self.denied(contract, decision, facts(), values)
+        reply, reason = self._policies.ruled_by(
+            contract.name, decision, access, access.asked_by(stated, facts), values
+        )
+        return (
+            None if reply is None else Answer(_changed(contract, reply), decision.outcome, reason)
+        )
+
+    def is_settled(self, decision: Decision[Reply], facts: Facts) -> bool:
+        """
+        Return whether each further request with equal facts of the same client is allowed by the
+        policies, whatever the time, so that it need not be ruled again.
+        """
+        found, access = decision.outcome.authentication, decision.access
+        if found is None or found.conditions or access is None:
+            return False
+        return self._policies.is_settled(access, facts)
+
+    def allowed_again(self, access: PolicyAccess) -> None:
+        """Count a request that is allowed, because an equal one was, and the ruling is settled."""
+        self._policies.allowed_again(access)
 
     @property
     def _policies(self) -> PolicyAnswerer:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from attrs import define
 
 from authotron.gateway.outcomes import Decision
-from authotron.gateway.policy import PolicyAccess
+from authotron.gateway.policy import Asked, PolicyAccess
 from authotron.model.errors import UnusableFact
 from authotron.model.request import Facts
 from authotron.policy.reasons import Reason
@@ -38,6 +38,8 @@ OBSERVED_RULINGS = (
     *((OBSERVED, reason.value) for reason in Reason if reason not in _ALLOWING),
 )
 """The results and reasons that are counted if policies are only observed."""
+
+_BY_RULE = Reason.ALLOWED.value
 
 _ALLOWED = None, ""
 
@@ -66,26 +68,67 @@ class PolicyAnswerer:
 
         @param values: returns all values of a header of the client.
         """
-        enforcement = access.enforcement
-        observer, observes = enforcement.observer, enforcement.observes
         try:
-            ruling = access.rule(facts)
+            asked = access.asked(facts)
         except UnusableFact as unusable:
-            if observes:
-                observer.policy_ruled(OBSERVED, Reason.UNUSABLE.value)
-                self._log(decision, UNUSABLE, facts, observes=True)
-                return _ALLOWED
-            observer.policy_ruled(UNDECIDED, Reason.UNUSABLE.value)
-            self._note(contract, unusable)
-            return replies.UNUSABLE_FACT, f"{UNUSABLE.text}: {unusable}"
+            return self._unusable(contract, decision, access, facts, unusable)
+        return self.ruled_by(contract, decision, access, asked, values)
+
+    def ruled_by(
+        self,
+        contract: str,
+        decision: Decision[Reply],
+        access: PolicyAccess,
+        asked: Asked,
+        values: Callable[[str], Sequence[str]],
+    ) -> tuple[Reply | None, str]:
+        """Do as L{ruled} for what a client asks for."""
+        try:
+            ruling = access.rule(asked)
+        except UnusableFact as unusable:
+            return self._unusable(contract, decision, access, asked.facts(), unusable)
+        enforcement = access.enforcement
         if ruling.allows:
-            observer.policy_ruled(ALLOW, ruling.reason.value)
+            enforcement.observer.policy_ruled(ALLOW, ruling.reason.value)
             return _ALLOWED
-        observer.policy_ruled(OBSERVED if observes else DENY, ruling.reason.value)
-        self._log(decision, ruling, facts, observes=observes)
+        observes = enforcement.observes
+        enforcement.observer.policy_ruled(OBSERVED if observes else DENY, ruling.reason.value)
+        self._log(decision, ruling, asked.facts(), observes=observes)
         if observes:
             return _ALLOWED
         return policy_replies.forbidden(ruling.reason, _accept(values)), ruling.text
+
+    @staticmethod
+    def is_settled(access: PolicyAccess, facts: Facts) -> bool:
+        """Return whether equal requests are always allowed by a rule."""
+        try:
+            asked = access.asked(facts)
+        except UnusableFact:
+            return False
+        return access.is_settled(asked) and access.rule(asked).reason is Reason.ALLOWED
+
+    @staticmethod
+    def allowed_again(access: PolicyAccess) -> None:
+        """Count a request that a rule allows as it has allowed an equal one."""
+        access.enforcement.observer.policy_ruled(ALLOW, _BY_RULE)
+
+    def _unusable(
+        self,
+        contract: str,
+        decision: Decision[Reply],
+        access: PolicyAccess,
+        facts: Facts,
+        unusable: UnusableFact,
+    ) -> tuple[Reply | None, str]:
+        """Return the reply to a question that lacks a fact on which the policies depend."""
+        enforcement = access.enforcement
+        if enforcement.observes:
+            enforcement.observer.policy_ruled(OBSERVED, Reason.UNUSABLE.value)
+            self._log(decision, UNUSABLE, facts, observes=True)
+            return _ALLOWED
+        enforcement.observer.policy_ruled(UNDECIDED, Reason.UNUSABLE.value)
+        self._note(contract, unusable)
+        return replies.UNUSABLE_FACT, f"{UNUSABLE.text}: {unusable}"
 
     @staticmethod
     def restricted(values: Callable[[str], Sequence[str]]) -> Reply:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from attrs import define
+from twisted.internet.address import IPv4Address
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -14,7 +16,9 @@ from authotron.augmenters import plain
 from authotron.model.identity import Addition, Identity
 from authotron.plugin.interfaces import IAugmenter
 from authotron.policy import policies as policies_module
-from tests.web.conversations import ALICE, Answer, InMemoryGateway, basic
+from authotron.testing.worlds import NOW
+from authotron.web.fastpath import repeats
+from tests.web.conversations import ALICE, Answer, InMemoryGateway, Wire, answered, basic
 from tests.web.fastcgi.conversations import FastCgiGateway
 from tests.web.grpc.dialogue import Proxy
 
@@ -60,6 +64,7 @@ class PolicyCase(SynchronousTestCase):
     """A gateway with policies, whose log events are collected."""
 
     def setUp(self) -> None:
+        self.patch(repeats, "_ONE_IN", 1)
         self.events: list[LogEvent] = []
         observer = cast(ILogObserver, self.events.append)
         globalLogPublisher.addObserver(observer)
@@ -69,18 +74,21 @@ class PolicyCase(SynchronousTestCase):
         self.gateway = InMemoryGateway(over() if given is None else given)
 
     def ask(self, line: str = "GET /authenticate", **headers: str) -> Answer:
-        """Ask on the site and on the fast path, which must answer alike, and return the answer."""
-        slow = self.gateway.ask(line, self.gateway.public, **headers)
-        fast = self.gateway.ask(line, self.gateway.entrance, **headers)
-        self.assertEqual(slow.status, fast.status)
-        self.assertEqual(slow.body, fast.body)
-        different = {"authorization", "date", "server"}  # a JWT of its own
-        for answer in (slow, fast):
-            for name in different & answer.headers.keys():
+        """
+        Ask on the site, and on the fast path with a new and with a known head, all of which must
+        answer alike, and return the answer.
+        """
+        entrance = self.gateway.entrance
+        answers = [
+            self.gateway.ask(line, site, **headers)
+            for site in (self.gateway.public, entrance, entrance, entrance)
+        ]
+        for answer in answers:
+            for name in {"authorization", "date", "server"} & answer.headers.keys():
                 del answer.headers[name]
-        self.assertEqual(slow.headers, fast.headers)
+            self.assertEqual(answer, answers[0])
         self.assertEqual(self.gateway.handed_over(), 0)
-        return fast
+        return answers[0]
 
     def ruled(self, uri: str, method: str = "GET", who: str = ALICE, **headers: str) -> str:
         """Return the status of an answer, with the reason of a refusal."""
@@ -153,7 +161,7 @@ class RulingTests(PolicyCase):
         """Each ruling is counted, and each refusal is an audit event with the rule."""
         self.ruled("/data/x")
         self.ruled("/data/secret/a?token=hidden")
-        self.assertEqual(self.counted(), {"allow allowed": 2, "deny denied-by-policy": 2})
+        self.assertEqual(self.counted(), {"allow allowed": 4, "deny denied-by-policy": 4})
         event = self.named("policy.request.denied")[0]
         self.assertEqual((event["rule"], event["username"]), ("no secrets", "alice"))
         self.assertEqual((event["method"], event["path"]), ("GET", "/data/secret/a"))
@@ -286,9 +294,9 @@ class ModeTests(PolicyCase):
         self.make(over(mode="observe"))
         self.assertEqual(self.ruled("/admin", who=BOB), "200")
         self.assertEqual(self.ask(Authorization=BOB).status, 200)
-        expected = {"observed no-matching-policy": 2, "observed unusable-fact": 2}
+        expected = {"observed no-matching-policy": 4, "observed unusable-fact": 4}
         self.assertEqual(self.counted(), expected)
-        self.assertEqual(len(self.named("policy.request.observed")), 4)
+        self.assertEqual(len(self.named("policy.request.observed")), 8)
         self.assertEqual(self.named("policy.request.denied"), [])
 
     def test_empty_policy(self) -> None:
@@ -361,7 +369,7 @@ class ConditionTests(PolicyCase):
         self.assertEqual(event["rule"], "approved")
         self.assertIn("approval", event["reason"])
         text = self.gateway.metrics.text()[0].decode().splitlines()
-        self.assertIn('authotron_policy_conditions_failed_total{rule="approved"} 6.0', text)
+        self.assertIn('authotron_policy_conditions_failed_total{rule="approved"} 12.0', text)
 
     def test_facts(self) -> None:
         """A condition reads the client that the proxy names, not one that a client names."""
@@ -517,6 +525,49 @@ class ApiTokenTests(PolicyCase):
         self.assertEqual(self.ruled("/data/x", who=token, X_Forwarded_For="10.0.0.1"), "200")
         found = self.ruled("/data/x", who=token, X_Forwarded_For="192.0.2.200, 11.0.0.1")
         self.assertEqual(found, "403 restricted")
+
+
+class KnownHeadTests(PolicyCase):
+    """Heads that the fast path has parsed before."""
+
+    def statuses(self, *peers: str, **headers: str) -> list[int]:
+        """Send one head from several peers, each time on a new connection."""
+        found = []
+        for peer in peers:
+            wire = Wire(peerAddress=IPv4Address("TCP", peer, 4711))
+            channel = self.gateway.entrance.buildProtocol(wire.peerAddr)
+            channel.makeConnection(wire)
+            lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+            text = "\r\n".join(["GET /authenticate HTTP/1.1", "Host: gate", *lines, "", ""])
+            channel.dataReceived(text.encode())
+            found += [each.status for each in answered(wire.value())]
+        return found
+
+    def test_untrusted_peer(self) -> None:
+        """A head that a trusted proxy has sent is not believed of another peer."""
+        self.make()
+        proxy, stranger = "192.0.2.7", "198.51.100.7"
+        peers = (proxy, proxy, stranger, proxy, stranger)
+        found = self.statuses(*peers, Authorization=ALICE, **stated("/data/x"))
+        self.assertEqual(found, [200, 200, 400, 200, 400])
+
+    def test_time(self) -> None:
+        """A rule that expires does not count any more, though an equal request was allowed."""
+        expires = datetime.fromtimestamp(NOW + 5, UTC).isoformat()
+        self.make(over(rules=[{**RULES[0], "expires": expires}]))
+        self.assertEqual(self.ruled("/data/x"), "200")
+        self.gateway.clock.advance(4)
+        self.assertEqual(self.ruled("/data/x"), "200")
+        self.gateway.clock.advance(1)
+        self.assertEqual(self.ruled("/data/x"), "403 time")
+
+    def test_new_jwt(self) -> None:
+        """An equal request is ruled again after a new JWT was minted, and is counted each time."""
+        self.make()
+        for _ in range(3):
+            self.assertEqual(self.ruled("/data/x"), "200")
+            self.gateway.clock.advance(31)
+        self.assertEqual(self.counted(), {"allow allowed": 12})
 
 
 class ReloadTests(PolicyCase):

@@ -8,9 +8,10 @@ L{Site}, which answers this request and all later requests of the connection by 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from socket import socket
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -40,13 +41,16 @@ from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
 from authotron.web.fastpath.question import HeadQuestion
-from authotron.web.fastpath.repeats import Repeats
+from authotron.web.fastpath.repeats import Repeated, Repeats
 from authotron.web.fastpath.request import END, Head, Recogniser, Shape, joined_values
 from authotron.web.fastpath.response import ReplyEncoder
 from authotron.web.replies import BAD_REQUEST, Reply
 from authotron.web.site import Answered, Site
 
 T = TypeVar("T")
+
+_NOTHING_KNOWN: Mapping[str, object] = MappingProxyType({})
+"""The facts of a request that were not parsed yet."""
 
 _USUAL = ("GET", "HEAD")
 """The methods that metrics show from the start as in flight."""
@@ -177,19 +181,22 @@ class FastPath(Protocol, TimeoutMixin):
         if found is not None and len(self._bytes) <= factory.longest:
             repeated, request_id = found
             cached = gateway.decisions.repeat(repeated.key, began)
-            if cached is not None:
+            shape = repeated.shape
+            if cached is not None and not (shape.needs and not self._is_believed()):
                 repeats.succeeded()
                 if self._counted:
                     self._arrived()
-                self._decided(cached, repeated.shape, request_id, began)
+                self._decided(cached, shape, request_id, began, repeated=repeated)
                 return
         head = factory.recogniser.simple(self._bytes, factory.longest) or self._odd_head()
         if head is None:
             return
         if self._counted:
             self._arrived()
-        shape, presented, request_id, is_stated = head
+        shape, presented, request_id, is_stated, fields = head
+        stated: Mapping[bytes, bytes] | None = fields
         if shape.is_bad or not is_stated or (shape.needs and not self._is_believed()):
+            stated = None
             unasked = self._unasked(shape)
             if unasked is not None:
                 self._answer_unasked(shape, request_id, began, unasked)
@@ -202,7 +209,7 @@ class FastPath(Protocol, TimeoutMixin):
         self._asked = shape.asked
         decision = decisions.decide(presented, self._client)
         if isinstance(decision, Decision):
-            self._decided(decision, shape, request_id, began)
+            self._decided(decision, shape, request_id, began, stated=stated)
         else:
             factory.site.meter(shape.route).note(factory.clock.seconds() - began)
             self._wait(head, began, decision)
@@ -312,7 +319,15 @@ class FastPath(Protocol, TimeoutMixin):
         began: float,
         *,
         waited: bool = False,
+        stated: Mapping[bytes, bytes] | None = None,
+        repeated: Repeated | None = None,
     ) -> None:
+        """
+        Send the reply of a decision, or a refusal of this request.
+
+        @param stated: the headers that the contract needs, if a trusted proxy states each once.
+        @param repeated: what is remembered of the head, if it was sent before.
+        """
         factory, outcome, reply = self._factory, decision.outcome, decision.reply
         reason = ""
         found = outcome.authentication
@@ -326,7 +341,7 @@ class FastPath(Protocol, TimeoutMixin):
             or (found is not None and (found.conditions or decision.access is not None))
         ):
             try:
-                reply, reason = self._judged(head, shape.asked, decision)
+                reply, reason = self._judged(head, shape, decision, stated, repeated)
             except Exception:  # noqa: BLE001 - an exception in a condition: the site answers the request and logs the exception
                 self._bytes = head
                 self._hand_over()
@@ -354,22 +369,65 @@ class FastPath(Protocol, TimeoutMixin):
             factory.site.meter(route).note(seconds)
         self._finish(shape)
 
-    def _judged(self, head: bytes, asked: Asked, decision: Decision[Reply]) -> tuple[Reply, str]:
+    def _judged(
+        self,
+        head: bytes,
+        shape: Shape,
+        decision: Decision[Reply],
+        stated: Mapping[bytes, bytes] | None,
+        repeated: Repeated | None,
+    ) -> tuple[Reply, str]:
         """
         Check the conditions of a credential and the policies, and return the reply of a contract,
         with the reason of a refusal.
         """
-        contract, endpoint, _ = asked
+        contract, endpoint, _ = shape.asked
         answerer, found = self._factory.answerer, decision.outcome.authentication
         has_conditions = found is not None and (found.conditions or decision.access is not None)
-        if not has_conditions and not contract.path_header:
-            return answerer.dressed(contract, decision)
-        question = self._question(head, asked)
-        facts = endpoint.facts(question)
+        if contract.path_header:
+            question = self._question(head, shape.asked)
+            facts = endpoint.facts(question)
+            denied = answerer.denied(contract, decision, facts, question.values)
+            if denied is None:
+                return answerer.dressed(contract, decision, facts)
+        else:
+            denied = (
+                self._denied(head, decision, shape, stated, repeated) if has_conditions else None
+            )
+            if denied is None:
+                if shape.is_plain and len(decision.reply.wire) <= shape.longest:
+                    return decision.reply, ""
+                return answerer.dressed(contract, decision)
+        return denied.reply, denied.reason
+
+    def _denied(
+        self,
+        head: bytes,
+        decision: Decision[Reply],
+        shape: Shape,
+        stated: Mapping[bytes, bytes] | None,
+        repeated: Repeated | None,
+    ) -> Answer | None:
+        """Return the refusal of a request that its client may not make, or C{None} if it may."""
+        access, answerer = decision.access, self._factory.answerer
+        if repeated is not None and access is not None and repeated.settled is access:
+            answerer.allowed_again(access)
+            return None
+        contract, endpoint, _ = shape.asked
+        question = self._question(head, shape.asked)
+        known = repeated.known if repeated else _NOTHING_KNOWN
+        if stated is not None:
+            known = request.stated_facts(shape, stated)
+            if shape.is_complete and len(known) == len(shape.states):
+                facts_of = partial(endpoint.facts, question, known)
+                return answerer.denied_stated(contract, decision, known, facts_of, question.values)
+        facts = endpoint.facts(question, known)
         denied = answerer.denied(contract, decision, facts, question.values)
-        if denied is not None:
-            return denied.reply, denied.reason
-        return answerer.dressed(contract, decision, facts)
+        if repeated is not None and access is not None and repeated.tried is not access:
+            repeated.tried = access
+            is_always = denied is None and answerer.is_settled(decision, facts)
+            repeated.settled = access if is_always else None
+        return denied
 
     def _answer_unasked(
         self, shape: Shape, request_id: bytes | None, began: float, answer: Answer

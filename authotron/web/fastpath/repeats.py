@@ -9,14 +9,18 @@ the head.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from os import urandom
+from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import define
 
 from authotron.model.request import Presented
-from authotron.web.fastpath.request import Head, Shape
+from authotron.web.fastpath.request import Head, Shape, stated_facts
+
+if TYPE_CHECKING:  # imported only if policies are configured
+    from authotron.gateway.policy import PolicyAccess
 
 _LONGEST = 4_000
 """Maximum number of bytes of a remembered head without its request id."""
@@ -68,18 +72,24 @@ def without_request_id(head: bytes) -> tuple[bytes, bytes | None]:
     return b"%b\r\n%b" % (before, after), value.strip(b" \t")
 
 
-@frozen
+@define(eq=False)
 class Repeated:
     """
     The shape of a remembered request head, and the key of the decision about its client.
 
     @ivar key: the L{DecisionCache} key for the client's credential.
     @ivar digest: the keyed hash of the head without its request id.
+    @ivar known: the facts that the head states, if a trusted proxy sends it.
+    @ivar settled: what the policies allow to the client, if they always allow this request.
+    @ivar tried: what the policies allow to the client for which C{settled} was found last.
     """
 
     shape: Shape
     key: bytes
     digest: bytes
+    known: Mapping[str, object]
+    settled: PolicyAccess | None = None
+    tried: PolicyAccess | None = None
 
 
 class Repeats:
@@ -143,12 +153,14 @@ class Repeats:
         if b"x-request-id:" in rest.lower():
             # If a head has several request ids, the first one counts, and a later one was removed.
             return
-        if head.shape.asked.endpoint.carries_target or head.shape.needs or not head.is_stated:
+        if head.shape.asked.endpoint.carries_target or not head.is_stated:
             # Heads of this kind differ in each request, or their facts are judged each time.
             return
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[hash(rest)] = Repeated(head.shape, key(head.presented), self._digest(rest))
+        known = stated_facts(head.shape, head.fields)
+        found = Repeated(head.shape, key(head.presented), self._digest(rest), known)
+        self._known[hash(rest)] = found
 
     def _digest(self, rest: bytes) -> bytes:
         hashed = self._hash.copy()

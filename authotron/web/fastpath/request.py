@@ -19,7 +19,7 @@ from authotron.gateway.contracts import Asked, Contracts
 from authotron.model.hosts import HOST_FIELD
 from authotron.model.http_grammar import TOKEN
 from authotron.model.request import Presented
-from authotron.plugin.contract import Contract, Endpoint, Header
+from authotron.plugin.contract import Contract, Endpoint, Header, Parse, parser_of
 from authotron.telemetry.metrics import METHODS
 from authotron.web.framing import MalformedRequest, in_ascii
 from authotron.web.replies import OPENING
@@ -56,6 +56,9 @@ class Shape:
     @ivar needs: the headers, in lower case, each of which must occur exactly once in the proxy's
         request; it is C{None} if more than the number of these headers must be checked.
     @ivar reads: the headers that are read from each head.
+    @ivar states: facts that the headers in C{needs} state: the name of each fact, the name of its
+        header, and the function that parses the value of the header.
+    @ivar is_complete: whether C{states} has all facts on which policies always depend.
     @ivar persistent: whether the connection stays open after the reply.
     @ivar has_body: whether the headers announce a request body, which is ignored.
     @ivar is_bad: whether the header C{Host} is missing, duplicate or malformed, so that the reply
@@ -71,6 +74,8 @@ class Shape:
     needs: frozenset[bytes] | None
     reads: frozenset[bytes]
     persistent: bool
+    states: tuple[tuple[str, bytes, Parse], ...] = ()
+    is_complete: bool = False
     has_body: bool = False
     is_bad: bool = False
 
@@ -81,12 +86,14 @@ class Head(NamedTuple):
     because it contains credentials.
 
     @ivar is_stated: whether each header that the contract needs occurs exactly once.
+    @ivar fields: the values of the headers that are read from each head.
     """
 
     shape: Shape
     presented: Presented
     request_id: bytes | None
     is_stated: bool
+    fields: Mapping[bytes, bytes]
 
 
 _new = tuple.__new__
@@ -120,6 +127,9 @@ _JOINED = frozenset({b"connection", b"host"})
 
 _NOTHING: frozenset[bytes] = frozenset()
 """The headers that the contracts of most proxies need."""
+
+_ALWAYS_NEEDED = ("method", "path")
+"""The facts of a request on which policies always depend, besides the namespace."""
 
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 _DUPLICATE = b""
@@ -175,7 +185,7 @@ class Recogniser:
                 shape = evolve(shape, persistent=False, has_body=True)
         presented = _new(Presented, (get(b"authorization"), get(b"x-auth-realm"), ()))
         is_stated = shape.needs is _NOTHING or _states(found, shape.needs)
-        return _new(Head, (shape, presented, get(b"x-request-id"), is_stated))
+        return _new(Head, (shape, presented, get(b"x-request-id"), is_stated, found))
 
     def _shape_of(self, line: bytes) -> Shape | None:
         """Return the shape of a request line that proxies send less often."""
@@ -234,6 +244,7 @@ def _shape(method: bytes, asked: Asked, version: bytes) -> Shape:
     name = method.decode()
     contract, endpoint, _ = asked
     needs = _needs(contract, endpoint)
+    states = _states_facts(endpoint) if needs else ()
     return Shape(
         name if name in METHODS else "other",
         endpoint.path,
@@ -244,7 +255,37 @@ def _shape(method: bytes, asked: Asked, version: bytes) -> Shape:
         needs,
         _READ | needs if needs else _READ,
         persistent=version == _VERSIONS[1],
+        states=states,
+        is_complete=len(states) == len(_ALWAYS_NEEDED) and not endpoint.names_namespace,
     )
+
+
+def _states_facts(endpoint: Endpoint) -> tuple[tuple[str, bytes, Parse], ...]:
+    """Return the facts on which policies always depend, if each stands in a header of its own."""
+    found = {fact: endpoint.sources.get(fact) for fact in _ALWAYS_NEEDED}
+    return tuple(
+        (fact, source.name.lower().encode(), parser_of(fact))
+        for fact, source in found.items()
+        if fact in endpoint.required and isinstance(source, Header)
+    )
+
+
+def stated_facts(shape: Shape, fields: Mapping[bytes, bytes]) -> dict[str, object]:
+    """
+    Return the facts that the headers of a head state, whose sender is a trusted proxy.
+
+    A missing or malformed fact is left out; whatever needs it reads it in the usual way, which
+    raises the exception that says what is wrong.
+    """
+    known: dict[str, object] = {}
+    for fact, name, parse in shape.states:
+        value = fields.get(name)
+        if value:
+            try:
+                known[fact] = parse(value.decode("latin-1"))
+            except ValueError:
+                continue
+    return known
 
 
 def _needs(contract: Contract, endpoint: Endpoint) -> frozenset[bytes] | None:
