@@ -600,6 +600,12 @@ class Contract:
     is_plain: bool = False
 
     @property
+    def answer_headers(self) -> tuple[str, ...]:
+        """The headers of a 200 beside C{Authorization} that the proxy must pass to the backend."""
+        names = (name.decode() for name, _ in self.profile.headers)
+        return (*names, self.path_header) if self.path_header else (*names,)
+
+    @property
     def path_header(self) -> str:
         """The header of a 200 that states the path of the client's request; may be empty."""
         return "" if self.answers is None else self.answers.path_header

@@ -121,7 +121,7 @@ def make(gateway: Gateway[Any], proxy: str, deployment: Deployment) -> Setting:
         address = Address(deployment.gateway.host, deployment.gateway.port, tls=address.tls)
     contract = gateway.contracts.by_name(proxy) or _usual_contract(config, proxy)
     answering = contract if by == HTTP else gateway.contracts.of_protocol(by)
-    answers, profile = answering.answers or Answers(), answering.profile
+    answers = answering.answers or Answers()
     return Setting(
         deployment.listen,
         deployment.backend,
@@ -132,8 +132,8 @@ def make(gateway: Gateway[Any], proxy: str, deployment: Deployment) -> Setting:
         found is not None,
         by,
         _stated(contract),
-        [_checked(name.decode()) for name, _ in profile.headers],
-        [_checked(name.decode()) for name in profile.missing],
+        [*map(_checked, answering.answer_headers)],
+        [_checked(name.decode()) for name in answering.profile.missing],
         answers.has_error_headers,
         answers.max_head_bytes,
         longest_decision(gateway),

@@ -134,6 +134,21 @@ class SettingTests(SynchronousTestCase):
             with self.subTest(proxy):
                 self.assertIn(expected, self.text(proxy, answers=answers))
 
+    def test_path_header_T19(self) -> None:
+        """The backend gets the header that states the path of the answer."""
+        answers = {"profile": "jwt", "path_header": "X-Path"}
+        for proxy, expected in (
+            ("nginx", "proxy_set_header X-Path            $authotron_header_x_path;"),
+            ("nginx", "proxy_set_header X-Original-URI $request_uri;"),
+            ("apache", "RequestHeader set X-Path          expr=%{reqenv:X_Path}"),
+            ("caddy", "copy_headers Authorization X-Path\n"),
+            ("haproxy", '{ "authorization", "x-path" }'),
+            ("traefik", "authResponseHeaders: [Authorization, X-Path, X-Auth-Username,"),
+            ("envoy", "patterns: [{exact: authorization}, {exact: x-path}]"),
+        ):
+            with self.subTest(proxy):
+                self.assertIn(expected, self.text(proxy, answers=answers))
+
     def test_removal_of_other_profiles_T93c(self) -> None:
         """A header that the gateway does not send is removed from requests, in any profile."""
         for profile in ("jwt", "remote-user", "auth-request"):
