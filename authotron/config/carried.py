@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from re import Pattern
 
-from attrs import frozen
+from attrs import field, frozen
 
 from authotron.config import credentials
 from authotron.config.check import Config
+from authotron.model import cookies
 
 _USUAL = (credentials.CarrierConfig(header="Authorization"),)
 """The key C{credentials} of a section that does not have it."""
@@ -27,6 +29,10 @@ class CredentialNames:
     headers: tuple[str, ...] = ()
     cookies: tuple[str, ...] = ()
     parameters: tuple[str, ...] = ()
+    _removers: Sequence[Pattern[bytes]] = field(init=False, eq=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "_removers", [cookies.remover(each) for each in self.cookies])
 
     @property
     def lower_headers(self) -> tuple[bytes, ...]:
@@ -35,18 +41,12 @@ class CredentialNames:
 
     def without_cookies(self, header: bytes) -> bytes:
         """Return the value of a header C{Cookie} without the cookies that carry credentials."""
-        names = {each.encode("ascii") for each in self.cookies}
-        kept = [each for each in header.split(b";") if not names & {*_cookies_in(each)}]
-        return b";".join(kept).strip(b" \t")
+        for remover in self._removers:
+            header = cookies.without(header, remover)
+        return header
 
 
 NO_NAMES = CredentialNames()
-
-
-def _cookies_in(piece: bytes) -> Iterator[bytes]:
-    """Yield the names of the cookies in a part of C{Cookie} that has no semicolon."""
-    for each in piece.split(b","):  # some proxies join headers by commas
-        yield each.partition(b"=")[0].strip(b" \t")
 
 
 def credential_names(config: Config) -> CredentialNames:

@@ -7,14 +7,14 @@ credential.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from urllib.parse import unquote_plus
+from collections.abc import Sequence
 
 from attrs import frozen
 
 from authotron.gateway import credentials
+from authotron.gateway.carried_values import Header, HeaderReader, reader
 from authotron.model.carriers import Carrier
-from authotron.model.errors import BadCarrier, Flaw, UnusableFact
+from authotron.model.errors import BadCarrier
 from authotron.model.identity import Client, Credential
 from authotron.model.naming import fold_ascii_case
 from authotron.model.request import Facts, Presented
@@ -24,18 +24,6 @@ _KINDS = ("header", "query", "cookie")
 The kinds of carriers whose credential stands alone, in the order in which they count: what a client
 sends by itself stands before the cookies that a browser adds.
 """
-
-_AMBIGUOUS = b","
-"""The value of a carrier that occurs several times; a credential never has a comma."""
-
-Header = Callable[[bytes], bytes | None]
-"""
-A function that returns the value of the header with a name in lower case, or C{None} if there is no
-such header; the values of several headers are joined by commas.
-"""
-
-_Source = tuple[str, str]
-"""Kind and name of what is read of a request; several carriers may share a header."""
 
 
 @frozen
@@ -97,7 +85,6 @@ class Carriers:
     The carriers of credentials that a configuration names.
 
     @ivar reads_query: whether a parameter of the query carries credentials.
-    @ivar halves: the halves of Basic credentials that may be tokens.
     """
 
     def __init__(self, judges: Sequence[Judge] = ()) -> None:
@@ -107,23 +94,21 @@ class Carriers:
             for carrier in judge.carriers:
                 if carrier is not None:
                     by_carrier.setdefault(carrier, []).append(judge)
-        self.halves = tuple(each for each in by_carrier if each.kind == "basic")
         alone = [each for each in by_carrier if each.kind != "basic"]
         # A header whose first word is a scheme is tried before one without a scheme.
         alone.sort(key=lambda each: (_KINDS.index(each.kind), not each.scheme))
-        self._sources: tuple[_Source, ...] = tuple(
-            dict.fromkeys((each.kind, each.name) for each in alone)
-        )
-        self._nothing: tuple[bytes | None, ...] = (None,) * len(self._sources)
-        self._carried = tuple(
-            _Carried(each, self._sources.index((each.kind, each.name)), by_carrier[each])
+        sources = [*dict.fromkeys((each.kind, each.name) for each in alone)]
+        self._nothing: tuple[bytes | None, ...] = (None,) * len(sources)
+        self._readers = [reader(*each) for each in sources]
+        self._carried = [
+            _Carried(each, sources.index((each.kind, each.name)), by_carrier[each])
             for each in alone
-        )
-        self.reads_query = any(kind == "query" for kind, _ in self._sources)
+        ]
+        self.reads_query = any(kind == "query" for kind, _ in sources)
 
     def __bool__(self) -> bool:
         """Whether anything but the header C{Authorization} is read."""
-        return bool(self._sources)
+        return bool(self._readers)
 
     def of_question(self, header: Header, facts: Facts | None = None) -> tuple[bytes | None, ...]:
         """
@@ -132,14 +117,7 @@ class Carriers:
 
         @param facts: the facts of the client's request; C{None} if its query is not to be read.
         """
-        if not self._sources:
-            return ()
-        read: dict[str, Callable[[str], bytes | None]] = {
-            "header": lambda name: header(name.encode()),
-            "cookie": lambda name: _cookie(header(b"cookie"), name.encode()),
-            "query": lambda name: _parameter(facts, name),
-        }
-        return self._unless_empty(tuple(read[kind](name) for kind, name in self._sources))
+        return self._unless_empty(tuple([each.read(header, facts) for each in self._readers]))
 
     def of_client(self, header: Header) -> tuple[bytes | None, ...]:
         """
@@ -148,10 +126,11 @@ class Carriers:
         Cookies do not count here: browsers add them to requests that pages of other sites make, and
         such a page must not make or revoke API tokens.
         """
-        found = tuple(
-            header(name.encode()) if kind == "header" else None for kind, name in self._sources
-        )
-        return self._unless_empty(found)
+        found = [
+            each.read(header, None) if isinstance(each, HeaderReader) else None
+            for each in self._readers
+        ]
+        return self._unless_empty(tuple(found))
 
     def _unless_empty(self, found: tuple[bytes | None, ...]) -> tuple[bytes | None, ...]:
         return () if found == self._nothing else found
@@ -190,42 +169,3 @@ class Carriers:
 
 NO_CARRIERS = Carriers()
 """The carriers of a configuration in which all credentials stand in C{Authorization}."""
-
-
-def _cookie(header: bytes | None, name: bytes) -> bytes | None:
-    """
-    Return the value of a cookie, or C{None} if there is no such cookie.
-
-    Some proxies join several headers C{Cookie} by commas. Backends do not agree which of several
-    cookies of one name counts, nor where a cookie beside a comma ends, so both are ambiguous.
-    """
-    if header is None or name not in header:
-        return None
-    found: list[bytes] = []
-    for pair in header.split(b";"):
-        first, *joined = pair.split(b",")
-        if any(_is_named(each, name) for each in joined):
-            return _AMBIGUOUS
-        if _is_named(first, name):
-            found.append(_AMBIGUOUS if joined else first.partition(b"=")[2].strip(b" \t"))
-    return found[0] if len(found) == 1 else _AMBIGUOUS if found else None
-
-
-def _is_named(pair: bytes, name: bytes) -> bool:
-    found, equals, _ = pair.partition(b"=")
-    return bool(equals) and found.strip(b" \t") == name
-
-
-def _parameter(facts: Facts | None, name: str) -> bytes | None:
-    """Return the value of a parameter of the query, or C{None} if there is no such parameter."""
-    try:
-        text = None if facts is None else facts.query
-    except UnusableFact as unusable:
-        # Without a trusted proxy that states the query there is no parameter; a query that is
-        # stated twice or malformed is no reason to use another credential.
-        return None if unusable.flaw in (Flaw.MISSING, Flaw.UNTRUSTED) else _AMBIGUOUS
-    pairs = (each.partition("=") for each in (text or "").split("&"))
-    found = [value for key, _, value in pairs if unquote_plus(key) == name]
-    if len(found) > 1:
-        return _AMBIGUOUS
-    return unquote_plus(found[0], errors="replace").encode("utf-8", "replace") if found else None

@@ -1,0 +1,78 @@
+"""Read the values of the headers, cookies and parameters that carry credentials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from re import Pattern
+from typing import Protocol
+
+from attrs import field, frozen
+
+from authotron.model import cookies, parameters
+from authotron.model.carriers import Kind
+from authotron.model.cookies import AMBIGUOUS
+from authotron.model.errors import Flaw, UnusableFact
+from authotron.model.request import Facts
+
+Header = Callable[[bytes], bytes | None]
+"""
+A function that returns the value of the header with a name in lower case, or C{None} if there is no
+such header; the values of several headers are joined by commas.
+"""
+
+
+class Reader(Protocol):
+    """Reads one value."""
+
+    def read(self, header: Header, facts: Facts | None, /) -> bytes | None:
+        """
+        Return the value, C{None} if there is none, or L{AMBIGUOUS} if there are several.
+
+        @param facts: the facts of the client's request, or C{None} if its query is not known.
+        """
+
+
+@frozen
+class HeaderReader:
+    """Reads a header."""
+
+    name: bytes
+
+    def read(self, header: Header, _facts: Facts | None) -> bytes | None:
+        return header(self.name)
+
+
+@frozen
+class CookieReader:
+    """Reads a cookie."""
+
+    _cookies: Pattern[bytes] = field(repr=False)
+
+    def read(self, header: Header, _facts: Facts | None) -> bytes | None:
+        found = header(b"cookie")
+        return None if found is None else cookies.value(found, self._cookies)
+
+
+@frozen
+class ParameterReader:
+    """Reads a parameter of the query, as a trusted proxy states it."""
+
+    _parameters: Pattern[str] = field(repr=False)
+
+    def read(self, _header: Header, facts: Facts | None) -> bytes | None:
+        try:
+            query = None if facts is None else facts.query
+        except UnusableFact as unusable:
+            # Without a trusted proxy that states the query there is no parameter; a query that is
+            # stated twice or malformed is no reason to use another credential.
+            return None if unusable.flaw in (Flaw.MISSING, Flaw.UNTRUSTED) else AMBIGUOUS
+        return None if query is None else parameters.value(query, self._parameters)
+
+
+def reader(kind: Kind, name: str) -> Reader:
+    """Return what reads the carriers of a kind and name."""
+    if kind == "header":
+        return HeaderReader(name.encode("ascii"))
+    if kind == "cookie":
+        return CookieReader(cookies.finder(name))
+    return ParameterReader(parameters.finder(name))
