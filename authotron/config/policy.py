@@ -69,6 +69,11 @@ def read(given: object, sources: Sources) -> Policy:
     problems += _check_together(parts)
     if problems or found is None:
         raise ConfigError(problems)
+    return _together(found, parts, paths)
+
+
+def _together(found: PolicyConfig, parts: Iterable[_Part], paths: Sequence[Path]) -> Policy:
+    parts = [*parts]
     return Policy(
         found,
         [rule for part in parts for rule in part.content.rules],
@@ -144,16 +149,22 @@ def _read_part(path: Path, sources: Sources) -> _Part:
     return _Part(found, "", origins)
 
 
-def read_file(path: Path) -> Policy:
+def read_files(paths: Sequence[Path]) -> Policy:
     """
-    Read a file of rules alone, as if it were the only part of a policy.
+    Read files of rules alone, as if they were all of a policy.
 
-    @raise ConfigError: all problems of the file.
+    @raise ConfigError: all problems of the files.
     """
-    part = _read_part(path, Sources(path.parent))
-    if problems := [*_check_together([part])]:
+    parts, problems = list[_Part](), list[Problem]()
+    for path in paths:
+        try:
+            parts.append(_read_part(path, Sources(path.parent)))
+        except ConfigError as error:
+            problems += error.problems
+    problems += _check_together(parts)
+    if problems:
         raise ConfigError(problems)
-    return Policy(PolicyConfig(), part.content.rules, part.content.groups, [path])
+    return _together(PolicyConfig(), parts, paths)
 
 
 def _check_together(parts: Sequence[_Part]) -> Iterator[Problem]:
@@ -199,6 +210,11 @@ def warnings(policy: Policy, *, is_trust_configured: bool) -> Iterator[str]:
     if not any(not each.disabled for each in policy.rules):
         what = "denied" if given.default == "deny" else "allowed"
         yield f"{AT}.rules: no rule is in use, so every request of a proxy is {what}"
+    yield from rule_warnings(policy)
+
+
+def rule_warnings(policy: Policy) -> Iterator[str]:
+    """Yield what stands out in the rules and groups themselves."""
     yield from _unknown_groups(policy)
     yield from _unreachable(policy)
 

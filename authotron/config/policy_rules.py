@@ -68,6 +68,10 @@ def _method(text: str) -> str:
     return text
 
 
+Method = Annotated[str, AfterValidator(_method)]
+"""A method, whose case counts."""
+
+
 def _permission(text: str) -> str:
     found = permissions.parse(text)
     resource = found.resource
@@ -234,7 +238,7 @@ class RuleConfig(Section):
         strict=False,
         description="networks of clients to which the rule is limited, such as 192.0.2.0/24",
     )
-    methods: tuple[Annotated[str, AfterValidator(_method)], ...] | None = Field(
+    methods: tuple[Method, ...] | None = Field(
         default=None, strict=False, description="methods to which the rule is limited"
     )
     times: TimesConfig | None = Field(

@@ -1,0 +1,69 @@
+"""Files of tests of policies: who asks for what, and what is expected (`authotron policy test`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from authotron.config import section, yaml_file
+from authotron.config.origins import Origins
+from authotron.config.policy_rules import Method, Moment, Namespace, Tag
+from authotron.config.section import NonEmptyStr, Section
+from authotron.config.sources import Sources
+from authotron.model.errors import ConfigError
+
+
+class RequestOfTest(Section):
+    """A request of a test."""
+
+    method: Method = Field(default="GET", description="the method")
+    path: NonEmptyStr = Field(description="path of the request, without a query")
+    namespace: Namespace | None = Field(
+        default=None, description="the namespace; `policy.namespace` if not set"
+    )
+    host: str = Field(default="", description="the requested host, without a port")
+    address: str | None = Field(default=None, description="the address of the client")
+    at: Moment | None = Field(default=None, description="the moment (RFC 3339); now if not set")
+
+
+class PolicyTest(Section):
+    """One test of a policy."""
+
+    name: str = Field(default="", description="what the test shows, for people")
+    claims: Annotated[tuple[Tag, ...], Field(strict=False)] = Field(
+        strict=False, description="the claims of the identity, such as `role=reader`"
+    )
+    request: RequestOfTest = Field(description="what the identity asks for")
+    expect: Literal["allow", "deny"] = Field(description="what is expected")
+    reason: NonEmptyStr | None = Field(
+        default=None, description="the expected reason, such as `no-matching-policy`"
+    )
+    rule: NonEmptyStr | None = Field(
+        default=None, description="the name of the rule that is expected to decide"
+    )
+
+
+class PolicyTests(Section):
+    """A file with tests of a policy."""
+
+    tests: tuple[PolicyTest, ...] = Field(strict=False, description="the tests")
+
+
+def read(path: Path) -> PolicyTests:
+    """
+    Read a file of tests.
+
+    @raise ConfigError: all problems of the file, each with the line.
+    """
+    sources = Sources(path.parent)
+    parsed = yaml_file.parse(path, hint="name a file of tests")
+    with Origins(sources, str(path), parsed.root, parsed.given).locating():
+        try:
+            found = section.read(PolicyTests, parsed.given, "", sources)
+        except ConfigError as error:
+            raise ConfigError([*parsed.problems, *error.problems]) from None
+    if parsed.problems:
+        raise ConfigError(parsed.problems)
+    return found
