@@ -24,6 +24,18 @@ local function values(headers, name)
     return found
 end
 
+-- HAProxy passes on NUL in the value of a header, behind which many services read nothing (RFC 9110 section 5.5).
+local function has_nul(headers)
+    for _, list in pairs(headers) do
+        for _, value in pairs(list) do
+            if value:find("\0", 1, true) then
+                return true
+            end
+        end
+    end
+    return false
+end
+
 -- The headers of the question: what the gateway reads, and nothing else that a client made up.
 local function question(txn)
     local sent = txn.http:req_get_headers()
@@ -65,6 +77,9 @@ local function refuse(txn, status, headers, body)
 end
 
 core.register_action("authotron", { "http-req" }, function(txn)
+    if has_nul(txn.http:req_get_headers()) then
+        return refuse(txn, 400, {}, "")
+    end
     local answer = core.httpclient():get({ url = URL, headers = question(txn), timeout = TIMEOUT, dst = SOCKET })
     local status = answer and answer.status or 0
     -- Only 200 lets a request pass. A gateway that does not answer is an outage.

@@ -61,10 +61,10 @@ BROKEN: Mapping[str, Broken] = {
     "forwarded_headers_of_clients_believed": Broken(
         "nginx",
         {
-            "proxy_set_header X-Forwarded-For  $remote_addr;": "proxy_set_header X-Forwarded-For "
+            "proxy_set_header X-Forwarded-For $remote_addr;": "proxy_set_header X-Forwarded-For "
             "$http_x_forwarded_for;",
-            "proxy_set_header X-Forwarded-Proto $scheme;": "proxy_set_header X-Forwarded-Proto "
-            "$http_x_forwarded_proto;",
+            "\n    proxy_set_header X-Forwarded-Proto $scheme;": "\n    proxy_set_header "
+            "X-Forwarded-Proto $http_x_forwarded_proto;",
             "proxy_set_header X-Forwarded-Host  $host;": "proxy_set_header X-Forwarded-Host "
             "$http_x_forwarded_host;",
         },

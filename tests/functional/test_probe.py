@@ -8,12 +8,12 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
 from threading import Thread
-from typing import Any, Protocol
+from typing import Any
 
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
@@ -21,9 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.functional import wire
 from tests.functional.broken import BROKEN
 from tests.functional.daemon import Daemon, environment, free_port
-from tests.functional.proxy import Nginx
-from tests.functional.test_apache import Apache, fastcgi
-from tests.functional.test_envoy import Envoy, grpc
+from tests.functional.proxies import envoy, shipped
+from tests.functional.proxies.shipped import Proxy
 from tests.functional.test_tokens import bearer, new
 from tests.waiting import DEADLINE, until
 
@@ -32,51 +31,26 @@ NO_GATEWAY = 1
 """A port at which no gateway listens."""
 
 
-class Proxy(Protocol):
-    """A running proxy."""
-
-    port: int
-
-    def stop(self) -> None: ...
-
-
-@frozen
-class Ports:
-    """Where a proxy finds the gateway, by each protocol."""
-
-    http: int
-    grpc: int
-    fastcgi: int
-
-    @classmethod
-    def closed(cls) -> Ports:
-        return cls(NO_GATEWAY, NO_GATEWAY, NO_GATEWAY)
-
-
-Start = Callable[[Path, Ports, int, dict[str, str]], Proxy]
-
-PROXIES: dict[str, Start] = {
-    "nginx": lambda folder, gateway, echo, changes: Nginx(
-        folder, gateway.http, echo, changes
-    ).start(),
-    "apache": lambda folder, gateway, echo, changes: Apache(
-        folder, gateway.fastcgi, echo, changes
-    ).start(),
-    "envoy": lambda folder, gateway, echo, changes: Envoy(
-        folder, gateway.grpc, echo, changes=changes
-    ).start(),
-    "envoy by HTTP": lambda folder, gateway, echo, changes: Envoy(
-        folder, gateway.http, echo, by_http=True, changes=changes
-    ).start(),
+KINDS: dict[str, type[Proxy]] = {
+    "nginx": shipped.Nginx,
+    "apache": shipped.Apache,
+    "caddy": shipped.Caddy,
+    "haproxy": shipped.HAProxy,
+    "traefik": shipped.Traefik,
+    "envoy": envoy.Envoy,
+    "envoy by HTTP": envoy.EnvoyByHttp,
 }
-"""Starts each proxy with its shipped example, and with changes."""
 
 
 @frozen
 class Stage:
-    """A gateway with every entrance, an echo backend, and files with credentials."""
+    """
+    A gateway with every entrance, an echo backend, and files with credentials.
 
-    gateway: Ports
+    @ivar gateway: the port of each entrance.
+    """
+
+    gateway: dict[str, int]
     echo: int
     good: Path
     limited: Path
@@ -87,10 +61,11 @@ def stage() -> Stage:
     """Return the gateway and the echo backend for all tests."""
     folder = Path(mkdtemp())
     atexit.register(shutil.rmtree, folder)
-    ports = Ports(free_port(), free_port(), free_port())
-    listen = [*_listen(grpc(ports.grpc)), *_listen(fastcgi(ports.fastcgi))]
+    ports = {"http": free_port(), "grpc": free_port(), "fastcgi": free_port()}
+    others = [name for name in ports if name != "http"]
+    listen = [f"{name}:tcp:{ports[name]}:interface=127.0.0.1" for name in others]
     over: dict[str, Any] = {"store": {"type": "memory"}, "include_legacy_headers": True}
-    daemon = Daemon(folder, port=ports.http)
+    daemon = Daemon(folder, port=ports["http"])
     daemon.configure(server={"listen": listen}, **over).start()
     atexit.register(daemon.stop)
     echo = free_port()
@@ -100,7 +75,7 @@ def stage() -> Stage:
     atexit.register(process.wait)
     atexit.register(process.terminate)
     until(lambda: _listens(echo), "listening")
-    token = new(ports.http, networks=[LIMITED])["token"]
+    token = new(ports["http"], networks=[LIMITED])["token"]
     return Stage(
         ports,
         echo,
@@ -110,12 +85,6 @@ def stage() -> Stage:
 
 
 _COMMAND = (sys.executable, "-m", "authotron", "probe")
-
-
-def _listen(server: dict[str, object]) -> list[str]:
-    found = server["listen"]
-    assert isinstance(found, list)
-    return found
 
 
 def _listens(port: int) -> bool:
@@ -145,8 +114,10 @@ def probe(*words: str) -> subprocess.CompletedProcess[str]:
 class ProbeCase(SynchronousTestCase):
     """Starts proxies, and attacks them."""
 
-    def start(self, proxy: str, gateway: Ports, changes: dict[str, str]) -> Proxy:
-        started = PROXIES[proxy](Path(self.mktemp()), gateway, stage().echo, changes)
+    def start(self, name: str, changes: Mapping[str, str], *, is_down: bool = False) -> Proxy:
+        kind = KINDS[name]
+        gateway = NO_GATEWAY if is_down else stage().gateway[kind.entrance]
+        started = kind(Path(self.mktemp()), gateway, stage().echo, changes).start()
         # The script waits a second until the process is gone; meanwhile the next test runs.
         self.addCleanup(Thread(target=started.stop).start)
         return started
@@ -168,12 +139,12 @@ class ShippedTests(ProbeCase):
 
     def assert_closed(self, proxy: str, named: str | None) -> None:
         """Nothing gets past a proxy, whether the gateway is up or down, and all was tried."""
-        report = self.report(self.start(proxy, stage().gateway, {}))
+        report = self.report(self.start(proxy, {}))
         self.assertEqual(report["leaks"], [])
         self.assertEqual(report["proxy"], named)
         self.assertEqual([each["attack"] for each in report["not_tried"]], ["gateway-down"])
         self.assertGreater(report["requests"], 150)
-        report = self.report(self.start(proxy, Ports.closed(), {}), is_down=True)
+        report = self.report(self.start(proxy, {}, is_down=True), is_down=True)
         self.assertEqual((report["leaks"], report["attacks"]), ([], ["gateway-down"]))
 
     def test_nginx(self) -> None:
@@ -183,6 +154,18 @@ class ShippedTests(ProbeCase):
     def test_apache(self) -> None:
         """Nothing gets past Apache."""
         self.assert_closed("apache", "apache")
+
+    def test_caddy(self) -> None:
+        """Nothing gets past Caddy."""
+        self.assert_closed("caddy", "caddy")
+
+    def test_haproxy(self) -> None:
+        """Nothing gets past HAProxy, which does not say what it is."""
+        self.assert_closed("haproxy", None)
+
+    def test_traefik(self) -> None:
+        """Nothing gets past Traefik, which does not say what it is."""
+        self.assert_closed("traefik", None)
 
     def test_envoy(self) -> None:
         """Nothing gets past Envoy that asks by gRPC."""
@@ -198,8 +181,7 @@ class BrokenTests(ProbeCase):
 
     def assert_found(self, name: str) -> None:
         broken = BROKEN[name]
-        gateway = Ports.closed() if broken.is_down else stage().gateway
-        proxy = self.start(broken.proxy, gateway, dict(broken.changes))
+        proxy = self.start(broken.proxy, broken.changes, is_down=broken.is_down)
         report = self.report(proxy, broken.path, is_down=broken.is_down)
         leaks = {each["attack"]: set(each["leaked"]) for each in report["leaks"]}
         self.assertEqual(set(leaks), set(broken.leaks), leaks)

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.functional import wire
 from tests.functional.proxies import contract, envoy, shipped, variants
 from tests.functional.proxies.around import gateway
-from tests.functional.proxies.contract import GOOD, LARGE, OURS
+from tests.functional.proxies.contract import GOOD, LARGE
 from tests.functional.proxies.features import instead
 
 
@@ -67,18 +67,6 @@ class ApacheTests(variants.WaitsThirtySeconds):
     kind = shipped.Apache
     outage = 500
     underscores = 403
-
-    @instead("no: it is removed, the JWT stays")
-    def test_named_in_connection_T04(self) -> None:
-        """A client can remove headers of the gateway, but set none, and not remove the JWT."""
-        for name in OURS:
-            fields = [("Connection", f"close, {name}"), ("X-Auth-Roles", "mallory")]
-            told = self.ask(fields=fields).json()
-            self.assertNotIn(name.lower(), told["headers"])
-            self.assertNotIn("mallory", str(told))
-            self.assertEqual(told["claims"]["roles"], ["reader"])
-        answer = self.ask(fields=[("Connection", "close, Authorization")])
-        self.assertEqual(answer.status, 401)
 
     @instead("no: a connection for each question")
     def test_connections_to_the_gateway(self) -> None:
