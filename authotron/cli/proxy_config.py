@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from authotron.cli.options import (
     load_config,
 )
 from authotron.cli.output import say, say_as_it_is, say_json
+from authotron.config.files import acting_as_owner, write_once
 from authotron.net.world import World
 from authotron.proxy_config import rendering, setting
 from authotron.proxy_config.addresses import Address
@@ -29,6 +33,9 @@ _NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Z
 _ADDRESS = re.compile(r"(?:http://)?(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})/?")
 _PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _HIGHEST_PORT = 65_535
+
+_MODE = 0o644
+"""The mode of a written file, which contains no secret and which the proxy must read."""
 
 
 def _address(_context: Any, _option: Any, given: str | None) -> Address | None:
@@ -177,25 +184,49 @@ def _print(files: dict[str, str]) -> None:
 
 def _write(folder: Path, files: dict[str, str], *, force: bool) -> list[str]:
     """
-    Write files to a folder and print their paths; return the paths.
+    Write files to a folder, and print which; return their paths.
 
-    @raise ClickException: a file exists with other contents (then no file is written), or a file
-        cannot be written.
+    @raise ClickException: a file exists with other contents, or cannot be written; nothing is
+        written in the first case.
     """
-    paths = {folder / name: text for name, text in files.items()}
+    paths = {folder / name: text.encode() for name, text in files.items()}
     try:
-        differing = [each for each, text in paths.items() if _differs(each, text)]
-        if differing and not force:
-            names = ", ".join(map(str, differing))
-            raise click.ClickException(f"exists with other contents: {names}; replace by --force")
-        folder.mkdir(parents=True, exist_ok=True)
-        for each, text in paths.items():
-            each.write_text(text, encoding="utf-8")
-            say(f"wrote {each}", err=True)
+        with acting_as_owner(folder / "file"):
+            _require_same(paths, force=force)
+            folder.mkdir(parents=True, exist_ok=True)
+            for path, content in paths.items():
+                say(f"{_write_file(path, content)} {path}", err=True)
     except OSError as error:
-        raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from None
+        reason = f"cannot write {error.filename or folder}: {error.strerror}"
+        raise click.ClickException(reason) from None
     return [*map(str, paths)]
 
 
-def _differs(path: Path, text: str) -> bool:
-    return path.exists() and path.read_bytes() != text.encode()
+def _require_same(paths: Mapping[Path, bytes], *, force: bool) -> None:
+    differing = [str(path) for path, content in paths.items() if _differs(path, content)]
+    if differing and not force:
+        names = ", ".join(differing)
+        raise click.ClickException(f"exists with other contents: {names}; replace by --force")
+
+
+def _differs(path: Path, content: bytes) -> bool:
+    return os.path.lexists(path) and not _has(path, content)
+
+
+def _has(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
+
+
+def _write_file(path: Path, content: bytes) -> str:
+    """
+    Write a file that every account may read, in place of an existing one; return what was done.
+
+    A symbolic link is replaced, and what it leads to stays as it is.
+    """
+    if _has(path, content):
+        return "unchanged:"
+    with suppress(FileNotFoundError):
+        path.unlink()
+    write_once(path, content)
+    path.chmod(_MODE)
+    return "wrote"

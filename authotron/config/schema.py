@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 
 from authotron import __version__
 from authotron.config.answers import ProfileName
+from authotron.config.cors import Cors
 from authotron.config.page import Page
 from authotron.config.problems import of_key, require_none
 from authotron.config.section import (
@@ -370,6 +371,11 @@ class File(Section):
     )
     logging: LoggingConfig = Field(
         default_factory=LoggingConfig, description="what is logged, and in which format"
+    )
+    cors: Cors = Field(
+        default_factory=Cors,
+        description="web pages of other origins that may use the service (CORS), for the "
+        "configuration of the proxy",
     )
     page: Page = Field(default_factory=Page, description="what the pages for people say")
     include_legacy_headers: bool = Field(

@@ -15,6 +15,9 @@ from authotron.proxy_config.time_limits import limit_of
 
 _OPEN = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
+_KEEPS_COOKIES = {"traefik": "", "envoy": " by HTTP; let it ask by gRPC"}
+"""Proxies that cannot remove a single cookie, and what helps."""
+
 _MISSING = {
     HTTP: "server.listen: no endpoint for HTTP at which {proxy} can ask; write host and port, such "
     "as 127.0.0.1 and 8080",
@@ -30,6 +33,7 @@ def advice(proxy: str, config: Config, setting: Setting) -> Iterator[str]:
     yield from _of_endpoints(proxy, config, setting)
     yield from _of_exposure(config, setting)
     yield from _of_trust(proxy, config, setting)
+    yield from _of_credentials(proxy, setting)
     types = [each.type for each in config.contracts]
     if setting.by == HTTP and proxy not in types:
         yield f"server.contracts: does not contain {proxy}, so it gets no answer; add it"
@@ -79,6 +83,22 @@ def _of_exposure(config: Config, setting: Setting) -> Iterator[str]:
         yield (
             f"server.listen: the certificate of the gateway must name {setting.gateway.host}; name "
             "its host by --gateway HOST:PORT"
+        )
+
+
+def _of_credentials(proxy: str, setting: Setting) -> Iterator[str]:
+    """Warn of credentials that the proxy cannot remove before the backend."""
+    if setting.by == GRPC:
+        return  # the gateway says what Envoy must remove
+    if setting.cookies and proxy in _KEEPS_COOKIES:
+        yield (
+            f"credentials: the cookie {', '.join(setting.cookies)} reaches the backend, because "
+            f"{proxy} cannot remove one cookie{_KEEPS_COOKIES[proxy]}"
+        )
+    if setting.parameters:
+        yield (
+            f"credentials: the parameter {', '.join(setting.parameters)} reaches the backend in "
+            "the query, because the configuration of the proxy does not remove it; use a header"
         )
 
 

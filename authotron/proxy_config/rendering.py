@@ -52,6 +52,7 @@ def files(proxy: str, setting: Setting) -> dict[str, str]:
         **asdict(setting, recurse=False),
         "within": setting.within,
         "variable": _variable,
+        "cookie_source": _cookie_source,
         "buffer": max(_BUFFER, math.ceil((setting.head_bytes or 0) / 1024)),
         "identity_headers": groups,
         "own": own,
@@ -101,6 +102,7 @@ def _environment() -> Environment:
     )
     environment.filters["wrapped"] = _wrapped
     environment.filters["quoted"] = _quoted
+    environment.filters["regex"] = _regex
     environment.tests["ip"] = _is_ip
     return environment
 
@@ -121,6 +123,16 @@ def _wrapped(words: tuple[str, ...], indentation: int) -> str:
 def _variable(header: str) -> str:
     """Return the part of a variable's name that stands for a header."""
     return _SHORT.get(header) or f"header_{header.lower().replace('-', '_')}"
+
+
+def _cookie_source(removed: int) -> str:
+    """Return nginx's variable with the cookies of a request after some have been removed."""
+    return f"$authotron_cookies_{removed}" if removed else "$http_cookie"
+
+
+def _regex(text: str) -> str:
+    """Write literal text as a regular expression that every proxy reads in the same way."""
+    return re.sub(r"[^A-Za-z0-9_:/-]", lambda found: f"[{found[0]}]", text)
 
 
 def _quoted(host: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from attrs import field, frozen
 
 from authotron.config import plugins
 from authotron.config.check import Config
+from authotron.config.credentials import AUTHORIZATION
 from authotron.config.endpoint import FASTCGI, GRPC, HTTP
 from authotron.gateway.gateway import Gateway
 from authotron.gateway.longest_decision import longest_decision
@@ -37,8 +38,8 @@ _OTHERWISE: Mapping[str, tuple[str, frozenset[Kind]]] = {
 _PACKAGES = {"apache": "apache2"}
 """The folders below F{/etc} that have another name than the proxy."""
 
-_PLAIN = re.compile(r"[A-Za-z0-9-]+")
-_UNUSUAL = "cannot be written for a proxy; use letters, digits and hyphens"
+_PLAIN = {"header": re.compile(r"[A-Za-z0-9-]+"), "cookie": re.compile(r"[A-Za-z0-9_-]+")}
+_UNUSUAL = "cannot be written for a proxy; use letters, digits and hyphens, and no other characters"
 
 _MARGIN = 2
 """Seconds that a proxy waits for longer than a decision may take."""
@@ -79,6 +80,10 @@ class Setting:
     @ivar stated: for each fact of a request the header in which the proxy states it.
     @ivar profile: the headers beside C{Authorization} in which the backend reads the identity.
     @ivar others: identity headers of other profiles, which only a client could have sent.
+    @ivar credential_headers: the headers but C{Authorization} in which the gateway looks for
+        credentials; C{cookies} and C{parameters} (of the query) are the others.
+    @ivar origins: the origins whose preflights the proxy answers.
+    @ivar pass_preflights: whether the proxy passes preflights on without asking.
     @ivar error_headers: whether refusals state status and body in C{X-Error-*}.
     @ivar head_bytes: the longest head of an answer that the gateway sends, if it is limited.
     @ivar decision: seconds that a decision may take.
@@ -95,6 +100,11 @@ class Setting:
     stated: Mapping[str, str]
     profile: Sequence[str]
     others: Sequence[str]
+    credential_headers: Sequence[str]
+    cookies: Sequence[str]
+    parameters: Sequence[str]
+    origins: Sequence[str]
+    pass_preflights: bool
     error_headers: bool
     head_bytes: int | None
     decision: float
@@ -122,6 +132,7 @@ def make(gateway: Gateway[Any], proxy: str, deployment: Deployment) -> Setting:
     contract = gateway.contracts.by_name(proxy) or _usual_contract(config, proxy)
     answering = contract if by == HTTP else gateway.contracts.of_protocol(by)
     answers = answering.answers or Answers()
+    names, cors = gateway.credential_names, config.file.cors
     return Setting(
         deployment.listen,
         deployment.backend,
@@ -134,6 +145,11 @@ def make(gateway: Gateway[Any], proxy: str, deployment: Deployment) -> Setting:
         _stated(contract),
         [*map(_checked, answering.answer_headers)],
         [_checked(name.decode()) for name in answering.profile.missing],
+        [_checked(name) for name in names.headers if name.lower() != AUTHORIZATION],
+        [_checked(name, "cookie") for name in names.cookies],
+        names.parameters,
+        cors.origins,
+        cors.pass_preflights,
         answers.has_error_headers,
         answers.max_head_bytes,
         longest_decision(gateway),
@@ -153,7 +169,7 @@ def _stated(contract: Contract) -> dict[str, str]:
     return {fact: _checked(each.headers[0]) for fact, each in sources.items() if each.headers}
 
 
-def _checked(name: str) -> str:
-    if not _PLAIN.fullmatch(name):
-        raise ConfigError([Problem("server", f"the header {name} {_UNUSUAL}")])
+def _checked(name: str, kind: Literal["header", "cookie"] = "header") -> str:
+    if not _PLAIN[kind].fullmatch(name):
+        raise ConfigError([Problem("", f"the {kind} {name} {_UNUSUAL}")])
     return name

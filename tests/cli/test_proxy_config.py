@@ -65,11 +65,12 @@ class ProxyConfigTests(CommandCase):
         """C{--write} creates the folder and its files, and says which."""
         folder = self.folder.absolute() / "new"
         words = ("proxy-config", "traefik", "-c", self.file(), "--write", str(folder))
-        for _ in range(2):
+        for did in ("wrote", "unchanged:"):
             done = self.run_command(*words)
             self.assertEqual(done.exit_code, 0, done.output)
             self.assertEqual(done.stdout, "")
-            self.assertIn(f"wrote {folder / 'traefik.yaml'}", done.stderr)
+            self.assertIn(f"{did} {folder / 'traefik.yaml'}", done.stderr)
+            self.assertEqual((folder / "traefik.yaml").stat().st_mode & 0o777, 0o644)
             self.assertEqual(
                 {each.name for each in folder.iterdir()}, {*rendering.PROXIES["traefik"]}
             )
@@ -85,6 +86,21 @@ class ProxyConfigTests(CommandCase):
         self.assertFalse((self.folder / "traefik.yaml").exists())
         self.assertEqual(self.run_command(*words, "--force").exit_code, 0)
         self.assertIn("forwardAuth", (self.folder / "authotron.yaml").read_text())
+
+    def test_links_are_not_followed_T91b(self) -> None:
+        """A file is not written through a link: C{--force} replaces the link itself."""
+        other = self.folder / "other"
+        other.write_text("mine")
+        (self.folder / "Caddyfile").symlink_to(other.absolute())
+        words = ("proxy-config", "caddy", "-c", self.file(), "--write", str(self.folder))
+        self.assertEqual(self.run_command(*words).exit_code, 1)
+        self.assertEqual(self.run_command(*words, "--force").exit_code, 0)
+        self.assertEqual(other.read_text(), "mine")
+        self.assertFalse((self.folder / "Caddyfile").is_symlink())
+        (self.folder / "Caddyfile").unlink()
+        (self.folder / "Caddyfile").symlink_to("missing")
+        self.assertEqual(self.run_command(*words).exit_code, 1)
+        self.assertFalse((self.folder / "missing").exists())
 
     def test_unwritable(self) -> None:
         """A folder that cannot be created is a failure with a reason."""

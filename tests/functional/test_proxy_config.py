@@ -57,6 +57,21 @@ OPTIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
+MORE: tuple[dict[str, Any], ...] = (
+    {},
+    {
+        "cors": {"origins": ["https://app.example.org", "https://b.example.org:8443"]},
+        "store": {
+            "type": "memory",
+            "compat": False,
+            "credentials": [{"header": "X-API-Key"}, {"cookie": "__Host-session"}, {"cookie": "b"}],
+        },
+    },
+    {"cors": {"pass_preflights": True}},
+)
+"""Other sections of the gateway's configuration, which go with the options."""
+
+
 def nginx(folder: Path) -> list[str]:
     """Return the command that checks a configuration of nginx."""
     needed("nginx")
@@ -109,7 +124,8 @@ class ValidTests(CommandCase):
         for name, server in (*SERVERS.items(), ("tls", self.by_tls())):
             for place, options in enumerate(OPTIONS):
                 folder = (self.folder / f"{proxy}-{name}-{place}").absolute()
-                words = ("proxy-config", proxy, "-c", self.file(server=server), *options)
+                config = self.file(server=server, **MORE[place])
+                words = ("proxy-config", proxy, "-c", config, *options)
                 done = self.run_command(*words, "--write", str(folder))
                 self.assertEqual(done.exit_code, 0, done.output)
                 yield f"{proxy}, {name}, {options}", folder

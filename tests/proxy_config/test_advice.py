@@ -109,3 +109,21 @@ class AdviceTests(SynchronousTestCase):
         other = Deployment(listen=Address("10.0.0.9", 80), gateway=Address("10.0.0.1", 8443))
         shown = self.warnings("nginx", **HERE, deployment=other, trusted_proxies=["10.0.0.0/8"])
         self.assertIn("--listen: 10.0.0.9:80 is without TLS", shown)
+
+    def test_credentials(self) -> None:
+        """A credential that the proxy cannot remove is reported."""
+        for proxy, credentials, by_http, expected in (
+            ("traefik", {"cookie": "__Host-s"}, False, "traefik cannot remove one cookie"),
+            ("envoy", {"cookie": "__Host-s"}, True, "by HTTP; let it ask by gRPC"),
+            ("envoy", {"cookie": "__Host-s"}, False, ""),
+            ("nginx", {"cookie": "__Host-s"}, False, ""),
+            ("nginx", {"query": "key"}, False, "the parameter key reaches the backend"),
+        ):
+            with self.subTest(f"{proxy} {credentials}"):
+                store = {"type": "memory", "credentials": credentials}
+                server: Any = {"server": HERE} if by_http else {}
+                built = gateway(store=store, **server)
+                found = setting.make(built, proxy, Deployment())
+                shown = "\n".join(advice(proxy, built.config, found))
+                self.assertIn(expected, shown)
+                self.assertEqual("credentials" in shown, bool(expected))

@@ -63,6 +63,11 @@ class SettingTests(SynchronousTestCase):
         built = gateway(server={**listen, **server}, include_legacy_headers=is_legacy)
         return evolve(setting.make(built, proxy, Deployment()), decision=decision)
 
+    def whole(self, proxy: str, **sections: Any) -> str:
+        """Return the text of all files for a gateway with other sections."""
+        found = setting.make(gateway(**sections), proxy, Deployment())
+        return "\n".join(rendering.files(proxy, found).values())
+
     def text(self, proxy: str, decision: float = 5, **server: Any) -> str:
         return "\n".join(rendering.files(proxy, self.made(proxy, decision, **server)).values())
 
@@ -184,3 +189,69 @@ class SettingTests(SynchronousTestCase):
         answers = {"contracts": {"nginx": {"error_headers": True}}}
         self.assertIn("return 503 $authotron_error_body;", self.text("nginx", answers=answers))
         self.assertNotIn("error_body", self.text("nginx"))
+
+    def test_preflights_are_answered(self) -> None:
+        """The proxy answers the preflights of the configured origins."""
+        cors = {"origins": ["https://app.example.org", "https://b.example:8443"]}
+        for proxy, expected in (
+            ("nginx", '    "https://b.example:8443" $http_origin;\n'),
+            ("apache", '"^(https://app[.]example[.]org|https://b[.]example:8443)$"'),
+            ("caddy", "header Origin https://b.example:8443\n"),
+            ("haproxy", "req.hdr(origin) -m str https://app.example.org https://b.example:8443\n"),
+            ("traefik", '- "https://b.example:8443"\n'),
+            ("envoy", '- {exact: "https://b.example:8443"}\n'),
+        ):
+            with self.subTest(proxy):
+                self.assertIn(expected, self.whole(proxy, cors=cors))
+                self.assertNotIn("b.example", self.whole(proxy))
+
+    def test_preflights_pass(self) -> None:
+        """The proxy passes preflights on without an identity, and without asking."""
+        for proxy, expected in (
+            (
+                "nginx",
+                "no answer of the gateway sets them here.\n        proxy_pass http://backend;",
+            ),
+            ("apache", "Require expr \"%{REQUEST_METHOD} == 'OPTIONS'"),
+            ("caddy", "handle @authotron_preflight {\n\t\t\trequest_header -Authorization\n"),
+            ("haproxy", "http-request del-header Authorization if METH_OPTIONS"),
+            ("traefik", "middlewares: [authotron-clean, authotron-anonymous]"),
+            ("envoy", "request_headers_to_remove: [authorization, x-auth-username,"),
+        ):
+            with self.subTest(proxy):
+                self.assertIn(expected, self.whole(proxy, cors={"pass_preflights": True}))
+                self.assertNotIn(expected, self.whole(proxy))
+
+    def test_credentials_T27g(self) -> None:
+        """
+        Credentials in other parts of a request reach the gateway, and no service: where the proxy
+        cannot remove a cookie, the advice says it.
+        """
+        credentials = [{"header": "X-API-Key"}, {"cookie": "__Host-s"}]
+        store = {"type": "memory", "credentials": credentials}
+        for proxy, expected in (
+            ("nginx", "proxy_set_header X-API-Key $http_x_api_key;"),
+            ("nginx", 'proxy_set_header X-API-Key         "";'),
+            ("nginx", "proxy_set_header Cookie            $authotron_cookies_1;"),
+            ("apache", "RequestHeader unset X-API-Key"),
+            ("apache", "RequestHeader edit* Cookie"),
+            ("caddy", "request_header -X-API-Key"),
+            ("caddy", "request_header Cookie `"),
+            ("haproxy", "http-request del-header X-API-Key"),
+            ("haproxy", 'headers["X-API-Key"] = found'),
+            ("haproxy", "http-request replace-header Cookie"),
+            (
+                "traefik",
+                "authRequestHeaders: [Authorization, X-Auth-Realm, X-Request-ID, X-API-Key, ",
+            ),
+            ("traefik", 'X-API-Key: ""'),
+        ):
+            with self.subTest(f"{proxy} {expected}"):
+                self.assertIn(expected, self.whole(proxy, store=store))
+                self.assertNotIn(expected, self.whole(proxy))
+
+    def test_strange_cookie(self) -> None:
+        """A cookie whose name has a meaning in the language of a proxy is a problem."""
+        store = {"type": "memory", "credentials": {"cookie": "a$b"}}
+        with self.assertRaises(ConfigError):
+            self.whole("nginx", store=store)

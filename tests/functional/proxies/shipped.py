@@ -45,8 +45,7 @@ class Proxy:
 
     impatient: ClassVar[Mapping[str, str]] = {}
     """
-    The changes after which it waits one second for the gateway, if that is possible, and states
-    path and method of requests.
+    The changes after which it waits one second for the gateway, if that is possible.
     """
 
     folder: Path = field(converter=absolute)
@@ -93,11 +92,7 @@ class Nginx(Proxy):
     server = command = "nginx"
     variable = "NGINX_SITE"
     files = ("nginx/authotron.conf",)
-    impatient: ClassVar = {
-        "proxy_read_timeout 15s;": "proxy_read_timeout 1s;"
-        "proxy_set_header X-Original-URI $request_uri;"
-        "proxy_set_header X-Original-Method $request_method;"
-    }
+    impatient: ClassVar = {"proxy_read_timeout 15s;": "proxy_read_timeout 1s;"}
 
 
 class Caddy(Proxy):

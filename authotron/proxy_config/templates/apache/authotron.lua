@@ -25,6 +25,9 @@ local function question(r)
         end
     end
     add("Authorization", r.headers_in["Authorization"])
+    #@ for name in credential_headers + (["Cookie"] if cookies else [])
+    add("<< name >>", r.headers_in["<< name >>"])
+    #@ endfor
     add("X-Auth-Realm", r.headers_in["X-Auth-Realm"])
     add("X-Request-ID", r.headers_in["X-Request-ID"])
     add("X-Forwarded-Method", r.method)
@@ -58,6 +61,12 @@ function ask(r)
     for _, name in pairs(VARIABLES) do
         r.subprocess_env[name] = ""
     end
+    #@ if pass_preflights
+    -- A preflight has no credentials, so Apache passes it on without an identity; the service answers it.
+    if r.method == "OPTIONS" and r.headers_in["Access-Control-Request-Method"] then
+        return apache2.DECLINED
+    end
+    #@ endif
     local connection = socket.tcp()
     connection:settimeout(SECONDS)
     local status, headers

@@ -59,6 +59,12 @@ local function question(txn)
     if #credentials > 0 then
         headers["Authorization"] = credentials
     end
+    #@ for name in credential_headers + (["Cookie"] if cookies else [])
+    local found = values(sent, "<< name | lower >>")
+    if #found > 0 then
+        headers["<< name >>"] = found
+    end
+    #@ endfor
     local realm = txn:get_var("txn.authotron_realm")
     if realm then
         headers["X-Auth-Realm"] = { realm }
