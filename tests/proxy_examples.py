@@ -23,7 +23,7 @@ from authotron.telemetry.metrics import Metrics
 from authotron.web.replies import Reply
 
 ROOT = Path(__file__).resolve().parents[1]
-GIVEN = {
+GIVEN: dict[str, Any] = {
     "version": "2.0.0",
     "server": {
         "host": "127.0.0.1",

@@ -10,7 +10,7 @@ import click
 from attrs import asdict, evolve, frozen
 from twisted.internet.task import react
 
-from authotron.cli import remote_checks
+from authotron.cli import proxy_time_limits, remote_checks
 from authotron.cli.composed import composed
 from authotron.cli.options import Command, config_option, json_option, load_config
 from authotron.cli.output import say, say_json
@@ -70,7 +70,8 @@ def doctor(path: Any, username: str | None, *, as_json: bool) -> None:
     separately: connection, TLS, bind, search, and with --user the roles of a user and their groups.
     Services that verify tokens are sent an invalid token. The token store is asked to make a change
     without effect, to check that the store accepts changes. The HTTP proxies through which requests
-    are sent are printed.
+    are sent are printed. At last the command prints which reverse proxies, unless they are
+    configured otherwise, give up before the gateway decides; that is no failure.
 
     Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """
@@ -101,9 +102,12 @@ async def _doctor(
                 if not as_json:
                     _print(result)
             plugins.append(_row(subject, results))
+        proxies = proxy_time_limits.row(gateway)
+        if not as_json:
+            proxy_time_limits.show(gateway)
     good = all(plugin["good"] for plugin in plugins)
     if as_json:
-        say_json({"good": good, "plugins": plugins})
+        say_json({"good": good, "plugins": plugins, "proxies": proxies})
     if not good:
         raise SystemExit(1)
 

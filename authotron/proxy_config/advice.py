@@ -38,7 +38,7 @@ def advice(proxy: str, config: Config, setting: Setting) -> Iterator[str]:
     if setting.by == HTTP and proxy not in types:
         yield f"server.contracts: does not contain {proxy}, so it gets no answer; add it"
     limit = limit_of(proxy)
-    if limit.fixed is not None and setting.decision >= limit.fixed:
+    if limit.fixed is not None and limit.is_below(setting.decision):
         yield (
             f"auth.timeout_in_ms: a decision may take {setting.decision:g} s, but {proxy} gives up "
             f"after {limit.fixed:g} s, which cannot be configured; shorten it"

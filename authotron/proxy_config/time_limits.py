@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from attrs import frozen
 
 
@@ -10,34 +12,46 @@ class Limit:
     """
     How long a proxy waits.
 
-    @ivar usual: the seconds without a setting, or C{None} if it waits without an end.
-    @ivar setting: the directive that changes the time; empty if it cannot be changed.
+    @ivar seconds: the time without a setting, or C{None} if the proxy waits without end.
+    @ivar setting: the setting of the proxy that changes the time; empty if there is none.
     """
 
     proxy: str
-    usual: float | None
+    seconds: float | None
     setting: str
+
+    def is_below(self, decision: float) -> bool:
+        """Return whether the proxy gives up before a decision that takes C{decision} seconds."""
+        return self.seconds is not None and self.seconds <= decision
 
     @property
     def fixed(self) -> float | None:
         """The seconds of a proxy whose time limit cannot be changed."""
-        return None if self.setting else self.usual
+        return None if self.setting else self.seconds
 
 
 LIMITS = (
     Limit("apache", 60, "Timeout"),
+    Limit("apisix", 3, "timeout"),
     Limit("caddy", None, "response_header_timeout"),
-    Limit("envoy", 0.2, "timeout of grpc_service or http_service"),
-    Limit("haproxy", None, "timeout of core.httpclient"),
+    Limit("envoy", 0.2, "timeout"),
+    Limit("haproxy", None, "timeout"),
     Limit("nginx", 60, "proxy_read_timeout"),
+    Limit("skipper", 2, "-webhook-timeout"),
     Limit("traefik", 30, ""),
 )
-"""
-The time limits of proxies. Sources: Apache's C{Timeout}, nginx's C{proxy_read_timeout}, Envoy's
-C{envoy_grpc.timeout} of ext_authz, Traefik's C{ForwardAuth}, whose HTTP client has 30 s.
-"""
+"""The time limits of proxies, in the order of their names."""
 
 
 def limit_of(proxy: str) -> Limit:
     """Return the time limit of a proxy."""
     return next(each for each in LIMITS if each.proxy == proxy)
+
+
+def below(decision: float, proxies: Container[str]) -> list[Limit]:
+    """
+    Return the time limits that are below the time of a decision, in seconds.
+
+    @param proxies: the proxies that may ask.
+    """
+    return [each for each in LIMITS if each.proxy in proxies and each.is_below(decision)]

@@ -32,7 +32,7 @@ class AdviceTests(SynchronousTestCase):
 
     def test_nothing(self) -> None:
         """The configuration of the examples causes no warning."""
-        server: Any = GIVEN["server"]
+        server = GIVEN["server"]
         for proxy in setting.BY_HTTP:
             self.assertEqual(self.warnings(proxy, **server), "", proxy)
 

@@ -44,9 +44,7 @@ class Proxy:
     """Where it asks: C{http}, C{grpc} or C{fastcgi}."""
 
     impatient: ClassVar[Mapping[str, str]] = {}
-    """
-    The changes after which it waits one second for the gateway, if that is possible.
-    """
+    """The changes after which it waits one second for the gateway, if that is possible."""
 
     folder: Path = field(converter=absolute)
     gateway: int
