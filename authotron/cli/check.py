@@ -13,9 +13,11 @@ from twisted.internet.defer import execute
 from authotron.cli.composed import compose_or_exit
 from authotron.cli.options import Command, clock, config_option, json_option, load_config
 from authotron.cli.output import say, say_json
+from authotron.config import credentials
 from authotron.config.check import Config
 from authotron.config.endpoint import HTTP, protocol_of, with_mode
 from authotron.config.plugins import PluginConfig
+from authotron.config.section import Section
 from authotron.net.world import World
 
 
@@ -74,8 +76,24 @@ def _addresses(listen: Sequence[str], host: str, port: int | None) -> list[str]:
     return found
 
 
-def _plugin(config: PluginConfig) -> dict[str, str]:
-    return {"name": config.name, "type": config.type, "realm": config.realm}
+def _plugin(config: PluginConfig) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": config.name, "type": config.type, "realm": config.realm}
+    carriers = _carriers(config)
+    return {**found, "credentials": carriers} if carriers else found
+
+
+def _carriers(section: Section) -> list[str]:
+    """Return where credentials stand, if the section has the key C{credentials}."""
+    given = getattr(section, "credentials", None)
+    if given is None:
+        return []
+    return ["Authorization" if each is None else str(each) for each in credentials.carriers(given)]
+
+
+def _where(section: Section) -> str:
+    """Return where credentials stand as the end of a line, if not in C{Authorization} alone."""
+    carriers = _carriers(section)
+    return f", credentials in {' or '.join(carriers)}" if carriers else ""
 
 
 def _description(found: Config) -> list[str]:
@@ -90,7 +108,10 @@ def _description(found: Config) -> list[str]:
         f"tokens:    {file.jwt.alg}, issuer {file.jwt.iss}, {file.jwt.exp} s",
     ]
     for kind, configs in (("provider", found.providers), ("augmenter", found.augmenters)):
-        lines += [f"{kind + ':':10} {c.name} ({c.type}) in realm {c.realm}" for c in configs]
+        lines += [
+            f"{kind + ':':10} {each.name} ({each.type}) in realm {each.realm}{_where(each)}"
+            for each in configs
+        ]
     if found.store is not None:
-        lines.append(f"store:     {found.store.type}")
+        lines.append(f"store:     {found.store.type}{_where(found.store)}")
     return lines

@@ -24,6 +24,7 @@ from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
 from authotron.plugin.passwords import check_hash
 from tests.cli.cases import CommandCase
+from tests.config.cases import BASE
 
 
 class TokenArgumentsTests(CommandCase):
@@ -303,6 +304,26 @@ class CheckTests(CommandCase):
         self.assertIn("staff (plain) in realm internal", result.output)
         self.assertNotIn("wonder", result.output)
         self.assertNotIn("long enough", result.output)
+
+    def test_check_prints_carriers(self) -> None:
+        """C{check} prints where credentials stand, if it is configured."""
+        keys = {
+            "type": "static-token",
+            "name": "keys",
+            "realm": "machines",
+            "tokens": [{"token": "k" * 40, "username": "robot"}],
+            "credentials": [{"header": "Authorization"}, {"header": "X-API-Key"}],
+        }
+        store = {"type": "memory", "credentials": {"basic": "password"}}
+        path = self.file(providers=[*BASE["providers"], keys], store=store)
+        output = self.run_command("check", path).output
+        self.assertIn("staff (plain) in realm internal\n", output)
+        where = "Authorization or header x-api-key"
+        self.assertIn(f"keys (static-token) in realm machines, credentials in {where}\n", output)
+        self.assertIn("memory, credentials in password of Basic\n", output)
+        found = json.loads(self.run_command("check", "--json", path).stdout)["providers"]
+        self.assertEqual(found[1]["credentials"], ["Authorization", "header x-api-key"])
+        self.assertNotIn("credentials", found[0])
 
     def test_check_prints_the_store(self) -> None:
         """C{check} prints the type of the token store, if there is one."""
