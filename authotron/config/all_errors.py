@@ -19,7 +19,7 @@ from attrs import define, field
 from pydantic import BaseModel, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from authotron.config.fields import has_free_keys, nested_section
+from authotron.config.fields import has_free_keys, nested_section, without_positions
 from authotron.config.problems import OF_KEY, Problems
 from authotron.model.errors import Location
 
@@ -43,27 +43,10 @@ def find_all(
         every.extend(_errors(section, given, context))
     found: dict[tuple[Location, str], ErrorDetails] = {}
     for each in every:
-        placed: ErrorDetails = {**each, "loc": _without_positions(given, each["loc"])}
+        placed: ErrorDetails = {**each, "loc": without_positions(given, each["loc"])}
         found.setdefault(_identity(placed), placed)
     locations = [location_of(each) for each in found.values()]
     return [each for each in found.values() if not _is_consequence(each, locations)]
-
-
-def _without_positions(given: object, location: Location) -> Location:
-    """
-    Return a location without the positions of items that stand alone, where a list could stand,
-    too.
-    """
-    steps: list[int | str] = []
-    for step in location:
-        if isinstance(given, dict) and isinstance(step, int) and step not in given:
-            continue
-        steps.append(step)
-        if isinstance(given, dict):
-            given = given.get(step)
-        elif isinstance(given, list | tuple) and isinstance(step, int) and step < len(given):
-            given = given[step]
-    return tuple(steps)
 
 
 def location_of(error: ErrorDetails) -> Location:

@@ -60,3 +60,20 @@ def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
         yield annotation
     for argument in getattr(annotation, "__args__", ()):
         yield from _sections(argument)
+
+
+def without_positions(given: object, location: Location) -> Location:
+    """
+    Return a location without the positions of items that stand alone, where a list could stand,
+    too.
+    """
+    steps: list[int | str] = []
+    for step in location:
+        if isinstance(given, dict) and isinstance(step, int) and step not in given:
+            continue
+        steps.append(step)
+        if isinstance(given, dict):
+            given = given.get(step)
+        elif isinstance(given, list | tuple) and isinstance(step, int) and step < len(given):
+            given = given[step]
+    return tuple(steps)

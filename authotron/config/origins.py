@@ -10,6 +10,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from authotron.config import yaml_core
+from authotron.config.fields import without_positions
 from authotron.config.sources import Sources
 from authotron.model.errors import ConfigError, Location, Problem
 
@@ -83,6 +84,7 @@ class Origins:
 
     def of(self, location: Location) -> Origin:
         """Return where the value of the configuration key at a location came from."""
+        location = without_positions(self.given, location)
         *above, last = location
         parent = value_at(self.given, tuple(above))
         for way in ("file", "env"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from authotron.config import effective
 from authotron.config.carried import CredentialNames, credential_names
 from authotron.config.check import Config
 from authotron.config.credentials import carriers
@@ -110,6 +111,25 @@ class ReadTests(CredentialsCase):
             ConfigError, self.changed, augmenters=[{**augmenter, "credentials": {"cookie": "a"}}]
         )
         self.assertIn("unknown key", str(error))
+
+
+class OriginTests(CredentialsCase):
+    """Where the key came from."""
+
+    def test_with_or_without_a_list(self) -> None:
+        """A value has its line whether a list is written or not, and variables set the key, too."""
+        for credentials in ({"header": "X-Key"}, [{"header": "X-Key"}]):
+            found = self.given(credentials)
+            at = ("providers", 1, "credentials", 0, "header")
+            [value] = [each for each in effective.values(found) if each.location == at]
+            self.assertEqual(value.value, "X-Key")
+            self.assertRegex(str(value.origin), r"config.yaml:\d+$")
+        content = {**BASE, "store": {"type": "memory"}}
+        found = self.load(content, AOT_STORE__CREDENTIALS__BASIC="password")
+        of_store = ("store", "credentials", 0, "basic")
+        [value] = [each for each in effective.values(found) if each.location == of_store]
+        self.assertEqual(value.value, "password")
+        self.assertIn("AOT_STORE__CREDENTIALS__BASIC", str(value.origin))
 
 
 class WarningTests(CredentialsCase):
