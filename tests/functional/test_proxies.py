@@ -45,12 +45,6 @@ class HAProxyTests(contract.ProxyContract):
     name = "HAProxy"
     kind = shipped.HAProxy
 
-    @instead("no: 403, unless `max_head_bytes` is raised")
-    def test_large_jwt_T62(self) -> None:
-        """An answer that does not fit into the usual buffer of HAProxy is refused."""
-        answer = self.ask(credential=wire.basic("member", "many"))
-        self.assert_refused(answer, 403)
-
 
 class TraefikTests(variants.WaitsThirtySeconds):
     """Traefik."""

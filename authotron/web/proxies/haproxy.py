@@ -14,9 +14,10 @@ from authotron.plugin.contract import Answers, Contract, fixed, prefixed
 
 Config = PrefixConfig
 
-_ANSWERS = Answers(max_head_bytes=15 * 1024)
+_ANSWERS = Answers(max_head_bytes=64 * 1024)
 """
-The limit of HAProxy by default: C{tune.bufsize}, 16 KiB, without C{tune.maxrewrite}, 1 KiB.
+Half of C{tune.bufsize} in the shipped configuration, as the headers of the client take the other
+half; the default of HAProxy is 16 KiB for both.
 """
 
 
