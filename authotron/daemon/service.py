@@ -180,6 +180,17 @@ class GatewayService(MultiService):
         metrics_port = self._config.file.metrics if self._has_metrics_port else None
         return main_connection_limit(config, metrics_port)
 
+    def watch_connections(self, note_change: Callable[[], object]) -> Callable[[], int]:
+        """
+        Call a function after each change of the open connections to the main port.
+
+        @return: a function that returns the number of open connections.
+        """
+        limit = self._fast_path.connection_limit
+        for each in limit.connections:
+            each.on_change = note_change
+        return limit.count
+
     # --- how the service starts and stops ---
 
     def startService(self) -> None:

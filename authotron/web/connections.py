@@ -30,13 +30,20 @@ class ClientConnection(Protocol):
         """Close the connection as soon as all requests that have begun to arrive are answered."""
 
 
+def _do_nothing() -> None:
+    """Ignore a change of the open connections."""
+
+
 @define(eq=False)
 class OpenConnections:
     """
     The set of open connections to a port, which can be drained: closed once their requests are
     answered.
+
+    @ivar on_change: called after each change of the set.
     """
 
+    on_change: Callable[[], object] = field(default=_do_nothing, init=False)
     _open: set[ClientConnection] = field(factory=set, init=False)
     _waiting: Waiters[None] = field(factory=Waiters, init=False)
 
@@ -48,9 +55,11 @@ class OpenConnections:
 
     def add(self, connection: ClientConnection) -> None:
         self._open.add(connection)
+        self.on_change()
 
     def discard(self, connection: ClientConnection) -> None:
         self._open.discard(connection)
+        self.on_change()
         self._notify_if_empty()
 
     def drain(self) -> Deferred[None]:
@@ -131,12 +140,16 @@ class ConnectionLimit:
     _last_warning: float | None = field(default=None, init=False)
     _log = Logger()
 
+    def count(self) -> int:
+        """Return the number of open connections."""
+        return sum(map(len, self.connections))
+
     def is_full(self) -> bool:
         """
         Whether to reject a further connection, in which case a warning is logged once a minute at
         most.
         """
-        if sum(map(len, self.connections)) < self.most or self.close_unused():
+        if self.count() < self.most or self.close_unused():
             return False
         self._metrics.connection_rejected()
         now = self._clock.seconds()

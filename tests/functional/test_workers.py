@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sqlite3
@@ -245,6 +246,23 @@ class DeathTests(WorkersCase):
         self.complete(daemon)
         self.assertEqual(daemon.metric('authotron_workers_lost_total{reason="blocked"}'), 1)
 
+    def test_stopped_worker_starves_no_client(self) -> None:
+        """While a worker is stopped, the other one answers all clients."""
+        daemon = self.start()
+        victim = next(iter(workers(daemon)))
+        os.kill(victim, signal.SIGSTOP)
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(wire.connect(daemon.port)) for _ in range(40)]
+            waiting = {*opened}
+            for each in opened:
+                each.sendall(ASK)
+            while waiting and not gone(victim):
+                waiting.difference_update(select.select([*waiting], [], [], 0.1)[0])
+            answered = len(opened) - len(waiting)
+        self.complete(daemon)
+        # The stopped worker may have accepted some before it was stopped.
+        self.assertGreaterEqual(answered, 36, daemon.log())
+
     def test_supervisor_killed(self) -> None:
         """Without a supervisor all workers end, so that the next supervisor gets the port."""
         daemon = self.start()
@@ -252,6 +270,55 @@ class DeathTests(WorkersCase):
         daemon.process.kill()
         until(lambda: all(map(gone, orphans)), "ended", otherwise=daemon.log)
         self.complete(daemon.start())
+
+
+class DistributionTests(WorkersCase):
+    """Many clients that connect at once."""
+
+    def smallest_share(
+        self, daemon: Daemon, family: socket.AddressFamily, address: tuple[str, int] | str
+    ) -> float:
+        """Open 64 connections at once; return the share of the worker that has the fewest."""
+        pids = [*workers(daemon)]
+
+        def descriptors() -> list[int]:
+            return [len([*Path(f"/proc/{pid}/fd").iterdir()]) for pid in pids]
+
+        before = descriptors()
+        with contextlib.ExitStack() as stack:
+            opened = [stack.enter_context(socket.socket(family)) for _ in range(64)]
+            for each in opened:
+                each.connect(address)
+            for each in opened:
+                each.sendall(ASK)
+            for each in opened:
+                self.assertEqual(wire.receive(each).status, 200)  # type: ignore[union-attr] # answered
+            found = [after - less for after, less in zip(descriptors(), before, strict=True)]
+        until(lambda: descriptors() == before, "closed", otherwise=daemon.log)
+        self.assertEqual(sum(found), 64)
+        return min(found) / 64
+
+    def check(
+        self, daemon: Daemon, family: socket.AddressFamily, address: tuple[str, int] | str
+    ) -> None:
+        shares = sorted(self.smallest_share(daemon, family, address) for _ in range(10))
+        self.assertGreaterEqual(shares[1], 0.35, shares)
+
+    def test_tcp(self) -> None:
+        """Each of two workers gets at least 35 % of 64 connections in nine of ten bursts."""
+        daemon = self.start()
+        self.check(daemon, socket.AF_INET, ("127.0.0.1", daemon.port))
+
+    def test_unix_socket(self) -> None:
+        """The same holds for a UNIX socket."""
+        folder = self.enterContext(TemporaryDirectory())
+        path = f"{folder}/socket"
+        listen = [f"unix:{path}:mode=600:backlog=256"]
+        server = {"port": None, "listen": listen, "workers": COUNT}
+        daemon = Daemon(Path(folder)).configure(server=server).start(path)
+        self.addCleanup(daemon.stop)
+        self.complete(daemon)
+        self.check(daemon, socket.AF_UNIX, path)
 
 
 class RevocationTests(WorkersCase):

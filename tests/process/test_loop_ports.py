@@ -13,6 +13,8 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from authotron.daemon import systemd
 from authotron.daemon.uvloop.port import LoopPort, accept_by_loop
+from authotron.daemon.workers.accept_gate import AcceptGate
+from authotron.daemon.workers.connection_counts import OwnCount
 from authotron.daemon.workers.sockets import SharedEndpoint
 from tests.process.transports import OnUvloop, Recorders
 
@@ -41,9 +43,12 @@ class LoopPortTests(OnUvloop):
         for family in (socket.AF_INET, socket.AF_UNIX):
             listening = self.inherited(family)
             inherited = systemd.Endpoint(self.reactor, listening.fileno())
-            endpoint = SharedEndpoint(self.reactor, inherited)
-            first, second = (self.opened(endpoint, self.factory) for _ in range(2))
-            self.assertIsInstance(first, LoopPort)
+            first, second = (
+                self.result(
+                    SharedEndpoint(self.reactor, inherited, self.gate()).listen(self.factory)
+                )
+                for _ in range(2)
+            )
             self.stop(first)
             with socket.socket(family) as client:
                 client.connect(listening.getsockname())
@@ -52,6 +57,29 @@ class LoopPortTests(OnUvloop):
             self.factory.made.clear()
             if family == socket.AF_UNIX:
                 self.assertTrue(os.path.exists(listening.getsockname()))  # noqa: PTH110 - a text
+
+    def gate(self) -> AcceptGate:
+        own = OwnCount(memoryview(bytearray(4)).cast("i"), 0)
+        return AcceptGate(own, self.reactor, self.reactor)
+
+    def test_pause(self) -> None:
+        """A paused port leaves connections to other processes, and accepts them afterwards."""
+        for family in (socket.AF_INET, socket.AF_UNIX):
+            listening = self.inherited(family)
+            port = self.opened(systemd.Endpoint(self.reactor, listening.fileno()), self.factory)
+            for _ in range(2):
+                port.stopReading()
+                with socket.socket(family) as client:
+                    client.connect(listening.getsockname())
+                    turns: list[None] = []
+                    for turn in range(3):
+                        self.reactor.callLater(turn / 1000, turns.append, None)
+                    self.until(lambda: len(turns) == 3, "some turns")  # noqa: B023 - used at once
+                    self.assertEqual(self.factory.made, [])
+                    port.startReading()
+                    self.until(self.factory.made.copy, "accepted")
+                self.factory.made.clear()
+            self.stop(port)
 
     def test_tls_stays_with_twisted(self) -> None:
         """A port for TLS is read and written by Twisted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 from socket import AF_UNIX, socket
 from typing import Any
 
@@ -55,12 +56,16 @@ class LoopPort:
     _loop: asyncio.AbstractEventLoop
     _port: tcp.Port
     _server: Any = field(default=None, init=False)
+    _listening: socket = field(init=False)
+    _watched: select.epoll = field(init=False)
 
     def start(self) -> Deferred[IListeningPort]:
         """Accept connections at the port from now on."""
+        loop: Any = self._loop
+        self._watched = select.epoll.fromfd(os.dup(loop._get_backend_id()))  # noqa: SLF001 - see stopReading
         self._port.stopReading()
         factory: Any = self._port.factory
-        listening = socket(fileno=os.dup(self._port.fileno()))
+        self._listening = listening = socket(fileno=os.dup(self._port.fileno()))
         listen: Any = self._loop.create_server
         if listening.family == AF_UNIX:
             listen = self._loop.create_unix_server
@@ -75,6 +80,30 @@ class LoopPort:
         self._server = server
         return self
 
+    # --- pauses ---
+
+    def fileno(self) -> int:
+        """Return the descriptor of the listening socket that the event loop watches."""
+        return self._listening.fileno()
+
+    def stopReading(self) -> None:
+        """
+        Accept no connections until L{startReading} is called.
+
+        uvloop cannot pause a server. So this method makes the epoll object of the event loop report
+        nothing about the socket (epoll_ctl(2)).
+        """
+        self._watch(0)
+
+    def startReading(self) -> None:
+        """Accept connections again."""
+        self._watch(select.EPOLLIN)
+
+    def _watch(self, events: int) -> None:
+        self._watched.modify(self.fileno(), events)
+
+    # --- IListeningPort ---
+
     def startListening(self) -> None:
         """Do nothing: L{start} has begun to accept connections."""
 
@@ -86,6 +115,7 @@ class LoopPort:
         accepted before, so that they are among the open connections when these are drained.
         """
         self._server.close()
+        self._watched.close()
         stopped: Deferred[None] = Deferred()
         self._loop.call_soon(stopped.callback, None)
         return stopped.addCallback(lambda _: self._port.stopListening())

@@ -16,6 +16,7 @@ from authotron.concurrency.reactor import IGatewayReactor
 from authotron.concurrency.waiters import Waiters
 from authotron.config.check import Config
 from authotron.daemon.workers import spawning
+from authotron.daemon.workers.connection_counts import Places
 from authotron.daemon.workers.messages import Action, PeerError
 from authotron.daemon.workers.process import WorkerProcess
 from authotron.daemon.workers.respawn import Respawn
@@ -28,6 +29,9 @@ _STEADY = 10
 A worker that ends after this number of heartbeats was running and is lost; a worker that ends
 before has failed to start.
 """
+
+_PLACES = 4
+"""Places among the numbers of connections for each worker, as several may drain meanwhile."""
 
 _KILL_AFTER_GRACE = 2.0
 """Seconds after C{server.grace} until a draining worker is killed."""
@@ -55,6 +59,7 @@ class WorkerPool:
         self._reactor = reactor
         self._give_up = give_up
         self.config = SealedConfig.of(config)
+        self._places = Places.create(_PLACES * max(_PLACES, self.size))
         self._sockets: Sequence[tuple[int, str]] = ()
         self.workers: list[WorkerProcess] = []
         self.metrics = WorkerMetrics(reactor, self.workers)
@@ -123,14 +128,19 @@ class WorkerPool:
             self._note_ended,
             self._note_serving,
         )
+        worker.place = self._places.take()
         command = spawning.command()
         has_served = self.has_served
         self._reactor.spawnProcess(
             worker,
             command[0],
             command,
-            spawning.environment(descriptors.protocols, os.environ, has_served=has_served),
-            childFDs=descriptors.as_child_fds(sockets, self.config.descriptor),
+            spawning.environment(
+                descriptors.protocols, os.environ, has_served=has_served, place=worker.place
+            ),
+            childFDs=descriptors.as_child_fds(
+                sockets, self.config.descriptor, self._places.descriptor
+            ),
         )
         self.workers.append(worker)
         return worker
@@ -193,6 +203,7 @@ class WorkerPool:
 
     def _note_ended(self, worker: WorkerProcess, reason: str) -> None:
         self.workers.remove(worker)
+        self._places.release(worker.place)
         self.metrics.note_ended(worker)
         if not (worker.is_leaving or self.is_stopping):
             self._note_lost(worker, reason)

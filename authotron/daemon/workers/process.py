@@ -27,6 +27,7 @@ class WorkerProcess(ProcessProtocol):
     @ivar counted: the metrics that the worker has reported last.
     @ivar missed: the number of heartbeats in a row that the worker has missed.
     @ivar heartbeats: how many heartbeats the worker sent.
+    @ivar place: the place of the worker among the numbers of connections, if it has one.
     @ivar exit_status: the exit status of the process, or C{None} if a signal has ended it.
     """
 
@@ -36,6 +37,7 @@ class WorkerProcess(ProcessProtocol):
     problems: tuple[str, ...] = ()
     counted: Counted | None = None
     missed = heartbeats = 0
+    place: int | None = None
     exit_status: int | None = None
 
     def __init__(

@@ -1,13 +1,12 @@
-"""
-Listening sockets that several worker processes share, so that each process accepts a fair part of
-the connections.
-"""
+"""Listening sockets that the supervisor holds, and that its workers share."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from attrs import define, field
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IAddress,
@@ -22,16 +21,11 @@ from zope.interface import implementer
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.endpoint import narrow_sockets, protocol_of, server_endpoint, with_mode
 from authotron.daemon import leftovers, systemd
-from authotron.daemon.uvloop.reactor import loop_of
+from authotron.daemon.uvloop.port import accept_by_loop
+from authotron.daemon.workers.accept_gate import AcceptGate
 
-PAUSE = 0.001
-"""
-Pause of a process after it has accepted connections, in seconds, so that other processes accept
-some.
-"""
-
-_MOST = 64
-"""Maximum number of connections that a process accepts before it pauses."""
+_AT_ONCE = 4
+"""Maximum number of connections that a worker on epoll accepts in one reactor turn."""
 
 
 class ListeningSocket:
@@ -93,43 +87,37 @@ class ListeningSocket:
             await self._port.stopListening()
 
 
+@implementer(IListeningPort)
 @define(eq=False)
-class FairAccept:
-    """
-    Accepts few connections at a time, so that connections spread evenly over all processes.
+class SharedPort:
+    """A port at a listening socket that the workers share, and accept evenly from."""
 
-    Without C{FairAccept}, Twisted accepts all connections that wait at a socket. If many clients
-    connect at once, the process that wakes up first would get nearly all their connections. With
-    C{FairAccept}, a process accepts one connection and then pauses for L{PAUSE} seconds. As long as
-    more connections wait, the process doubles the number that it accepts before each pause.
-    """
-
-    _port: Any  # A Twisted port with the attributes that no interface declares.
-    _reactor: IGatewayReactor
-    _accept: Any = field(init=False)
-    _most: int = field(default=1, init=False)
+    _port: Any  # A port with those methods that no interface declares.
+    _gate: AcceptGate
+    _accept: Any = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._accept, self._port.doRead = self._port.doRead, self.take
+        if isinstance(self._port, tcp.Port):
+            port: Any = self._port
+            self._accept, port.doRead = port.doRead, self._accept_few
+        self._gate.open(self._port)
 
-    def take(self) -> None:
-        """
-        Accept waiting connections; if more connections wait, pause, and accept twice as many next
-        time.
-        """
-        self._port.numberAccepts = self._most
+    def _accept_few(self) -> None:
+        """Accept few connections in one reactor turn; Twisted alone would accept all that wait."""
+        self._port.numberAccepts = _AT_ONCE
         self._accept()
-        # Twisted increases numberAccepts after accepting the allowed number of connections.
-        if self._port.numberAccepts <= self._most:
-            self._most = 1
-            return
-        self._most = min(self._most * 2, _MOST)
-        self._port.stopReading()
-        self._reactor.callLater(PAUSE, self._resume)
 
-    def _resume(self) -> None:
-        if self._port.connected and not self._port.disconnecting:
-            self._port.startReading()
+    def startListening(self) -> None:
+        """Do nothing: the port has begun to accept connections."""
+
+    def stopListening(self) -> Deferred[None] | None:
+        self._gate.close()
+        stopped: Deferred[None] | None = self._port.stopListening()
+        return stopped
+
+    def getHost(self) -> IAddress:
+        host: IAddress = self._port.getHost()
+        return host
 
 
 @implementer(IStreamServerEndpoint)
@@ -139,6 +127,7 @@ class SharedEndpoint:
 
     _reactor: IGatewayReactor
     _endpoint: systemd.Endpoint
+    _gate: AcceptGate
 
     @property
     def description(self) -> str:
@@ -151,10 +140,6 @@ class SharedEndpoint:
         return self._endpoint.protocol
 
     def listen(self, factory: IProtocolFactory) -> Deferred[IListeningPort]:
-        return self._endpoint.listen(factory).addCallback(self._take_turns)
-
-    def _take_turns(self, port: IListeningPort) -> IListeningPort:
-        """Let a port accept few connections at a time, as uvloop's event loop does by itself."""
-        if loop_of(self._reactor) is None:
-            FairAccept(port, self._reactor)
-        return port
+        listening: Deferred[Any] = self._endpoint.listen(factory)
+        listening.addCallback(partial(accept_by_loop, self._reactor))
+        return listening.addCallback(SharedPort, self._gate)

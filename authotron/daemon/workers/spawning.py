@@ -16,9 +16,11 @@ _FIRST_SOCKET = 3
 """Descriptor of the first listening socket that a worker inherits, as in sd_listen_fds(3)."""
 
 SOCKETS_VARIABLE, HAS_SERVED_VARIABLE = "AUTHOTRON_WORKER", "AUTHOTRON_HAS_SERVED"
+PLACE_VARIABLE = "AUTHOTRON_PLACE"
 """
 Environment variables of a worker: the protocols of the listening sockets that it inherits,
-separated by commas, and whether the service has served requests before.
+separated by commas, whether the service has served requests before, and the place of the worker
+among the numbers of connections.
 """
 
 _SUPERVISOR_VARIABLES = (
@@ -38,9 +40,10 @@ class Descriptors:
     """
     The numbers of the descriptors that a worker inherits.
 
-    A worker process inherits the listening sockets, two pipes to the supervisor, and the
-    configuration. The worker gets its configuration from the supervisor and not from the file: a
-    worker that replaces a lost one serves the same as the others, even if the file has changed.
+    A worker process inherits the listening sockets, two pipes to the supervisor, the configuration,
+    and the numbers of connections of all workers. The worker gets its configuration from the
+    supervisor and not from the file: a worker that replaces a lost one serves the same as the
+    others, even if the file has changed.
 
     @ivar protocols: the protocol that is served at each listening socket.
     """
@@ -67,7 +70,14 @@ class Descriptors:
         """The descriptor of the file in memory that holds the configuration."""
         return self.input + 2
 
-    def as_child_fds(self, sockets: Sequence[int], config: int) -> dict[int, int | str]:
+    @property
+    def counts(self) -> int:
+        """The descriptor of the memory with the numbers of connections."""
+        return self.input + 3
+
+    def as_child_fds(
+        self, sockets: Sequence[int], config: int, counts: int
+    ) -> dict[int, int | str]:
         """
         Map the descriptors of the worker to those of the supervisor, in the form of
         C{spawnProcess}.
@@ -75,6 +85,7 @@ class Descriptors:
         @param sockets: the listening sockets of the supervisor.
         @param config: the supervisor's descriptor of the sealed file that contains the
             configuration.
+        @param counts: the supervisor's descriptor of the numbers of connections.
         """
         standard: dict[int, int | str] = {0: 0, 1: 1, 2: 2}
         return {
@@ -83,6 +94,7 @@ class Descriptors:
             self.input: "w",
             self.output: "r",
             self.config: config,
+            self.counts: counts,
         }
 
 
@@ -97,7 +109,11 @@ def command() -> list[str]:
 
 
 def environment(
-    protocols: Sequence[str], environ: Mapping[str, str], *, has_served: bool = False
+    protocols: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    has_served: bool = False,
+    place: int | None = None,
 ) -> dict[str, str]:
     """
     Return the environment of a worker: the environment of the supervisor without the variables of
@@ -107,12 +123,17 @@ def environment(
     @param has_served: whether the service has served requests before. If C{has_served} is true and
         the token store cannot be opened because of a configuration error, the worker goes on
         without the token store, instead of ending the service.
+    @param place: the place of the worker among the numbers of connections, if it has one.
     """
     inherited = {
         name: value for name, value in environ.items() if name not in _SUPERVISOR_VARIABLES
     }
-    flag = {HAS_SERVED_VARIABLE: "1"} if has_served else {}
-    return {**inherited, SOCKETS_VARIABLE: ",".join(protocols), **flag}
+    own = {SOCKETS_VARIABLE: ",".join(protocols)}
+    if has_served:
+        own[HAS_SERVED_VARIABLE] = "1"
+    if place is not None:
+        own[PLACE_VARIABLE] = str(place)
+    return {**inherited, **own}
 
 
 @frozen(eq=False)

@@ -13,7 +13,7 @@ from twisted.application.service import Service
 from twisted.internet import stdio
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ReactorNotRunning
-from twisted.internet.interfaces import IReactorCore, IReactorTime
+from twisted.internet.interfaces import IReactorCore, IReactorFDSet, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
@@ -25,11 +25,15 @@ from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon import reload, systemd
 from authotron.daemon.service import GatewayService
+from authotron.daemon.uvloop.clock import clock_of
+from authotron.daemon.workers.accept_gate import AcceptGate
+from authotron.daemon.workers.connection_counts import OwnCount
 from authotron.daemon.workers.heartbeats import HEARTBEAT
 from authotron.daemon.workers.messages import MessageChannel, PeerError
 from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.daemon.workers.spawning import (
     HAS_SERVED_VARIABLE,
+    PLACE_VARIABLE,
     SOCKETS_VARIABLE,
     Descriptors,
     read_config,
@@ -219,8 +223,11 @@ def main() -> None:
     descriptors = Descriptors(tuple(os.environ.pop(SOCKETS_VARIABLE).split(",")))
     config = read_config(descriptors.config)
     has_served = os.environ.pop(HAS_SERVED_VARIABLE, "") == "1"
+    place = os.environ.pop(PLACE_VARIABLE, None)
+    own = OwnCount.at(None if place is None else int(place), descriptors.counts)
+    gate = AcceptGate(own, IReactorFDSet(reactor), clock_of(reactor))
     sockets = [
-        SharedEndpoint(reactor, systemd.Endpoint(reactor, descriptor, protocol))
+        SharedEndpoint(reactor, systemd.Endpoint(reactor, descriptor, protocol), gate)
         for descriptor, protocol in zip(descriptors.sockets, descriptors.protocols, strict=True)
     ]
     try:
@@ -230,6 +237,7 @@ def main() -> None:
     except ConfigError as error:
         reload.log_refused(Logger(), [str(problem) for problem in error.problems])
         raise SystemExit(EX_CONFIG) from None
+    gate.count = pipes.worker.gateway.watch_connections(gate.note_change)
     _run(pipes, descriptors, reactor)
     os._exit(pipes.worker.gateway.status)
 

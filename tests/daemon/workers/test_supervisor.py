@@ -233,8 +233,8 @@ class StartTests(SupervisorCase):
 
     def test_sockets_have_the_first_descriptors(self) -> None:
         """Listening sockets get the descriptors from 3 on, as with systemd."""
-        filled = Descriptors(("http", "fastcgi")).as_child_fds([40, 41], 50)
-        self.assertEqual(filled, {0: 0, 1: 1, 2: 2, 3: 40, 4: 41, 5: "w", 6: "r", 7: 50})
+        filled = Descriptors(("http", "fastcgi")).as_child_fds([40, 41], 50, 60)
+        self.assertEqual(filled, {0: 0, 1: 1, 2: 2, 3: 40, 4: 41, 5: "w", 6: "r", 7: 50, 8: 60})
 
 
 class ProtocolTests(SupervisorCase):
