@@ -9,7 +9,10 @@ import click
 
 
 def header_value(text: str) -> str:
-    """Return the value of C{Authorization} in a text, which may begin with the header's name."""
+    """
+    Return the value of the header C{Authorization} from a text that may begin with the name of the
+    header.
+    """
     return text.strip().removeprefix("Authorization:").strip()
 
 

@@ -121,9 +121,10 @@ def _presenter(
     config: Config, carrier: Mapping[str, str | None], username: str | None
 ) -> Callable[[str, Carriers], Presented]:
     """
-    Return a function that makes of the read text what a client presents.
+    Return a function that makes, from the text read, the object with what a client presents.
 
-    @param carrier: the values of the options that name the carrier of the credential.
+    @param carrier: the values of the command-line options that name the part of the request which
+        carries the credential.
     """
     given = [(kind, name) for kind, name in carrier.items() if name is not None]
     if not given:
@@ -227,7 +228,7 @@ class Report:
     The report of one authentication, printed step by step, or at the end as JSON.
 
     @ivar asked: the names of the providers that were asked about a credential.
-    @ivar parsed: the credentials.
+    @ivar parsed: the credentials that were read from the request.
     """
 
     prints: bool = True
@@ -277,7 +278,10 @@ class Report:
             )
 
     def list_credentials(self, parsed: Sequence[Credential]) -> None:
-        """List the credentials, and what carried them if it was not C{Authorization}."""
+        """
+        List the credentials, and the part of the request that carried them if it was not
+        C{Authorization}.
+        """
         self.parsed = parsed
         self.say("credentials", bold=True)
         for credential in parsed:

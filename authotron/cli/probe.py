@@ -1,4 +1,7 @@
-"""C{authotron probe}: attack a running proxy, and report what gets past it."""
+"""
+C{authotron probe}: attack a running proxy with made-up requests, and report what gets
+past it.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +39,12 @@ _GOOD, _BAD, _INDENT = "  nothing    ", "  LEAK       ", " " * 13
 @frozen
 class _Plan:
     """
-    What a command line asks for.
+    The values of the options and arguments of C{authotron probe}.
 
-    @ivar where: the proxy, or C{None} if only the echo backend runs.
-    @ivar echo: where the echo backend listens, if this command runs it.
-    @ivar proxy: the proxy that remedies are for, if its answers do not name it.
+    @ivar where: the address of the proxy, or C{None} if only the echo backend runs.
+    @ivar echo: the address at which the echo backend listens, if this command runs the echo
+        backend.
+    @ivar proxy: the proxy for which remedies are printed, if its answers do not name it.
     """
 
     where: Place | None
@@ -54,7 +58,7 @@ class _Plan:
 
 
 def _listening(_context: Any, _option: Any, given: str | None) -> tuple[str, int] | None:
-    """Read an address to listen at, C{PORT} or C{HOST:PORT}."""
+    """Read an address to listen at, in the form C{PORT} or C{HOST:PORT}."""
     if given is None:
         return None
     host, _, port = given.rpartition(":")
@@ -141,7 +145,7 @@ def probe(
     by --echo in this command or another one, and never behind a proxy that serves real clients.
 
     Before an address is attacked that is not a loopback address, the command asks at the terminal.
-    Attack only what is yours.
+    Attack only proxies that are yours.
 
     Exit status 0 if nothing gets past the proxy, 1 if something does or the proxy cannot be judged.
     """
@@ -168,7 +172,7 @@ def probe(
 
 
 def _address(where: Place, *, yes: bool) -> str:
-    """Return the address to attack; ask the operator first if it is not a loopback address."""
+    """Return the address to attack; if it is not a loopback address, ask the operator first."""
     try:
         addresses = where.addresses()
     except OSError as error:
@@ -202,9 +206,9 @@ def _credentials(good: bytes | None, limited: bytes | None) -> dict[Credential, 
 
 async def _probe(reactor: IGatewayReactor, plan: _Plan) -> None:
     """
-    Run the echo backend and the attacks that are asked for.
+    Run the echo backend and the attacks that the command line demands.
 
-    @raise SystemExit: 1 if anything leaks, or the proxy cannot be judged.
+    @raise SystemExit: 1 if an attack gets past the proxy, or the proxy cannot be judged.
     """
     if plan.echo is not None:
         await _listen(reactor, *plan.echo)
@@ -231,7 +235,7 @@ async def _listen(reactor: IGatewayReactor, host: str, port: int) -> None:
 
 
 async def _attack(send: Send, plan: _Plan, where: Place) -> bool:
-    """Try the attacks, print the report, and return whether nothing leaked."""
+    """Try the attacks, print the report, and return whether no attack got past the proxy."""
     target = Target(where.authority.encode(), where.base.encode(), plan.credentials)
     campaign = Campaign(target, send, Nonces(secrets.token_hex(8)), phase=plan.phase)
     results: list[Result] = []
@@ -281,7 +285,7 @@ def _print_end(campaign: Campaign, results: list[Result]) -> None:
 
 
 def _report(campaign: Campaign, results: list[Result], proxy: str | None) -> dict[str, Any]:
-    """Return the members of the JSON report."""
+    """Return the members of the JSON report about the attacks."""
     return {
         "proxy": proxy,
         "requests": campaign.requests,

@@ -65,7 +65,7 @@ def _host(_context: Any, _option: Any, given: str) -> str:
 
 def _file(_context: Any, _option: Any, given: str) -> str:
     """
-    Return the path that an option names.
+    Return the path that a command-line option names.
 
     @raise BadParameter: the path has a character that the language of a proxy may read otherwise.
     """
@@ -76,7 +76,7 @@ def _file(_context: Any, _option: Any, given: str) -> str:
 
 def _folder(context: Any, option: Any, given: Path | None) -> Path | None:
     """
-    Return the folder that an option names, whose path files of the proxy contain.
+    Return the folder that a command-line option names; the files of the proxy contain its path.
 
     @raise BadParameter: the path has a character that the language of a proxy may read otherwise.
     """

@@ -23,8 +23,8 @@ def exempt_from_collection(reactor: IReactorCore) -> None:
     collection takes 50 ms to visit them, and creating the many objects of a long list causes
     several full collections.
 
-    No collection comes before: it would delay the first answer by 50 ms to find 100 objects, as the
-    interpreter itself has collected several times while modules were imported.
+    No garbage collection is run before: it would delay the first answer by 50 ms to find 100
+    objects, because the interpreter has collected several times while modules were imported.
     """
     reactor.callWhenRunning(gc.freeze)
 

@@ -1,4 +1,4 @@
-"""The section C{server.answers}: how the answers to proxies look."""
+"""The section C{server.answers}: how the answers of the gateway to proxies look."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from authotron.config.section import HeaderName, Section
 from authotron.model.header_templates import IDENTITY_HEADERS, Encoding, check_template
 
 ProfileName = Literal["legacy", "remote-user", "auth-request", "jwt", "custom"]
-"""The name of a header profile."""
+"""The name of a header profile, which is a set of headers that name the user to backends."""
 
 _MOST_CUSTOM = 32
 """Maximum number of headers of the profile C{custom}."""
@@ -53,17 +53,17 @@ _TAKEN = frozenset(
         "x-error-status",
     }
 )
-"""Headers that have a meaning of their own, in lower case."""
+"""Headers, in lower case, that have a meaning of their own and so cannot name an identity."""
 
 _TAKEN_PREFIXES = ("x-envoy-", "x-accel-", "access-control-", "variable-", ":")
-"""How the headers begin by which an answer controls a proxy, in lower case."""
+"""Prefixes, in lower case, of headers by which an answer controls a proxy."""
 
 Template = Annotated[str, AfterValidator(check_template)]
 """The template of the value of a header."""
 
 
 class ContractAnswers(Section):
-    """How the answers to one proxy look."""
+    """The settings for the answers of the gateway to one proxy."""
 
     profile: ProfileName | None = Field(
         default=None, description="the headers that name an identity; `profile` of all if not set"
@@ -83,7 +83,7 @@ class ContractAnswers(Section):
 
 
 class AnswersConfig(Section):
-    """How the answers to proxies look."""
+    """The settings for the answers of the gateway to all proxies."""
 
     profile: ProfileName | None = Field(
         default=None,
@@ -142,17 +142,17 @@ class AnswersConfig(Section):
 
     @property
     def profiles(self) -> set[ProfileName]:
-        """The profiles that the section names."""
+        """The header profiles that the section C{server.answers} names."""
         named = (self.profile, *(each.profile for each in self.contracts.values()))
         return {each for each in named if each is not None}
 
     def of_contract(self, name: str) -> ContractAnswers:
-        """Return how the answers to a proxy look."""
+        """Return the settings for the answers to the proxy with a given contract."""
         return self.contracts.get(name) or ContractAnswers()
 
 
 def _problems_of_names(custom: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with the names of custom headers."""
+    """Yield the problems of the names of custom headers."""
     if len(custom) > _MOST_CUSTOM:
         yield "", f"has more than {_MOST_CUSTOM} headers"
     seen: dict[str, str] = {}

@@ -1,4 +1,7 @@
-"""Name the parts of requests that carry credentials, which proxies must not pass on to backends."""
+"""
+Name the parts of clients' requests that carry credentials, which proxies must not pass on to
+backends.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,19 @@ from authotron.config.check import Config
 from authotron.model import cookies
 
 _USUAL = (credentials.CarrierConfig(header="Authorization"),)
-"""The key C{credentials} of a section that does not have it."""
+"""The value of the key C{credentials} for a section that does not have this key."""
 
 
 @frozen
 class CredentialNames:
     """
-    The parts of requests in which the gateway looks for credentials.
+    The parts of a client's request in which the gateway looks for credentials.
 
-    @ivar headers: names of headers as they are configured; C{Authorization} is among them if a
-        provider or the token store looks there.
-    @ivar cookies: names of cookies.
-    @ivar parameters: names of parameters of the query.
+    @ivar headers: the names of the headers that carry credentials, as they are configured;
+        C{Authorization} is one of them if a provider or the token store looks for credentials
+        there.
+    @ivar cookies: the names of the cookies that carry credentials.
+    @ivar parameters: the names of the parameters of the query that carry credentials.
     """
 
     headers: tuple[str, ...] = ()
@@ -36,7 +40,7 @@ class CredentialNames:
 
     @property
     def lower_headers(self) -> tuple[bytes, ...]:
-        """The names of the headers in lower case."""
+        """The names, in lower case, of the headers that carry credentials."""
         return tuple(each.lower().encode("ascii") for each in self.headers)
 
     def without_cookies(self, header: bytes) -> bytes:
@@ -51,15 +55,17 @@ NO_NAMES = CredentialNames()
 
 def credential_names(config: Config) -> CredentialNames:
     """
-    Return what a proxy must remove from a request before it passes the request on.
+    Return the parts that a proxy must remove from a client's request before it passes the request
+    on.
 
-    The JWT of the gateway replaces C{Authorization}; where it stands in another header, and
-    C{Authorization} is not among the names, the header belongs to the backend.
+    The JWT of the gateway replaces C{Authorization}; if the profile has the JWT in another header,
+    and C{Authorization} carries no credential, the header C{Authorization} belongs to the backend.
     """
     sections = [*config.providers, *([config.store] if config.store else [])]
     names: dict[str, dict[str, str]] = {"header": {}, "cookie": {}, "query": {}}
     for section in sections:
-        # The Config of another package may derive from PluginConfig, which lacks the key.
+        # The Config of a plugin in another package may derive from PluginConfig, which lacks the
+        # key C{credentials}.
         for each in getattr(section, "credentials", None) or _USUAL:
             header = "Authorization" if each.basic or each.is_authorization else each.header
             for kind, name in (("header", header), ("cookie", each.cookie), ("query", each.query)):

@@ -26,7 +26,7 @@ from authotron.config.spelling import did_you_mean
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.token import IMPORTED
 
-if TYPE_CHECKING:  # imported only if a configuration has the section
+if TYPE_CHECKING:  # imported only if a configuration has the section policy
     from authotron.config.policy import Policy
 
 S = TypeVar("S", bound=section.Section)
@@ -37,7 +37,8 @@ class Config:
     """
     A valid configuration.
 
-    @ivar policy: which identities may make which requests, or C{None} if all may make any.
+    @ivar policy: the policy that says which identities may make which requests, or C{None} if all
+        may make any request.
     @ivar warnings: what an operator should look at, although the gateway can run.
     @ivar origins: where each value of the configuration came from.
     @ivar hash_key: a random key for hashes that workers exchange; all workers of one service have
@@ -227,7 +228,7 @@ def _store(given: object, sources: Sources) -> StoreConfig | None:
 
 def _policy(given: Mapping[str, Any], sources: Sources) -> Policy | None:
     """
-    Read the section C{policy}, if there is one; an empty section is a policy, too.
+    Read the section C{policy}, if the configuration has one; an empty section is a policy, too.
 
     @raise ConfigError: all problems of the section, and of the files that it names.
     """

@@ -12,7 +12,10 @@ from authotron.config.section import Section
 from authotron.model.carriers import Carrier
 
 AUTHORIZATION = "authorization"
-"""The header of a credential if no other part of a request is configured, in lower case."""
+"""
+The header, in lower case, in which a credential is looked for if no other part of a request is
+configured.
+"""
 
 _RESERVED = frozenset(
     {
@@ -29,7 +32,7 @@ _RESERVED = frozenset(
         ),
     }
 )
-"""Headers that have another meaning, in lower case."""
+"""Headers, in lower case, that have another meaning and so cannot carry a credential."""
 
 _RESERVED_PREFIXES = ("x-forwarded-", "x-original-", "x-authotron-", "x-envoy-")
 
@@ -100,12 +103,15 @@ class CarrierConfig(Section):
 
     @property
     def is_authorization(self) -> bool:
-        """Whether the credential stands in the header C{Authorization}, as usual."""
+        """Whether the credential is in the header C{Authorization}, as is usual."""
         return (self.header or "").lower() == AUTHORIZATION
 
     @property
     def carrier(self) -> Carrier | None:
-        """The part of a request, or C{None} for the header C{Authorization}."""
+        """
+        The part of a request that carries the credential, or C{None} for the header
+        C{Authorization}.
+        """
         if self.is_authorization:
             return None
         if self.header is not None:
@@ -118,7 +124,7 @@ class CarrierConfig(Section):
         return Carrier("basic", self.basic)
 
     def warnings(self) -> Iterator[str]:
-        """Yield the warnings about what may read, or set, the credential besides the client."""
+        """Yield the warnings about others than the client who may read, or set, the credential."""
         if self.query is not None:
             yield (
                 f"query {self.query}: URLs are written to logs and histories and sent to other "
@@ -142,11 +148,17 @@ Carriers = Annotated[
     Field(strict=False),
     BeforeValidator(_as_list, json_schema_input_type=CarrierConfig | list[CarrierConfig]),
 ]
-"""One part of a request, or several, of which clients may use any."""
+"""
+The value of the key C{credentials}: one part of a request, or several, each of which clients may
+use.
+"""
 
 
 def carriers(given: Sequence[CarrierConfig] | None) -> Sequence[Carrier | None]:
-    """Return the parts of a request, each once; C{None} is the header C{Authorization}."""
+    """
+    Return the parts of a request that carry credentials, each part once; it contains C{None} for
+    the header C{Authorization}.
+    """
     return tuple(dict.fromkeys(each.carrier for each in given or ())) or (None,)
 
 

@@ -34,7 +34,7 @@ def nested_section(section: type[BaseModel], key: str) -> type[BaseModel] | None
 
 
 def has_free_keys(section: type[BaseModel], key: str) -> bool:
-    """Return whether a key holds a mapping with sections, whose keys the operator chooses."""
+    """Return whether a key holds a mapping from names, which the operator chooses, to sections."""
     return get_origin(section.model_fields[key].annotation) is dict
 
 

@@ -137,7 +137,7 @@ class Origins:
         return yaml_core.line_of(self.root, self._in_file(location))
 
     def located(self, problem: Problem) -> Problem:
-        """Return a problem with its file and line, or its variable, if it has neither."""
+        """Return a problem, with its file and line or its variable added if it has neither."""
         if problem.origin:
             return problem
         location = problem.location or self._location(problem.path)

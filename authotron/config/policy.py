@@ -1,5 +1,5 @@
 """
-Read the section C{policy} and the files of rules that it names, and check both together.
+Read the section C{policy} and the files of rules that it names, and check all of them together.
 
 This module is imported only if a configuration has the section.
 """
@@ -23,10 +23,10 @@ from authotron.policy.resources import ANY
 from authotron.policy.subjects import GROUP
 
 AT = "policy"
-"""The path of the section."""
+"""The path of the section C{policy} in the configuration."""
 
 LARGEST = 64 * 1024 * 1024
-"""Maximum bytes of one file of rules."""
+"""Maximum number of bytes of one file of rules."""
 
 
 @frozen
@@ -34,9 +34,10 @@ class Policy:
     """
     The section C{policy} together with the files that it names.
 
-    @ivar section: the section as it is written.
-    @ivar rules: the rules of the section, and then those of the files, by the names of the files.
-    @ivar files: the files that were read.
+    @ivar section: the section C{policy} as it is written in the configuration.
+    @ivar rules: first the rules of the section, and then the rules of the files, ordered by the
+        names of the files.
+    @ivar files: the paths of the files of rules that were read.
     """
 
     section: PolicyConfig
@@ -47,9 +48,9 @@ class Policy:
 
 def read(given: object, sources: Sources) -> Policy:
     """
-    Read the section and its files.
+    Read the section C{policy} and the files of rules.
 
-    @param given: the section; C{None} is an empty one, which denies every request.
+    @param given: the section C{policy}; C{None} is an empty section, which denies every request.
 
     @raise ConfigError: all problems of the section and of its files.
     """
@@ -85,10 +86,10 @@ def _together(found: PolicyConfig, parts: Iterable[_Part], paths: Sequence[Path]
 @frozen
 class _Part:
     """
-    Rules and groups from one place.
+    The rules and groups from one place: the section C{policy}, or a file of rules.
 
-    @ivar prefix: how the paths of its keys begin.
-    @ivar origins: finds the lines of its values, if it is a file of rules.
+    @ivar prefix: the prefix of the paths of all keys in this file or section.
+    @ivar origins: finds the lines of the values in a file of rules; C{None} for the section itself.
     """
 
     content: RulesFile
@@ -101,11 +102,11 @@ class _Part:
 
 
 def _paths(patterns: Iterable[object], sources: Sources, problems: list[Problem]) -> Iterator[Path]:
-    """Yield the files that patterns name, each once."""
+    """Yield the files that the patterns of file names match, each file once."""
     seen: set[Path] = set()
     for place, pattern in enumerate(patterns):
         if not isinstance(pattern, str) or not pattern.strip():
-            continue  # a problem of the section
+            continue  # a problem of the section policy
         at = f"{AT}.files[{place}]"
         try:
             found = [*_matching(pattern, sources.folder)]
@@ -121,7 +122,7 @@ def _paths(patterns: Iterable[object], sources: Sources, problems: list[Problem]
 
 
 def _matching(pattern: str, folder: Path) -> list[Path]:
-    """Return the files that a pattern names, in the order of their names."""
+    """Return the files that a pattern of file names matches, in the order of their names."""
     whole = folder / pattern
     if not any(char in pattern for char in "*?["):
         return [whole]
@@ -168,7 +169,7 @@ def read_files(paths: Sequence[Path]) -> Policy:
 
 
 def _check_together(parts: Sequence[_Part]) -> Iterator[Problem]:
-    """Yield the problems that concern several rules or groups."""
+    """Yield the problems that concern several rules or groups, such as duplicate names."""
     for kind in ("rules", "groups"):
         names: set[str] = set()
         for part, place, each in _each(kind, parts):
@@ -185,7 +186,7 @@ def _check_together(parts: Sequence[_Part]) -> Iterator[Problem]:
 
 
 def _each(kind: str, parts: Iterable[_Part]) -> Iterator[tuple[_Part, str, Any]]:
-    """Yield the rules or groups of all parts, each with its path in its part."""
+    """Yield the rules or groups of the section and of all files, each with its path in its file."""
     for part in parts:
         for place, each in enumerate(getattr(part.content, kind)):
             yield part, f"{kind}[{place}]", each
@@ -193,7 +194,7 @@ def _each(kind: str, parts: Iterable[_Part]) -> Iterator[tuple[_Part, str, Any]]
 
 def warnings(policy: Policy, *, is_trust_configured: bool) -> Iterator[str]:
     """
-    Yield what an operator should look at.
+    Yield the warnings about a policy that an operator should look at.
 
     @param is_trust_configured: whether C{server.trusted_proxies} is written in the configuration.
     """
@@ -230,7 +231,7 @@ def _unknown_groups(policy: Policy) -> Iterator[str]:
 
 
 def _unreachable(policy: Policy) -> Iterator[str]:
-    """Warn of permissions that no request of a proxy meets."""
+    """Warn of permissions that apply to no request of a proxy."""
     for rule in policy.rules:
         for permission in rule.parsed_permissions():
             resource = permission.resource

@@ -37,7 +37,10 @@ _TOKEN = re.compile(TOKEN.decode())
 _NOT_YET = {
     "require": "`require` is not supported: step-up authentication is not part of this version",
 }
-"""Keys that this version does not know, and whose rules must not be used without them."""
+"""
+Keys that this version does not support; a rule with one of these keys must not be
+used without it.
+"""
 
 
 def _namespace(text: str) -> str:
@@ -89,7 +92,10 @@ def _permission(text: str) -> str:
 
 
 def _check_path(path: str) -> None:
-    """Check that a rule spells a path as requests are compared with rules."""
+    """
+    Check that a rule spells a path in the canonical spelling, with which paths of requests are
+    compared.
+    """
     if "?" in path or "#" in path:
         raise ValueError("has a query or a fragment; rules are about paths alone")
     try:
@@ -152,7 +158,7 @@ Subject = Annotated[
     Field(strict=False),
     _filled("name whom it is about", "such as [[role=reader]]"),
 ]
-"""An OR of ANDs of claims."""
+"""A list of lists of claims: an identity must have all claims of at least one list."""
 
 Permissions = Annotated[
     tuple[Annotated[str, AfterValidator(_permission)], ...],
@@ -195,11 +201,14 @@ _START: Any = (Clock, Field(default="00:00", description="the first minute of th
 TimesConfig = create_model(
     "TimesConfig", __base__=_Times, __doc__=_Times.__doc__, **{"from": _START}
 )
-"""The span of a rule; a model of its own, because C{from} cannot be an attribute in Python."""
+"""
+The span of the day of a rule; this is a model of its own, because C{from} cannot be an attribute in
+Python.
+"""
 
 
 Note = Callable[[str, str], None]
-"""Receives the name of a rule, and why its condition has no value."""
+"""A function that receives the name of a rule, and why its condition has no value."""
 
 
 def ignore(_rule: str, _reason: str) -> None:
@@ -273,20 +282,20 @@ class RuleConfig(Section):
         )
         if self.methods is not None and not self.methods:
             raise of_key("methods", "is empty; leave it out for all methods")
-        if None not in (self.not_before, self.expires) and self.not_before >= self.expires:  # type: ignore[operator] # neither is None
+        if None not in (self.not_before, self.expires) and self.not_before >= self.expires:  # type: ignore[operator] # neither value is None here
             raise of_key("expires", "is not after not_before, so the rule would never count")
         return self
 
     def parsed_permissions(self) -> tuple[Permission, ...]:
-        """Return the parsed permissions."""
+        """Return the parsed permissions of the rule."""
         return tuple(map(permissions.parse, self.permissions))
 
     def as_rule(self, number: int, note: Note = ignore) -> Rule:
         """
-        Return the rule, with its position among all rules.
+        Return the rule for the policy, with its position among all rules.
 
-        @param note: receives the name of the rule and the reason, whenever its condition has no
-            value.
+        @param note: a function that receives the name of the rule and the reason, whenever the
+            condition of the rule has no value.
         """
         when = self.when and expressions.compiled(self.when, partial(note, self.name))
         return Rule(
@@ -336,7 +345,7 @@ class GroupConfig(Section):
     disabled: bool = Field(default=False, description="whether the group is switched off")
 
     def as_group(self, number: int) -> Group:
-        """Return the group, with its position among all groups."""
+        """Return the group for the policy, with its position among all groups."""
         subject = tuple(map(frozenset, self.subject))
         return Group(self.name, subject, number, self.namespace, self.weight, self.disabled)
 

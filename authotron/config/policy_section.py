@@ -1,4 +1,7 @@
-"""The section C{policy}: whether identities may make their requests, and how that is decided."""
+"""
+The section C{policy}: whether identities may make their requests, and how the gateway
+decides this.
+"""
 
 from __future__ import annotations
 

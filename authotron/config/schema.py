@@ -394,5 +394,5 @@ class File(Section):
 
     @property
     def profile(self) -> ProfileName:
-        """The header profile of the proxies that have none of their own."""
+        """The header profile for the proxies that have no header profile of their own."""
         return self.server.answers.profile or ("legacy" if self.include_legacy_headers else "jwt")

@@ -33,9 +33,9 @@ def of_file(file: File) -> Iterator[str]:
 
 def of_profiles(file: File, realms: Collection[str]) -> Iterator[str]:
     """
-    Warn of header profiles that do not tell users of different realms apart.
+    Warn of header profiles whose headers do not distinguish users of different realms.
 
-    @param realms: the realms of all providers.
+    @param realms: the realms of all configured providers.
     """
     answers = file.server.answers
     for profile in sorted({file.profile, *answers.profiles}) if len(realms) > 1 else ():
@@ -128,7 +128,7 @@ def _of_names(providers: Sequence[PluginConfig]) -> Iterator[str]:
 
 
 def _of_halves(providers: Sequence[PluginConfig]) -> Iterator[str]:
-    """Warn of providers of tokens that are shown passwords which belong to other providers."""
+    """Warn of providers of tokens that also get passwords, which belong to other providers."""
     if not any(getattr(each, "verifies_passwords", False) for each in providers):
         return
     for place, provider in enumerate(providers):

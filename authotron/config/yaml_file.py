@@ -17,7 +17,7 @@ LARGEST = 4 * 1024 * 1024
 """Maximum number of bytes of a configuration file."""
 
 _ANOTHER = "AOT_CONFIG_PATH or --config names another file"
-"""What to do if the configuration file cannot be read."""
+"""The advice to an operator if the configuration file cannot be read."""
 
 _LONGEST_TOKEN = 4
 """
@@ -49,8 +49,8 @@ def parse(
     Read the mapping in a YAML file.
 
     @param may_be_empty: read an empty file as an empty mapping, not as an error.
-    @param largest: maximum bytes of the file.
-    @param hint: what to do if the file cannot be read.
+    @param largest: the maximum number of bytes of the file.
+    @param hint: the advice to an operator if the file cannot be read.
 
     @raise ConfigError: the file cannot be read, is not YAML, or does not hold a mapping.
     """

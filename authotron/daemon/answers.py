@@ -1,4 +1,4 @@
-"""Give contracts the answers that C{server.answers} configures for them."""
+"""Give contracts of proxies the settings for answers that C{server.answers} configures."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from authotron.plugin.contract import Answers, Contract
 from authotron.plugin.header_profiles import Profile
 
 _ENVOY_HEAD = 60 * 1024
-"""Bytes of the headers that Envoy accepts by default (C{max_request_headers_kb})."""
+"""
+Number of bytes in the headers of a request that Envoy accepts by default
+(C{max_request_headers_kb}).
+"""
 
 PROTOCOLS = (Contract(FASTCGI, ()), Contract(GRPC, (), Answers(max_head_bytes=_ENVOY_HEAD)))
-"""The contracts of protocols other than HTTP, whose facts are not read from headers."""
+"""
+The contracts of protocols other than HTTP, whose facts about a request are not read
+from headers.
+"""
 
 
 def with_answers(contract: Contract, file: File) -> Contract:
-    """Return a contract with the answers that a configuration wants for it."""
+    """Return a contract with the settings for answers that a configuration has for it."""
     config = file.server.answers.of_contract(contract.name)
     profile = _profile(file, _profile_name(contract, file))
     usual = contract.answers or Answers()
@@ -50,7 +56,7 @@ def _removal(answers: Answers, profile: Profile) -> bytes:
 def profiles(file: File, contracts: Sequence[Contract]) -> list[Profile]:
     """
     Return the header profile of the contracts that have none of their own, and then each other
-    profile of a contract that is asked over HTTP.
+    profile of a contract that asks over HTTP.
     """
     found = [_profile(file, file.profile), *(each.profile for each in contracts)]
     return [*{each.name: each for each in found}.values()]
@@ -60,8 +66,8 @@ def _profile_name(contract: Contract, file: File) -> ProfileName:
     """
     Return the name of the header profile of a contract.
 
-    Apache takes the headers as variables, which no client can set, so it gets the legacy ones if
-    nothing is configured.
+    Apache takes the headers of an answer as variables, which no client can set, so Apache gets the
+    legacy headers if nothing is configured.
     """
     answers = file.server.answers
     own = answers.of_contract(contract.name).profile

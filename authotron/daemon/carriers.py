@@ -1,4 +1,7 @@
-"""Build what the gateway knows of the key C{credentials}: who looks for credentials where."""
+"""
+Find out from the key C{credentials} of each provider in which part of a request the provider looks
+for credentials.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +21,20 @@ _STORE = "store"
 
 class Looking:
     """
-    Which providers look for credentials in which parts of a request.
+    Says which providers look for credentials in which parts of a request.
 
-    @ivar carriers: reads these parts of a request.
-    @ivar by_judge: for each provider that does not look at the header C{Authorization} alone, by
-        its C{id}, where it looks.
-    @ivar challenged: the schemes and realms of credentials in the header C{Authorization}.
+    @ivar carriers: reads the parts of a request that carry credentials.
+    @ivar by_judge: for each provider that does not look in the header C{Authorization} alone, by
+        the C{id} of the provider, the parts of a request in which it looks.
+    @ivar challenged: the schemes and realms for which a 401 asks in C{WWW-Authenticate}.
     """
 
     def __init__(self, config: Config, providers: Sequence[IProvider], own: IJudge) -> None:
         """
         @param own: the provider of API tokens.
 
-        @raise ConfigError: no credential of a provider can stand where the provider looks.
+        @raise ConfigError: the part of a request in which a provider looks cannot carry a
+            credential that it judges.
         """
         judges = [*_judges(config, providers, own)]
         problems = [*_problems(judges)]
@@ -45,9 +49,11 @@ class Looking:
 
     def check(self, contracts: Contracts) -> None:
         """
-        Check that no carrier is a header in which a proxy states a fact.
+        Check that no header that carries a credential is also one in which a proxy states a fact of
+        the request.
 
-        @raise ConfigError: the header of a carrier states a fact.
+        @raise ConfigError: a header that carries a credential is also one in which a proxy states a
+            fact.
         """
         taken = contracts.headers()
         problems = [
@@ -61,7 +67,10 @@ class Looking:
 
 
 _Judges = Iterable[tuple[str, IJudge, Judge]]
-"""The path of the key C{credentials} for each provider, the provider, and where it looks."""
+"""
+For each provider: the path of its key C{credentials}, the provider, and the parts of a request in
+which it looks.
+"""
 
 
 def _judges(config: Config, providers: Sequence[IProvider], own: IJudge) -> _Judges:
@@ -69,7 +78,8 @@ def _judges(config: Config, providers: Sequence[IProvider], own: IJudge) -> _Jud
         where = credentials.carriers(config.store.credentials)
         yield f"{_STORE}.credentials", own, Judge(own.name, own.scheme, None, where)
     for place, (section, provider) in enumerate(zip(config.providers, providers, strict=True)):
-        # The Config of another package may derive from PluginConfig, which lacks the key.
+        # The Config of a plugin in another package may derive from PluginConfig, which lacks the
+        # key C{credentials}.
         where = credentials.carriers(getattr(section, "credentials", None))
         judge = Judge(provider.name, provider.scheme, provider.realm, where)
         yield f"providers[{place}].credentials", provider, judge
@@ -97,7 +107,7 @@ def _problems(judges: _Judges) -> Iterator[Problem]:
 
 
 def _challenged(judges: _Judges) -> Iterator[Challenged]:
-    """Yield what a 401 asks for in the header C{Authorization}."""
+    """Yield the schemes and realms for which a 401 asks in C{WWW-Authenticate}."""
     asks_for_tokens = asks_for_basic = False
     for at, _, judge in judges:
         has_halves = any(each is not None and each.kind == "basic" for each in judge.carriers)
@@ -110,4 +120,5 @@ def _challenged(judges: _Judges) -> Iterator[Challenged]:
             yield Challenged("basic", str(judge.realm))
         asks_for_basic |= has_halves or (None in judge.carriers and judge.scheme == "basic")
     if asks_for_tokens and not asks_for_basic:
-        yield Challenged("basic", "API tokens")  # git, for example, sends Basic only if asked to
+        # git, for example, sends Basic credentials only after a 401 that asks for them
+        yield Challenged("basic", "API tokens")

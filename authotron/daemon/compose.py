@@ -133,7 +133,7 @@ def compose(
 def _enforcement(
     config: Config, world: World, metrics: Metrics, providers: Iterable[Part]
 ) -> Enforcement | None:
-    """Build what applies the policies, if the configuration has any."""
+    """Build the object that applies the policies, if the configuration has a policy."""
     if config.policy is None:
         return None
     from authotron.daemon import compose_policy  # noqa: PLC0415 - only needed here
@@ -147,7 +147,8 @@ def _contracts(config: Config, names: CredentialNames) -> Contracts:
     """
     Build the contracts of the proxies that may ask the gateway for decisions.
 
-    @param names: what carries credentials; the replies of some contracts name the headers.
+    @param names: the parts of requests that carry credentials; the replies of some contracts name
+        the headers among them.
 
     @raise ConfigError: a contract cannot be built, or two contracts have the same path.
     """
@@ -187,7 +188,8 @@ def _with_headers(section: ContractConfig, at: str, config: Config) -> ContractC
     """
     Return the section of a contract with the headers that C{policy.facts} names for nginx.
 
-    @raise ConfigError: the section of the contract names another header for the same fact.
+    @raise ConfigError: the section of the contract names another header for the same fact of a
+        request.
     """
     if config.policy is None or section.type != _NGINX:
         return section

@@ -1,4 +1,7 @@
-"""Build what applies the policies of a configuration; imported only if there are any."""
+"""
+Build the object that applies the policies of a configuration; this module is imported only if the
+configuration has a policy.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ def compile_policies(policy: Policy, note: Note = ignore) -> Policies:
     """
     Compile the rules and groups of a configuration.
 
-    @param note: receives the name of a rule and the reason, whenever its condition has no value.
+    @param note: a function that receives the name of a rule and the reason, whenever the condition
+        of the rule has no value.
     """
     given = policy.section
     return Policies(
@@ -34,7 +38,7 @@ def enforcement(
     policy: Policy, clock: IReactorTime, metrics: Metrics, issuer: str, providers: Iterable[Part]
 ) -> Enforcement:
     """
-    Build what applies the policies.
+    Build the object that applies the policies.
 
     @param issuer: the issuer of the JWTs that the gateway mints.
     @param providers: all providers, whose types are claims of the identities that they return.

@@ -81,7 +81,7 @@ def remove_stale_pid_file(path: Path) -> None:
 def _is_other_program(number: int) -> bool:
     try:
         command = Path(f"/proc/{number}/cmdline").read_bytes()
-    # The process has ended, or there is no /proc: twisted then decides whether the file is removed.
+    # The process has ended, or there is no /proc: Twisted then decides whether the file is removed.
     except OSError:
         return False
     return not any(word in command for word in _PROGRAMS)

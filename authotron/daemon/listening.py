@@ -344,10 +344,10 @@ def _endpoints(
     listen: Sequence[str], host: str, port: int | None, reactor: IGatewayReactor, which: str
 ) -> Sequence[str | systemd.Endpoint]:
     """
-    Return the endpoints at which the gateway listens: twisted endpoint strings, or the sockets that
+    Return the endpoints at which the gateway listens: Twisted endpoint strings, or the sockets that
     systemd has opened.
 
-    HTTP is served at host and port, unless C{listen} has endpoints for HTTP. a host that contains
+    HTTP is served at host and port, unless C{listen} has endpoints for HTTP. A host that contains
     colons is an IPv6 address
     """
     found: list[str | systemd.Endpoint] = []

@@ -17,7 +17,7 @@ from authotron.model.errors import ConfigError
 from authotron.telemetry import logs
 from authotron.tokens.store_service import TokenStoreService
 
-if TYPE_CHECKING:  # compose() loads the module if a token store is configured
+if TYPE_CHECKING:  # compose() loads this module if a token store is configured
     from authotron.tokens.service import TokenService
 
 P = TypeVar("P")

@@ -25,7 +25,8 @@ from authotron.limits.hash_queue import THREADS
 from authotron.net.endpoints import connector
 from authotron.net.world import Agents, World
 
-if TYPE_CHECKING:  # imported by the name of the module, with the first remote
+# the function finds the module by its name, and imports it with the first remote service
+if TYPE_CHECKING:
     from authotron.net.proxies import Proxies
     from authotron.net.tls import Trust
 
@@ -61,8 +62,8 @@ class RemoteAgents:
     """
     The HTTP agents of a running process.
 
-    Their module is loaded when a plugin first wants an agent, as a plugin is loaded when it is
-    configured: a gateway without remote services never loads it.
+    The module of HTTP agents is loaded when a plugin first wants an agent, so a gateway without
+    remote services never loads it.
     """
 
     _reactor: IGatewayReactor

@@ -50,7 +50,7 @@ from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.replies import Reply
 from authotron.web.trusted_peers import TrustedPeersFactory
 
-if TYPE_CHECKING:  # compose() loads the module if a token store is configured
+if TYPE_CHECKING:  # compose() loads this module if a token store is configured
     from authotron.tokens.service import TokenService
 
 

@@ -54,7 +54,7 @@ us, and a request needs ten members.
 
 
 _AUTHORIZATION: Sequence[Carrier | None] = (None,)
-"""Where the credentials of most providers stand: the header C{Authorization}."""
+"""Where most providers look for credentials: only in the header C{Authorization}."""
 
 
 def _named(carrier: Carrier | None) -> str:
@@ -80,8 +80,9 @@ class Authenticator:
         token.
     @ivar _is_unknown: whether the gateway has not reached the token store since its start; a
         credential that no provider accepts or rejects may then still be a valid API token.
-    @ivar carriers: for providers, and for C{own}, whose credentials do not stand in the header
-        C{Authorization} alone, by their C{id}, where they stand; see L{Credential.carrier}.
+    @ivar carriers: for each provider that does not look for credentials in the header
+        C{Authorization} alone, by the C{id} of the provider, the parts of a request in which it
+        looks; see L{Credential.carrier}.
     @ivar identity_check: checks each identity that a provider or augmenter returns.
     @ivar outages: why the last call of a provider or augmenter got no answer, by the C{id} of the
         plugin; a call with an answer removes the entry.
@@ -142,7 +143,7 @@ class Authenticator:
 
     def with_tokens(self, credentials: Sequence[Credential]) -> Sequence[Credential]:
         """
-        Return credentials, and the tokens that stand in halves of Basic credentials.
+        Return the given credentials, and in addition the tokens in halves of Basic credentials.
 
         @raise Rejected: user name and password are two different tokens.
         """
@@ -248,7 +249,7 @@ class Authenticator:
     ) -> list[IProvider]:
         """Select the providers to ask about a credential whose shape no provider recognises."""
         if credential.carrier in self._halves:
-            return []  # It is rather one half of a user name and password.
+            return []  # The text is more likely one half of a user name and password.
         if not (eligible and token_routing.names_issuer(credential)):
             return eligible
         reason = token_routing.why_strange(credential, eligible)
@@ -262,20 +263,26 @@ class Authenticator:
         return []
 
     def looks_at(self, judge: IJudge | None) -> Sequence[Carrier | None]:
-        """Return where the credentials of a provider stand; C{None} is C{Authorization}."""
+        """
+        Return the parts of a request in which a provider looks for credentials; C{None} is
+        C{Authorization}.
+        """
         return self.carriers.get(id(judge), _AUTHORIZATION)
 
     def _looks_at(self, judge: IJudge | None, carrier: Carrier | None) -> bool:
         return carrier in self.looks_at(judge)
 
     def _looking_at(self, carrier: Carrier | None) -> Sequence[IProvider]:
-        """Return the providers whose credentials may stand in a part of a request."""
+        """Return the providers that look for credentials in a given part of a request."""
         if not self.carriers:
             return self.providers
         return [each for each in self.providers if self._looks_at(each, carrier)]
 
     def _judges_at(self, carrier: Carrier) -> Sequence[IJudge]:
-        """Return the providers, and C{own}, whose tokens may stand in one half of Basic."""
+        """
+        Return the providers, C{own} included, that look for tokens in one half of a Basic
+        credential.
+        """
         own = self.own
         mine = [own] if own is not None and self._looks_at(own, carrier) else []
         return [*mine, *self._looking_at(carrier)]

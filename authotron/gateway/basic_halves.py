@@ -1,4 +1,4 @@
-"""Tokens that clients present as user name or password of a Basic credential."""
+"""Tokens that clients present as the user name or the password of a Basic credential."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from authotron.model.identity import Credential
 from authotron.plugin.interfaces import Affinity, IJudge
 
 Judges = Callable[[Carrier], Sequence[IJudge]]
-"""A function that returns the providers whose tokens may stand in a half of Basic credentials."""
+"""A function that returns the providers that look for tokens in one half of a Basic credential."""
 
 _CERTAIN = frozenset({Affinity.OWN, Affinity.LIKELY})
 
@@ -20,7 +20,7 @@ def with_tokens(
     credentials: Sequence[Credential], halves: Sequence[Carrier], judges: Judges
 ) -> list[Credential]:
     """
-    Return credentials, and the tokens that stand in halves of Basic credentials.
+    Return the given credentials, and in addition the tokens in halves of Basic credentials.
 
     If the shape of a half shows that it is a token of a provider, it is no user name or password,
     so the Basic credential itself is left out, and no provider gets the token as a password. A half

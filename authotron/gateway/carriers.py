@@ -1,8 +1,9 @@
 """
-Which parts of a request carry credentials, by the key C{credentials} of providers and token store.
+Finds out which parts of a request carry credentials, by the key C{credentials} of providers and of
+the token store.
 
-Every protocol by which a request arrives reads the same parts here, so all of them find the same
-credential.
+Every protocol by which a request arrives reads the credentials by this module, so all protocols
+find the same credential.
 """
 
 from __future__ import annotations
@@ -21,18 +22,21 @@ from authotron.model.request import Facts, Presented
 
 _KINDS = ("header", "query", "cookie")
 """
-The kinds of carriers whose credential stands alone, in the order in which they count: what a client
-sends by itself stands before the cookies that a browser adds.
+The kinds of carriers (parts of a request) that contain a whole credential, in the order in which
+they count: headers and parameters, which a client sends itself, come before the cookies that a
+browser adds.
 """
 
 
 @frozen
 class Judge:
     """
-    A provider, or the token store, and where its credentials stand.
+    A provider, or the token store, with the parts of a request in which it looks for credentials.
 
-    @ivar realm: the realm of the provider, or C{None} if it judges credentials of all realms.
-    @ivar carriers: the carriers of its credentials; C{None} is the header C{Authorization}.
+    @ivar realm: the realm of the provider, or C{None} if the provider judges credentials of all
+        realms.
+    @ivar carriers: the parts of a request that carry credentials for the provider; it contains
+        C{None} for the header C{Authorization}.
     """
 
     name: str
@@ -42,24 +46,31 @@ class Judge:
 
 
 class _Carried:
-    """A carrier whose credential stands alone, with the providers that look for it there."""
+    """
+    A part of a request that contains a whole credential, with the providers that look for
+    credentials in it.
+    """
 
     def __init__(self, carrier: Carrier, place: int, judges: Sequence[Judge]) -> None:
-        """@param place: the position of the value in L{Presented.others}."""
+        """@param place: the position of the part's value in L{Presented.others}."""
         self.carrier = carrier
         self.place = place
         self.scheme = judges[0].scheme
         self._realms = {each.realm and fold_ascii_case(each.realm) for each in judges}
 
     def is_of(self, realm: bytes | None) -> bool:
-        """Whether a provider of a realm looks here; C{None} stands for any realm."""
+        """
+        Whether a provider of a given realm looks for credentials in this part of a request; the
+        realm C{None} stands for any realm.
+        """
         return realm is None or realm in self._realms or None in self._realms
 
     def text(self, presented: Presented) -> str:
         """
-        Return the credential, or an empty string if there is none.
+        Return the credential that this part of a request carries, or an empty string if it carries
+        none.
 
-        @raise BadCarrier: the value cannot be one credential.
+        @raise BadCarrier: the value of the part cannot be one credential.
         """
         found = (presented.others[self.place] or b"").strip(b" \t")
         if not found:
@@ -75,14 +86,14 @@ class _Carried:
         return words[0]
 
     def canonical(self, text: str) -> bytes:
-        """Return the value that all spellings of a credential share."""
+        """Return the canonical spelling of a credential, which all of its spellings share."""
         scheme = self.carrier.scheme
         return (f"{scheme} {text}" if scheme else text).encode("ascii")
 
 
 class Carriers:
     """
-    The carriers of credentials that a configuration names.
+    The parts of a request that carry credentials according to a configuration.
 
     @ivar reads_query: whether a parameter of the query carries credentials.
     """
@@ -107,24 +118,26 @@ class Carriers:
         self.reads_query = any(kind == "query" for kind, _ in sources)
 
     def __bool__(self) -> bool:
-        """Whether anything but the header C{Authorization} is read."""
+        """Whether any part of a request other than the header C{Authorization} is read."""
         return bool(self._readers)
 
     def of_question(self, header: Header, facts: Facts | None = None) -> tuple[bytes | None, ...]:
         """
-        Return the values of all carriers in the question of a proxy, as L{Presented.others} has
-        them.
+        Return the values of all parts of a proxy's request that carry credentials, in the order of
+        L{Presented.others}.
 
-        @param facts: the facts of the client's request; C{None} if its query is not to be read.
+        @param facts: the facts of the client's request, among them the query; C{None} if the query
+            is not to be read.
         """
         return self._unless_empty(tuple([each.read(header, facts) for each in self._readers]))
 
     def of_client(self, header: Header) -> tuple[bytes | None, ...]:
         """
-        Return the values of all carriers in a request that a client makes to the gateway itself.
+        Return the values of all parts that carry credentials in a request that a client makes to
+        the gateway itself.
 
-        Cookies do not count here: browsers add them to requests that pages of other sites make, and
-        such a page must not make or revoke API tokens.
+        Cookies are not read here: browsers add cookies to requests that pages of other sites make,
+        and such a page must not make or revoke API tokens.
         """
         found = [
             each.read(header, None) if isinstance(each, HeaderReader) else None
@@ -139,14 +152,15 @@ class Carriers:
         self, presented: Presented, client: Client
     ) -> tuple[Presented, tuple[Credential, ...]]:
         """
-        Return the part of what a client presents that decides, in its canonical spelling, and the
-        credentials in it; without a credential the tuple is empty.
+        Return, in canonical spelling, the part of a request by which the client is authenticated,
+        and the credentials in that part; without a credential the tuple is empty.
 
-        The first carrier that has a value decides, and the header C{Authorization} belongs to the
-        backend then. If no carrier has one, C{Authorization} decides. If the client asks for a
-        realm, the carriers of its providers come first, and then C{Authorization}.
+        The first part of the request that has a value decides, and the header C{Authorization} then
+        belongs to the backend. If no such part has a value, the header C{Authorization} decides. If
+        the client asks for a realm, the parts in which the providers of this realm look come first,
+        and then C{Authorization}.
 
-        @raise BadCredentials: what decides is malformed.
+        @raise BadCredentials: the part of the request that decides is malformed.
         """
         text = credentials.header_text(presented)
         wanted = credentials.realm_filter(presented)
@@ -168,4 +182,4 @@ class Carriers:
 
 
 NO_CARRIERS = Carriers()
-"""The carriers of a configuration in which all credentials stand in C{Authorization}."""
+"""The carriers of a configuration in which all credentials are in the header C{Authorization}."""

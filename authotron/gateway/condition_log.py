@@ -14,9 +14,9 @@ from authotron.telemetry.suppression import Suppression
 @define(eq=False)
 class ConditionLog:
     """
-    Counts and logs conditions without a value; those of the same rule are suppressed for a while.
+    Counts and logs conditions without a value; repeated log events of the same rule are suppressed.
 
-    @ivar _count: counts a condition without a value, by the name of the rule.
+    @ivar _count: a function that counts a condition without a value, by the name of the rule.
     """
 
     _clock: IReactorTime

@@ -50,7 +50,7 @@ class Contracts:
     ) -> None:
         """
         @param forwarded: the headers in which proxies forward clients' own requests.
-        @param protocols: the contracts of protocols other than HTTP.
+        @param protocols: the contracts of protocols other than HTTP, such as gRPC.
         """
         self.contracts = tuple(contracts)
         self._named = {each.name: each for each in self.contracts}
@@ -91,7 +91,10 @@ class Contracts:
         return any(path.startswith(start) for path in self._paths)
 
     def headers(self) -> frozenset[str]:
-        """Return the names, in lower case, of all headers in which a fact may stand."""
+        """
+        Return the names, in lower case, of all headers in which a fact of a request
+        may be stated.
+        """
         endpoints = (self.direct, *(each.endpoint for each in self._every()))
         sources = (each for endpoint in endpoints for each in endpoint.sources.values())
         return frozenset(name.lower() for source in sources for name in source.headers)

@@ -95,7 +95,7 @@ def canonical(presented: Presented, found: Sequence[Credential]) -> Presented:
 
 @frozen
 class Challenged:
-    """Scheme and realm of credentials for which a 401 asks."""
+    """The scheme and the realm of credentials for which a 401 asks."""
 
     scheme: str
     realm: str
@@ -113,7 +113,8 @@ def challenge(
 
     Proxies pass on only one header, so all challenges are joined (RFC 9110 section 11.6.1).
 
-    @param providers: what providers ask for in the header C{Authorization}.
+    @param providers: the schemes and realms for which providers ask in the header
+        C{WWW-Authenticate}.
     @param charset: whether challenges say that Basic credentials are UTF-8 (RFC 7617 section 2.1).
     @param basic_first: whether Basic challenges come first, because most browsers read the first
         challenge only.

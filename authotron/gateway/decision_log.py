@@ -41,7 +41,10 @@ class DecisionLog:
         self._suppression = Suppression(self._clock)
 
     def malformed(self, bad: BadCredentials) -> None:
-        """Log that a header C{Authorization}, or what stands in place of it, cannot be parsed."""
+        """
+        Log that a header C{Authorization}, or the part of the request used in place of it, cannot
+        be parsed.
+        """
         if logs.log.writes_info and (count := self._suppression.count("malformed")) is not None:
             too_many = isinstance(bad, TooManyCredentials)
             self._log.info(

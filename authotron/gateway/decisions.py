@@ -100,7 +100,7 @@ class ReplyMaker(Protocol[R_co]):
 
 
 AccessOf = Callable[[Authentication], "PolicyAccess"]
-"""Returns what the policies allow to an authenticated client."""
+"""Returns an object that says what the policies allow to an authenticated client."""
 
 
 class _CachedDecision(Entry, Generic[R]):
@@ -516,7 +516,8 @@ def make(
 
     @param meter: measures how long the work for requests blocks the reactor, if they are answered
         on the fast path, without Klein.
-    @param access_of: returns what the policies allow to a client, if policies are configured.
+    @param access_of: a function that returns what the policies allow to a client, if policies are
+        configured.
     """
     reuse = config.reuse if config.reuse is not None else 30.0
     return DecisionCache(

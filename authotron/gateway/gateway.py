@@ -18,7 +18,7 @@ from authotron.plugin.interfaces import IConnected
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens.owners import Owners
 
-if TYPE_CHECKING:  # compose() loads the module if a token store is configured
+if TYPE_CHECKING:  # compose() loads this module if a token store is configured
     from authotron.tokens.service import TokenService
 
 if TYPE_CHECKING:  # imported only if policies are configured

@@ -1,4 +1,4 @@
-"""How long a decision about one credential may take, which proxies must wait for."""
+"""Maximum time that a decision about one credential may take, for which proxies must wait."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from authotron.gateway.gateway import Gateway
 from authotron.plugin.interfaces import IAugmenter, IJudge
 
 _AT_ONCE = ("plain", "plain_advanced")
-"""The types of augmenters that answer without waiting."""
+"""The types of augmenters that answer without waiting for another service."""
 
 _MOST_GROUPS = 2
 
 
 def longest_decision(gateway: Gateway[Any]) -> float:
     """
-    Return the seconds that a decision about one credential may take at most.
+    Return the maximum number of seconds that a decision about one credential may take.
 
-    Providers of one scheme are asked in up to two groups: those that can answer without a remote
-    service at that moment, then the others; about a Basic credential that may contain a token also
-    those of the other scheme. Then the augmenters of the realm are asked: in one
-    group, and those that run last one after the other.
+    Providers of one scheme are asked in up to two groups: first those that can answer without a
+    remote service at that moment, then the others; about a Basic credential that may contain a
+    token, the providers of tokens are asked as well. After the providers, the augmenters of the
+    realm are asked: first one group at the same time, and then those that run last, one after the
+    other.
     """
     authenticator, timeout = gateway.authenticator, gateway.config.file.auth.timeout_in_ms / 1000
     judges: list[IJudge] = [*authenticator.providers]
@@ -42,7 +43,7 @@ def _reads_basic_halves(config: Config) -> bool:
 
 
 def _longest_addition(augmenters: Iterable[IAugmenter], timeout: float) -> float:
-    """Return the seconds that the augmenters of one realm may take at most."""
+    """Return the maximum number of seconds that the augmenters of one realm may take."""
     together, last = defaultdict[str, float](float), defaultdict[str, float](float)
     for each in augmenters:
         if each.type in _AT_ONCE:

@@ -69,8 +69,8 @@ class Decision(Generic[R]):
     Decisions are cached and shared, so they must not be changed.
 
     @ivar token: the minted JWT, if the client was authenticated.
-    @ivar access: what the policies allow to the client, if policies are configured; applied to each
-        request.
+    @ivar access: the object that says what the policies allow to the client, if policies are
+        configured; it is applied to each request.
     """
 
     outcome: Outcome

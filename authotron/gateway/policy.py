@@ -1,4 +1,4 @@
-"""Applies the policies of a configuration to the identities and the requests of a gateway."""
+"""Applies the policies of a configuration to the identities and requests that a gateway handles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from authotron.policy.ruling import Ruling
 
 
 class PolicyObserver(Protocol):
-    """Counts what the policies say."""
+    """An object that counts what the policies decide."""
 
     def policy_ruled(self, result: str, reason: str, /) -> None:
         """Count a request to which the policies were applied."""
@@ -52,7 +52,7 @@ class Asked:
     @property
     def address(self) -> str | None:
         """
-        The address of the client, or C{None} if no proxy states it legibly.
+        The address of the client, or C{None} if no proxy states an address that can be parsed.
 
         @raise UnusableFact: the address is stated twice, of which a client may have sent one.
         """
@@ -67,11 +67,11 @@ class Asked:
 @define(eq=False)
 class Enforcement:
     """
-    The policies of a configuration, and what happens by them.
+    The policies of a configuration, and whether they are enforced.
 
-    @ivar namespace: the namespace of requests for which the proxy names none.
-    @ivar observes: whether what the policies deny is only logged and counted.
-    @ivar observer: counts what the policies say.
+    @ivar namespace: the namespace of requests for which the proxy names no namespace.
+    @ivar observes: whether requests that the policies deny are only logged and counted, and pass.
+    @ivar observer: the object that counts what the policies decide.
     """
 
     policies: Policies
@@ -84,7 +84,7 @@ class Enforcement:
 
     def access(self, authentication: Authentication) -> PolicyAccess:
         """
-        Return what the policies allow to an authenticated client.
+        Return an object that says what the policies allow to an authenticated client.
 
         @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
         """
@@ -100,7 +100,10 @@ class Enforcement:
         return PolicyAccess(self, access, self._now)
 
     def _check(self, authentication: Authentication) -> None:
-        """Count the attributes that do not become claims; refuse reserved ones of augmenters."""
+        """
+        Count the attributes of an identity that do not become claims; refuse an identity with a
+        reserved attribute from an augmenter.
+        """
         identity, before = authentication.identity, authentication.unaugmented
         dropped = claims.unclaimable(identity)
         if not dropped:
@@ -114,7 +117,7 @@ class Enforcement:
 
 @define(eq=False)
 class PolicyAccess:
-    """What the policies allow to one authenticated client."""
+    """Says what the policies allow to one authenticated client."""
 
     enforcement: Enforcement
     _access: Access = field(repr=False)
@@ -144,7 +147,8 @@ class PolicyAccess:
         """
         Apply the policies to one request of the client.
 
-        @raise UnusableFact: a rule depends on a fact that no trusted proxy states clearly.
+        @raise UnusableFact: a rule depends on a fact of the request that no trusted proxy states
+            clearly.
         """
         return self._access.rule(asked, self._now())
 
@@ -158,4 +162,4 @@ class PolicyAccess:
 
 
 _ACCESS = 100
-"""Number of bytes of the object in addition to what the policies keep of the identity."""
+"""Number of bytes of the object, apart from what the policies keep about the identity."""

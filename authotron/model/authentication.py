@@ -33,7 +33,7 @@ class Authentication(NamedTuple):
     @ivar restriction: removes roles and scopes that the credential does not grant, after all
         augmenters have answered.
     @ivar unrestricted: the identity with all its roles and scopes, if the restriction has removed
-        some; rules that deny something to a role are about this identity.
+        some; rules that deny something to a role apply to this identity.
     """
 
     identity: Identity

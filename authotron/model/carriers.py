@@ -16,8 +16,8 @@ class Carrier:
 
     @ivar kind: a C{header}, a parameter of the C{query}, a C{cookie}, or one half of the user name
         and password of a C{basic} credential.
-    @ivar name: the name of the header (in lower case), parameter or cookie; C{username} or
-        C{password} for one half of a Basic credential.
+    @ivar name: the name of the header (in lower case), parameter or cookie; its value is
+        C{username} or C{password} for one half of a Basic credential.
     @ivar scheme: the word, in lower case, with which the value of the header must begin, or an
         empty string if the whole value is the credential.
     """

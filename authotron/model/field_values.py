@@ -1,4 +1,4 @@
-"""Values of header fields (RFC 9110 section 5.5): text from an identity that a header can carry."""
+"""Encode texts of an identity as values of header fields (RFC 9110 section 5.5)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from urllib.parse import quote
 
 _PLAIN = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
-"""The characters that need no percent-encoding: printable ASCII but the percent sign."""
+"""The characters that need no percent-encoding: printable ASCII except the percent sign."""
 
 _PLAIN_ITEM = _PLAIN.replace(",", "")
 
@@ -30,8 +30,8 @@ def exact(text: str) -> bytes:
 
 def joined(texts: Iterable[str]) -> str:
     """
-    Join the items of a list by commas; commas and percent signs inside of an item are
-    percent-encoded, so that different lists stay different.
+    Join the items of a list by commas; commas and percent signs inside an item are percent-encoded,
+    so that different lists give different values.
     """
     return ",".join([text.replace("%", "%25").replace(",", "%2C") for text in texts])
 
@@ -52,7 +52,10 @@ def percent(text: str) -> bytes:
 
 
 def percent_joined(texts: Iterable[str]) -> bytes:
-    """Join the items of a list by commas, each item encoded by L{percent}, commas as well."""
+    """
+    Join the items of a list by commas, each item encoded by L{percent}; commas inside an item are
+    encoded as well.
+    """
     return ",".join(map(_item, texts)).encode("ascii")
 
 

@@ -1,9 +1,9 @@
 """
 Templates of headers that name an identity, such as C{{realm}/{username}}.
 
-A template is text with placeholders in braces. A placeholder is the name of a claim of the minted
-JWT: C{username}, C{realm}, C{sub}, C{roles}, C{attributes.NAME} or C{scopes.SERVICE}; or C{jwt},
-which stands for the JWT itself.
+The template of a header is text with placeholders in braces. A placeholder in a template is the
+name of a claim of the minted JWT: C{username}, C{realm}, C{sub}, C{roles}, C{attributes.NAME} or
+C{scopes.SERVICE}; or it is C{jwt}, which stands for the JWT itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from authotron.model.field_values import exact, field_value, joined, percent, pe
 from authotron.model.identity import Identity
 
 Encoding = Literal["percent", "utf-8"]
-"""How characters beyond ASCII are written in headers."""
+"""The ways in which characters beyond ASCII are written in headers."""
 
 PROFILES: Mapping[str, Mapping[str, str]] = {
     "jwt": {},
@@ -41,22 +41,25 @@ PROFILES: Mapping[str, Mapping[str, str]] = {
         "X-Auth-Request-Access-Token": "{jwt}",
     },
 }
-"""For each profile but C{custom} the templates of its headers."""
+"""For each header profile except C{custom} the templates of its headers."""
 
 IDENTITY_HEADERS = tuple(dict.fromkeys(name for each in PROFILES.values() for name in each))
-"""The headers of all these profiles."""
+"""The names of the headers of all these header profiles."""
 
 _PART = re.compile(r"\{([^{}]*)\}|([^{}]+)")
 _NAMED = ("attributes", "scopes")
 _SINGLE = ("username", "realm", "sub", "roles", "jwt")
 
 Filled = Callable[[Identity, str], bytes]
-"""Returns a part of the value of a header for an identity and the JWT that is minted for it."""
+"""
+A function that returns a part of the value of a header, for an identity and the JWT that is minted
+for it.
+"""
 
 
 @frozen
 class _Encoder:
-    """How one encoding writes names, free text and lists."""
+    """The functions by which one encoding writes names, free text and lists."""
 
     name: Callable[[str], bytes]
     text: Callable[[str], bytes]
@@ -71,7 +74,7 @@ _ENCODERS: Mapping[Encoding, _Encoder] = {
 
 def compiled(template: str, encoding: Encoding) -> Filled:
     """
-    Return the function that fills a template.
+    Return the function that fills a header template.
 
     @raise ValueError: the template has an unknown placeholder, a brace without its other half, or a
         character that a header cannot have.
@@ -84,7 +87,7 @@ def compiled(template: str, encoding: Encoding) -> Filled:
 
 def check_template(template: str) -> str:
     """
-    Return a template if it can be used.
+    Return a header template if it can be used.
 
     @raise ValueError: the template has an unknown placeholder, a brace without its other half, or a
         character that a header cannot have.
@@ -94,12 +97,12 @@ def check_template(template: str) -> str:
 
 
 def names_realm(template: str) -> bool:
-    """Return whether a filled template tells users of different realms apart."""
+    """Return whether the filled template is different for users of different realms."""
     return any(f"{{{each}}}" in template for each in ("realm", "sub"))
 
 
 def _parts(template: str) -> list[tuple[str, bool]]:
-    """Return the parts of a template: text, and whether the text is a placeholder."""
+    """Return the parts of a template: each a text, and whether the text is a placeholder."""
     if not (template.isascii() and template.isprintable()):
         raise ValueError("has a character that is not printable ASCII")
     found = [*_PART.finditer(template)]

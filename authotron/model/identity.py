@@ -73,8 +73,8 @@ class Credential:
 
     def half(self, carrier: Carrier) -> Credential | None:
         """
-        Return the bearer token that stands in one half of a Basic credential, or C{None} if there
-        is none.
+        Return the bearer token that one half of a Basic credential contains, or C{None} if there is
+        none.
         """
         try:
             username, _, password = self._decoded().partition(":")
@@ -87,7 +87,8 @@ class Credential:
 
     def _decoded(self) -> str:
         """
-        Return user name and password with a colon between them.
+        Return the user name and the password of a Basic credential as one string, with a colon
+        between them.
 
         @raise Rejected: the value is not canonical base64 of UTF-8.
         """

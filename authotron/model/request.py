@@ -16,7 +16,7 @@ from authotron.model.errors import Flaw, UnusableFact
 
 class Presented(NamedTuple):
     """
-    All by which a client may prove its identity: raw values, or C{None} for what is missing.
+    Everything by which a client may prove its identity: raw values, or C{None} for missing values.
 
     Never log an object of this class, because it contains the credential in plain text.
 

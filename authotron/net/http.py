@@ -315,7 +315,7 @@ class WebClient:
         method: Literal["GET", "POST"],
         url: str,
         limit: int,
-        timeout: float | None,  # noqa: ASYNC109 - a smaller limit of one call
+        timeout: float | None,  # noqa: ASYNC109 - the timeout of one call, which may be shorter than that of the plugin
         further: Mapping[str, str],
         body: IBodyProducer | None,
     ) -> RemoteResponse:

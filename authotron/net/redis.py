@@ -132,7 +132,7 @@ class RedisConnection(Protocol):
         if reason.value and reasons.reason_of(reason.value) is Reason.TLS_FAILED:
             self._lost_because = tls.describe_end(reason)
         # The transport is removed after the connection was lost, so that abort does nothing:
-        # twisted would raise an exception if a TLS transport were aborted after that.
+        # Twisted would raise an exception if a TLS transport were aborted after that.
         self.transport = None
         while self._waiting:
             self._waiting.popleft()[-1].errback(Unavailable(self._lost_because))
@@ -227,7 +227,7 @@ class Login:
         """
         Log in and select the Redis database, before any other command of the connection.
 
-        @raise ErrorAnswer: redis rejects the login or the number of the database.
+        @raise ErrorAnswer: Redis rejects the login or the number of the database.
         @raise Unavailable: the login requires a primary, but the Redis server is not a primary.
         """
         if self.password is not None:
@@ -287,7 +287,7 @@ class Redis:
         """
         Send a command to Redis and return the answer.
 
-        @raise Unavailable: redis cannot be reached, or answers the command with an error.
+        @raise Unavailable: Redis cannot be reached, or answers the command with an error.
         """
         [answer] = await self.ask_all([words])
         return answer

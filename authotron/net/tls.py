@@ -176,7 +176,7 @@ def _bytes(path: Path) -> bytes:
 
 def _context(trust: Trust) -> SSL.Context:
     """
-    Build the OpenSSL settings of TLS clients: it demands TLS 1.2 or later, no renegotiation and no
+    Build the OpenSSL settings of TLS clients: TLS 1.2 or later, no renegotiation and no
     resumption.
 
     TLS sessions are not resumed, because OpenSSL does not verify a certificate when a session is

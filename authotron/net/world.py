@@ -20,7 +20,7 @@ from authotron.limits.lru_cache import DEFAULT_BYTES
 from authotron.limits.rejected_passwords import RejectedPasswords
 from authotron.net.breaker import Breakers
 
-if TYPE_CHECKING:  # A gateway that asks no remote imports neither module.
+if TYPE_CHECKING:  # A gateway that calls no remote service imports neither module.
     from authotron.net.proxies import Proxies
     from authotron.net.tls import Trust
 

@@ -555,11 +555,11 @@ class Answers:
     @ivar removed_in: the header of a 200 that names the identity headers which the proxy must
         remove from the request of the client; empty if the proxy needs none.
     @ivar max_head_bytes: the maximum number of bytes of the head of a 200, from the status line to
-        the empty line, or C{None} if the proxy accepts any; an identity that does not fit gets a
-        403. A configuration may change the number.
-    @ivar has_error_headers: whether every refusal is a 401 or a 403, with its status and its body
+        the empty line, or C{None} if the proxy accepts any number; an identity that does not fit
+        gets a 403. A configuration may change the maximum number.
+    @ivar has_error_headers: whether every refusal is a 401 or a 403, with its own status and body
         in the headers C{X-Error-Status} and C{X-Error-Body}; a configuration may set it.
-    @ivar removed: the headers with credentials, which C{removed_in} names, too.
+    @ivar removed: the headers with credentials, which the header C{removed_in} names, too.
     @ivar path_header: the header of a 200 that states the path of the client's request, as the
         gateway read it, or an empty string if there is none; the gateway sets it by its
         configuration.
@@ -607,7 +607,10 @@ class Contract:
 
     @property
     def path_header(self) -> str:
-        """The header of a 200 that states the path of the client's request; may be empty."""
+        """
+        The header of a 200 that states the path of the client's request; an empty string if there
+        is no such header.
+        """
         return "" if self.answers is None else self.answers.path_header
 
     @property

@@ -1,9 +1,10 @@
 """
-Header profiles: the headers in which a 200 names an identity to a backend, beside C{Authorization}.
+Header profiles: the sets of headers in which a 200 names the user to a backend, in addition to
+C{Authorization}.
 
-A profile always sends the complete set of its headers, one line each, empty if the gateway knows
-nothing to say. So no header that a client sends under one of these names can pass for the
-gateway's, and no proxy writes a placeholder in its place.
+A header profile always sends the complete set of its headers, one line each; a header for which the
+gateway knows no value is empty. Therefore no header that a client sends under one of these names
+can pass for the gateway's, and no proxy writes a placeholder in its place.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from authotron.model.identity import Identity
 @frozen
 class Profile:
     """
-    The headers of a 200 in which backends read an identity.
+    A header profile: the headers of a 200 in which backends read an identity.
 
-    @ivar headers: the name of each header, and the function that returns its value.
+    @ivar headers: the name of each header, with the function that returns its value.
     @ivar missing: the names of the identity headers that other profiles send, which a proxy must
         not pass on from a client.
     """
@@ -39,10 +40,10 @@ def make(name: str, custom: Mapping[str, str], encoding: Encoding) -> Profile:
     """
     Build a profile.
 
-    @param name: C{legacy}, C{remote-user}, C{auth-request}, C{jwt} or C{custom}.
+    @param name: one of C{legacy}, C{remote-user}, C{auth-request}, C{jwt} and C{custom}.
     @param custom: the templates of the profile C{custom}, by the names of its headers.
-    @param encoding: how all profiles but C{legacy} write characters beyond ASCII; C{legacy} is
-        always in UTF-8, as in auth-o-tron.
+    @param encoding: how all header profiles but C{legacy} write characters beyond ASCII; the
+        profile C{legacy} is always in UTF-8, as in auth-o-tron.
     """
     every = {**PROFILES, "custom": custom}
     used: Encoding = "utf-8" if name == "legacy" else encoding
@@ -56,4 +57,4 @@ def make(name: str, custom: Mapping[str, str], encoding: Encoding) -> Profile:
 
 
 JWT = make("jwt", {}, "percent")
-"""The profile without a header beside C{Authorization}."""
+"""The header profile that has no header in addition to C{Authorization}."""

@@ -1,4 +1,7 @@
-"""What policies demand of the contracts of proxies: that each question states path and method."""
+"""
+The demands of policies on the contracts of proxies: each authentication request must state path and
+method.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from attrs import evolve, field, frozen
 from authotron.plugin.contract import AnyQuestion, Contract, Endpoint
 
 _NEEDED = ("method", "path")
-"""The facts on which each ruling depends."""
+"""The facts of a request on which each decision of a policy depends."""
 
 
 @frozen
 class _NoNamespace:
-    """The source of the namespace where a proxy names none."""
+    """The source of the namespace for proxies that name no namespace."""
 
     headers: tuple[str, ...] = field(default=(), init=False)
 
@@ -25,9 +28,9 @@ class _NoNamespace:
 
 def with_policy_facts(contract: Contract, *, required: bool) -> Contract:
     """
-    Return a contract whose questions state what policies need.
+    Return a contract whose proxy must state the facts that policies need.
 
-    @param required: whether a question that lacks path or method gets a 400.
+    @param required: whether a proxy's request that lacks path or method gets a 400.
     """
     endpoints = (_with_facts(each, required=required) for each in contract.endpoints)
     return evolve(contract, endpoints=tuple(endpoints))

@@ -1,8 +1,9 @@
 """
-Claims: what policies know of an identity, as strings C{key=value}.
+Claims: the strings C{key=value} by which policies know an identity.
 
-Claims whose key begins with C{@} state how the identity was found out. No provider or augmenter can
-set them, nor the claims C{realm}, C{username}, C{role} and C{scope}, by an attribute of that name.
+Claims whose key begins with C{@} state how the gateway found out the identity. No provider or
+augmenter can set claims with C{@}, nor the claims C{realm}, C{username}, C{role} and C{scope}, by
+an attribute of that name.
 """
 
 from __future__ import annotations
@@ -14,19 +15,19 @@ from attrs import frozen
 from authotron.model.identity import Identity
 
 RESERVED = "@"
-"""The beginning of the keys that only the gateway sets."""
+"""The prefix of the claim keys that only the gateway sets."""
 
 _OWN = frozenset({"realm", "username", "role", "scope"})
-"""Keys of claims that are made of other parts of an identity than its attributes."""
+"""The keys of claims that are made of other parts of an identity than its attributes."""
 
 
 @frozen
 class Source:
     """
-    How an identity was found out.
+    How the gateway found out an identity: by which provider.
 
-    @ivar type: the type of the provider.
-    @ivar name: the name of the provider.
+    @ivar type: the type of the provider that returned the identity.
+    @ivar name: the name of the provider that returned the identity.
     @ivar issuer: the issuer of the JWTs that the gateway mints.
     """
 
@@ -36,7 +37,7 @@ class Source:
 
 
 def is_reserved(key: str) -> bool:
-    """Return whether only the gateway may set claims of a key."""
+    """Return whether only the gateway may set claims with a given key."""
     return key.startswith(RESERVED)
 
 
@@ -48,12 +49,12 @@ def is_claimable(key: str, value: str) -> bool:
 
 
 def claims_of(identity: Identity, source: Source) -> frozenset[str]:
-    """Return the claims of an identity."""
+    """Return the claims of an identity, for policies."""
     return frozenset(_claims(identity, source))
 
 
 def by_key(claims: Iterable[str]) -> dict[str, list[str]]:
-    """Return the values of each claim, by its key, in the order of the alphabet."""
+    """Return the values of each claim, by the key of the claim, in alphabetical order."""
     found: dict[str, list[str]] = {}
     for claim in sorted(claims):
         key, _, value = claim.partition("=")
@@ -62,7 +63,7 @@ def by_key(claims: Iterable[str]) -> dict[str, list[str]]:
 
 
 def unclaimable(identity: Identity) -> list[str]:
-    """Return the keys of attributes that do not become claims."""
+    """Return the keys of those attributes that do not become claims."""
     return [key for key, value in identity.attributes.items() if not is_claimable(key, value)]
 
 
@@ -76,7 +77,8 @@ def _claims(identity: Identity, source: Source) -> Iterator[str]:
     for role in identity.roles:
         yield f"role={role}"
     for service, scopes in identity.scopes.items():
-        if ":" not in service:  # of a:b and c, and of a and b:c, the claim would be the same
+        # the claims of the keys a:b and a would be equal for the values c and b:c
+        if ":" not in service:
             for scope in scopes:
                 yield f"scope={service}:{scope}"
     for key, value in identity.attributes.items():

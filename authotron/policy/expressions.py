@@ -1,5 +1,6 @@
 """
-Conditions of rules in the Common Expression Language (CEL), for what rules cannot say by tables.
+Conditions of rules in the Common Expression Language (CEL), for decisions that rules cannot express
+by lists.
 
 This module wraps cel-expr-python, the Python package of Google's implementation. An expression is
 type-checked when it is loaded, and its evaluation ends when it has used up its budget of
@@ -34,7 +35,10 @@ _FACTS: Mapping[str, Callable[[Asked], str]] = {
     "namespace": lambda asked: asked.namespace,
     "id": lambda asked: asked.id or "",
 }
-"""What an expression may read of the request, as in C{request.method}; empty if it is not known."""
+"""
+The parts of a request that an expression may read, as in C{request.method}; a part is empty if it
+is not known.
+"""
 
 _LISTING = re.compile(r"\.\s*map\s*\(")
 """The macro C{map} makes lists of lists, whose size the budget of iterations does not limit."""
@@ -43,7 +47,7 @@ _PLACE = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 
 
 Note = Callable[[str], None]
-"""Receives the reason for which an expression has no value."""
+"""A function that receives the reason why an expression has no value."""
 
 
 @frozen
@@ -51,12 +55,13 @@ class Expression:
     """
     A condition on the claims of an identity, on its request, and on the time.
 
-    Its variables are C{claims} (for each key the list of its values), C{request.method}, C{.path},
-    C{.host}, C{.address}, C{.namespace} and C{.id}, and C{now}.
+    The variables of an expression are C{claims} (for each key the list of its values),
+    C{request.method}, C{.path}, C{.host}, C{.address}, C{.namespace} and C{.id}, and C{now}.
 
-    @ivar text: the expression, as the configuration has it.
-    @ivar reads: the facts of the request which the expression reads.
-    @ivar _note: receives why the expression has no value, for example because a claim is missing.
+    @ivar text: the text of the expression in the configuration.
+    @ivar reads: the facts of the request that the expression reads.
+    @ivar _note: a function that receives the reason why the expression has no value, for example
+        that a claim is missing.
     """
 
     text: str
@@ -86,11 +91,11 @@ def compiled(text: str, note: Note = lambda _reason: None) -> Expression:
     """
     Compile an expression, and check the types in it.
 
-    @param note: receives the reason, whenever the expression has no value.
+    @param note: a function that receives the reason, whenever the expression has no value.
 
     @raise ValueError: the expression is malformed, names an unknown variable, compares values of
-        different types, or is no condition; or the extra is not installed. The message is for the
-        operator.
+        different types, or is no condition; or the extra is not installed. The message of the
+        exception is for the operator.
     """
     if len(text) > LONGEST:
         raise ValueError(f"is longer than {LONGEST} characters")
@@ -106,7 +111,7 @@ def compiled(text: str, note: Note = lambda _reason: None) -> Expression:
 
 def _library() -> Any:
     try:
-        from cel_expr_python import cel  # noqa: PLC0415 - an extra, and 6 MiB of memory
+        from cel_expr_python import cel  # noqa: PLC0415 - imported late: the package is optional, and takes 6 MiB of memory
     except ImportError:
         raise ValueError(NEEDED) from None
     return cel
@@ -114,7 +119,7 @@ def _library() -> Any:
 
 @cache
 def _environment(facts: tuple[str, ...]) -> cel.Env:
-    """Return what declares the variables that expressions may use."""
+    """Return the environment of CEL, which declares the variables that expressions may use."""
     library = _library()
     type_ = library.Type
     claims = type_.Map(type_.STRING, type_.List(type_.STRING))
@@ -137,7 +142,7 @@ def _compile(text: str, facts: tuple[str, ...]) -> cel.Expression:
 
 
 def _does_without(text: str, fact: str) -> bool:
-    """Return whether an expression can be compiled if a fact does not exist."""
+    """Return whether an expression can be compiled if a fact of the request does not exist."""
     try:
         _compile(text, tuple(each for each in _FACTS if each != fact))
     except ValueError:

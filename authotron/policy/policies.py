@@ -34,17 +34,17 @@ _TABLE = 10
 @frozen
 class Held:
     """
-    What an identity holds.
+    The claims of an identity, as policies keep them.
 
-    @ivar tags: its claims, among those that any rule or group names.
-    @ivar claims: all its claims, if any rule has a condition that may read them.
+    @ivar tags: the claims of the identity, counting only those that some rule or group names.
+    @ivar claims: all claims of the identity, if any rule has a condition that may read them.
     """
 
     tags: frozenset[str]
     claims: Claims = field(factory=dict)
 
     def __sizeof__(self) -> int:
-        """Return how many bytes the object takes; the tags belong to the rules."""
+        """Return how many bytes the object takes; the tags themselves belong to the rules."""
         values = [value for key in self.claims.values() for value in key]
         return _TAG * len(self.tags) + _CLAIM * len(values) + sum(map(len, values))
 
@@ -75,7 +75,8 @@ class Policies:
         usable = [each for each in self.rules if not each.disabled]
         self._by_tag = _index(usable)
         subjects = [each.subject for each in usable] + [each.subject for each in self._ordered]
-        # Identities share the strings of the rules, which takes less memory than their own.
+        # All identities share the strings of the rules, which takes less memory than strings of
+        # their own.
         self._tags = {tag: tag for subject in subjects for tags in subject for tag in tags}
         self._has_conditions = any(each.when is not None for each in usable)
 
@@ -92,15 +93,15 @@ class Policies:
         @param restrictions: the restrictions of the credential, each of which must allow a request,
             too.
         @param unrestricted: the claims that the identity would have by another credential, if its
-            credential hides some: what these do not allow is not allowed either, so that hiding a
-            claim never lifts a deny.
+            credential hides some: a request that these claims do not allow is not allowed either,
+            so that hiding a claim never lifts a deny.
         """
         held = self._held(claims)
         whole = held if unrestricted is None else self._held(unrestricted)
         return Access(self, held, restrictions, None if whole == held else whole)
 
     def _held(self, claims: Iterable[str]) -> Held:
-        """Return what an identity holds, without tags of groups."""
+        """Return the claims of an identity as policies keep them, without tags of groups."""
         known = self._tags
         own = [each for each in claims if not each.startswith(GROUP)]
         tags = frozenset([known[each] for each in own if each in known])
@@ -158,8 +159,8 @@ class Access:
     """
     What one identity may do according to the policies.
 
-    @ivar _unrestricted: what the identity would hold if its credential hid nothing, if it hides
-        some of its claims.
+    @ivar _unrestricted: the claims that the identity would have if its credential hid none, or
+        C{None} if it hides none.
     """
 
     _policies: Policies = field(repr=False)
@@ -214,10 +215,10 @@ class Access:
 
 
 _ACCESS = 450
-"""Number of bytes of an access without any tag."""
+"""Number of bytes of an access object without any tag."""
 
 _TAG = 32
-"""Number of bytes by which each tag enlarges an access."""
+"""Number of bytes by which each tag enlarges an access object."""
 
 _CLAIM = 150
 """Number of bytes of each claim that is kept for conditions, apart from its characters."""

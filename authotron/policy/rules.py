@@ -67,10 +67,10 @@ Claims: TypeAlias = Mapping[str, Sequence[str]]
 
 
 class Condition(Protocol):
-    """What else must be true for a rule to count."""
+    """A further condition of a rule, without which the rule does not count."""
 
     def holds(self, claims: Claims, asked: Asked, now: float) -> bool | None:
-        """Return whether the condition holds, or C{None} if that cannot be found out."""
+        """Return whether the condition holds, or C{None} if the condition cannot be evaluated."""
 
 
 @frozen
@@ -130,11 +130,11 @@ class Rule:
 
     def obstacle(self, asked: Asked, now: float, claims: Claims, *, denies: bool) -> Reason | None:
         """
-        Return why a permission of the rule does not count for a request that it fits, or C{None} if
-        it counts.
+        Return why a permission of the rule does not count for a request to which it applies, or
+        C{None} if it counts.
 
-        A condition that cannot be evaluated never helps: permissions that deny count, those that
-        allow do not.
+        A condition that cannot be evaluated never helps a client: permissions that deny count, and
+        permissions that allow do not count.
 
         @param denies: whether the permission denies the request.
         """

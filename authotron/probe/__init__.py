@@ -1,1 +1,4 @@
-"""Attacks of a running proxy, and the echo backend that shows what reaches a service behind it."""
+"""
+Attacks on a running proxy, and the echo backend that shows which requests reach a service behind
+the proxy.
+"""

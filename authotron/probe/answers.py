@@ -1,4 +1,7 @@
-"""Read what a proxy answered, however odd: nothing that it may send raises an exception."""
+"""
+Parse the answers of a proxy, however odd: no answer that the proxy may send raises an
+exception.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,14 @@ _WITHOUT_BODY = {204, 304}
 
 @frozen
 class Field:
-    """One line of a head, with the name in lower case."""
+    """One header line of an HTTP head, with the name in lower case."""
 
     name: str
     value: str
 
 
 def fields_of(head: str) -> tuple[Field, ...]:
-    """Return the lines of a head below its first line."""
+    """Return the header lines of an HTTP head, which follow its first line."""
     lines = [each for each in _LINE.split(head)[1:] if each]
     pairs = [each.partition(":") for each in lines]
     return tuple(Field(name.strip().lower(), value.strip()) for name, _, value in pairs)
@@ -64,10 +67,10 @@ class Answer:
 @frozen
 class Echo:
     """
-    A request as the echo backend got it.
+    A request in the form in which the echo backend received it.
 
-    @ivar head: the bytes of its head as latin-1.
-    @ivar after: what the backend got behind the request.
+    @ivar head: the bytes of the head of the request, decoded as latin-1.
+    @ivar after: the bytes that the backend received after the request.
     """
 
     nonce: str
@@ -93,7 +96,8 @@ class Echo:
 
 def parse(received: bytes, method: bytes = b"GET", *, ended: bool) -> list[Answer]:
     """
-    Return the final answers in what a connection has received; what is no answer ends the list.
+    Return the final answers in the bytes that a connection has received; the list ends before bytes
+    that are not an answer.
 
     @param ended: whether the proxy has closed the connection.
     """
@@ -123,7 +127,10 @@ def echo_of(answer: Answer, nonce: str) -> Echo | None:
 def _next(
     head: re.Match[bytes], rest: bytes, method: bytes, *, ended: bool
 ) -> tuple[Answer, bytes]:
-    """Return an answer by its head and what follows, and what remains behind the answer."""
+    """
+    Return an answer, parsed from its head and the bytes after it, and the bytes that remain after
+    the answer.
+    """
     status = int(head[1])
     fields = fields_of("\n" + head[2].decode("latin-1"))
     values = {each.name: each.value for each in fields}
@@ -142,7 +149,10 @@ def _next(
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """Yield each complete chunk, the last one empty, and where it ends."""
+    """
+    Yield each complete chunk of a body, the last of which is empty, and the position
+    where it ends.
+    """
     position = 0
     while size := _SIZE.match(data, position):
         length = int(size[1], 16)

@@ -1,4 +1,7 @@
-"""What an attack is: requests, a judgement of what came of each, and how to close what leaked."""
+"""
+What an attack on a proxy is: its requests, the judgement of their outcome, and the remedy for a
+leak.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from authotron.probe.request import Credential, Request
 
 
 class Phase(Enum):
-    """In which state of the gateway an attack is tried."""
+    """Whether an attack is tried while the gateway runs, or while it is down."""
 
     GATEWAY_UP = "up"
     GATEWAY_DOWN = "down"
@@ -22,11 +25,11 @@ class Phase(Enum):
 @frozen
 class Control:
     """
-    What the proxy does with ordinary requests, for comparison.
+    The behaviour of the proxy with ordinary requests, for comparison.
 
-    @ivar good: the echo of a request with a good credential.
-    @ivar base: the path of the URL, as client and backend see it.
-    @ivar credential: the good credential.
+    @ivar good: the request with a valid credential, as the echo backend received it.
+    @ivar base: the path of the URL as the client sent it, and as the backend received it.
+    @ivar credential: the valid credential.
     """
 
     good: Echo
@@ -35,7 +38,7 @@ class Control:
 
 
 Judge = Callable[[Exchange, Control], Iterable[str]]
-"""Names what leaked in an exchange: a header, a path, a method."""
+"""A function that names what got past the proxy in an exchange: a header, a path or a method."""
 
 
 @frozen
@@ -43,12 +46,13 @@ class Attack:
     """
     One way to get past a proxy.
 
-    @ivar name: one word for reports.
-    @ivar leak: what it means if the attack succeeds, as a sentence.
-    @ivar remedy: how to close it at any proxy.
-    @ivar by_proxy: how to close it at one proxy.
-    @ivar follows_from: attacks that, if one finds the same header, make this one say nothing new.
-    @ivar splits: whether the fields of a request that is refused are tried one by one.
+    @ivar name: the name of the attack in reports, one word.
+    @ivar leak: a sentence that says what the success of the attack means.
+    @ivar remedy: the remedy at any proxy.
+    @ivar by_proxy: the remedy at certain proxies, by the name of the proxy.
+    @ivar follows_from: the names of other attacks; if one of them finds the same header, this
+        attack reports nothing new.
+    @ivar splits: whether the header fields of a request that is refused are tried one by one.
     """
 
     name: str
@@ -66,7 +70,7 @@ class Attack:
         return any(each.credential is kind for each in self.requests)
 
     def remedy_for(self, proxy: str | None) -> str:
-        """Return how to close a leak of a proxy, or of one that is not known."""
+        """Return the remedy for a leak at a given proxy, or at a proxy that is not known."""
         return self.by_proxy.get(proxy or "", self.remedy)
 
 
@@ -75,7 +79,7 @@ class Finding:
     """
     An attack that succeeded.
 
-    @ivar leaked: what leaked, in order and each once.
+    @ivar leaked: the names of what leaked, in order, each once.
     """
 
     attack: Attack

@@ -1,4 +1,7 @@
-"""Attack one proxy: ordinary requests first, for comparison, then every attack of the table."""
+"""
+Attack one proxy: send ordinary requests first, for comparison, and then every attack
+of the table.
+"""
 
 from __future__ import annotations
 
@@ -14,25 +17,29 @@ from authotron.probe.request import Credential, Nonces, Request, Target, written
 from authotron.probe.table import ATTACKS
 
 _MOST_REQUESTS = 600
-"""Maximum requests of one attack, when the fields of refused requests are tried one by one."""
+"""
+Maximum number of requests of one attack, when the header fields of refused requests are tried one
+by one.
+"""
 
 _UNAUTHORIZED = 401
 
 Send = Callable[[bytes, Request], Awaitable[Received]]
 """
-Sends the bytes of a request on a connection of its own, and returns what comes back.
+A function that sends the bytes of a request on a new connection, and returns the bytes that come
+back.
 
-@raise Unreachable: no connection can be opened.
+@raise Unreachable: no connection to the proxy can be opened.
 """
 
 
 class ProbeFailed(Exception):
-    """The proxy cannot be judged; the text says why, and what to do."""
+    """The proxy cannot be judged; the message says why, and what the operator can do."""
 
 
 @frozen
 class Result:
-    """What became of one attack; C{finding} is C{None} if nothing leaked."""
+    """The outcome of one attack on the proxy; C{finding} is C{None} if nothing leaked."""
 
     attack: Attack
     finding: Finding | None
@@ -40,7 +47,7 @@ class Result:
 
 @frozen
 class Skipped:
-    """An attack that was not tried, and what it needs."""
+    """An attack that was not tried, and the reason."""
 
     attack: Attack
     reason: str
@@ -51,8 +58,8 @@ class Campaign:
     """
     The attacks on one proxy.
 
-    @ivar requests: how many requests were sent.
-    @ivar proxy: the proxy that the answers name, or C{None}.
+    @ivar requests: the number of requests that were sent.
+    @ivar proxy: the name of the proxy according to its answers, or C{None}.
     """
 
     target: Target
@@ -66,9 +73,9 @@ class Campaign:
 
     async def run(self) -> AsyncIterator[Result]:
         """
-        Yield the result of each attack of the phase.
+        Yield the result of each attack that belongs to the phase.
 
-        @raise ProbeFailed: the ordinary requests did not go as they must.
+        @raise ProbeFailed: the ordinary requests did not have the required outcome.
         """
         control = await (self._with_gateway() if self._is_up else self._without_gateway())
         leaked: dict[str, set[str]] = {}
@@ -102,7 +109,10 @@ class Campaign:
         return self._flaw_of_limited
 
     async def _with_gateway(self) -> Control:
-        """Check that the credential and the echo backend are right, and return the control."""
+        """
+        Check that the credential and the echo backend are right, and return the outcome of ordinary
+        requests.
+        """
         good = await self._exchange(Request("ordinary"))
         self.proxy = proxies.recognized(good.answers)
         if not good.echoes:
@@ -114,7 +124,7 @@ class Campaign:
         return Control(echo, base, self.target.credentials[Credential.GOOD].decode("latin-1"))
 
     async def _check_limited(self) -> None:
-        """Check that the limited token is refused because of its limit, and otherwise say why."""
+        """Check that the limited API token is refused because of its limit; if not, say why."""
         limited = await self._exchange(Request("limited", credential=Credential.LIMITED))
         if limited.echoes:
             self._flaw_of_limited = (
@@ -138,7 +148,7 @@ class Campaign:
         return Control(exchange.NOTHING, ("", ""), "")
 
     async def _leaks(self, attack: Attack, control: Control) -> AsyncIterator[str]:
-        """Yield what leaks by the requests of an attack."""
+        """Yield the names of what gets past the proxy by the requests of an attack."""
         waiting = [*attack.requests]
         first = self.requests
         while waiting and self.requests - first < _MOST_REQUESTS:
@@ -152,7 +162,10 @@ class Campaign:
                 waiting[:0] = [evolve(request, fields=part) for part in parts]
 
     async def _exchange(self, request: Request) -> Exchange:
-        """Send one request, and return what came of it; a connection that fails had no answer."""
+        """
+        Send one request, and return its outcome; a request whose connection fails has
+        no answer.
+        """
         self.requests += 1
         number = self.requests
         data = written(request, self.target, self.nonces, number)

@@ -1,4 +1,7 @@
-"""Send the bytes of a request to a proxy, and collect what comes back, within time and size."""
+"""
+Send the bytes of a request to a proxy, and collect the bytes that come back, within limits of time
+and size.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,11 @@ from authotron.probe import answers
 from authotron.probe.answers import Answer
 
 LARGEST = 1_048_576
-"""Maximum bytes of the answers on one connection; more are not read."""
+"""Maximum number of bytes of the answers on one connection; further bytes are not read."""
 
 _CONNECTING = 5.0
 _LINGERING = 0.3
-"""Seconds for which a connection is watched for a second answer, if there may be one."""
+"""Number of seconds for which a connection is watched for a second answer, if there may be one."""
 
 
 class Unreachable(Exception):
@@ -38,10 +41,11 @@ class Unreachable(Exception):
 @frozen
 class Patience:
     """
-    Seconds that an exchange may take.
+    The number of seconds that an exchange with the proxy may take.
 
-    @ivar whole: for an ordinary request.
-    @ivar odd: for a request whose end the proxy may not see; it waits for more bytes then.
+    @ivar whole: the number of seconds for an ordinary request.
+    @ivar odd: the number of seconds for a request whose end the proxy may not see, so that it waits
+        for more bytes.
     """
 
     whole: float = 10.0
@@ -51,7 +55,7 @@ class Patience:
 @frozen
 class Received:
     """
-    What came back on a connection.
+    The bytes that came back on a connection.
 
     @ivar ended: whether the proxy closed the connection.
     """
@@ -68,7 +72,8 @@ class Connector:
     @ivar address: an IP address, so that no name is looked up between the check that the address is
         a loopback address and the attacks.
     @ivar name: the host of the URL, which the certificate of the proxy must name.
-    @ivar verifier: verifies the certificate; C{None} connects without TLS.
+    @ivar verifier: verifies the certificate of the proxy; with C{None} the connection does not use
+        TLS.
     """
 
     reactor: IGatewayReactor
@@ -80,7 +85,7 @@ class Connector:
 
     async def exchange(self, data: bytes, method: bytes, *, lingers: bool) -> Received:
         """
-        Send bytes on a new connection, and return what came back.
+        Send bytes on a new connection, and return the bytes that came back.
 
         @param lingers: whether more than one answer may come, or none at all.
         @raise Unreachable: no connection can be opened.
@@ -106,7 +111,10 @@ class Connector:
 
 @implementer(IHandshakeListener)
 class _Sending(Protocol):
-    """One connection: sends its bytes, and collects until answer, end, size or time is reached."""
+    """
+    One connection to the proxy: sends its bytes, and collects bytes until the answer is complete,
+    the connection ends, or a limit of size or time is reached.
+    """
 
     transport: Any
 
@@ -133,7 +141,10 @@ class _Sending(Protocol):
             self.transport.write(self._data)
 
     def handshakeCompleted(self) -> None:
-        """Send the request, with its credential, to the verified proxy."""
+        """
+        Send the request, which contains its credential, to the proxy whose
+        certificate is verified.
+        """
         try:
             if self._handshake is not None:
                 self._handshake.finish()

@@ -1,9 +1,9 @@
 """
 The backend that C{authotron probe} expects behind a proxy: it answers with the bytes that arrived.
 
-Each request of a probe contains a mark with a nonce. The answer contains a proof that only this
-backend makes of the nonce, so that a probe never takes another service for the echo backend. A
-request without a mark is answered with 404.
+Each request of a probe contains a mark with a nonce. The answer contains a proof that only the echo
+backend derives from the nonce, so that a probe never takes another service for the echo backend.
+The echo backend answers a request without a mark with 404.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ _CLOSE = re.compile(
 _LAST_CHUNK = re.compile(rb"(?:^|\n)0+[^\n]*\n(?:[^\r\n]+\n)*\r?\n")
 
 _LARGEST = 262_144
-"""Maximum bytes of a request; a larger one ends its connection."""
+"""Maximum number of bytes of a request; a larger request ends its connection."""
 
 _SHOWN = 2048
-"""Maximum bytes of a body, and of what follows a request, that an answer shows."""
+"""Maximum number of bytes that an answer shows of a body, and of the bytes after a request."""
 
 _IDLE = 60.0
-"""Seconds without a byte after which a connection is closed."""
+"""Number of seconds without a byte after which a connection is closed."""
 
 
 def proof(nonce: str) -> str:
-    """Return what the echo backend makes of a nonce."""
+    """Return the proof that the echo backend derives from a nonce."""
     return hashlib.sha256(f"echo backend of authotron probe: {nonce}".encode()).hexdigest()[:32]
 
 
 @frozen
 class Arrived:
     """
-    A request as it arrived.
+    A request with exactly the bytes that arrived.
 
-    @ivar after: what arrived behind the request on the same connection.
+    @ivar after: the bytes that arrived after the request on the same connection.
     """
 
     head: bytes
@@ -63,7 +63,7 @@ def take(received: bytes) -> Arrived | None:
     """
     Return the first request in what a connection has received, or C{None} if it is incomplete.
 
-    The request is read leniently: the probe judges its bytes.
+    The request is parsed leniently, because the probe judges its bytes.
     """
     if (end := _BLANK_LINE.search(received)) is None:
         return None

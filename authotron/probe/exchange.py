@@ -1,4 +1,7 @@
-"""What one request of an attack led to: answers at the client, and what the echo backend shows."""
+"""
+The outcome of one request of an attack: answers to the client, and the requests that the echo
+backend shows.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,12 @@ from authotron.probe.request import Nonces, Request, canary
 @frozen
 class Exchange:
     """
-    A request, and what came of it.
+    A request of an attack, and its outcome.
 
     @ivar path: the path of the request, as the client sent it.
     @ivar answers: all answers to the client.
-    @ivar echoes: what the backend got as this request.
-    @ivar strangers: other requests of this run in the answers to this one.
+    @ivar echoes: the requests that the backend received as this request.
+    @ivar strangers: other requests of the same run that the answers to this request show.
     """
 
     request: Request
@@ -32,7 +35,7 @@ class Exchange:
 
     @property
     def status(self) -> int | None:
-        """Return the status of the first answer."""
+        """Return the status of the first answer to the client."""
         return self.answers[0].status if self.answers else None
 
     @property
@@ -42,7 +45,7 @@ class Exchange:
 
 
 def read(request: Request, path: str, nonces: Nonces, number: int, received: Received) -> Exchange:
-    """Read what came back for the request with a number."""
+    """Read the bytes that came back for the request with a given number."""
     own = nonces.of(number)
     found = answers.parse(received.data, request.method, ended=received.ended)
     shown = [each for each in (answers.echo_of(answer, own) for answer in found) if each]
@@ -57,4 +60,4 @@ def read(request: Request, path: str, nonces: Nonces, number: int, received: Rec
 
 
 NOTHING = Echo("")
-"""Stands for the ordinary request when the gateway is down."""
+"""A placeholder for the ordinary request when the gateway is down."""

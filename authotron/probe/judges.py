@@ -1,4 +1,4 @@
-"""Judgements of what came of a request; each yields the names of what leaked."""
+"""Judgements of the outcome of a request; each function yields the names of what leaked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from authotron.probe.exchange import Exchange
 from authotron.probe.request import ADDRESS
 
 OWN = ("X-Auth-Username", "X-Auth-Realm", "X-Auth-Roles")
-"""The headers in which the gateway names an identity, beside C{Authorization}."""
+"""The headers in which the gateway names an identity, in addition to C{Authorization}."""
 
 _IDENTITY = (
     "authorization",
@@ -23,7 +23,7 @@ _IDENTITY = (
     "x-auth-request-user",
     "x-auth-request-groups",
 )
-"""The headers that say who the client is, by any header profile of the gateway."""
+"""The headers that say who the client is, in any header profile of the gateway."""
 
 _FRAMING = re.compile(r"content-length|transfer-encoding", re.IGNORECASE)
 _BARE = re.compile(r"(?<!\r)\n|\r(?!\n)")
@@ -33,7 +33,7 @@ _ODD_LINE = re.compile(r"^[^:\r\n]*[^!-~\r\n][^:\r\n]*:", re.MULTILINE)
 
 
 def shown_name(name: str) -> str:
-    """Return a name of a header as reports spell it."""
+    """Return the name of a header in the spelling of reports."""
     return "-".join(each.capitalize() for each in name.strip().split("-"))
 
 
@@ -50,7 +50,10 @@ def alone(exchange: Exchange, _: Control) -> Iterator[str]:
 
 
 def doubled(exchange: Exchange, _: Control) -> Iterator[str]:
-    """Yield the headers that have a value of the client beside another one, or a second one."""
+    """
+    Yield the headers whose value made up by the client arrives beside another value, or as a second
+    one.
+    """
     for echo in exchange.echoes:
         for field in echo.fields:
             has_company = _has_company(field, echo, exchange) or len(exchange.request.fields) > 1
@@ -59,13 +62,16 @@ def doubled(exchange: Exchange, _: Control) -> Iterator[str]:
 
 
 def _has_company(field: Field, echo: Echo, exchange: Exchange) -> bool:
-    """Return whether a header has another value beside that of the client."""
+    """Return whether a header has another value in addition to that of the client."""
     values = [part.strip() for each in echo.values(field.name) for part in each.split(",")]
     return any(each and not _made_up(each, exchange) for each in values)
 
 
 def any_field(exchange: Exchange, _: Control) -> Iterator[str]:
-    """Yield the names, as they stand there, of headers with the value that the client made up."""
+    """
+    Yield the names, as the backend received them, of headers with the value that the client made
+    up.
+    """
     for echo in exchange.echoes:
         for field in echo.fields:
             if _made_up(field.value, exchange):
@@ -73,7 +79,7 @@ def any_field(exchange: Exchange, _: Control) -> Iterator[str]:
 
 
 def folded(exchange: Exchange, control: Control) -> Iterator[str]:
-    """Yield the request if the backend got a folded line, or the folded text as a header."""
+    """Yield the request if the backend received a folded line, or the folded text as a header."""
     for echo in exchange.echoes:
         if _FOLD.search(echo.head):
             yield exchange.request.label
@@ -82,7 +88,7 @@ def folded(exchange: Exchange, control: Control) -> Iterator[str]:
 
 
 def identity_lost(exchange: Exchange, control: Control) -> Iterator[str]:
-    """Yield the headers with the identity that an ordinary request has and this one lacks."""
+    """Yield the headers with the identity that an ordinary request has and this request lacks."""
     for echo in exchange.echoes:
         for name in _IDENTITY:
             if any(control.good.values(name)) and not any(echo.values(name)):
@@ -90,7 +96,7 @@ def identity_lost(exchange: Exchange, control: Control) -> Iterator[str]:
 
 
 def credential_passes(exchange: Exchange, control: Control) -> Iterator[str]:
-    """Yield the headers in which the backend gets the credential of the client."""
+    """Yield the headers in which the backend receives the credential of the client."""
     secret = control.credential.partition(" ")[2] or control.credential
     for echo in exchange.echoes:
         for field in echo.fields:
@@ -99,7 +105,7 @@ def credential_passes(exchange: Exchange, control: Control) -> Iterator[str]:
 
 
 def identity_answered(exchange: Exchange, _: Control) -> Iterator[str]:
-    """Yield the headers with an identity that the client got."""
+    """Yield the headers with an identity that the client received."""
     for answer in exchange.answers:
         for field in answer.fields:
             if field.name in _IDENTITY and field.value:
@@ -107,7 +113,7 @@ def identity_answered(exchange: Exchange, _: Control) -> Iterator[str]:
 
 
 def reached(exchange: Exchange, _: Control) -> Iterator[str]:
-    """Yield the request if the backend got it."""
+    """Yield the request if the backend received it."""
     if exchange.echoes:
         yield exchange.request.label
 
@@ -121,7 +127,7 @@ def refused_as_success(exchange: Exchange, _: Control) -> Iterator[str]:
 
 
 def question_answered(exchange: Exchange, _: Control) -> Iterator[str]:
-    """Yield the request if the client got an answer of the gateway with an identity."""
+    """Yield the request if the client received an answer of the gateway with an identity."""
     if any(each.is_success and each.values("authorization") for each in exchange.answers):
         yield exchange.request.label
 
@@ -134,7 +140,7 @@ def traced(exchange: Exchange, _: Control) -> Iterator[str]:
 
 
 def address_alone(exchange: Exchange, control: Control) -> Iterator[str]:
-    """Yield the forwarded headers that the backend gets as the client made them up."""
+    """Yield the forwarded headers that the backend receives with values that the client made up."""
     yield from alone(exchange, control)
     for hops in _hops(exchange):
         if len(hops) > 1 and hops[-1] == ADDRESS.decode():
@@ -154,7 +160,10 @@ def _hops(exchange: Exchange) -> Iterator[list[str]]:
 
 
 def other_authority(exchange: Exchange, _: Control) -> Iterator[str]:
-    """Yield the request if the backend got two hosts: two lines, or a target that differs."""
+    """
+    Yield the request if the backend received two hosts: two header lines, or a request target with
+    another host.
+    """
     for echo in exchange.echoes:
         hosts = {each.lower() for each in echo.values("host")}
         found = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)", echo.target)
@@ -165,8 +174,8 @@ def other_authority(exchange: Exchange, _: Control) -> Iterator[str]:
 
 def framing(exchange: Exchange, _: Control) -> Iterator[str]:
     """
-    Yield the request if the backend got a head whose end, or the end of whose body, servers read
-    differently, or what was hidden in a body outside of it.
+    Yield the request if the backend received a head whose end, or the end of whose body, servers
+    read differently, or if a request that was hidden in a body reached it.
     """
     if exchange.strangers or any(_is_ambiguous(each) for each in exchange.echoes):
         yield exchange.request.label
@@ -212,6 +221,9 @@ def _letters(name: str) -> str:
 
 
 def passed(exchange: Exchange, control: Control) -> Iterator[str]:
-    """Yield the request if the backend got it, or the client a status of success."""
+    """
+    Yield the request if the backend received it, or if the client received a status
+    of success.
+    """
     yield from reached(exchange, control)
     yield from refused_as_success(exchange, control)

@@ -1,4 +1,4 @@
-"""Compare the path that a client sent with the path that the backend got."""
+"""Compare the path that a client sent with the path that the backend received."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _plain(path: str) -> str:
     Return a path without dot segments and empty segments, in one spelling.
 
     A backslash counts as a slash, C{..;} as C{..}, and empty segments do not count, because the
-    gateway refuses all of them wherever a path matters.
+    gateway refuses all such paths when a path matters.
     """
     path = _ILLEGAL.sub(_escaped, path.replace("\\", "/"))
     path = _ESCAPE.sub(_decoded, path).replace("%5C", "/")
@@ -49,14 +49,14 @@ def path_of(target: str) -> str:
 
 
 def common_end(sent: str, got: str) -> tuple[str, str]:
-    """Return what two paths begin with before their common end."""
+    """Return the beginnings of two paths, without the end that both have in common."""
     while sent and got and sent[-1] == got[-1]:
         sent, got = sent[:-1], got[:-1]
     return sent, got
 
 
 def other_base(exchange: Exchange, _: Control) -> Iterator[str]:
-    """Yield both paths if the backend got an ordinary path changed."""
+    """Yield both paths if the backend received an ordinary path in a changed form."""
     for echo in exchange.echoes:
         got = path_of(echo.target)
         if got != exchange.path:
@@ -66,9 +66,9 @@ def other_base(exchange: Exchange, _: Control) -> Iterator[str]:
 
 def other_path(exchange: Exchange, control: Control) -> Iterator[str]:
     """
-    Yield the request if the backend got another path than the client sent.
+    Yield the request if the backend received another path than the client sent.
 
-    A base that is replaced in every path is not reported again.
+    A base path that is replaced in every request is not reported again.
     """
     sent_base, got_base = map(_plain, control.base)
     for echo in exchange.echoes:

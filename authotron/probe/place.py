@@ -1,4 +1,4 @@
-"""Where a proxy listens: its URL, and the addresses of its host."""
+"""The address of a proxy: its URL, and the IP addresses of its host."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PRINTABLE = range(0x21, 0x7F)
 @frozen
 class Place:
     """
-    The parts of a URL to attack.
+    The parts of the URL of the proxy to attack.
 
-    @ivar authority: host and port, as C{Host} names them.
-    @ivar base: the path, which ends with a slash.
+    @ivar authority: host and port, in the form of the header C{Host}.
+    @ivar base: the path of the URL, which ends with a slash.
     """
 
     is_tls: bool
@@ -29,9 +29,9 @@ class Place:
 
     def addresses(self) -> list[str]:
         """
-        Return the IP addresses of the host.
+        Return the IP addresses of the host of the proxy.
 
-        @raise OSError: the host is not known.
+        @raise OSError: the host name of the proxy cannot be resolved.
         """
         found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
         return list(dict.fromkeys(str(each[4][0]) for each in found))
@@ -41,7 +41,8 @@ def parse(url: str) -> Place:
     """
     Read a URL.
 
-    @raise ValueError: this is not a URL to attack; the text says why, and does not repeat the URL.
+    @raise ValueError: the text is not a URL that can be attacked; the message says why, and does
+        not repeat the URL.
     """
     if any(ord(each) not in _PRINTABLE for each in url):
         raise ValueError("has characters that are not printable ASCII")
@@ -62,5 +63,5 @@ def parse(url: str) -> Place:
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether an address is one of this machine's own."""
+    """Return whether an address is a loopback address of this machine."""
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback

@@ -1,4 +1,4 @@
-"""Recognize a proxy by what it says of itself in its answers."""
+"""Recognise a proxy by the headers C{Server} and C{Via} of its answers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from authotron.probe.answers import Answer
 
 PROXIES = ("nginx", "apache", "caddy", "haproxy", "traefik", "envoy")
-"""The proxies that remedies are known for."""
+"""The names of the proxies for which remedies are known."""
 
 _SIGNS = {
     "nginx": r"nginx|openresty|angie|freenginx",

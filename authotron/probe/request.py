@@ -1,4 +1,4 @@
-"""The requests of attacks, byte by byte: what a client library would refuse to send included."""
+"""The requests of attacks as bytes, including bytes that an HTTP library would refuse to send."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from attrs import field, frozen
 from authotron.probe.echo import MARK
 
 ADDRESS = b"203.0.113.66"
-"""The address that attacks claim to come from; RFC 5737 keeps it for documentation."""
+"""The IP address that attacks claim as their own. RFC 5737 reserves it for documentation."""
 
 
 class Credential(Enum):
-    """Which credential a request presents."""
+    """The kind of credential that a request presents."""
 
     GOOD = "good"
     NONE = "none"
@@ -25,11 +25,11 @@ class Credential(Enum):
 @frozen
 class Target:
     """
-    The proxy that is attacked.
+    The proxy that is attacked, and the credentials for it.
 
-    @ivar host: the value of C{Host}.
+    @ivar host: the value of the header C{Host}.
     @ivar base: the path of the URL, which ends with a slash.
-    @ivar credentials: the value of C{Authorization} for each kind.
+    @ivar credentials: the value of C{Authorization} for each kind of credential.
     """
 
     host: bytes
@@ -46,9 +46,9 @@ class Request:
     the base that no other request has, C{{host}}, C{{canary}} by a text that no other request has,
     C{{hidden}} by the mark of a request inside this one.
 
-    @ivar label: names the request in a report.
-    @ivar fields: lines of the head, each without the line end behind it.
-    @ivar lingers: whether more than one answer may come.
+    @ivar label: the name of the request in a report.
+    @ivar fields: header lines, each without the line end.
+    @ivar lingers: whether more than one answer to the request may come.
     """
 
     label: str = ""
@@ -66,7 +66,7 @@ class Request:
 @frozen
 class Nonces:
     """
-    The nonces of one run.
+    The nonces, one for each request, of one run.
 
     @ivar session: 16 hexadecimal digits that no other run has.
     """
@@ -74,11 +74,11 @@ class Nonces:
     session: str
 
     def of(self, number: int) -> str:
-        """Return the nonce of the request with a number."""
+        """Return the nonce of the request with a given number."""
         return f"{self.session}{number:08x}"
 
     def hidden_in(self, number: int) -> str:
-        """Return the nonce of a request that is hidden in the request with a number."""
+        """Return the nonce of a request that is hidden in the request with a given number."""
         return self.of(number + 0x8000_0000)
 
     def __contains__(self, nonce: str) -> bool:
@@ -86,17 +86,17 @@ class Nonces:
 
 
 def canary(nonce: str) -> str:
-    """Return the text by which what the client made up is recognized at the backend."""
+    """Return the text by which values that the client made up are recognised at the backend."""
     return f"canary{nonce}"
 
 
 def path(target: Target, nonce: str) -> bytes:
-    """Return the path of a request below the base."""
+    """Return the path of a request, below the path of the URL."""
     return target.base + f"{MARK}{nonce}".encode()
 
 
 def written(request: Request, target: Target, nonces: Nonces, number: int) -> bytes:
-    """Return the bytes of a request."""
+    """Return a request of an attack as bytes."""
     nonce = nonces.of(number)
     credential = target.credentials.get(request.credential, b"")
     lines = [

@@ -1,7 +1,7 @@
 """
-All attacks, in the order in which they are tried.
+All attacks on a proxy, in the order in which they are tried.
 
-An attack is one entry in a module of C{authotron.probe.attacks}.
+An attack is one entry of a table in a module of C{authotron.probe.attacks}.
 """
 
 from __future__ import annotations
@@ -16,4 +16,7 @@ ATTACKS: tuple[Attack, ...] = (
     *framing.ATTACKS,
     *outage.ATTACKS,
 )
-"""Every attack; C{hidden-request} looks for what the attacks before it have left behind."""
+"""
+Every attack. The attack C{hidden-request} looks for requests that the attacks before it have left
+behind.
+"""

@@ -1,4 +1,4 @@
-"""Where a proxy reaches the gateway, as the endpoints of a configuration say."""
+"""Find out at which address a proxy reaches the gateway, by the endpoints of a configuration."""
 
 from __future__ import annotations
 
@@ -19,12 +19,15 @@ from authotron.config.endpoint import (
 from authotron.config.server import SYSTEMD, Server
 
 Kind = Literal["tcp", "tls", "unix"]
-"""How a proxy connects: TCP, TCP with TLS, or a UNIX socket."""
+"""The ways in which a proxy can connect to the gateway: TCP, TCP with TLS, or a UNIX socket."""
 
 LOOPBACK = "127.0.0.1"
 
 _PLAIN = re.compile(r"[A-Za-z0-9@/._:+-]+")
-"""Paths and hosts that have no meaning of their own in the language of any proxy."""
+"""
+Matches paths and hosts whose characters have no special meaning in the language of any proxy's
+configuration.
+"""
 
 _EVERY = ("", "0.0.0.0", "::", "::0")  # noqa: S104 - read, not bound
 """Interfaces that stand for every address of a machine."""
@@ -35,7 +38,7 @@ class Address:
     """
     Where a server listens.
 
-    @ivar path: the path of a UNIX socket; host and port have no meaning then.
+    @ivar path: the path of a UNIX socket; if it is set, host and port are not used.
     @ivar tls: whether the server expects TLS.
     """
 
@@ -51,23 +54,23 @@ class Address:
 
     @property
     def kind(self) -> Kind:
-        """How a proxy connects."""
+        """The way in which a proxy connects: its kind, and whether it uses TLS."""
         if self.path:
             return "unix"
         return "tls" if self.tls else "tcp"
 
 
 PACKAGED = (Address(LOOPBACK, 8080), Address(path="/run/authotron.sock"))
-"""The sockets that systemd opens for the Debian package."""
+"""The sockets that systemd opens for the Debian package of the gateway."""
 
 
 def reachable(server: Server, protocol: str, kinds: Container[Kind]) -> Address | None:
     """
-    Return the first address at which a proxy on the same machine can ask, or C{None} if there is
-    none.
+    Return the first address at which a proxy on the same machine can ask the gateway, or C{None} if
+    there is none.
 
-    @param protocol: by which protocol the proxy asks.
-    @param kinds: how the proxy can connect.
+    @param protocol: the protocol by which the proxy asks the gateway.
+    @param kinds: the ways in which the proxy can connect.
     """
     found = (each for each in _addresses(server, protocol) if each.kind in kinds)
     return next((each for each in found if _PLAIN.fullmatch(each.path or each.host)), None)

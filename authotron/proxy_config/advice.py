@@ -29,7 +29,7 @@ _MISSING = {
 
 
 def advice(proxy: str, config: Config, setting: Setting) -> Iterator[str]:
-    """Yield what an operator should change in the configuration of the gateway, or look at."""
+    """Yield the remarks about the gateway's configuration that an operator should read."""
     yield from _of_endpoints(proxy, config, setting)
     yield from _of_exposure(config, setting)
     yield from _of_trust(proxy, config, setting)
@@ -60,7 +60,7 @@ def _of_endpoints(proxy: str, config: Config, setting: Setting) -> Iterator[str]
 
 
 def _of_exposure(config: Config, setting: Setting) -> Iterator[str]:
-    """Warn if clients can reach the gateway past the proxy, or the proxy without TLS."""
+    """Warn if clients can reach the gateway without passing the proxy, or the proxy without TLS."""
     server = config.file.server
     if server.port is not None and server.host in _OPEN:
         yield (
@@ -103,7 +103,7 @@ def _of_credentials(proxy: str, setting: Setting) -> Iterator[str]:
 
 
 def _of_trust(proxy: str, config: Config, setting: Setting) -> Iterator[str]:
-    """Warn if the gateway does not believe what the proxy says about a request."""
+    """Warn if the gateway does not believe the statements of the proxy about a request."""
     proxies, gateway = config.file.server.trusted_proxies, setting.gateway
     if gateway.path or hosts.is_loopback(gateway.host):
         peer = None if gateway.path else "::1" if ":" in gateway.host else "127.0.0.1"

@@ -31,7 +31,7 @@ PROXIES: Mapping[str, tuple[str, ...]] = {
 """The configuration files of each proxy, the most important file first."""
 
 _BY_HTTP_ALONE = "apache/authotron.lua"
-"""A file that a proxy needs only if it asks by HTTP."""
+"""A file that a proxy needs only if the proxy asks the gateway by HTTP."""
 
 _WIDTH = 124
 
@@ -121,7 +121,7 @@ def _wrapped(words: tuple[str, ...], indentation: int) -> str:
 
 
 def _variable(header: str) -> str:
-    """Return the part of a variable's name that stands for a header."""
+    """Return the part of a variable's name that corresponds to a header."""
     return _SHORT.get(header) or f"header_{header.lower().replace('-', '_')}"
 
 

@@ -27,36 +27,40 @@ BY_HTTP: Mapping[str, frozenset[Kind]] = {
     "nginx": frozenset({"tcp", "tls", "unix"}),
     "traefik": frozenset({"tcp", "tls"}),
 }
-"""How each proxy can connect to the gateway to ask by HTTP."""
+"""The ways in which each proxy can connect to the gateway to ask by HTTP."""
 
 _OTHERWISE: Mapping[str, tuple[str, frozenset[Kind]]] = {
     "apache": (FASTCGI, frozenset({"tcp"})),
     "envoy": (GRPC, frozenset({"tcp", "tls", "unix"})),
 }
-"""The proxies that rather ask by another protocol, and how they can connect then."""
+"""
+The proxies for which a protocol other than HTTP is preferred, and the ways in which they can then
+connect.
+"""
 
 _PACKAGES = {"apache": "apache2"}
-"""The folders below F{/etc} that have another name than the proxy."""
+"""The folders below F{/etc} that have another name than their proxy."""
 
 _PLAIN = {"header": re.compile(r"[A-Za-z0-9-]+"), "cookie": re.compile(r"[A-Za-z0-9_-]+")}
 _UNUSUAL = "cannot be written for a proxy; use letters, digits and hyphens, and no other characters"
 
 _MARGIN = 2
-"""Seconds that a proxy waits for longer than a decision may take."""
+"""Number of seconds that a proxy waits longer than a decision may take."""
 
 
 @frozen
 class Deployment:
     """
-    What an operator says about the proxy and the service behind it.
+    The options of an operator about the proxy and the service behind it.
 
     @ivar listen: the address at which the proxy listens.
     @ivar backend: the address of the service that the proxy protects.
     @ivar server_name: the host of the service as clients know it; empty for every host.
-    @ivar gateway: host and port at which the proxy reaches the gateway, if that is not the machine
-        of the proxy.
-    @ivar ca_file: the certificates of the authorities that may sign that of the gateway.
-    @ivar folder: where the files of the proxy are; its usual folder below F{/etc} if empty.
+    @ivar gateway: the host and port at which the proxy reaches the gateway, if the gateway runs on
+        another machine.
+    @ivar ca_file: the file with the certificates of the authorities that may sign the gateway's
+        certificate.
+    @ivar folder: the folder of the proxy's files; if it is empty, the usual folder below F{/etc}.
     """
 
     listen: Address = field(default=Address(LOOPBACK, 80))
@@ -70,23 +74,25 @@ class Deployment:
 @frozen
 class Setting:
     """
-    What a template may name.
+    The values that a template of a proxy's configuration may name.
 
-    @ivar folder: where the files of the proxy are.
-    @ivar gateway: where the gateway answers by HTTP, or by the protocol C{by}.
-    @ivar is_found: whether the configuration has such an endpoint; C{gateway} is a usual address if
-        not.
+    @ivar folder: the folder of the proxy's files.
+    @ivar gateway: the address at which the gateway answers by HTTP, or by the protocol C{by}.
+    @ivar is_found: whether the gateway's configuration has such an endpoint; C{gateway} is a usual
+        address if not.
     @ivar by: C{http}, C{fastcgi} or C{grpc}.
-    @ivar stated: for each fact of a request the header in which the proxy states it.
-    @ivar profile: the headers beside C{Authorization} in which the backend reads the identity.
-    @ivar others: identity headers of other profiles, which only a client could have sent.
+    @ivar stated: for each fact of a request the header in which the proxy states the fact.
+    @ivar profile: the headers, in addition to C{Authorization}, in which the backend reads the
+        identity.
+    @ivar others: identity headers of other header profiles, which only a client can have sent.
     @ivar credential_headers: the headers but C{Authorization} in which the gateway looks for
         credentials; C{cookies} and C{parameters} (of the query) are the others.
     @ivar origins: the origins whose preflights the proxy answers.
     @ivar pass_preflights: whether the proxy passes preflights on without asking.
-    @ivar error_headers: whether refusals state status and body in C{X-Error-*}.
-    @ivar head_bytes: the longest head of an answer that the gateway sends, if it is limited.
-    @ivar decision: seconds that a decision may take.
+    @ivar error_headers: whether refusals state their status and body in C{X-Error-*}.
+    @ivar head_bytes: the maximum number of bytes of the head of an answer that the gateway sends,
+        if it is limited.
+    @ivar decision: the number of seconds that a decision may take.
     """
 
     listen: Address
@@ -110,13 +116,16 @@ class Setting:
     decision: float
 
     def within(self, usual: int) -> int:
-        """Return the seconds after which the proxy may give up: C{usual}, or more if needed."""
+        """
+        Return the number of seconds after which the proxy may give up: the usual time C{usual}, or
+        more if needed.
+        """
         return max(usual, math.ceil(self.decision) + _MARGIN)
 
 
 def make(gateway: Gateway[Any], proxy: str, deployment: Deployment) -> Setting:
     """
-    Return what the configuration of a gateway means for a proxy in front of it.
+    Return the values that a gateway's configuration provides for a proxy in front of the gateway.
 
     @raise ConfigError: the name of a header has a meaning in the language of a proxy.
     """
@@ -164,7 +173,7 @@ def _usual_contract(config: Config, proxy: str) -> Contract:
 
 
 def _stated(contract: Contract) -> dict[str, str]:
-    """Return the headers that a contract reads, by the facts that they state."""
+    """Return the headers that a contract reads, by the facts of a request that they state."""
     sources = contract.endpoints[0].sources
     return {fact: _checked(each.headers[0]) for fact, each in sources.items() if each.headers}
 

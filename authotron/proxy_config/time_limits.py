@@ -1,4 +1,7 @@
-"""How long proxies wait for an answer of the gateway, unless their configuration says otherwise."""
+"""
+The time for which proxies wait for an answer of the gateway, unless their
+configuration changes it.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from attrs import frozen
 @frozen
 class Limit:
     """
-    How long a proxy waits.
+    The time limit of a proxy, for which it waits for the gateway.
 
     @ivar seconds: the time without a setting, or C{None} if the proxy waits without end.
     @ivar setting: the setting of the proxy that changes the time; empty if there is none.
@@ -26,7 +29,7 @@ class Limit:
 
     @property
     def fixed(self) -> float | None:
-        """The seconds of a proxy whose time limit cannot be changed."""
+        """The number of seconds that a proxy waits whose time limit cannot be changed."""
         return None if self.setting else self.seconds
 
 
@@ -44,7 +47,7 @@ LIMITS = (
 
 
 def limit_of(proxy: str) -> Limit:
-    """Return the time limit of a proxy."""
+    """Return the time limit of a given proxy."""
     return next(each for each in LIMITS if each.proxy == proxy)
 
 

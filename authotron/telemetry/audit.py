@@ -208,8 +208,8 @@ def request_denied(
     Log that the policies deny the request of an authenticated client.
 
     @param rule: the name of the rule that denies the request; empty if no rule allows it.
-    @param facts: what the client asks for.
-    @param observes: whether the request passes nevertheless.
+    @param facts: the facts of the client's request, such as method and path.
+    @param observes: whether the request passes although the policies deny it.
     """
     identity = authentication.identity
     _log.info(

@@ -356,7 +356,7 @@ class Metrics(Collector):
         self._untrusted[(protocol,)].number += 1
 
     def answer_too_long(self, contract: str) -> None:
-        """Count an answer that was replaced by a refusal, as it is too large for the proxy."""
+        """Count an answer that was replaced by a refusal, because it is too large for the proxy."""
         self._too_long[(contract,)].number += 1
 
     def grpc_connection_closed(self) -> None:

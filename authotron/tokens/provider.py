@@ -18,7 +18,7 @@ from authotron.model.token import Token, looks_like_ours
 from authotron.plugin.interfaces import Affinity, IJudge, IReachable
 from authotron.tokens.owners import Owners
 
-if TYPE_CHECKING:  # compose() loads the module if a token store is configured
+if TYPE_CHECKING:  # compose() loads this module if a token store is configured
     from authotron.tokens.service import TokenService
 
 # The members of the enumeration are copied into module variables, because these are read faster

@@ -15,7 +15,7 @@ from authotron.concurrency.racing import was_cancelled
 from authotron.model.errors import Unavailable
 from authotron.net.world import World
 
-if TYPE_CHECKING:  # compose() loads the module if a token store is configured
+if TYPE_CHECKING:  # compose() loads this module if a token store is configured
     from authotron.tokens.service import TokenService
 
 _FIRST_RETRY, _LAST_RETRY = 0.25, 2.0

@@ -43,15 +43,15 @@ SEVERAL = "the request has several credentials"
 """The reason in the access log if a contract refuses several C{Authorization} headers."""
 
 TOO_LARGE = "the identity is too large for the proxy"
-"""The reason in the access log if a 200 does not fit the proxy."""
+"""The reason in the access log if a 200 is too large for the proxy."""
 
 
 Values = Callable[[str], Sequence[str]]
-"""Returns all values of a header of a client."""
+"""Returns all values of a header of the client's request."""
 
 
 def _no_values(_name: str) -> Sequence[str]:
-    """Return no values, because the headers of the client are not known."""
+    """Return no values, because the headers of the client's request are not known."""
     return ()
 
 
@@ -108,7 +108,7 @@ class Answerer:
 
         @param contract: the contract of the proxy, or C{None} for a request to the gateway itself.
         @param client: the address of the client, or a function that returns the address.
-        @param values: returns all values of a header of the client.
+        @param values: a function that returns all values of a header of the client's request.
 
         @raise CancelledError: the caller has cancelled the call, because the proxy has closed its
             connection.
@@ -132,13 +132,14 @@ class Answerer:
         self, contract: Contract, decision: Decision[Reply], facts: Facts | None = None
     ) -> tuple[Reply, str]:
         """
-        Return the reply of a contract to a decision, and why an identity is refused that is too
-        large for the proxy.
+        Return the reply of a contract to a decision, and the reason if an identity is refused
+        because it is too large for the proxy.
 
         The reply is not cached if the contract changes it: replies of contracts would double the
         memory that a cached decision takes.
 
-        @param facts: needed if the contract has a header that states the path.
+        @param facts: the facts of the client's request, which are needed if the contract has a
+            header that states the path.
         """
         reply = _changed(contract, decision.reply)
         if contract.path_header and facts is not None and reply.status == outcomes.ADMITTED:
@@ -155,8 +156,8 @@ class Answerer:
         Return the refusal of an identity that is too large for the proxy, and the reason; count and
         log it.
 
-        @param size: the bytes of the 200, or of its longest line, of which the proxy accepts
-            C{most}.
+        @param size: the number of bytes of the 200, or of its longest line; the proxy accepts
+            C{most} bytes.
         """
         self._live.metrics.answer_too_long(contract.name)
         found = decision.outcome.authentication
@@ -186,12 +187,14 @@ class Answerer:
         values: Values = _no_values,
     ) -> Answer | None:
         """
-        Return the refusal of a request that its client may not make, or C{None} if the client may.
+        Return the refusal of a request that its client may not make, or C{None} if the client may
+        make it.
 
-        The conditions of the credential are checked first, then the policies. Policies are about
-        what is behind the proxies, so requests to the gateway itself do not depend on them.
+        The conditions of the credential are checked first, and then the policies. Policies are
+        about requests to the services behind the proxies, so requests to the gateway itself do not
+        depend on policies.
 
-        @param values: returns all values of a header of the client.
+        @param values: a function that returns all values of a header of the client's request.
         """
         found = decision.outcome.authentication
         if found is None:
@@ -215,9 +218,12 @@ class Answerer:
     def _without_path(
         self, contract: Contract, decision: Decision[Reply], facts: Facts
     ) -> Answer | None:
-        """Return the 400 to a request whose path a 200 could not state, or C{None}."""
+        """
+        Return the 400 to a request whose path a 200 could not state, or C{None} if the path can be
+        stated.
+        """
         try:
-            facts.path  # noqa: B018 - the path is read once, and then known
+            facts.path  # noqa: B018 - the path is read once here, and is then known
         except UnusableFact as unusable:
             self._note(contract.name, unusable)
             refusal = _changed(contract, replies.UNUSABLE_FACT)
@@ -326,8 +332,8 @@ def identity_fields(
     contract: Contract, decision: Decision[Reply], facts: Facts
 ) -> Sequence[Header]:
     """
-    Return the headers by which a 200 names the identity, for protocols that do not send replies of
-    HTTP; empty if the decision has no identity, so that no request may pass.
+    Return the headers by which a 200 names the identity, for protocols that do not send HTTP
+    replies; the result is empty if the decision has no identity, so that no request may pass.
     """
     found, token = decision.outcome.authentication, decision.token
     if found is None or token is None:
@@ -349,7 +355,7 @@ def path_fields(contract: Contract, facts: Facts) -> Sequence[Header]:
 def _has_several(question: AnyQuestion) -> bool:
     """
     Return whether a proxy's request has several credentials: several C{Authorization} headers, or
-    one with a comma, by which proxies join several.
+    one with a comma, by which proxies join several headers.
     """
     return "," in ",".join(question.values("Authorization"))
 

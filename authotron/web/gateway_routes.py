@@ -1,4 +1,4 @@
-"""The routes of the main port: it has C{/authenticate} for proxies, and the routes for clients."""
+"""The routes of the main port: C{/authenticate} for proxies, and the routes for clients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from authotron.web.replies import Reply, text_reply
 from authotron.web.request import Request
 from authotron.web.routing import CONTRACT_RULE, EarlyReply, handle_errors, no_route, route
 
-if TYPE_CHECKING:  # loaded by its name, with the first request for API tokens
+if TYPE_CHECKING:  # the routes are loaded by name, with the first request for API tokens
     from authotron.web.token_routes import TokenRoutes
 
 _FOR_FIVE_MINUTES = (b"Cache-Control", b"public, max-age=300")
@@ -48,8 +48,8 @@ def _plugins_as_json(plugins: Iterable[Part]) -> list[dict[str, str]]:
 
 def _presented(request: Request, carriers: Carriers, facts: Facts) -> Presented:
     """
-    Return all by which a client may prove its identity; if C{Authorization} or C{X-Auth-Realm} is
-    duplicated, the first one counts.
+    Return everything by which a client may prove its identity; if C{Authorization} or
+    C{X-Auth-Realm} is duplicated, the first one counts.
     """
     fields = request.requestHeaders.getRawHeaders
 
@@ -82,7 +82,7 @@ def _home() -> Any:
 def _token_routes() -> type[TokenRoutes]:
     """
     Load the routes of API tokens with the first request for one of them: a gateway without a token
-    store needs neither them nor the models of their bodies.
+    store needs neither the routes nor the models of their bodies.
     """
     module = import_module("authotron.web.token_routes")
     return cast("type[TokenRoutes]", module.TokenRoutes)

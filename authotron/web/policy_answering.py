@@ -1,6 +1,6 @@
 """
-Applies the policies to the questions of proxies: counts and logs what they say, and makes the reply
-if they do not allow a request.
+Applies the policies to the authentication requests of proxies: counts and logs the rulings, and
+makes the reply if the policies do not allow a request.
 
 This module is imported only if policies are configured.
 """
@@ -47,9 +47,10 @@ _ALLOWED = None, ""
 @define(eq=False)
 class PolicyAnswerer:
     """
-    Applies the policies to questions.
+    Applies the policies to the authentication requests of proxies.
 
-    @ivar _note: counts and logs a fact that cannot be used, with the name of the contract.
+    @ivar _note: a function that counts and logs a fact of a request that cannot be used, with the
+        name of the contract.
     """
 
     _note: Callable[[str, UnusableFact], None]
@@ -63,10 +64,10 @@ class PolicyAnswerer:
         values: Callable[[str], Sequence[str]],
     ) -> tuple[Reply | None, str]:
         """
-        Apply the policies to a question, and return the reply if they do not allow the request,
-        with the reason for the log.
+        Apply the policies to a proxy's request, and return the reply if they do not allow the
+        request, with the reason for the log.
 
-        @param values: returns all values of a header of the client.
+        @param values: a function that returns all values of a header of the client's request.
         """
         try:
             asked = access.asked(facts)
@@ -153,7 +154,7 @@ def _accept(values: Callable[[str], Sequence[str]]) -> str:
 
 
 def _stated(facts: Facts) -> dict[str, str | None]:
-    """Return the facts of a request for the log; C{None} for those that cannot be used."""
+    """Return the facts of a request for the log; C{None} for facts that cannot be used."""
     found: dict[str, str | None] = {}
     for name in ("method", "host", "path", "address", "namespace"):
         try:

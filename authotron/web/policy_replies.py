@@ -8,7 +8,7 @@ from authotron.policy.reasons import Reason
 from authotron.web.replies import NO_STORE, Reply, bytes_reply
 
 REASON = b"X-Auth-Reason"
-"""The header with the reason, a word of L{Reason}."""
+"""The header of a refusal with its reason, a word of L{Reason}."""
 
 _PROBLEM = "application/problem+json"
 _JSON = frozenset({"application/json", _PROBLEM})
@@ -32,7 +32,7 @@ def _plain(reason: Reason) -> Reply:
 
 
 def _problem(reason: Reason) -> Reply:
-    """Return problem details (RFC 9457)."""
+    """Return the body of a refusal as problem details (RFC 9457)."""
     content = {
         "type": "about:blank",
         "title": "Forbidden",
@@ -49,7 +49,7 @@ _REPLIES = {reason: (_plain(reason), _problem(reason)) for reason in _DETAILS}
 
 def forbidden(reason: Reason, accept: str) -> Reply:
     """
-    Return the 403 to a client.
+    Return the 403 to a client whose request the policies do not allow.
 
     @param accept: the header C{Accept} of the client; if it names JSON, the body has problem
         details.

@@ -40,8 +40,8 @@ _WITHOUT_WIRE = 128
 
 OPENING = 100
 """
-Bytes of the lines of a head that a L{Reply} does not have: status line, C{Server}, C{Date} and
-C{Connection} take 92.
+Number of bytes of those lines of a head that a L{Reply} does not contain: status line, C{Server},
+C{Date} and C{Connection} take 92.
 """
 
 NO_STORE = (b"Cache-Control", b"no-store")
@@ -103,9 +103,9 @@ class Reply:
 @define
 class VariedReply(Reply):
     """
-    A 200 in a gateway whose contracts have several header profiles.
+    A 200 of a gateway whose contracts have several header profiles.
 
-    @ivar others: the same 200 by other header profiles, by the name of the profile.
+    @ivar others: the same 200 in other header profiles, by the name of the profile.
     """
 
     others: Mapping[str, Reply] = field(repr=False)
@@ -238,8 +238,8 @@ class Replies:
     @ivar challenge: the value of the header C{WWW-Authenticate}.
     @ivar error_challenges: the values of C{WWW-Authenticate} for errors of Bearer tokens; if they
         are missing, each error is a 401 with C{challenge}.
-    @ivar profile: the headers in which a 200 names the identity, beside the JWT.
-    @ivar others: the header profiles of contracts that have another one.
+    @ivar profile: the headers in which a 200 names the identity, in addition to the JWT.
+    @ivar others: the header profiles of the contracts that have a profile of their own.
     """
 
     challenge: str
@@ -296,8 +296,8 @@ def with_header(reply: Reply, header: Header) -> Reply:
 
 def with_error_headers(reply: Reply, status: int) -> Reply:
     """
-    Return a refusal with another status, which states its own status and body in headers, for
-    proxies that pass on neither; a body that is not one line of ASCII is left out.
+    Return a refusal under another status; the refusal states its own status and body in headers,
+    for proxies that pass on neither. A body that is not one line of ASCII is left out.
     """
     is_line = reply.body.isascii() and reply.body.decode("ascii").isprintable()
     body = reply.body if is_line else b""

@@ -37,7 +37,7 @@ from authotron.web.token_bodies import (
     token_as_json,
 )
 
-if TYPE_CHECKING:  # compose() loads the module if a token store is configured
+if TYPE_CHECKING:  # compose() loads this module if a token store is configured
     from authotron.tokens.service import TokenService
 
 _log = Logger()

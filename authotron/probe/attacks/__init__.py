@@ -1,1 +1,1 @@
-"""The attacks, in one module for each kind."""
+"""The attacks on a proxy, in one module for each kind of attack."""

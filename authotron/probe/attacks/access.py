@@ -1,4 +1,7 @@
-"""Attacks without a credential, with odd methods and paths, and at the location of questions."""
+"""
+Attacks without a credential: with odd methods and paths, and on the location at which the proxy
+asks the gateway.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ _LOCATIONS = (
     "/oauth2/auth",
     "/internal/auth",
 )
-"""Where a client may find the gateway, if the proxy does not hide the location of its question."""
+"""
+Paths at which a client may find the gateway, if the proxy does not hide the location at which it
+asks the gateway.
+"""
 
 _SPELLINGS = (
     b"{path}/../x",
@@ -221,4 +227,4 @@ ATTACKS = (
         judge=paths.other_path,
     ),
 )
-"""The attacks by credentials, methods and paths."""
+"""The attacks of this module: by credentials, methods and paths."""

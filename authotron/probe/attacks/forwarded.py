@@ -37,7 +37,7 @@ _CLAIMS: dict[str, tuple[bytes, ...]] = {
     "X-Authotron-Client": (b"X-Authotron-Client: " + ADDRESS,),
     "X-Envoy-External-Address": (b"X-Envoy-External-Address: " + ADDRESS,),
 }
-"""Claims of a client to come from L{ADDRESS}."""
+"""Headers that claim that a client has the address L{ADDRESS}."""
 
 ATTACKS = (
     Attack(
@@ -97,4 +97,4 @@ ATTACKS = (
         splits=True,
     ),
 )
-"""The attacks by forwarded headers."""
+"""The attacks of this module: by forwarded headers."""

@@ -104,4 +104,4 @@ ATTACKS = (
         judge=judges.other_authority,
     ),
 )
-"""The attacks by the framing of requests."""
+"""The attacks of this module: by the framing of requests."""

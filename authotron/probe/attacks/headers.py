@@ -10,10 +10,10 @@ from authotron.proxy_config import identity_headers
 _ORIGIN = "where a request comes from"
 _TARGET = "what it asks for, otherwise than its first line"
 _ADDRESSES = ("ip", "ips", "addr", "for", "address", "clientip", "socketip", "forwarded")
-"""How the names of headers end in which services read an address."""
+"""Endings of the names of headers in which services read an address."""
 
 _BATCH = 40
-"""Maximum headers of one request; proxies refuse requests with about 100."""
+"""Maximum number of made-up headers in one request; proxies refuse requests with about 100."""
 
 _OWN_UNSET = {
     "nginx": "proxy_set_header X-Auth-Roles $authotron_roles; in each location with a "
@@ -52,7 +52,7 @@ def _value(name: str) -> bytes:
 
 
 def line(name: str) -> bytes:
-    """Return a line of a head with a value that the client made up."""
+    """Return a header line with a value that the client has made up."""
     return name.encode() + b": " + _value(name)
 
 
@@ -237,7 +237,7 @@ ATTACKS = (
         judge=judges.identity_answered,
     ),
 )
-"""The attacks by names and values of identity headers."""
+"""The attacks of this module: by names and values of identity headers."""
 
 
 def overriding() -> tuple[Request, ...]:

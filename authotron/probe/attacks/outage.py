@@ -40,4 +40,4 @@ ATTACKS = (
         phase=Phase.GATEWAY_DOWN,
     ),
 )
-"""The attacks for the phase in which the gateway is down."""
+"""The attacks of this module, for the phase in which the gateway is down."""

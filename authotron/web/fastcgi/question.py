@@ -70,12 +70,15 @@ class Question:
         return "Question(...)"
 
     def presented(self, carriers: Carriers) -> Presented:
-        """Return what the client presents to prove its identity."""
+        """Return the credentials that the client presents to prove its identity."""
         others = carriers.of_question(self._header, self.facts())
         return Presented(self.authorization, self._header(b"x-auth-realm"), others)
 
     def _header(self, name: bytes) -> bytes | None:
-        """Return the value of a header; Apache has joined the values of several by commas."""
+        """
+        Return the value of a header of the client's request. Apache has joined the values of
+        several headers of this name by commas.
+        """
         return self._variables.get(b"HTTP_" + name.upper().replace(b"-", b"_"))
 
     @property

@@ -170,7 +170,7 @@ class FastPath(Protocol, TimeoutMixin):
 
     # --- the requests, one after the other ---
 
-    def _advance(self) -> None:  # noqa: C901 - every further call would take time for each request
+    def _advance(self) -> None:  # noqa: C901 - once this is known, every further call would cost time for each request
         """Answer a request whose head is remembered, and parse each head that is not remembered."""
         factory, gateway = self._factory, self._factory.serving.gateway
         if gateway.contracts is not factory.contracts:
@@ -215,7 +215,10 @@ class FastPath(Protocol, TimeoutMixin):
             self._wait(head, began, decision)
 
     def _with_others(self, head: Head, carriers: Carriers) -> Head:
-        """Add to a head what carries credentials besides C{Authorization}."""
+        """
+        Add to a head the parts of the request that carry credentials, apart from
+        C{Authorization}.
+        """
         header, facts = partial(joined_values, self._bytes), None
         if carriers.reads_query:
             facts = head.shape.asked.endpoint.facts(self._question(self._bytes, head.shape.asked))
@@ -587,7 +590,8 @@ class FastPathFactory(Factory):
         self.contracts = contracts
         self.recogniser = Recogniser(contracts)
         self.has_carriers = bool(carriers)
-        # Equal heads may be different questions if a query counts only from a trusted proxy.
+        # Equal heads may be different requests if a query counts only when a trusted proxy states
+        # it.
         self.repeats = Repeats(0 if carriers.reads_query else self.longest)
 
     def doStart(self) -> None:

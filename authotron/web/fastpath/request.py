@@ -52,7 +52,7 @@ class Shape:
     @ivar asked: the contract of the proxy, without the part that the proxy appended to the path.
     @ivar is_plain: whether the proxy gets the reply that is stored in the decision, and asks with a
         usual method.
-    @ivar longest: maximum number of bytes of this reply, without its first lines.
+    @ivar longest: the maximum number of bytes of the reply, without its first lines.
     @ivar needs: the headers, in lower case, each of which must occur exactly once in the proxy's
         request; it is C{None} if more than the number of these headers must be checked.
     @ivar reads: the headers that are read from each head.

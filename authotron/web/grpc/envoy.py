@@ -148,14 +148,16 @@ def response_to(
     """
     Return the message that makes Envoy do what an HTTP reply says.
 
-    What carries credentials is removed from the request. C{Authorization} stays as the client sent
-    it if it carries none, and if the profile has the JWT in another header.
+    The parts of the request that carry credentials are removed from the request. The header
+    C{Authorization} stays as the client sent it if it carries no credential for the gateway, and if
+    the profile has the JWT in another header.
 
     @param profile: the headers that name the identity; those of other profiles are removed from the
         request, so that no client can send them.
-    @param names: what carries credentials.
+    @param names: the parts of a request that carry credentials.
     @param cookies: the header C{Cookie} of the request.
-    @param path: the header of a 200 that states the path, if there is one.
+    @param path: the header of a 200 that states the path of the client's request, or an empty
+        string.
     """
     response = CheckResponse()
     found, token = decision.outcome.authentication, decision.token

@@ -48,7 +48,7 @@ class Question:
         return Facts(self._read)
 
     def presented(self, carriers: Carriers) -> Presented:
-        """Return what the client presents to prove its identity."""
+        """Return the credentials that the client presents to prove its identity."""
         others = carriers.of_question(self.headers.get, self.facts)
         return Presented(self.authorization, self.headers.get(b"x-auth-realm"), others)
 
@@ -86,7 +86,7 @@ class Question:
         return method if method in METHODS else "other"
 
     def values(self, name: str) -> Sequence[str]:
-        """Return all values of a header, whose lines Envoy has joined."""
+        """Return all values of a header of the client's request, whose lines Envoy has joined."""
         value = self.headers.get(name.lower().encode())
         return () if value is None else (value.decode("latin-1"),)
 
@@ -94,7 +94,7 @@ class Question:
         """
         Return the value of one fact of the request, such as its host.
 
-        @raise UnusableFact: envoy does not state a fact of the client's request, or states a
+        @raise UnusableFact: Envoy does not state a fact of the client's request, or states a
             malformed one.
         """
         try:
