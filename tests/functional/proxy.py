@@ -1,73 +1,22 @@
-"""The services around the daemon: nginx with the shipped example, and a backend."""
+"""The services around the daemon, and its users."""
 
 from __future__ import annotations
 
-import atexit
-import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 from threading import Thread
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-from tests.functional import servers, wire
-from tests.functional.daemon import SECRET, Daemon, absolute, environment, free_port, needed
-from tests.functional.listening import Relay
+from tests.functional import wire
+from tests.functional.daemon import SECRET, absolute, environment, free_port
 from tests.waiting import DEADLINE, until
 
 ROOT = Path(__file__).resolve().parents[2]
-EXAMPLE = ROOT / "etc/nginx/authotron.conf"
-
-
-@define(eq=False)
-class Nginx:
-    """
-    nginx with C{etc/nginx/authotron.conf}, of which only addresses are changed.
-
-    @ivar changes: further texts to replace, each of which must be there.
-    """
-
-    folder: Path = field(converter=absolute)
-    gateway: int
-    backend: int
-    changes: Mapping[str, str] = field(factory=dict)
-    port: int = field(factory=free_port)
-
-    def start(self) -> Nginx:
-        needed("nginx")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        site = self.folder / "authotron.conf"
-        site.write_text(self._site())
-        servers.run(
-            "nginx",
-            "start",
-            str(self.folder),
-            str(self.port),
-            NGINX_SITE=str(site),
-        )
-        return self
-
-    def stop(self) -> None:
-        servers.run("nginx", "stop", str(self.folder))
-
-    def _site(self) -> str:
-        text = EXAMPLE.read_text()
-        addresses = {
-            "server 127.0.0.1:8080;": f"server 127.0.0.1:{self.gateway};",
-            "server 127.0.0.1:8000;": f"server 127.0.0.1:{self.backend};",
-            "listen 127.0.0.1:80;": f"listen 127.0.0.1:{self.port};",
-        }
-        for old, new in {**addresses, **self.changes}.items():
-            assert text.count(old) == 1, f"{old!r} is not once in {EXAMPLE}"
-            text = text.replace(old, new)
-        return text
 
 
 @define(eq=False)
@@ -167,30 +116,3 @@ def crowd() -> list[dict[str, Any]]:
     people = [dict(zip(("username", "password"), person(n), strict=True)) for n in range(CROWD)]
     alice = {"username": "alice", "password": "wonder", "roles": ["reader"]}
     return [{"name": "local", "type": "plain", "realm": "here", "users": [alice, *people]}]
-
-
-@frozen
-class Everything:
-    """The services that a client's request passes through."""
-
-    nginx: Nginx
-    relay: Relay
-    daemon: Daemon
-    backend: Backend
-
-
-@cache
-def everything() -> Everything:
-    """Return nginx, gateway and backend for all tests that do not change them."""
-    needed("nginx")
-    folder = Path(mkdtemp())
-    atexit.register(shutil.rmtree, folder)
-    daemon = Daemon(folder).configure(providers=crowd(), include_legacy_headers=True).start()
-    atexit.register(daemon.stop)
-    backend = Backend(folder).start()
-    atexit.register(backend.stop)
-    relay = Relay(daemon.port).start()
-    atexit.register(relay.stop)
-    nginx = Nginx(folder / "nginx", relay.port, backend.port).start()
-    atexit.register(nginx.stop)
-    return Everything(nginx, relay, daemon, backend)

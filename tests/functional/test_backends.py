@@ -24,7 +24,8 @@ from authotron.client import User, Verifier
 from authotron.client.testing import SigningKey, mint
 from tests.functional import wire
 from tests.functional.daemon import Daemon, environment, free_port
-from tests.functional.proxy import ROOT, Nginx
+from tests.functional.proxies.shipped import Nginx
+from tests.functional.proxy import ROOT
 from tests.waiting import DEADLINE, until
 
 EXAMPLES = ROOT / "examples" / "backends"
@@ -151,9 +152,7 @@ class ExamplesTests(SynchronousTestCase):
         keys = f"http://127.0.0.1:{daemon.port}/.well-known/jwks.json"
         service = Service(name, folder, keys).start()
         self.addCleanup(service.stop)
-        port = free_port()
-        texts = {old.format(port=port): new.format(port=port) for old, new in changes.items()}
-        nginx = Nginx(folder / "nginx", daemon.port, service.port, texts, port).start()
+        nginx = Nginx(folder / "nginx", daemon.port, service.port, changes).start()
         self.addCleanup(nginx.stop)
         return service, nginx, key
 
@@ -240,7 +239,7 @@ class ExamplesTests(SynchronousTestCase):
             **{
                 "proxy_pass http://backend;": "grpc_pass grpc://backend;\n"
                 "grpc_set_header Authorization $authotron_token;",
-                "listen 127.0.0.1:{port};": "listen 127.0.0.1:{port} http2;",
+                "listen 127.0.0.1:80;": "listen 127.0.0.1:80 http2;",
             },
         )
         alice, bob = wire.basic("alice", "wonder"), wire.basic("bob", "builder")

@@ -9,8 +9,8 @@ from typing import Any
 
 from tests.functional import wire
 from tests.functional.daemon import USERS, Daemon, free_port
-from tests.functional.proxy import EXAMPLE as NGINX
-from tests.functional.proxy import ROOT, Backend, Nginx
+from tests.functional.proxies.shipped import ETC, Nginx
+from tests.functional.proxy import ROOT, Backend
 from tests.functional.test_apache import ApacheCase, fastcgi
 from tests.functional.test_envoy import EnvoyCase, grpc
 
@@ -135,7 +135,7 @@ class BehindNginxTests(CarriersMixin, EnvoyCase):
         first = "# The service that is protected.\n"
         to_backend = "    proxy_set_header X-Request-ID      $request_id;\n"
         to_gateway = "        proxy_set_header X-Request-ID  $request_id;\n"
-        text = NGINX.read_text()
+        text = (ETC / "nginx/authotron.conf").read_text()
         assert to_backend in text
         return {
             first: cookies + first,

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.functional import wire
 from tests.functional.daemon import Daemon
 from tests.functional.keycloak import CLIENTS, OLD, REALM, Keycloak, keycloak
-from tests.functional.proxy import Backend, Nginx
+from tests.functional.proxies.shipped import Nginx
+from tests.functional.proxy import Backend
 from tests.functional.wire import Answer
 from tests.waiting import until
 

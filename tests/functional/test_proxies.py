@@ -57,7 +57,7 @@ class TraefikTests(variants.WaitsThirtySeconds):
 class ApacheTests(variants.WaitsThirtySeconds):
     """Apache, which asks by FastCGI."""
 
-    name = "Apache"
+    name = "Apache (FastCGI)"
     kind = shipped.Apache
     outage = 500
     underscores = 403
@@ -72,6 +72,19 @@ class ApacheTests(variants.WaitsThirtySeconds):
         """A JWT that does not fit into a line of Apache is refused, and no part of it leaks."""
         answer = self.ask(credential=wire.basic("member", "many"))
         self.assert_refused(answer, 403)
+
+
+class ApacheByLuaTests(contract.ProxyContract):
+    """Apache, which asks by a script in Lua."""
+
+    name = "Apache (Lua)"
+    kind = shipped.ApacheByLua
+    underscores = 403
+
+    @instead("no: a connection for each question")
+    def test_connections_to_the_gateway(self) -> None:
+        """The script opens a connection for each authentication request."""
+        self.assertEqual(self.opened(20), 20)
 
 
 class EnvoyTests(contract.ProxyContract):

@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.functional import wire
 from tests.functional.daemon import Daemon, environment
 from tests.functional.databases import Database, shared
-from tests.functional.proxy import Backend, Nginx
+from tests.functional.proxies.shipped import Nginx
+from tests.functional.proxy import Backend
 from tests.waiting import DEADLINE, until
 
 ALICE = {"Authorization": wire.basic("alice", "wonder")}

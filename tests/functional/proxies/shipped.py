@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from attrs import define, field
 
@@ -44,7 +44,7 @@ class Proxy:
     """Where it asks: C{http}, C{grpc} or C{fastcgi}."""
 
     impatient: ClassVar[Mapping[str, str]] = {}
-    """The changes after which it waits one second for the gateway, if that is possible."""
+    """The change after which it waits one second for the gateway; empty if that is impossible."""
 
     folder: Path = field(converter=absolute)
     gateway: int
@@ -52,7 +52,7 @@ class Proxy:
     changes: Mapping[str, str] = field(factory=dict)
     port: int = field(factory=free_port)
 
-    def start(self) -> Proxy:
+    def start(self) -> Self:
         if self.command:
             needed(self.command)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -125,8 +125,35 @@ class Apache(Proxy):
     server = "apache"
     variable = "APACHE_SITE"
     command = "apache2"
-    files = ("apache/authotron.conf",)
+    files: ClassVar[Sequence[str]] = ("apache/authotron.conf",)
     entrance = "fastcgi"
 
     def log(self) -> str:
         return (self.folder / "apache-error.log").read_text()
+
+
+class ApacheByLua(Apache):
+    """Apache with a script in Lua in place of C{mod_authnz_fcgi}, as the page shows it."""
+
+    files = ("apache/authotron.conf", "apache/authotron.lua")
+    entrance = "http"
+    impatient: ClassVar = {"local SECONDS = 15": "local SECONDS = 1"}
+
+    def texts(self) -> dict[str, str]:
+        texts = super().texts()
+        [site, _] = texts
+        for old, new in _directives_for_lua():
+            old_text = old.replace("9001", str(self.gateway))
+            assert texts[site].count(old_text) == 1, f"{old!r} is not there once"
+            texts[site] = texts[site].replace(old_text, new)
+        texts[site] = texts[site].replace("/etc/apache2/", f"{self.folder}/")
+        return texts
+
+
+def _directives_for_lua() -> Iterator[tuple[str, str]]:
+    """Yield what F{docs/apache.md} replaces in the example, and by what."""
+    page = (ETC.parent / "docs/apache.md").read_text()
+    part = page.partition("## Without mod_authnz_fcgi")[2].partition("\n## ")[0]
+    for block in re.findall(r"```apache\n(.*?)```", part, re.DOTALL):
+        old, _, new = block.partition("# becomes\n")
+        yield old, new
