@@ -83,7 +83,10 @@ def _plugin(config: PluginConfig) -> dict[str, Any]:
 
 
 def _carriers(section: Section) -> list[str]:
-    """Return where credentials stand, if the section has the key C{credentials}."""
+    """
+    Return the parts of a request in which a section's credentials are looked for, if it has the key
+    C{credentials}.
+    """
     given = getattr(section, "credentials", None)
     if given is None:
         return []
@@ -91,7 +94,10 @@ def _carriers(section: Section) -> list[str]:
 
 
 def _where(section: Section) -> str:
-    """Return where credentials stand as the end of a line, if not in C{Authorization} alone."""
+    """
+    Return the parts of a request that carry credentials, as the end of a printed line, if there are
+    others than C{Authorization}.
+    """
     carriers = _carriers(section)
     return f", credentials in {' or '.join(carriers)}" if carriers else ""
 

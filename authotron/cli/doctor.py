@@ -71,7 +71,7 @@ def doctor(path: Any, username: str | None, *, as_json: bool) -> None:
     Services that verify tokens are sent an invalid token. The token store is asked to make a change
     without effect, to check that the store accepts changes. The HTTP proxies through which requests
     are sent are printed. At last the command prints which reverse proxies, unless they are
-    configured otherwise, give up before the gateway decides; that is no failure.
+    configured otherwise, give up before the gateway decides; these lines do not count as a failure.
 
     Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """

@@ -1,4 +1,4 @@
-"""C{authotron policy}: check and test policies, and ask who can do what by them."""
+"""C{authotron policy}: check and test policies, and list who may do what according to them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ namespace_option = click.option(
 
 
 def _load(path: Path, *, as_json: bool = False) -> Policy:
-    """Load the policy of a configuration; without one, print so and exit with 78."""
+    """Load the policy of a configuration; if it has no policy, print this and exit with 78."""
     found = load_config(path, as_json=as_json).policy
     if found is None:
         with exit_on_config_error(as_json=as_json):
@@ -131,7 +131,7 @@ def test(file: Path, path: Path, *, as_json: bool) -> None:
 
 
 def _result(given: PolicyTest, policies: Policies, namespace: str, now: float) -> dict[str, Any]:
-    """Compare the ruling about the request of a test with what is expected."""
+    """Compare the ruling about the request of a test with the expected ruling."""
     asked = given.request
     expected = {"decision": given.expect, "reason": given.reason, "rule": given.rule}
     try:
@@ -214,7 +214,7 @@ def who_can(verb: str, resource: str, namespace: str | None, path: Path, *, as_j
 
 
 def _limits(rule: Rule) -> list[str]:
-    """Return the names of the keys that limit a rule further."""
+    """Return the names of the keys that limit a rule further, such as hosts."""
     keys = ("hosts", "networks", "methods", "times", "not_before", "expires", "when")
     return [key for key in keys if getattr(rule, key) not in (None, ())]
 

@@ -35,7 +35,10 @@ _PATH = re.compile(r"[A-Za-z0-9/._-]+")
 _HIGHEST_PORT = 65_535
 
 _MODE = 0o644
-"""The mode of a written file, which contains no secret and which the proxy must read."""
+"""
+The file mode of a written file, which contains no secret and which the proxy must be
+able to read.
+"""
 
 
 def _address(_context: Any, _option: Any, given: str | None) -> Address | None:
@@ -219,9 +222,10 @@ def _has(path: Path, content: bytes) -> bool:
 
 def _write_file(path: Path, content: bytes) -> str:
     """
-    Write a file that every account may read, in place of an existing one; return what was done.
+    Write a file that every account may read, in place of an existing file; return what was done.
 
-    A symbolic link is replaced, and what it leads to stays as it is.
+    A symbolic link at the path of the file is replaced, and the file to which it leads stays as it
+    is.
     """
     if _has(path, content):
         return "unchanged:"

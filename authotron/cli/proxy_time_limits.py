@@ -12,7 +12,10 @@ from authotron.proxy_config.time_limits import Limit
 
 
 def row(gateway: Gateway[Any]) -> dict[str, Any]:
-    """Return the longest decision and the time limits below it, for the JSON of a command."""
+    """
+    Return the longest time of a decision, and the time limits of proxies below it, as JSON for a
+    command.
+    """
     decision = longest_decision(gateway)
     limits = [
         {"proxy": each.proxy, "seconds": each.seconds, "setting": each.setting or None}
@@ -22,7 +25,7 @@ def row(gateway: Gateway[Any]) -> dict[str, Any]:
 
 
 def show(gateway: Gateway[Any]) -> None:
-    """Print the longest decision and the time limits below it."""
+    """Print the longest time of a decision, and the time limits of proxies below it."""
     decision = longest_decision(gateway)
     say(f"proxies: a decision may take {decision:g} s", bold=True)
     for each in _below(gateway, decision):
@@ -31,7 +34,10 @@ def show(gateway: Gateway[Any]) -> None:
 
 
 def _below(gateway: Gateway[Any], decision: float) -> list[Limit]:
-    """Return the time limits of the proxies that may ask which are below a decision."""
+    """
+    Return the time limits, shorter than a decision may take, of the proxies that may ask the
+    gateway.
+    """
     return time_limits.below(decision, {each.type for each in gateway.config.contracts})
 
 

@@ -18,7 +18,7 @@ _USUAL_PORT = {"http": ":80", "https": ":443"}
 
 def _origin(text: str) -> str:
     """
-    Check that a string is an origin, exactly as browsers send it (RFC 6454 section 6.1).
+    Check that a string is an origin in exactly the form that browsers send (RFC 6454 section 6.1).
 
     @raise ValueError: no browser sends the string as C{Origin}.
     """

@@ -89,7 +89,8 @@ class _Part:
     The rules and groups from one place: the section C{policy}, or a file of rules.
 
     @ivar prefix: the prefix of the paths of all keys in this file or section.
-    @ivar origins: finds the lines of the values in a file of rules; C{None} for the section itself.
+    @ivar origins: finds the lines of the values in a file of rules; it is C{None} for the section
+        itself.
     """
 
     content: RulesFile
@@ -152,7 +153,7 @@ def _read_part(path: Path, sources: Sources) -> _Part:
 
 def read_files(paths: Sequence[Path]) -> Policy:
     """
-    Read files of rules alone, as if they were all of a policy.
+    Read files of rules alone, as if they were all parts of a policy.
 
     @raise ConfigError: all problems of the files.
     """
@@ -215,7 +216,7 @@ def warnings(policy: Policy, *, is_trust_configured: bool) -> Iterator[str]:
 
 
 def rule_warnings(policy: Policy) -> Iterator[str]:
-    """Yield what stands out in the rules and groups themselves."""
+    """Yield the remarks about rules and groups that an operator should read."""
     yield from _unknown_groups(policy)
     yield from _unreachable(policy)
 

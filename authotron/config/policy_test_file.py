@@ -1,4 +1,7 @@
-"""Files of tests of policies: who asks for what, and what is expected (`authotron policy test`)."""
+"""
+Files with tests of policies: each test has the claims of an identity, a request, and the expected
+ruling (C{authotron policy test}).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from authotron.model.errors import ConfigError
 
 
 class RequestOfTest(Section):
-    """A request of a test."""
+    """The request of a test of policies."""
 
     method: Method = Field(default="GET", description="the method")
     path: NonEmptyStr = Field(description="path of the request, without a query")
@@ -29,7 +32,7 @@ class RequestOfTest(Section):
 
 
 class PolicyTest(Section):
-    """One test of a policy."""
+    """One test of a policy: claims, a request, and the expected ruling."""
 
     name: str = Field(default="", description="what the test shows, for people")
     claims: Annotated[tuple[Tag, ...], Field(strict=False)] = Field(
@@ -53,7 +56,7 @@ class PolicyTests(Section):
 
 def read(path: Path) -> PolicyTests:
     """
-    Read a file of tests.
+    Read a file of tests of a policy.
 
     @raise ConfigError: all problems of the file, each with the line.
     """

@@ -184,7 +184,7 @@ class GatewayService(MultiService):
         """
         Call a function after each change of the open connections to the main port.
 
-        @return: a function that returns the number of open connections.
+        @return: a function that returns the number of open connections to the main port.
         """
         limit = self._fast_path.connection_limit
         for each in limit.connections:

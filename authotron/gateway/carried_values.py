@@ -26,7 +26,7 @@ class Reader(Protocol):
 
     def read(self, header: Header, facts: Facts | None, /) -> bytes | None:
         """
-        Return the value, C{None} if there is none, or L{AMBIGUOUS} if there are several.
+        Return the value, or C{None} if the request has no value, or L{AMBIGUOUS} if it has several.
 
         @param facts: the facts of the client's request, or C{None} if its query is not known.
         """
@@ -70,7 +70,10 @@ class ParameterReader:
 
 
 def reader(kind: Kind, name: str) -> Reader:
-    """Return what reads the carriers of a kind and name."""
+    """
+    Return the object that reads the values of the carriers (parts of a request) of a given kind and
+    name.
+    """
     if kind == "header":
         return HeaderReader(name.encode("ascii"))
     if kind == "cookie":

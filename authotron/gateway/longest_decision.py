@@ -37,7 +37,7 @@ def longest_decision(gateway: Gateway[Any]) -> float:
 
 
 def _reads_basic_halves(config: Config) -> bool:
-    """Return whether a token may stand in one half of a Basic credential."""
+    """Return whether one half of a Basic credential may contain a token."""
     sections = (*config.providers, config.store)
     return any(each.basic for one in sections for each in getattr(one, "credentials", None) or ())
 

@@ -28,10 +28,10 @@ class PolicyObserver(Protocol):
 
 class Asked:
     """
-    What a client asks for.
+    The request of a client, in the form that rules read.
 
-    @ivar facts: returns the facts of the request; called only if a rule depends on the host or on
-        the address.
+    @ivar facts: a function that returns the facts of the request; it is called only if a rule
+        depends on the host or on the address.
     """
 
     __slots__ = ("facts", "namespace", "resource", "verb")
@@ -125,9 +125,10 @@ class PolicyAccess:
 
     def asked(self, facts: Facts) -> Asked:
         """
-        Return what the client asks for.
+        Return the client's request in the form that rules read.
 
-        @raise UnusableFact: no trusted proxy states method, path and namespace clearly.
+        @raise UnusableFact: no trusted proxy states method, path and namespace of the request
+            clearly.
         """
         namespace = facts.namespace
         if namespace is None:
@@ -136,10 +137,11 @@ class PolicyAccess:
 
     def asked_by(self, stated: Mapping[str, object], facts: Callable[[], Facts]) -> Asked:
         """
-        Return what the client asks for by facts that are known already.
+        Return the client's request in the form that rules read, made of facts that are known
+        already.
 
         @param stated: the facts C{method} and C{path} of a request without a namespace.
-        @param facts: returns all facts of the request.
+        @param facts: a function that returns all facts of the request.
         """
         return Asked(str(stated["path"]), str(stated["method"]), self.enforcement.namespace, facts)
 
@@ -153,7 +155,7 @@ class PolicyAccess:
         return self._access.rule(asked, self._now())
 
     def is_settled(self, asked: Asked) -> bool:
-        """Return whether the ruling about an equal request would always be the same."""
+        """Return whether the ruling about an equal request would be the same at any time."""
         return self._access.is_settled(asked.resource, asked.namespace)
 
     def __sizeof__(self) -> int:

@@ -13,24 +13,28 @@ from __future__ import annotations
 import re
 
 AMBIGUOUS = b","
-"""The value of what occurs several times; a credential never has a comma."""
+"""
+The value that stands for a cookie or parameter which occurs several times; it is a comma, which a
+credential never contains.
+"""
 
 
 def finder(name: str) -> re.Pattern[bytes]:
     """
-    Return a regular expression that finds all cookies of a name.
+    Return a regular expression that finds all cookies with a given name.
 
-    The first group is the separator before the cookie, if it is not the first one, and the second
-    group its value.
+    The first group of the expression is the separator before the cookie, if it is not the first
+    one, and the second group is its value.
     """
     return re.compile(rb"(?:^|([;,]))[ \t]*%b[ \t]*=([^;]*)" % re.escape(name.encode("ascii")))
 
 
 def value(header: bytes, cookies: re.Pattern[bytes]) -> bytes | None:
     """
-    Return the value of a cookie, C{None} if there is no such cookie, or L{AMBIGUOUS}.
+    Return the value of a cookie, or C{None} if there is no such cookie, or L{AMBIGUOUS} if there
+    are several.
 
-    @param cookies: finds the cookies of the name (L{finder}).
+    @param cookies: a regular expression that finds the cookies with the name (L{finder}).
     """
     found = cookies.finditer(header)
     first = next(found, None)
@@ -43,16 +47,20 @@ def value(header: bytes, cookies: re.Pattern[bytes]) -> bytes | None:
 
 
 def remover(name: str) -> re.Pattern[bytes]:
-    """Return a regular expression of the parts, between semicolons, with a cookie of a name."""
+    """
+    Return a regular expression of the parts, between semicolons, that contain a cookie with a given
+    name.
+    """
     escaped = re.escape(name.encode("ascii"))
     return re.compile(rb"(?:(?<=;)|^)(?:[^;,]*,)*[ \t]*%b[ \t]*=[^;]*(?:;|$)" % escaped)
 
 
 def without(header: bytes, cookies: re.Pattern[bytes]) -> bytes:
     """
-    Return a header C{Cookie} without the cookies of a name, and without what a comma joins to them.
+    Return a header C{Cookie} without the cookies with a given name, and without what a comma joins
+    to them.
 
-    @param cookies: finds what to remove (L{remover}).
+    @param cookies: a regular expression that finds the parts to remove (L{remover}).
     """
     kept, count = cookies.subn(b"", header)
     return kept.strip(b" \t").removesuffix(b";") if count else header

@@ -12,7 +12,7 @@ def finder(name: str) -> re.Pattern[str]:
     """
     Return a regular expression that finds all parameters of a name, in any percent-encoding.
 
-    The group is the value, or C{None} if the parameter has none.
+    The group of the expression is the value, or C{None} if the parameter has none.
     """
     spelled = (f"(?:{re.escape(char)}|%(?i:{ord(char):02x}))" for char in name)
     return re.compile(rf"(?:^|&){''.join(spelled)}(?:=([^&]*))?(?=&|\Z)")
@@ -23,7 +23,7 @@ def value(query: str, parameters: re.Pattern[str]) -> bytes | None:
     Return the value of a parameter as backends decode it, C{None} if there is no such parameter, or
     L{AMBIGUOUS} if there are several.
 
-    @param parameters: finds the parameters of the name (L{finder}).
+    @param parameters: a regular expression that finds the parameters with the name (L{finder}).
     """
     found = parameters.finditer(query)
     first = next(found, None)

@@ -75,8 +75,8 @@ _KEPT = frozenset(b"%/;")
 
 def is_ordinary(path: str) -> bool:
     """
-    Return whether a path is canonical already, as nearly all paths are; also C{False} for some
-    rare paths that are canonical.
+    Return whether a path is in canonical spelling already, as nearly all paths are; the result is
+    C{False} for some rare canonical paths as well.
     """
     return _ORDINARY.fullmatch(path) is not None
 

@@ -60,8 +60,8 @@ def check_url(text: str) -> str:
 
 def with_ascii_host(url: str) -> str:
     """
-    Return a URL with its host name in ASCII, as it is looked up and stands in certificates (RFC
-    5891, UTS #46).
+    Return a URL with its host name in ASCII, in the form that is looked up and that certificates
+    contain (RFC 5891, UTS #46).
 
     @raise ValueError: the URL is malformed, or the host name is not allowed in IDNA.
     """

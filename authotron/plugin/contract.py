@@ -353,7 +353,7 @@ _MAY_LACK = frozenset({"namespace", "certificate"})
 """The facts of a request that are C{None} if their header is missing or empty."""
 
 Parse = Callable[[str], object]
-"""A function that parses the value of a header; it may raise C{ValueError}."""
+"""A function that parses the value of a header; the function may raise C{ValueError}."""
 
 
 def parser_of(fact: str) -> Parse:
@@ -469,7 +469,7 @@ class Endpoint:
         """
         Return the facts of the client's request about which a proxy asks.
 
-        @param stated: facts that were parsed already.
+        @param stated: the facts of the request that were parsed already.
         """
         known = dict(stated)
         return Facts.kept_in(known, partial(self._read, question, known))
@@ -520,7 +520,7 @@ class Endpoint:
 
     @property
     def names_namespace(self) -> bool:
-        """Whether questions may state the namespace of the request."""
+        """Whether the proxy's requests may state a namespace."""
         source = self.sources.get("namespace")
         return source is not None and bool(source.headers)
 
@@ -585,8 +585,8 @@ class Contract:
         has several credentials. A configuration may set the value.
     @ivar profile: the headers of a 200 in which backends read an identity; the gateway sets it by
         its configuration.
-    @ivar removal: the header line of a 200 that names what the proxy must remove from the request
-        of the client; the gateway sets it by its configuration.
+    @ivar removal: the header line of a 200 that names the headers which the proxy must remove from
+        the request of the client; the gateway sets it by its configuration.
     @ivar is_plain: whether the proxy gets the reply of each decision as it is, unless it is too
         large; the gateway sets it by its configuration.
     """
@@ -601,7 +601,10 @@ class Contract:
 
     @property
     def answer_headers(self) -> tuple[str, ...]:
-        """The headers of a 200 beside C{Authorization} that the proxy must pass to the backend."""
+        """
+        The headers of a 200, in addition to C{Authorization}, that the proxy must pass to the
+        backend.
+        """
         names = (name.decode() for name, _ in self.profile.headers)
         return (*names, self.path_header) if self.path_header else (*names,)
 

@@ -1,4 +1,7 @@
-"""What stands out in rules: permissions that other rules make superfluous, or always deny."""
+"""
+Finds permissions in rules that have no effect, because other rules make them superfluous or always
+deny them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ MOST_RULES = 2_000
 
 
 class Oddity(Enum):
-    """Why a permission has no effect."""
+    """The reasons why a permission has no effect."""
 
     SHADOWED = "allows nothing that rule {other!r} does not allow"
     DENIED = "never allows anything, because rule {other!r} denies it"
@@ -25,7 +28,7 @@ class Oddity(Enum):
 
 @frozen
 class Finding:
-    """A permission that has no effect, and the rule because of which it has none."""
+    """A permission that has no effect, and the rule that is the reason for it."""
 
     rule: Rule
     permission: Permission
@@ -39,10 +42,10 @@ class Finding:
 
 def without_effect(rules: Sequence[Rule]) -> Iterator[Finding]:
     """
-    Yield the permissions that allow something and have no effect.
+    Yield the permissions that allow something but have no effect.
 
-    Only rules without limits in time, host and the like are taken to shadow or to deny others, so
-    nothing is found that could have an effect at another time.
+    Only rules without limits in time, host and the like count as a reason, so a permission that
+    could have an effect at another time is not reported.
     """
     usable = [each for each in rules if not each.disabled][:MOST_RULES]
     always = [each for each in usable if not each.is_conditional]
@@ -54,7 +57,7 @@ def without_effect(rules: Sequence[Rule]) -> Iterator[Finding]:
 
 
 def _findings(rule: Rule, permission: Permission, above: Sequence[Rule]) -> Iterator[Finding]:
-    """Yield why a permission has no effect, for the most important reason."""
+    """Yield the most important reason why a permission has no effect, if it has none."""
     found = [
         Finding(rule, permission, oddity, other)
         for oddity, denies in ((Oddity.DENIED, True), (Oddity.SHADOWED, False))
@@ -65,7 +68,10 @@ def _findings(rule: Rule, permission: Permission, above: Sequence[Rule]) -> Iter
 
 
 def _counts_before(other: Rule, rule: Rule) -> bool:
-    """Return whether a rule may shadow another one; of two equal rules the first one may."""
+    """
+    Return whether a rule may make another one superfluous; of two equal rules only the first one
+    may.
+    """
     return other is not rule and (other.number < rule.number or not _is_wider(rule, other))
 
 
@@ -75,25 +81,34 @@ def _covers(other: Rule, permission: Permission, *, denies: bool) -> bool:
 
 
 def _allowing(permission: Permission) -> Permission:
-    """Return a permission that allows what another one denies."""
+    """Return a permission that allows what another permission denies."""
     return Permission(permission.resource, permission.verbs, permission.ids)
 
 
 def _is_wider(other: Rule, rule: Rule) -> bool:
-    """Return whether a rule counts for each identity and namespace for which another one does."""
+    """
+    Return whether a rule counts for every identity and namespace for which another
+    rule counts.
+    """
     where = rule.targets or (rule.namespace,)
     return all(map(other.counts_in, where)) and _implies(rule.subject, other.subject)
 
 
 def _implies(narrower: Subject, wider: Subject) -> bool:
-    """Return whether each identity that a subject means is meant by another one, too."""
+    """
+    Return whether every identity to which one subject applies is one to which another subject
+    applies.
+    """
     return all(any(other <= tags for other in wider) for tags in narrower)
 
 
 def who_can(
     rules: Sequence[Rule], verb: str, resource: str, namespace: str
 ) -> Iterator[tuple[Rule, Permission]]:
-    """Yield the permissions that are about a request, with their rules, denying ones first."""
+    """
+    Yield the permissions that apply to a request, with their rules; permissions that deny come
+    first.
+    """
     asked = [Permission(resource, frozenset({verb}))]
     found = [
         (rule, permission)

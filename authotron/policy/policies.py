@@ -187,8 +187,8 @@ class Access:
 
     def is_settled(self, resource: str, namespace: str) -> bool:
         """
-        Return whether the ruling about a resource depends on nothing but the verb and the
-        namespace, so that it never changes.
+        Return whether the ruling about a resource depends only on the verb and the namespace, so
+        that it never changes.
         """
         if self._restrictions:
             return False

@@ -61,8 +61,8 @@ class _Node:
         self, asked: Asked, now: float, claims: Claims
     ) -> Iterator[tuple[Ruling, Reason | None]]:
         """
-        Yield the rulings of permissions that depend on more than the verb, each with the reason for
-        which it does not count; a deny that does not count is left out.
+        Yield the rulings of permissions that depend on more than the verb, each with the reason why
+        it does not count; a deny that does not count is left out.
         """
         verb = asked.verb
         for ruling, rule, permission in self.entries:
@@ -75,7 +75,7 @@ class _Node:
 
 
 _BELOW = f"/{DEEP}"
-"""The end of a pattern of all that is below a resource."""
+"""The end of a pattern that matches everything below a resource."""
 
 
 class _Branch:
@@ -134,9 +134,9 @@ class Table:
     """
     The table of the rules that one identity can use in one namespace.
 
-    Most patterns are one resource, or end with their only C{**}; these are found by looking up the
-    resource, and what stands before each of its slashes. All others are followed together, segment
-    by segment.
+    Most patterns are a single resource, or end with their only C{**}; these patterns are found by
+    looking up the resource, and each part of it that ends before a slash. All other patterns are
+    followed together, segment by segment.
 
     @ivar size: the number of permissions in the table.
     """
@@ -204,7 +204,7 @@ class Table:
         return found
 
     def is_settled(self, resource: str) -> bool:
-        """Return whether the ruling about a resource depends on nothing but the verb."""
+        """Return whether the ruling about a resource depends only on the verb."""
         return not any(node.entries for node in self._nodes(resource))
 
     def rule(self, asked: Asked, now: float, claims: Claims = _NO_CLAIMS) -> Ruling:

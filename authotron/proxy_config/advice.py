@@ -16,7 +16,7 @@ from authotron.proxy_config.time_limits import limit_of
 _OPEN = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 _KEEPS_COOKIES = {"traefik": "", "envoy": " by HTTP; let it ask by gRPC"}
-"""Proxies that cannot remove a single cookie, and what helps."""
+"""Proxies that cannot remove a single cookie, with the advice for an operator."""
 
 _MISSING = {
     HTTP: "server.listen: no endpoint for HTTP at which {proxy} can ask; write host and port, such "
@@ -87,9 +87,9 @@ def _of_exposure(config: Config, setting: Setting) -> Iterator[str]:
 
 
 def _of_credentials(proxy: str, setting: Setting) -> Iterator[str]:
-    """Warn of credentials that the proxy cannot remove before the backend."""
+    """Warn of credentials that the proxy cannot remove from requests to the backend."""
     if setting.by == GRPC:
-        return  # the gateway says what Envoy must remove
+        return  # with gRPC the gateway tells Envoy which headers it must remove
     if setting.cookies and proxy in _KEEPS_COOKIES:
         yield (
             f"credentials: the cookie {', '.join(setting.cookies)} reaches the backend, because "

@@ -126,7 +126,10 @@ def _variable(header: str) -> str:
 
 
 def _cookie_source(removed: int) -> str:
-    """Return nginx's variable with the cookies of a request after some have been removed."""
+    """
+    Return the variable of nginx that contains the cookies of a request after some
+    were removed.
+    """
     return f"$authotron_cookies_{removed}" if removed else "$http_cookie"
 
 

@@ -85,10 +85,11 @@ class Setting:
     @ivar profile: the headers, in addition to C{Authorization}, in which the backend reads the
         identity.
     @ivar others: identity headers of other header profiles, which only a client can have sent.
-    @ivar credential_headers: the headers but C{Authorization} in which the gateway looks for
-        credentials; C{cookies} and C{parameters} (of the query) are the others.
-    @ivar origins: the origins whose preflights the proxy answers.
-    @ivar pass_preflights: whether the proxy passes preflights on without asking.
+    @ivar credential_headers: the headers, except C{Authorization}, in which the gateway looks for
+        credentials; C{cookies} and C{parameters} (of the query) are the other parts.
+    @ivar origins: the origins of web pages whose preflight requests (CORS) the proxy answers.
+    @ivar pass_preflights: whether the proxy passes preflight requests (CORS) on without asking the
+        gateway.
     @ivar error_headers: whether refusals state their status and body in C{X-Error-*}.
     @ivar head_bytes: the maximum number of bytes of the head of an answer that the gateway sends,
         if it is limited.

@@ -15,7 +15,8 @@ class Limit:
     """
     The time limit of a proxy, for which it waits for the gateway.
 
-    @ivar seconds: the time without a setting, or C{None} if the proxy waits without end.
+    @ivar seconds: the time for which the proxy waits without the setting, or C{None} if it waits
+        without end.
     @ivar setting: the setting of the proxy that changes the time; empty if there is none.
     """
 
@@ -53,8 +54,8 @@ def limit_of(proxy: str) -> Limit:
 
 def below(decision: float, proxies: Container[str]) -> list[Limit]:
     """
-    Return the time limits that are below the time of a decision, in seconds.
+    Return the time limits of proxies that are below the time of a decision, in seconds.
 
-    @param proxies: the proxies that may ask.
+    @param proxies: the names of the proxies that may ask the gateway.
     """
     return [each for each in LIMITS if each.proxy in proxies and each.is_below(decision)]

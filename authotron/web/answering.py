@@ -239,11 +239,12 @@ class Answerer:
         values: Values,
     ) -> Answer | None:
         """
-        Do as L{denied}, with less work for a request whose method and path are known, and whose
-        proxy names no namespace.
+        Return the same as L{denied}, with less work, for a request whose method and path are known,
+        and whose proxy names no namespace.
 
-        @param stated: the facts C{method} and C{path}.
-        @param facts: returns all facts; called only if the known ones are not enough.
+        @param stated: the known facts C{method} and C{path} of the request.
+        @param facts: a function that returns all facts of the request; it is called only if the
+            known facts are not enough.
         """
         found, access = decision.outcome.authentication, decision.access
         if found is None or found.conditions or access is None:
@@ -257,8 +258,8 @@ class Answerer:
 
     def is_settled(self, decision: Decision[Reply], facts: Facts) -> bool:
         """
-        Return whether each further request with equal facts of the same client is allowed by the
-        policies, whatever the time, so that it need not be ruled again.
+        Return whether the policies allow each further request with equal facts of the same client,
+        at any time, so that the policies need not be applied again.
         """
         found, access = decision.outcome.authentication, decision.access
         if found is None or found.conditions or access is None:
@@ -266,7 +267,10 @@ class Answerer:
         return self._policies.is_settled(access, facts)
 
     def allowed_again(self, access: PolicyAccess) -> None:
-        """Count a request that is allowed, because an equal one was, and the ruling is settled."""
+        """
+        Count a request that is allowed because an equal request was allowed, and the ruling never
+        changes.
+        """
         self._policies.allowed_again(access)
 
     @property
@@ -318,7 +322,7 @@ class Answerer:
         count = self._suppression.count(kind)
         if count is not None:
             self._log.warn(
-                "question by contract {contract} refused with 400: {reason}",
+                "request by contract {contract} refused with 400: {reason}",
                 contract=name,
                 fact=unusable.fact,
                 flaw=unusable.flaw.value,

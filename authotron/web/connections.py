@@ -40,7 +40,7 @@ class OpenConnections:
     The set of open connections to a port, which can be drained: closed once their requests are
     answered.
 
-    @ivar on_change: called after each change of the set.
+    @ivar on_change: a function that is called after each change of the set.
     """
 
     on_change: Callable[[], object] = field(default=_do_nothing, init=False)

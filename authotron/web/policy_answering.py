@@ -83,7 +83,7 @@ class PolicyAnswerer:
         asked: Asked,
         values: Callable[[str], Sequence[str]],
     ) -> tuple[Reply | None, str]:
-        """Do as L{ruled} for what a client asks for."""
+        """Apply the policies as L{ruled} does, to a request in the form that rules read."""
         try:
             ruling = access.rule(asked)
         except UnusableFact as unusable:
@@ -101,7 +101,7 @@ class PolicyAnswerer:
 
     @staticmethod
     def is_settled(access: PolicyAccess, facts: Facts) -> bool:
-        """Return whether equal requests are always allowed by a rule."""
+        """Return whether a rule allows equal requests at any time."""
         try:
             asked = access.asked(facts)
         except UnusableFact:
@@ -110,7 +110,7 @@ class PolicyAnswerer:
 
     @staticmethod
     def allowed_again(access: PolicyAccess) -> None:
-        """Count a request that a rule allows as it has allowed an equal one."""
+        """Count a request that a rule allows because the rule has allowed an equal one."""
         access.enforcement.observer.policy_ruled(ALLOW, _BY_RULE)
 
     def _unusable(
@@ -121,7 +121,7 @@ class PolicyAnswerer:
         facts: Facts,
         unusable: UnusableFact,
     ) -> tuple[Reply | None, str]:
-        """Return the reply to a question that lacks a fact on which the policies depend."""
+        """Return the reply to a proxy's request that lacks a fact on which the policies depend."""
         enforcement = access.enforcement
         if enforcement.observes:
             enforcement.observer.policy_ruled(OBSERVED, Reason.UNUSABLE.value)

@@ -90,8 +90,8 @@ class LoopPort:
         """
         Accept no connections until L{startReading} is called.
 
-        uvloop cannot pause a server. So this method makes the epoll object of the event loop report
-        nothing about the socket (epoll_ctl(2)).
+        uvloop cannot pause a server. For that reason this method makes the epoll object of the
+        event loop report nothing about the socket (epoll_ctl(2)).
         """
         self._watch(0)
 

@@ -1,4 +1,4 @@
-"""Even distribution of connections over workers that accept from the same sockets."""
+"""Distribute connections evenly over workers that accept from the same sockets."""
 
 from __future__ import annotations
 
@@ -14,25 +14,31 @@ from zope.interface import implementer
 from authotron.daemon.workers.connection_counts import OwnCount
 
 PAUSE = 0.001
-"""Seconds between two checks whether other workers accept the connections that wait."""
+"""Seconds between two checks whether other workers have accepted the connections that wait."""
 
 PATIENCE = 20
-"""Checks after which a worker counts as blocked: it accepts nothing although connections wait."""
+"""
+Number of checks after which a worker counts as blocked, if it accepts nothing although connections
+wait.
+"""
 
 _LEAD, _LEAD_SHARE = 8, 16
 """
-A worker is ahead of another one if it has so many connections more, and this part of its own
-connections more.
+A worker is ahead of another worker if it has more connections than it by at least the first number
+plus its own connections divided by the second number.
 """
 
 _NOTED = 4
-"""Changes of the open connections after which they are counted: counting costs processor time."""
+"""
+Number of changes of the open connections after which the connections are counted, because counting
+costs processor time.
+"""
 
 _ARRIVED = select.EPOLLIN | select.EPOLLONESHOT
 
 
 class AcceptingPort(Protocol):
-    """A port whose accepting can be paused, such as those of Twisted."""
+    """A port that can stop and resume accepting connections, such as those of Twisted."""
 
     def fileno(self) -> int:
         """Return the descriptor of the listening socket."""
@@ -51,10 +57,10 @@ class AcceptGate:
     Keeps a worker from accepting connections while it is ahead of another worker.
 
     If many clients connect at once, the worker that wakes up first would get nearly all their
-    connections. A worker that is ahead pauses its ports. As soon as a connection waits, it checks
-    each L{PAUSE} seconds whether the others have caught up. A worker that accepts nothing for
-    L{PATIENCE} checks, because it is stopped or blocked, is not waited for any more until it has
-    accepted or closed a connection.
+    connections. A worker that has more connections than another one stops accepting. As soon as a
+    connection waits, a worker that has stopped accepting checks each L{PAUSE} seconds whether the
+    other workers have caught up. A worker that accepts nothing during L{PATIENCE} checks, because
+    it is stopped or blocked, is ignored by the others until it has accepted or closed a connection.
 
     @ivar count: a function that returns the number of open connections of this worker.
     """
@@ -81,7 +87,7 @@ class AcceptGate:
         self._own.publish(self.count())
 
     def close(self) -> None:
-        """Take no part in the distribution any more, as the ports are about to be closed."""
+        """Leave the distribution of connections, because the ports are about to be closed."""
         if self._ports:
             self._resume()
             self._own.withdraw()
@@ -90,16 +96,20 @@ class AcceptGate:
             self._arrivals.close()
 
     def note_change(self) -> None:
-        """Note that a connection was opened or closed; the others see each fourth change."""
+        """Note that a connection was opened or closed; the other workers see each fourth change."""
         self._changes += 1
-        if self._changes % _NOTED or not self._ports:  # While a worker drains, no number is shown.
+        # While a worker drains, it shows no number of connections to the others.
+        if self._changes % _NOTED or not self._ports:
             return
         self._own.publish(self.count())
         if not self._is_paused and self._behind():
             self._pause()
 
     def _behind(self) -> Mapping[int, int]:
-        """Return the numbers of the workers to wait for."""
+        """
+        Return the numbers of connections of the workers that have clearly fewer, without those that
+        are blocked.
+        """
         found = self._own.behind(_LEAD + self._own.open // _LEAD_SHARE)
         if not found or not self._blocked:
             return found
@@ -124,7 +134,10 @@ class AcceptGate:
         self._check = self._clock.callLater(PAUSE, self._look)
 
     def _look(self) -> None:
-        """Accept again if no worker is behind, or if those behind are blocked."""
+        """
+        Accept connections again if no worker has clearly fewer, or if those that have
+        are blocked.
+        """
         behind = self._behind()
         if behind != self._awaited:
             self._awaited, self._checks = behind, 0
@@ -138,7 +151,10 @@ class AcceptGate:
             self._wait()
 
     def _is_waiting(self) -> bool:
-        """Whether a connection waits; if none does, the next one makes C{_arrivals} readable."""
+        """
+        Whether a connection waits at a port; if none does, the next one makes C{_arrivals}
+        readable.
+        """
         for port in self._ports:
             self._arrivals.modify(port.fileno(), _ARRIVED)
         return self._take_arrivals()
@@ -146,7 +162,7 @@ class AcceptGate:
     def _take_arrivals(self) -> bool:
         return bool(self._arrivals.poll(0))
 
-    # --- IReadDescriptor: a connection waits while the ports are paused ---
+    # --- IReadDescriptor: called when a connection waits while the ports are paused ---
 
     def fileno(self) -> int:
         descriptor: int = self._arrivals.fileno()
@@ -158,7 +174,7 @@ class AcceptGate:
             self._look()
 
     def connectionLost(self, reason: Failure) -> None:
-        """Do nothing: the descriptor is closed by L{close} alone."""
+        """Do nothing: only L{close} closes the descriptor."""
 
     def logPrefix(self) -> str:
         return "accept gate"

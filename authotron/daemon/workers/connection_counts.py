@@ -1,4 +1,4 @@
-"""How many connections each worker has open, in memory that the workers of a service share."""
+"""The numbers of open connections of all workers of a service, in memory that the workers share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from heapq import heappop, heappush
 from attrs import define, field
 
 _BYTES = 4
-"""Size of one number, which the processor reads and writes in one step."""
+"""Size in bytes of one number, which the processor reads and writes in one step."""
 
 
 @define(eq=False)
@@ -18,9 +18,9 @@ class Places:
     """
     The places of all workers in the shared memory, which the supervisor assigns.
 
-    The number at a place is 0 while no worker accepts connections there, else one more than the
-    open connections of the worker. Each worker writes only its own number. No lock is needed, as a
-    number that is some microseconds old serves as well.
+    The number at a place is 0 while no worker accepts connections there, and otherwise the number
+    of open connections of the worker plus one. Each worker writes only its own number in the shared
+    memory. No lock is needed, because a number may be some microseconds old.
 
     @ivar descriptor: the descriptor of the shared memory, which workers inherit.
     """
@@ -32,7 +32,7 @@ class Places:
     @classmethod
     def create(cls, size: int) -> Places:
         """
-        Create the memory for a number of workers (memfd_create(2)).
+        Create the shared memory for a number of workers (memfd_create(2)).
 
         @raise OSError: the system has no memory or no descriptor left.
         """
@@ -41,11 +41,11 @@ class Places:
         return cls(descriptor, _numbers(descriptor), [*range(size)])
 
     def take(self) -> int | None:
-        """Return the first free place, or C{None} if all are taken."""
+        """Return the first free place in the shared memory, or C{None} if all places are taken."""
         return heappop(self._free) if self._free else None
 
     def release(self, place: int | None) -> None:
-        """Free the place of a worker that has ended."""
+        """Free the place of a worker that has ended in the shared memory."""
         if place is not None:
             self._numbers[place] = 0
             heappush(self._free, place)
@@ -58,9 +58,9 @@ def _numbers(descriptor: int) -> memoryview:
 @define(eq=False)
 class OwnCount:
     """
-    The number of this worker among those of all workers.
+    The number of this worker in the shared memory with the numbers of all workers.
 
-    @ivar open: how many connections this worker has open.
+    @ivar open: the number of open connections of this worker.
     """
 
     _numbers: memoryview
@@ -70,10 +70,10 @@ class OwnCount:
     @classmethod
     def at(cls, place: int | None, descriptor: int) -> OwnCount:
         """
-        Return the number of this worker.
+        Return the object by which a worker publishes its number of connections.
 
-        @param place: the place that the supervisor has assigned. A worker without a place compares
-            itself with no other worker.
+        @param place: the place that the supervisor has assigned. A worker without a place in the
+            shared memory compares itself with no other worker.
         @param descriptor: the descriptor of the shared memory, which is closed.
         """
         numbers = _numbers(descriptor)
@@ -85,7 +85,10 @@ class OwnCount:
         )
 
     def publish(self, count: int) -> None:
-        """Set the number of open connections, which the other workers see at once."""
+        """
+        Set the number of open connections of this worker, which the other workers see
+        at once.
+        """
         self.open = count
         self._numbers[self._place] = count + 1
 
@@ -94,7 +97,10 @@ class OwnCount:
         self._numbers[self._place] = 0
 
     def behind(self, lead: int) -> Mapping[int, int]:
-        """Return the numbers of the workers that have at least so many connections fewer."""
+        """
+        Return the numbers of the workers that have fewer connections than this worker by at least
+        the given difference.
+        """
         most = self.open + 1 - lead
         if min(filter(None, self._numbers), default=0) > most:
             return {}

@@ -31,7 +31,10 @@ before has failed to start.
 """
 
 _PLACES = 4
-"""Places among the numbers of connections for each worker, as several may drain meanwhile."""
+"""
+Number of places in the shared memory for each worker, because several workers may
+drain meanwhile.
+"""
 
 _KILL_AFTER_GRACE = 2.0
 """Seconds after C{server.grace} until a draining worker is killed."""

@@ -27,7 +27,8 @@ class WorkerProcess(ProcessProtocol):
     @ivar counted: the metrics that the worker has reported last.
     @ivar missed: the number of heartbeats in a row that the worker has missed.
     @ivar heartbeats: how many heartbeats the worker sent.
-    @ivar place: the place of the worker among the numbers of connections, if it has one.
+    @ivar place: the place of the worker in the shared memory with the numbers of connections, or
+        C{None}.
     @ivar exit_status: the exit status of the process, or C{None} if a signal has ended it.
     """
 

@@ -90,9 +90,9 @@ class ListeningSocket:
 @implementer(IListeningPort)
 @define(eq=False)
 class SharedPort:
-    """A port at a listening socket that the workers share, and accept evenly from."""
+    """A port at a listening socket that the workers share, and from which they accept evenly."""
 
-    _port: Any  # A port with those methods that no interface declares.
+    _port: Any  # A port with the methods that no interface declares.
     _gate: AcceptGate
     _accept: Any = field(default=None, init=False)
 
@@ -103,12 +103,15 @@ class SharedPort:
         self._gate.open(self._port)
 
     def _accept_few(self) -> None:
-        """Accept few connections in one reactor turn; Twisted alone would accept all that wait."""
+        """
+        Accept few connections in one reactor turn. Twisted alone would accept all connections that
+        wait.
+        """
         self._port.numberAccepts = _AT_ONCE
         self._accept()
 
     def startListening(self) -> None:
-        """Do nothing: the port has begun to accept connections."""
+        """Do nothing when the port starts, because it has begun to accept connections already."""
 
     def stopListening(self) -> Deferred[None] | None:
         self._gate.close()

@@ -19,8 +19,8 @@ SOCKETS_VARIABLE, HAS_SERVED_VARIABLE = "AUTHOTRON_WORKER", "AUTHOTRON_HAS_SERVE
 PLACE_VARIABLE = "AUTHOTRON_PLACE"
 """
 Environment variables of a worker: the protocols of the listening sockets that it inherits,
-separated by commas, whether the service has served requests before, and the place of the worker
-among the numbers of connections.
+separated by commas, whether the service has served requests before, and the place of the worker in
+the shared memory with the numbers of connections.
 """
 
 _SUPERVISOR_VARIABLES = (
@@ -72,7 +72,7 @@ class Descriptors:
 
     @property
     def counts(self) -> int:
-        """The descriptor of the memory with the numbers of connections."""
+        """The descriptor of the shared memory with the numbers of connections."""
         return self.input + 3
 
     def as_child_fds(
@@ -85,7 +85,8 @@ class Descriptors:
         @param sockets: the listening sockets of the supervisor.
         @param config: the supervisor's descriptor of the sealed file that contains the
             configuration.
-        @param counts: the supervisor's descriptor of the numbers of connections.
+        @param counts: the supervisor's descriptor of the shared memory with the numbers of
+            connections.
         """
         standard: dict[int, int | str] = {0: 0, 1: 1, 2: 2}
         return {
@@ -123,7 +124,8 @@ def environment(
     @param has_served: whether the service has served requests before. If C{has_served} is true and
         the token store cannot be opened because of a configuration error, the worker goes on
         without the token store, instead of ending the service.
-    @param place: the place of the worker among the numbers of connections, if it has one.
+    @param place: the place of the worker in the shared memory with the numbers of connections, or
+        C{None}.
     """
     inherited = {
         name: value for name, value in environ.items() if name not in _SUPERVISOR_VARIABLES

@@ -11,7 +11,7 @@ from authotron.telemetry.suppression import Suppression
 
 @define(eq=False)
 class FastCgiLog:
-    """Logs what is wrong with questions and connections."""
+    """Logs what is wrong with FastCGI requests and connections."""
 
     _clock: IReactorTime
     _suppression: Suppression = field(init=False, repr=False)
@@ -27,7 +27,7 @@ class FastCgiLog:
         """
         if (count := self._suppression.count("refused")) is not None:
             self._log.info(
-                "FastCGI question {why}: refused with a 400",
+                "FastCGI request {why}: refused with a 400",
                 why=why,
                 suppressed_count=count,
                 event="routes.fastcgi.refused",

@@ -151,7 +151,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
         if self._is_closing:
             self._bytes = b""
         elif not self._count(len(self._bytes) + len(self._asking.stream if self._asking else b"")):
-            self._abort("server.max_unfinished_bytes has no room for its question")
+            self._abort("server.max_unfinished_bytes has no room for its request")
 
     def _count(self, size: int) -> bool:
         """
@@ -203,7 +203,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
     def _ignore(self, size: int) -> None:
         self._ignored += size
         if self._ignored > MOST_IGNORED:
-            self._abort(f"more than {MOST_IGNORED} bytes belong to no question")
+            self._abort(f"more than {MOST_IGNORED} bytes belong to no request")
 
     def _answer_about_connection(self, record: Record) -> None:
         """Answer a FastCGI record that belongs to no request (section 4)."""

@@ -326,10 +326,11 @@ class FastPath(Protocol, TimeoutMixin):
         repeated: Repeated | None = None,
     ) -> None:
         """
-        Send the reply of a decision, or a refusal of this request.
+        Send the reply that belongs to a decision, or a refusal of this request.
 
-        @param stated: the headers that the contract needs, if a trusted proxy states each once.
-        @param repeated: what is remembered of the head, if it was sent before.
+        @param stated: the headers that the contract needs, if a trusted proxy states each of them
+            once.
+        @param repeated: what the fast path remembers about the head, if the head was sent before.
         """
         factory, outcome, reply = self._factory, decision.outcome, decision.reply
         reason = ""
@@ -411,7 +412,10 @@ class FastPath(Protocol, TimeoutMixin):
         stated: Mapping[bytes, bytes] | None,
         repeated: Repeated | None,
     ) -> Answer | None:
-        """Return the refusal of a request that its client may not make, or C{None} if it may."""
+        """
+        Return the refusal of a request that its client may not make, or C{None} if the client may
+        make it.
+        """
         access, answerer = decision.access, self._factory.answerer
         if repeated is not None and access is not None and repeated.settled is access:
             answerer.allowed_again(access)

@@ -79,9 +79,9 @@ class Repeated:
 
     @ivar key: the L{DecisionCache} key for the client's credential.
     @ivar digest: the keyed hash of the head without its request id.
-    @ivar known: the facts that the head states, if a trusted proxy sends it.
-    @ivar settled: what the policies allow to the client, if they always allow this request.
-    @ivar tried: what the policies allow to the client for which C{settled} was found last.
+    @ivar known: the facts of a request that the head states, if a trusted proxy sends the head.
+    @ivar settled: the access object of the client, if the policies always allow this request.
+    @ivar tried: the access object of the client for which C{settled} was determined last.
     """
 
     shape: Shape

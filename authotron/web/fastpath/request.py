@@ -56,9 +56,9 @@ class Shape:
     @ivar needs: the headers, in lower case, each of which must occur exactly once in the proxy's
         request; it is C{None} if more than the number of these headers must be checked.
     @ivar reads: the headers that are read from each head.
-    @ivar states: facts that the headers in C{needs} state: the name of each fact, the name of its
-        header, and the function that parses the value of the header.
-    @ivar is_complete: whether C{states} has all facts on which policies always depend.
+    @ivar states: the facts of a request that the headers in C{needs} state: the name of each fact,
+        the name of its header, and the function that parses the value of the header.
+    @ivar is_complete: whether C{states} contains all facts on which policies always depend.
     @ivar persistent: whether the connection stays open after the reply.
     @ivar has_body: whether the headers announce a request body, which is ignored.
     @ivar is_bad: whether the header C{Host} is missing, duplicate or malformed, so that the reply
@@ -129,7 +129,7 @@ _NOTHING: frozenset[bytes] = frozenset()
 """The headers that the contracts of most proxies need."""
 
 _ALWAYS_NEEDED = ("method", "path")
-"""The facts of a request on which policies always depend, besides the namespace."""
+"""The facts of a request on which policies always depend, apart from the namespace."""
 
 _LENGTHS = frozenset({b"content-length", b"transfer-encoding"})
 _DUPLICATE = b""
@@ -261,7 +261,10 @@ def _shape(method: bytes, asked: Asked, version: bytes) -> Shape:
 
 
 def _states_facts(endpoint: Endpoint) -> tuple[tuple[str, bytes, Parse], ...]:
-    """Return the facts on which policies always depend, if each stands in a header of its own."""
+    """
+    Return the facts on which policies always depend, if each is stated in a header of
+    its own.
+    """
     found = {fact: endpoint.sources.get(fact) for fact in _ALWAYS_NEEDED}
     return tuple(
         (fact, source.name.lower().encode(), parser_of(fact))
@@ -272,10 +275,11 @@ def _states_facts(endpoint: Endpoint) -> tuple[tuple[str, bytes, Parse], ...]:
 
 def stated_facts(shape: Shape, fields: Mapping[bytes, bytes]) -> dict[str, object]:
     """
-    Return the facts that the headers of a head state, whose sender is a trusted proxy.
+    Return the facts of a request that the headers of a head state; the sender of the head is a
+    trusted proxy.
 
-    A missing or malformed fact is left out; whatever needs it reads it in the usual way, which
-    raises the exception that says what is wrong.
+    A missing or malformed fact is left out; a condition that needs it reads it in the usual way,
+    which raises the exception that says what is wrong.
     """
     known: dict[str, object] = {}
     for fact, name, parse in shape.states:

@@ -16,8 +16,8 @@ Config = PrefixConfig
 
 _ANSWERS = Answers(max_head_bytes=64 * 1024)
 """
-Half of C{tune.bufsize} in the shipped configuration, as the headers of the client take the other
-half; the default of HAProxy is 16 KiB for both.
+Half of C{tune.bufsize} in the shipped configuration, because the headers of the client take the
+other half; the default of HAProxy is 16 KiB for both.
 """
 
 
