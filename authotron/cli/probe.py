@@ -5,6 +5,7 @@ past it.
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
 from functools import partial
@@ -18,7 +19,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import react
 
-from authotron.cli.credential import ask_basic, header_value
+from authotron.cli.credential import ask_basic
 from authotron.cli.options import Command, json_option, text
 from authotron.cli.output import say, say_json
 from authotron.concurrency.reactor import IGatewayReactor
@@ -31,6 +32,9 @@ from authotron.probe.echo import EchoFactory
 from authotron.probe.place import Place
 from authotron.probe.proxies import PROXIES
 from authotron.probe.request import Credential, Nonces, Request, Target
+
+_WHOLE_LINE = re.compile(r"[A-Za-z0-9-]+: *\S")
+"""Matches a line with a header; no credential of a known scheme begins like that."""
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _GOOD, _BAD, _INDENT = "  nothing    ", "  LEAK       ", " " * 13
@@ -75,16 +79,21 @@ def _place(_context: Any, _argument: Any, given: str | None) -> Place | None:
 
 
 def _from_file(_context: Any, _option: Any, given: Path | None) -> bytes | None:
-    """Read the value of an Authorization header from a file."""
+    """Read a header with a credential from a file; without a name it is C{Authorization}."""
     if given is None:
         return None
     try:
-        value = header_value(given.read_text(encoding="ascii"))
+        line = given.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         raise click.BadParameter("cannot be read as ASCII") from None
-    if not value or not value.isprintable() or "{" in value:
-        raise click.BadParameter("must contain the value of an Authorization header, one line")
-    return value.encode()
+    if not line or not line.isprintable() or "{" in line:
+        raise click.BadParameter("must contain one line: a header, or the value of Authorization")
+    return _line(line)
+
+
+def _line(text: str) -> bytes:
+    """Return the line of a request with a credential."""
+    return (text if _WHOLE_LINE.match(text) else f"Authorization: {text}").encode()
 
 
 @click.command(
@@ -102,14 +111,15 @@ def _from_file(_context: Any, _option: Any, given: Path | None) -> bytes | None:
     "good",
     type=_FILE,
     callback=_from_file,
-    help="File with the value of a good Authorization header.",
+    help="File with the header of a good credential, such as X-API-Key: ...; or the value of "
+    "Authorization.",
 )
 @click.option(
     "--limited-token-file",
     "limited",
     type=_FILE,
     callback=_from_file,
-    help="File with the Authorization header of an API token for network 203.0.113.0/24.",
+    help="File with the same for an API token that is limited to network 203.0.113.0/24.",
 )
 @click.option("--gateway-down", "is_down", is_flag=True, help="Try what needs a stopped gateway.")
 @click.option(
@@ -157,7 +167,7 @@ def probe(
     if where and not is_down and username is None and good is None:
         raise click.UsageError("give --user or --credential-file, so that requests get through")
     if username is not None and where is not None and not is_down:
-        good = ask_basic(username).encode()
+        good = _line(ask_basic(username))
     plan = _Plan(
         where,
         address,
@@ -199,7 +209,9 @@ def _verifier(where: Place | None, ca_file: Path | None) -> tls.Verifier | None:
 
 
 def _credentials(good: bytes | None, limited: bytes | None) -> dict[Credential, bytes]:
-    unknown = f"Bearer unknown-{secrets.token_hex(16)}".encode()
+    name = good.partition(b":")[0].decode() if good else "Authorization"
+    scheme = "Bearer " if name.lower() == "authorization" else ""
+    unknown = f"{name}: {scheme}unknown-{secrets.token_hex(16)}".encode()
     found = {Credential.GOOD: good, Credential.UNKNOWN: unknown, Credential.LIMITED: limited}
     return {kind: value for kind, value in found.items() if value}
 

@@ -29,7 +29,7 @@ class Control:
 
     @ivar good: the request with a valid credential, as the echo backend received it.
     @ivar base: the path of the URL as the client sent it, and as the backend received it.
-    @ivar credential: the valid credential.
+    @ivar credential: the valid credential, without the name of its header.
     """
 
     good: Echo

@@ -121,7 +121,8 @@ class Campaign:
             await self._check_limited()
         [echo] = good.echoes[:1]
         base = paths.common_end(good.path, paths.path_of(echo.target))
-        return Control(echo, base, self.target.credentials[Credential.GOOD].decode("latin-1"))
+        line = self.target.credentials[Credential.GOOD].decode("latin-1")
+        return Control(echo, base, line.partition(":")[2].strip())
 
     async def _check_limited(self) -> None:
         """Check that the limited API token is refused because of its limit; if not, say why."""

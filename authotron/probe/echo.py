@@ -29,7 +29,9 @@ _CHUNKED = re.compile(rb"^transfer-encoding[ \t]*:.*chunked", re.IGNORECASE | re
 _CLOSE = re.compile(
     rb"^connection[ \t]*:.*close|^[^\n]+ HTTP/1\.0\r?$", re.IGNORECASE | re.MULTILINE
 )
-_LAST_CHUNK = re.compile(rb"(?:^|\n)0+[^\n]*\n(?:[^\r\n]+\n)*\r?\n")
+_LAST_CHUNK = re.compile(rb"(?:^|\n)0++(?![0-9A-Fa-f])[^\n]*+\n(?:[^\r\n][^\n]*+\n){0,16}+\r?\n")
+"""Matches the end of a chunked body, with at most 16 trailers, in linear time."""
+
 
 _LARGEST = 262_144
 """Maximum number of bytes of a request; a larger request ends its connection."""
@@ -77,6 +79,11 @@ def take(received: bytes) -> Arrived | None:
     return Arrived(head, rest[:length], rest[length:]) if length <= len(rest) else None
 
 
+def closes(arrived: Arrived) -> bool:
+    """Return whether the connection ends with the answer: the proxy says so, or has no mark."""
+    return bool(_CLOSE.search(arrived.head)) or not _MARKED.search(arrived.head)
+
+
 def answer(arrived: Arrived) -> bytes:
     """Return the answer to a request: its bytes as JSON, or 404 if it has no mark."""
     found = _MARKED.search(arrived.head)
@@ -97,7 +104,7 @@ def answer(arrived: Arrived) -> bytes:
         "Cache-Control: no-store",
         f"Content-Length: {len(body)}",
         *([f"{PROOF}: {proof(nonce)}"] if found else []),
-        *(["Connection: close"] if _CLOSE.search(arrived.head) else []),
+        *(["Connection: close"] if closes(arrived) else []),
     ]
     shown = b"" if arrived.head.startswith(b"HEAD ") else body
     return "\r\n".join([*lines, "", ""]).encode() + shown
@@ -120,7 +127,7 @@ class EchoConnection(Protocol, TimeoutMixin):
         while (arrived := take(self._received)) is not None:
             self._received = arrived.after
             self.transport.write(answer(arrived))
-            if _CLOSE.search(arrived.head):
+            if closes(arrived):
                 self._received = b""
                 self.transport.loseConnection()
         if len(self._received) > _LARGEST:

@@ -98,9 +98,11 @@ def identity_lost(exchange: Exchange, control: Control) -> Iterator[str]:
 def credential_passes(exchange: Exchange, control: Control) -> Iterator[str]:
     """Yield the headers in which the backend receives the credential of the client."""
     secret = control.credential.partition(" ")[2] or control.credential
+    # A backend without a JWT in Authorization may have that of the client, if it is not asked for.
+    second = exchange.canary if any(control.good.values("authorization")) else secret
     for echo in exchange.echoes:
         for field in echo.fields:
-            if secret in field.value or exchange.canary in field.value:
+            if secret in field.value or second in field.value:
                 yield shown_name(field.name)
 
 
@@ -169,6 +171,16 @@ def other_authority(exchange: Exchange, _: Control) -> Iterator[str]:
         found = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)", echo.target)
         differs = found is not None and found[1].lower() not in hosts
         if len(echo.values("host")) > 1 or differs or _FOLD.search(echo.head):
+            yield exchange.request.label
+
+
+def other_protocol(exchange: Exchange, _: Control) -> Iterator[str]:
+    """Yield the request if the backend is asked to change to HTTP/2."""
+    for echo in exchange.echoes:
+        offered = [
+            part.strip().lower() for each in echo.values("upgrade") for part in each.split(",")
+        ]
+        if "h2c" in offered:
             yield exchange.request.label
 
 

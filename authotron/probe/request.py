@@ -29,7 +29,7 @@ class Target:
 
     @ivar host: the value of the header C{Host}.
     @ivar base: the path of the URL, which ends with a slash.
-    @ivar credentials: the value of C{Authorization} for each kind of credential.
+    @ivar credentials: the header line with each kind of credential.
     """
 
     host: bytes
@@ -103,7 +103,7 @@ def written(request: Request, target: Target, nonces: Nonces, number: int) -> by
         b" ".join(filter(None, (request.method, request.target, request.version))),
         *request.host,
         b"X-Probe-Mark: " + f"{MARK}{nonce}".encode(),
-        *([b"Authorization: " + credential] if credential else []),
+        *([credential] if credential else []),
         *request.fields,
         *filter(None, [request.connection]),
     ]

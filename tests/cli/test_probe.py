@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 from typing import Any
 
 from click.testing import Result
@@ -13,6 +14,7 @@ from twisted.internet.defer import Deferred
 from authotron.cli import probe
 from authotron.probe import place
 from authotron.probe.attack import Phase
+from authotron.probe.request import Credential
 from authotron.probe.table import ATTACKS
 from tests.cli.cases import CommandCase
 from tests.probe.fake_proxy import TARGET, FakeProxy, answered
@@ -75,6 +77,18 @@ class ConsentTests(CommandCase):
             result = self.probe(*words)
             self.assertEqual(result.exit_code, 2)
             self.assertNotIn("s3cret", result.output)
+
+    def test_header_of_a_credential(self) -> None:
+        """A file has a whole header, or the value of Authorization; an unknown one is alike."""
+        for content, line, unknown in (
+            (b"Basic x\n", b"Authorization: Basic x", b"Authorization: Bearer unknown-"),
+            (b"Authorization: Basic x", b"Authorization: Basic x", b"Authorization: Bearer "),
+            (b"X-API-Key: abc", b"X-API-Key: abc", b"X-API-Key: unknown-"),
+        ):
+            found = probe._from_file(None, None, Path(self.credential(content)))
+            self.assertEqual(found, line)
+            made = probe._credentials(found, None)[Credential.UNKNOWN]
+            self.assertTrue(made.startswith(unknown), made)
 
 
 class ReportTests(CommandCase):

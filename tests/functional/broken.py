@@ -103,6 +103,12 @@ BROKEN: Mapping[str, Broken] = {
             "forwarded-address-believed": {"X-Forwarded-For", "X-Forwarded-For, two hops"},
         },
     ),
+    "h2c_passes": Broken(
+        "haproxy",
+        {"    http-request del-header Upgrade unless { req.hdr(upgrade) -i websocket }\n": ""}
+        | {"    http-request set-header Upgrade websocket if { req.hdr(upgrade) -m found }\n": ""},
+        {"other-protocol": {"h2c"}},
+    ),
     "gateway_down_lets_pass": Broken(
         "nginx",
         {

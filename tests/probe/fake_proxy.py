@@ -15,12 +15,16 @@ from authotron.probe.connection import Received
 from authotron.probe.request import Credential, Nonces, Request, Target
 from authotron.proxy_config import identity_headers
 
-GOOD = b"Basic YWxpY2U6d29uZGVy"
-LIMITED = b"Bearer aot_limited"
+GOOD = b"Authorization: Basic YWxpY2U6d29uZGVy"
+LIMITED = b"Authorization: Bearer aot_limited"
 TARGET = Target(
     b"127.0.0.1",
     b"/",
-    {Credential.GOOD: GOOD, Credential.UNKNOWN: b"Bearer x", Credential.LIMITED: LIMITED},
+    {
+        Credential.GOOD: GOOD,
+        Credential.UNKNOWN: b"Authorization: Bearer x",
+        Credential.LIMITED: LIMITED,
+    },
 )
 NONCES = Nonces("0123456789abcdef")
 
@@ -35,7 +39,7 @@ def removed() -> frozenset[str]:
     """Return the headers of clients that go no further, in lower case."""
     listed = [name for group in identity_headers.groups() for name in group.names]
     own = ["Authorization", "X-Auth-Username", "X-Auth-Realm", "X-Auth-Roles"]
-    forwarded = ["X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP"]
+    forwarded = ["X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Upgrade"]
     return frozenset(map(str.lower, [*listed, *own, *forwarded]))
 
 
@@ -90,11 +94,11 @@ class FakeProxy:
         if method == b"TRACE" or (self.is_strict and not _is_well_formed(target, lines, head)):
             return answered(400)
         names = [line.partition(b":")[0].lower() for line in lines]
-        known = names.count(b"authorization") == 1 and b"Authorization: " + GOOD in lines
+        known = names.count(b"authorization") == 1 and GOOD in lines
         if not self.open_to(method, target):
             if not self.is_up:
                 return answered(503)
-            if b"Authorization: " + LIMITED in lines:
+            if LIMITED in lines:
                 return answered(self.limited)
             if not known:
                 return answered(401, b"WWW-Authenticate: Basic")

@@ -93,7 +93,9 @@ MISTAKES: dict[str, FakeProxy] = {
     "folded-header": FakeProxy(is_strict=False, adds=_folded),
     "malformed-header": FakeProxy(is_strict=False, passes=["x-auth-roles "]),
     "connection-header": FakeProxy(adds=_without_named),
-    "credential-passes": FakeProxy(adds=lambda head: [b"X-Credential: " + GOOD]),
+    "credential-passes": FakeProxy(
+        adds=lambda head: [b"X-Credential: " + GOOD.partition(b": ")[2]]
+    ),
     "identity-in-answer": FakeProxy(
         finishes=lambda answer: answer.replace(b"\r\n", b"\r\nX-Auth-Username: alice\r\n", 1)
     ),
@@ -102,6 +104,7 @@ MISTAKES: dict[str, FakeProxy] = {
     "forwarded-address-believed": FakeProxy(answers=_believing),
     "overriding-header": FakeProxy(passes=["x-http-method-override"]),
     "request-framing": FakeProxy(is_strict=False),
+    "other-protocol": FakeProxy(passes=["upgrade"]),
     "hidden-request": FakeProxy(answers=_desynchronized),
     "two-hosts": FakeProxy(is_strict=False),
     "gateway-down": FakeProxy(is_up=False, open_to=lambda method, target: method == b"POST"),

@@ -54,6 +54,7 @@ class EchoTests(SynchronousTestCase):
         [answer] = self.answers(b"GET /x HTTP/1.1\r\nAuthorization: Bearer s3cret\r\n\r\n")
         self.assertTrue(answer.startswith(b"404 "))
         self.assertNotIn(b"s3cret", answer)
+        self.assertTrue(self.transport.disconnecting)
 
     def test_head(self) -> None:
         """An answer to HEAD has no body; its header has the proof."""
@@ -67,6 +68,7 @@ class EchoTests(SynchronousTestCase):
             (b"Content-Length: 5", b"hello"),
             (b"Transfer-Encoding: chunked", b"5\r\nhello\r\n0\r\n\r\n"),
             (b"Transfer-Encoding: chunked", b"0\r\n\r\n"),
+            (b"Transfer-Encoding: chunked", b"2;x\r\n\r\n\r\n000\r\nTrailer: x\r\n\r\n"),
         ):
             with self.subTest(body=body):
                 self.transport.clear()

@@ -76,6 +76,48 @@ ATTACKS = (
         judge=judges.framing,
     ),
     Attack(
+        name="other-protocol",
+        leak="The backend gets Upgrade: h2c. If it changes to HTTP/2, the proxy passes on all that "
+        "follows, and the gateway is asked about none of it.",
+        remedy="pass on Upgrade for WebSocket alone",
+        by_proxy={
+            "nginx": "map $http_upgrade to websocket or nothing, as the example does",
+            "apache": "ProxyPass ... upgrade=websocket, instead of upgrade=ANY",
+            "caddy": "request_header -Upgrade, unless the value is websocket",
+            "haproxy": "http-request del-header Upgrade unless { req.hdr(upgrade) -i websocket }",
+            "traefik": "a middleware headers with customRequestHeaders: {Upgrade: ''} for all "
+            "requests but WebSockets",
+            "envoy": "upgrade_configs with upgrade_type: websocket alone",
+        },
+        requests=tuple(
+            Request(label, fields, connection=connection)
+            for label, fields, connection in (
+                (
+                    "h2c",
+                    (b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"),
+                    b"Connection: Upgrade, HTTP2-Settings",
+                ),
+                (
+                    "h2c, without its settings in Connection",
+                    (b"Upgrade: h2c", b"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA"),
+                    b"Connection: Upgrade",
+                ),
+                ("h2c behind websocket", (b"Upgrade: websocket, h2c",), b"Connection: Upgrade"),
+                (
+                    "h2c in a second line",
+                    (b"Upgrade: websocket", b"Upgrade: h2c"),
+                    b"Connection: Upgrade",
+                ),
+                (
+                    "h2c in a first line",
+                    (b"Upgrade: h2c", b"Upgrade: websocket"),
+                    b"Connection: Upgrade",
+                ),
+            )
+        ),
+        judge=judges.other_protocol,
+    ),
+    Attack(
         name="hidden-request",
         leak="A request that was hidden in the body of another one reached the backend, or a "
         "client gets the answer to another client's request.",
