@@ -428,11 +428,10 @@ class DecisionCache(Generic[R]):
             self._log.expired(found.identity, rejected)
             raise
         outcome = Outcome(SUCCESS, found)
-        decision = Decision(outcome, self._replies.authenticate(outcome, token), token, access)
+        decision = Decision(outcome, self._replies.authenticate(outcome, token), access)
         tokens = () if found.restriction is None else _tokens(found.restriction)
         if now < until and epoch[0] == self._epoch and not (tokens and self._voids(tokens, epoch)):
             size = _DECISION_BYTES + authentication_bytes(found) + decision.reply.__sizeof__()
-            size += len(token)
             if access is not None:
                 size += access.__sizeof__()
             if tokens:

@@ -68,12 +68,10 @@ class Decision(Generic[R]):
 
     Decisions are cached and shared, so they must not be changed.
 
-    @ivar token: the minted JWT, if the client was authenticated.
     @ivar access: the object that says what the policies allow to the client, if policies are
         configured; it is applied to each request.
     """
 
     outcome: Outcome
     reply: R = field(repr=False)
-    token: str | None = field(default=None, repr=False)
     access: PolicyAccess | None = field(default=None, repr=False)

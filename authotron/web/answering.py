@@ -339,7 +339,7 @@ def identity_fields(
     Return the headers by which a 200 names the identity, for protocols that do not send HTTP
     replies; the result is empty if the decision has no identity, so that no request may pass.
     """
-    found, token = decision.outcome.authentication, decision.token
+    found, token = decision.outcome.authentication, replies.minted_jwt(decision.reply)
     if found is None or token is None:
         return ()
     authorization = b"Authorization", b"Bearer " + token.encode()

@@ -45,6 +45,7 @@ C{Date} and C{Connection} take 92.
 """
 
 NO_STORE = (b"Cache-Control", b"no-store")
+_BEARER = b"Authorization: Bearer "
 _ADMITTED = b"Authorization: Bearer %b\r\n%bCache-Control: no-store\r\nContent-Length: 0\r\n\r\n"
 """
 Format of the headers of a 200 reply of C{/authenticate}, into which the JWT and further header
@@ -282,6 +283,17 @@ class Replies:
 def _admitted(profile: Profile, identity: Identity, token: str) -> Reply:
     fields = _lines(profile.fields(identity, token)) if profile.headers else b""
     return Reply(200, _ADMITTED % (token.encode(), fields), 0)
+
+
+def minted_jwt(reply: Reply) -> str | None:
+    """
+    Return the JWT that a 200 of C{/authenticate} contains, or C{None} for any other reply.
+
+    Cached decisions keep the JWT only once, among the bytes of the reply.
+    """
+    if not reply.wire.startswith(_BEARER):
+        return None
+    return reply.wire[len(_BEARER) : reply.wire.index(b"\r\n")].decode()
 
 
 def without_body(reply: Reply) -> Reply:

@@ -176,7 +176,7 @@ class InMemoryGateway:
     def good(self, found: Authentication) -> Decision[Any]:
         """Return the decision for an authenticated identity."""
         outcome = Outcome("success", found)
-        return Decision(outcome, Replies("Basic").authenticate(outcome, "token"), "token")
+        return Decision(outcome, Replies("Basic").authenticate(outcome, "token"))
 
     def connect(self, site: Site | FastPathFactory | None = None) -> tuple[Any, Wire]:
         wire = Wire(peerAddress=PEER)

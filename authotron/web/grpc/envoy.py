@@ -160,7 +160,7 @@ def response_to(
         string.
     """
     response = CheckResponse()
-    found, token = decision.outcome.authentication, decision.token
+    found, token = decision.outcome.authentication, replies.minted_jwt(decision.reply)
     if reply.status == ADMITTED and found is not None and token is not None:
         response.status.code = _OK
         fields = [*profile.fields(found.identity, token), *path]
