@@ -33,8 +33,8 @@ contains the URI of the client, and so is not sent twice.
 
 _MOST = 10_000
 """
-Maximum number of remembered heads, each of which takes about 350 bytes. When the maximum is
-reached, all heads are forgotten; heads in use soon return.
+Maximum number of remembered heads, each of which takes about 350 bytes, or 700 if it states facts.
+When the maximum is reached, all heads are forgotten; heads in use soon return.
 """
 
 _ONE_IN = 8

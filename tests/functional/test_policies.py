@@ -1,0 +1,140 @@
+"""Policies behind the real nginx with the shipped example: who may do what, in two namespaces."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.functional import wire
+from tests.functional.daemon import Daemon
+from tests.functional.proxy import Backend, Nginx
+from tests.waiting import until
+
+USERS: list[dict[str, Any]] = [
+    {"username": "alice", "password": "wonder", "roles": ["operator"]},
+    {"username": "bob", "password": "builder", "roles": ["reader"]},
+    {"username": "carol", "password": "christmas"},
+]
+PROVIDERS = [{"name": "local", "type": "plain", "realm": "here", "users": USERS}]
+RULES: list[dict[str, Any]] = [
+    {"name": "read", "subject": [["role=reader"]], "permissions": ["/files/**:GET,HEAD"]},
+    {"name": "all", "subject": [["role=operator"]], "permissions": ["/**:*"]},
+    {"name": "no secrets", "subject": [["realm=here"]], "permissions": ["-/files/secret/**:*"]},
+    {
+        "name": "archive",
+        "namespace": "/archive",
+        "subject": [["username=carol"]],
+        "permissions": ["/**:GET"],
+    },
+]
+LOCATIONS = """
+    location /archived/ {
+        set $space "/archive";
+        proxy_pass http://backend;
+    }
+    location / {
+        set $space "/";
+        proxy_pass http://backend;
+    }
+"""
+REASON = """
+    auth_request /_authotron;
+    auth_request_set $reason $upstream_http_x_auth_reason;
+    add_header X-Auth-Reason $reason always;
+"""
+CHANGES = {
+    "    location / {\n        proxy_pass http://backend;\n    }\n": LOCATIONS,
+    "proxy_method HEAD;": "proxy_method HEAD; proxy_set_header X-Space $space;",
+    "    auth_request /_authotron;": REASON,
+}
+TABLE = (
+    ("alice", "GET", "/files/x", "200"),
+    ("bob", "GET", "/files/x", "200"),
+    ("carol", "GET", "/files/x", "403 no-matching-policy"),
+    ("alice", "DELETE", "/admin/users", "200"),
+    ("bob", "DELETE", "/admin/users", "403 no-matching-policy"),
+    ("bob", "POST", "/files/x", "403 no-matching-policy"),
+    ("alice", "GET", "/files/secret", "403 denied-by-policy"),
+    ("alice", "GET", "/files/%73ecret/?x=1", "403 denied-by-policy"),
+    ("alice", "GET", "/admin/../files/secret", "403 denied-by-policy"),
+    ("carol", "GET", "/archived/x", "200"),
+    ("carol", "POST", "/archived/x", "403 no-matching-policy"),
+    ("bob", "GET", "/archived/x", "403 no-matching-policy"),
+    ("bob, wrong", "GET", "/files/x", "401"),
+    ("", "GET", "/files/x", "401"),
+)
+PASSWORDS = {user["username"]: str(user["password"]) for user in USERS}
+SPOOFED = {
+    "X-Space": "/archive",
+    "X-Original-URI": "/files/x",
+    "X-Original-Method": "GET",
+    "X-Auth-Reason": "none",
+}
+
+
+class PoliciesTests(SynchronousTestCase):
+    """Three people, two namespaces, and one table of what they may do."""
+
+    def start(self, **policy: Any) -> None:
+        folder = Path(self.mktemp()).absolute()
+        trusted = {"trusted_proxies": ["127.0.0.1/32"]}
+        section = {"rules": RULES, "facts": {"namespace": "X-Space"}, **policy}
+        self.daemon = Daemon(folder).configure(providers=PROVIDERS, server=trusted, policy=section)
+        self.daemon.start()
+        self.addCleanup(self.daemon.stop)
+        backend = Backend(folder).start()
+        self.addCleanup(backend.stop)
+        nginx = Nginx(folder / "nginx", self.daemon.port, backend.port, CHANGES).start()
+        self.addCleanup(nginx.stop)
+        self.port = nginx.port
+
+    def ask(self, who: str, method: str, path: str) -> str:
+        """Ask with headers that a client made up; return the status and the reason."""
+        headers = {**SPOOFED}
+        if who:
+            headers["Authorization"] = wire.basic(who, PASSWORDS.get(who, "guess"))
+        answer = wire.ask(self.port, path, headers, method)
+        return f"{answer.status} {answer.header('X-Auth-Reason') or ''}".strip()
+
+    def test_enforced(self) -> None:
+        """Each person may do what the table says, whatever headers they send."""
+        self.start()
+        for who, method, path, expected in TABLE * 2:
+            with self.subTest(who=who, method=method, path=path):
+                self.assertEqual(self.ask(who, method, path), expected)
+
+    def test_observed(self) -> None:
+        """With mode: observe nothing changes, and each refusal is logged."""
+        self.start(mode="observe")
+        for who, method, path, expected in TABLE:
+            status = "401" if expected == "401" else "200"
+            self.assertEqual(self.ask(who, method, path), status, path)
+        refused = [each for *_, each in TABLE if each.startswith("403")]
+        until(
+            lambda: self.daemon.log().count("would be denied by the policy") >= len(refused),
+            "logged",
+        )
+
+    def test_reload(self) -> None:
+        """A reload with a mistake in the rules keeps the old ones; a good one replaces them."""
+        self.start()
+        self.assertEqual(self.ask("bob", "GET", "/files/x"), "200")
+        for rules, logged, expected in (
+            (
+                [{**RULES[0], "permissions": ["/files/**"]}],
+                "policy.rules[0].permissions[0]: the permission has no colon",
+                "200",
+            ),
+            ([RULES[1]], "configuration reloaded", "403 no-matching-policy"),
+        ):
+            self.daemon.configure(
+                providers=PROVIDERS,
+                server={"trusted_proxies": ["127.0.0.1/32"]},
+                policy={"rules": rules, "facts": {"namespace": "X-Space"}},
+            )
+            self.daemon.tell(signal.SIGHUP)
+            self.daemon.logged(logged)
+            self.assertEqual(self.ask("bob", "GET", "/files/x"), expected)
