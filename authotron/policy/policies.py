@@ -19,13 +19,19 @@ from authotron.policy.restrictions import Restriction
 from authotron.policy.rules import Asked, Claims, Group, Rule
 from authotron.policy.ruling import BAD_NAMESPACE, BY_DEFAULT, RESTRICTED, Ruling
 from authotron.policy.subjects import GROUP, Tags
-from authotron.policy.table import Table
+from authotron.policy.table import SeveralTables, Table
 
 _MOST_PERMISSIONS = 200_000
 """
 Maximum number of permissions in all tables that are kept, each of which takes about 100 bytes; when
 the number is exceeded, all tables are discarded, and the tables in use are built again.
 """
+
+_MOST_TOGETHER = 20_000
+"""Maximum number of permissions that are put together for one identity."""
+
+_LARGE = 2_000
+"""Number of permissions from which on the rules of one subject are a table of their own."""
 
 _TABLE = 10
 """The number of permissions as which an empty table counts."""
@@ -63,11 +69,13 @@ class Policies:
     groups: Sequence[Group] = ()
     allows_by_default: bool = False
     heaviest: bool = False
-    _by_tag: dict[str, list[tuple[Tags, Rule]]] = field(init=False, repr=False)
+    _by_tag: dict[str, list[_Block]] = field(init=False, repr=False)
     _tags: dict[str, str] = field(init=False, repr=False)
     _has_conditions: bool = field(init=False, repr=False)
     _ordered: Sequence[Group] = field(init=False, repr=False)
-    _tables: dict[tuple[frozenset[str], str], Table] = field(factory=dict, init=False, repr=False)
+    _tables: dict[tuple[frozenset[str], str], Table | SeveralTables] = field(
+        factory=dict, init=False, repr=False
+    )
     kept: int = field(default=0, init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -107,7 +115,7 @@ class Policies:
         tags = frozenset([known[each] for each in own if each in known])
         return Held(tags, by_key(own)) if self._has_conditions else Held(tags)
 
-    def table(self, held: frozenset[str], namespace: str) -> Table | None:
+    def table(self, held: frozenset[str], namespace: str) -> Table | SeveralTables | None:
         """
         Return the rules that identities with some tags can use in a namespace, or C{None} if the
         namespace is malformed.
@@ -115,7 +123,7 @@ class Policies:
         key = held, namespace
         table = self._tables.get(key)
         if table is None and is_namespace(namespace):
-            table = Table(self.usable(held, namespace))
+            table = _together([each.table for each in self._blocks(held, namespace)])
             self.kept += table.size + _TABLE
             if self.kept > _MOST_PERMISSIONS:
                 self._tables.clear()
@@ -125,32 +133,64 @@ class Policies:
 
     def usable(self, held: frozenset[str], namespace: str) -> list[Rule]:
         """Return the rules that identities with some tags can use in a namespace, in order."""
+        blocks = self._blocks(held, namespace)
+        found = {rule.number: rule for each in blocks for rule in each.rules}
+        return [rule for _, rule in sorted(found.items())]
+
+    def _blocks(self, held: frozenset[str], namespace: str) -> list[_Block]:
+        """Return the rules that identities with some tags can use in a namespace, by subject."""
         tags = held | tags_of(self._ordered, held, namespace, heaviest=self.heaviest)
-        found = {
-            rule.number: rule
+        return [
+            each
             for tag in tags
-            for needed, rule in self._by_tag.get(tag, ())
-            if needed <= tags
-        }
-        return [rule for _, rule in sorted(found.items()) if rule.counts_in(namespace)]
+            for each in self._by_tag.get(tag, ())
+            if each.needed <= tags and each.rules[0].counts_in(namespace)
+        ]
 
 
-def _index(rules: Iterable[Rule]) -> dict[str, list[tuple[Tags, Rule]]]:
+@frozen(eq=False)
+class _Block:
     """
-    Index each rule by one tag of each alternative of its subject: by the tag that the fewest rules
-    name.
+    Rules for the same identities and namespaces, arranged once for all identities.
+
+    @ivar needed: one alternative of the subject of each rule.
     """
-    rules = [*rules]
+
+    needed: Tags
+    rules: Sequence[Rule]
+    table: Table
+
+
+def _together(tables: Sequence[Table]) -> Table | SeveralTables:
+    """
+    Return the rules of several tables: small ones put together, so that requests take less time,
+    and large ones beside them, so that the first request takes no longer.
+    """
+    small = [each for each in tables if each.size < _LARGE]
+    if sum(each.size for each in small) > _MOST_TOGETHER:
+        return SeveralTables(tables)
+    large = [each for each in tables if each.size >= _LARGE]
+    found = [Table.together(small), *large] if small or not large else large
+    return found[0] if len(found) == 1 else SeveralTables(found)
+
+
+def _index(rules: Iterable[Rule]) -> dict[str, list[_Block]]:
+    """
+    Arrange rules by the alternatives of their subjects, and index each alternative by one of its
+    tags: by the tag that the fewest alternatives name.
+    """
+    grouped: dict[tuple[Tags, str, tuple[str, ...]], list[Rule]] = {}
+    for rule in rules:
+        for needed in dict.fromkeys(rule.subject):
+            grouped.setdefault((needed, rule.namespace, rule.targets), []).append(rule)
     uses: dict[str, int] = {}
-    for rule in rules:
-        for tags in rule.subject:
-            for tag in tags:
-                uses[tag] = uses.get(tag, 0) + 1
-    found: dict[str, list[tuple[Tags, Rule]]] = {}
-    for rule in rules:
-        for tags in rule.subject:
-            rarest = min(tags, key=lambda tag: (uses[tag], tag))
-            found.setdefault(rarest, []).append((tags, rule))
+    for needed, _, _ in grouped:
+        for tag in needed:
+            uses[tag] = uses.get(tag, 0) + 1
+    found: dict[str, list[_Block]] = {}
+    for (needed, _, _), alike in grouped.items():
+        rarest = min(needed, key=lambda tag: (uses[tag], tag))
+        found.setdefault(rarest, []).append(_Block(needed, alike, Table(alike)))
     return found
 
 

@@ -122,6 +122,9 @@ class CompiledTests(SynchronousTestCase):
         policies = build_policies(
             given_rules, given_groups, heaviest=heaviest, allows_by_default=allows
         )
+        large, most = data.draw(some.sampled_from([(2_000, 20_000), (2, 20_000), (2_000, 2)]))
+        self.patch(policies_module, "_LARGE", large)
+        self.patch(policies_module, "_MOST_TOGETHER", most)
         claims = data.draw(some.lists(some.sampled_from(CLAIMS), unique=True))
         access = policies.access(claims)
         for _ in range(6):
