@@ -25,10 +25,11 @@ from authotron.config.policy import Policy
 from authotron.config.policy_test_file import PolicyTest
 from authotron.daemon.compose_policy import compile_policies
 from authotron.model.errors import ConfigError
-from authotron.model.paths import AmbiguousPath, canonical
+from authotron.model.paths import canonical
 from authotron.policy import analysis, subjects
 from authotron.policy.namespaces import is_namespace
 from authotron.policy.policies import Policies
+from authotron.policy.resources import ENCODED_SEMICOLON, has_parameters
 from authotron.policy.rules import Request, Rule
 
 _NO_POLICY = "policy: the configuration has no such section, so every identity may make any request"
@@ -136,14 +137,14 @@ def _result(given: PolicyTest, policies: Policies, namespace: str, now: float) -
     expected = {"decision": given.expect, "reason": given.reason, "rule": given.rule}
     try:
         request = Request(
-            canonical(asked.path.encode()),
+            _path(asked.path),
             asked.method,
             None,
             asked.namespace or namespace,
             asked.host,
             asked.address,
         )
-    except AmbiguousPath as ambiguous:
+    except ValueError as ambiguous:
         found = {"decision": "deny", "reason": f"ambiguous path ({ambiguous})", "rule": ""}
     else:
         ruling = policies.access(given.claims).rule(request, now if asked.at is None else asked.at)
@@ -160,6 +161,18 @@ def _result(given: PolicyTest, policies: Policies, namespace: str, now: float) -
         "found": _shown(found),
         "different": any(found[key] != value for key, value in wanted.items()),
     }
+
+
+def _path(text_: str) -> str:
+    """
+    Return the canonical spelling of a path.
+
+    @raise ValueError: a request for this path gets a 400.
+    """
+    path = canonical(text_.encode())
+    if has_parameters(path):
+        raise ValueError(ENCODED_SEMICOLON)
+    return path
 
 
 def _shown(parts: dict[str, str]) -> str:
@@ -189,8 +202,8 @@ def who_can(verb: str, resource: str, namespace: str | None, path: Path, *, as_j
     found = _load(path, as_json=as_json)
     asked_in = _namespace(namespace, found)
     try:
-        asked = canonical(resource.encode())
-    except AmbiguousPath as ambiguous:
+        asked = _path(resource)
+    except ValueError as ambiguous:
         raise click.BadParameter(f"requests for this path get a 400: {ambiguous}") from None
     rules = compile_policies(found).rules
     lines: list[dict[str, Any]] = [

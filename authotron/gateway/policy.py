@@ -13,6 +13,7 @@ from authotron.model.request import Facts
 from authotron.policy import claims
 from authotron.policy.claims import Source
 from authotron.policy.policies import Access, Policies
+from authotron.policy.resources import ENCODED_SEMICOLON, has_parameters
 from authotron.policy.ruling import Ruling
 
 
@@ -152,6 +153,8 @@ class PolicyAccess:
         @raise UnusableFact: a rule depends on a fact of the request that no trusted proxy states
             clearly.
         """
+        if has_parameters(asked.resource):
+            raise UnusableFact("path", Flaw.MALFORMED, ENCODED_SEMICOLON)
         return self._access.rule(asked, self._now())
 
     def is_settled(self, asked: Asked) -> bool:

@@ -44,3 +44,15 @@ def split(text: str) -> Resource:
 def is_literal(pattern: str) -> bool:
     """Return whether a pattern matches one resource only."""
     return ANY not in pattern or (ANY not in (parts := pattern.split("/")) and DEEP not in parts)
+
+
+ENCODED_SEMICOLON = "an encoded semicolon, behind which some backends see parameters"
+"""Why a path cannot be ruled."""
+
+
+def has_parameters(path: str) -> bool:
+    """
+    Return whether a backend could take the end of a canonical path for parameters (RFC 3986 section
+    3.3): proxies decode C{%3B}, and some backends leave out what stands behind a semicolon.
+    """
+    return "%3B" in path

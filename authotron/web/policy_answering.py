@@ -104,9 +104,9 @@ class PolicyAnswerer:
         """Return whether a rule allows equal requests at any time."""
         try:
             asked = access.asked(facts)
+            return access.is_settled(asked) and access.rule(asked).reason is Reason.ALLOWED
         except UnusableFact:
             return False
-        return access.is_settled(asked) and access.rule(asked).reason is Reason.ALLOWED
 
     @staticmethod
     def allowed_again(access: PolicyAccess) -> None:

@@ -86,6 +86,7 @@ class RuleTests(PolicyCase):
             ("-/\u00e4:GET", "spelt differently in requests; write /%C3%A4"),
             ("-/a b:GET", "spelt differently in requests; write /a%20b"),
             ("-/a//b:GET", "read differently (empty segment)"),
+            ("-/a%3Bb:GET", "an encoded semicolon"),
             ("-/a%2Fb:GET", "read differently (encoded slash)"),
             ("/a?x=y:GET", "has a query"),
         ):

@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
 from tests.functional.daemon import Daemon
-from tests.functional.proxy import Backend, Nginx
+from tests.functional.proxies.shipped import Nginx
+from tests.functional.proxy import Backend
 from tests.waiting import until
 
 USERS: list[dict[str, Any]] = [

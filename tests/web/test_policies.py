@@ -195,6 +195,8 @@ class SpellingTests(PolicyCase):
             "/data%2Fsecret",
             "/data/%2e%2e/data/secret",
             "/data/secret;x",
+            "/data/secret%3Bx",
+            "/data/secret%3b/x",
             "/data/secret%00",
             "/data\\secret",
             "/data/%2573ecret",
