@@ -54,7 +54,7 @@ def examples() -> Iterator[tuple[Path, str]]:
             **rendering.files(proxy, setting.make(whole, proxy, Deployment())),
         }
         for name in names:
-            yield ROOT / "etc" / proxy / name, files[name]
+            yield ROOT / "etc" / rendering.folder_of(proxy) / name, files[name]
 
 
 if __name__ == "__main__":

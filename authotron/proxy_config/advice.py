@@ -10,12 +10,22 @@ from authotron.config.server import SYSTEMD
 from authotron.model import hosts
 from authotron.plugin import trusted_proxies
 from authotron.proxy_config.addresses import PACKAGED
-from authotron.proxy_config.setting import Setting
+from authotron.proxy_config.setting import KUBERNETES, Setting, contract_of
 from authotron.proxy_config.time_limits import limit_of
 
 _OPEN = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
-_KEEPS_COOKIES = {"traefik": "", "envoy": " by HTTP; let it ask by gRPC"}
+_KEEPS_PREFLIGHTS = ("kubernetes-nginx", "kubernetes-envoy-gateway")
+"""Proxies whose manifests cannot pass preflights on."""
+
+_KEEPS_COOKIES = {
+    "traefik": "",
+    "envoy": " by HTTP; let it ask by gRPC",
+    "kubernetes-envoy-gateway": " by HTTP; let it ask by gRPC",
+    "kubernetes-istio": " by HTTP; let it ask by gRPC",
+    "kubernetes-nginx": "",
+    "kubernetes-traefik": "",
+}
 """Proxies that cannot remove a single cookie, with the advice for an operator."""
 
 _MISSING = {
@@ -31,13 +41,20 @@ _MISSING = {
 def advice(proxy: str, config: Config, setting: Setting) -> Iterator[str]:
     """Yield the remarks about the gateway's configuration that an operator should read."""
     yield from _of_endpoints(proxy, config, setting)
-    yield from _of_exposure(config, setting)
+    if not proxy.startswith(KUBERNETES):
+        yield from _of_exposure(config, setting)
     yield from _of_trust(proxy, config, setting)
     yield from _of_credentials(proxy, setting)
     types = [each.type for each in config.contracts]
-    if setting.by == HTTP and proxy not in types:
-        yield f"server.contracts: does not contain {proxy}, so it gets no answer; add it"
-    limit = limit_of(proxy)
+    name = contract_of(proxy)
+    if setting.by == HTTP and name not in types:
+        yield f"server.contracts: does not contain {name}, so it gets no answer; add it"
+    if config.file.cors.pass_preflights and proxy in _KEEPS_PREFLIGHTS:
+        yield (
+            f"cors.pass_preflights: the configuration of {proxy} cannot pass preflights on, so "
+            "they get a 401; name the origins"
+        )
+    limit = limit_of(name)
     if limit.fixed is not None and limit.is_below(setting.decision):
         yield (
             f"auth.timeout_in_ms: a decision may take {setting.decision:g} s, but {proxy} gives up "
@@ -50,7 +67,7 @@ def _of_endpoints(proxy: str, config: Config, setting: Setting) -> Iterator[str]
         yield _MISSING[HTTP].format(proxy=proxy)
     elif setting.by == HTTP and proxy == "apache":
         yield _MISSING[FASTCGI]
-    elif setting.by == HTTP and proxy == "envoy":
+    elif setting.by == HTTP and contract_of(proxy) == "envoy":
         yield _MISSING[GRPC]
     if SYSTEMD in config.file.server.listen and setting.gateway in PACKAGED:
         yield (

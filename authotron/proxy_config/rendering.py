@@ -10,12 +10,12 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from attrs import asdict
+from attrs import asdict, frozen
 
 from authotron.config.endpoint import HTTP
 from authotron.model.hosts import address_of
 from authotron.proxy_config import identity_headers
-from authotron.proxy_config.setting import Setting
+from authotron.proxy_config.setting import KUBERNETES, Setting
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
@@ -26,6 +26,10 @@ PROXIES: Mapping[str, tuple[str, ...]] = {
     "caddy": ("Caddyfile",),
     "envoy": ("authotron.yaml",),
     "haproxy": ("haproxy.cfg", "authotron.lua"),
+    "kubernetes-envoy-gateway": ("envoy-gateway.yaml",),
+    "kubernetes-istio": ("istio.yaml",),
+    "kubernetes-nginx": ("nginx.yaml",),
+    "kubernetes-traefik": ("traefik.yaml",),
     "traefik": ("traefik.yaml", "authotron.yaml"),
 }
 """The configuration files of each proxy, the most important file first."""
@@ -57,6 +61,9 @@ def files(proxy: str, setting: Setting) -> dict[str, str]:
         "identity_headers": groups,
         "own": own,
         "identity": identity,
+        "service": _service(setting.backend.host),
+        "gateway_service": _service(setting.gateway.host),
+        "lower_listed": [name.lower() for name in listed],
         "unlisted": [name for name in setting.others if name.lower() not in known],
         "lower_names": [name.lower() for name in listed if name.lower() not in own],
         "underscored": [each for name in identity for each in identity_headers.underscored(name)],
@@ -68,6 +75,27 @@ def files(proxy: str, setting: Setting) -> dict[str, str]:
     }
 
 
+@frozen
+class Service:
+    """A service of Kubernetes."""
+
+    name: str
+    namespace: str
+
+
+def _service(host: str) -> Service:
+    """Return the service that a host such as C{name.namespace.svc.cluster.local} stands for."""
+    if _is_ip(host):
+        return Service("service", "default")
+    name, *rest = host.split(".")
+    return Service(name, rest[0] if rest else "default")
+
+
+def folder_of(proxy: str) -> str:
+    """Return the folder of the files of a proxy, below F{templates} and F{etc}."""
+    return "kubernetes" if proxy.startswith(KUBERNETES) else proxy
+
+
 _STATEMENT = re.compile(r"^[ \t]*#@ (.+)\n", re.MULTILINE)
 """
 A statement of Jinja on a line of its own, which leaves nothing; the line statements of Jinja would
@@ -77,7 +105,8 @@ also remove the empty line that follows.
 
 @cache
 def _template(proxy: str, name: str) -> Template:
-    path = resources.files("authotron.proxy_config") / "templates" / proxy / name
+    folder = folder_of(proxy)
+    path = resources.files("authotron.proxy_config") / "templates" / folder / name
     text = _STATEMENT.sub(r"<% \1 %>", path.read_text(encoding="utf-8"))
     return _environment().from_string(text)
 

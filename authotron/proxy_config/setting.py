@@ -19,6 +19,20 @@ from authotron.model.errors import ConfigError, Problem
 from authotron.plugin.contract import Answers, Contract
 from authotron.proxy_config.addresses import LOOPBACK, Address, Kind, reachable
 
+KUBERNETES = "kubernetes-"
+"""How the names of proxies begin that run in Kubernetes, as the gateway does."""
+
+_CONTRACTS: Mapping[str, str] = {
+    "kubernetes-envoy-gateway": "envoy",
+    "kubernetes-istio": "envoy",
+    "kubernetes-nginx": "nginx",
+    "kubernetes-traefik": "traefik",
+}
+"""The contracts of proxies that have another name than their contract."""
+
+_SERVICE = "authotron.default.svc.cluster.local"
+"""The usual host of the gateway in Kubernetes."""
+
 BY_HTTP: Mapping[str, frozenset[Kind]] = {
     "apache": frozenset({"tcp"}),
     "caddy": frozenset({"tcp", "tls", "unix"}),
@@ -132,14 +146,17 @@ def make(gateway: Gateway[Any], proxy: str, deployment: Deployment) -> Setting:
     """
     config = gateway.config
     server = config.file.server
-    by, kinds = _OTHERWISE.get(proxy, (HTTP, BY_HTTP[proxy]))
+    name = contract_of(proxy)
+    by, kinds = _OTHERWISE.get(name, (HTTP, BY_HTTP[name]))
     found = reachable(server, by, kinds)
     if found is None and by != HTTP:
-        by, found = HTTP, reachable(server, HTTP, BY_HTTP[proxy])
+        by, found = HTTP, reachable(server, HTTP, BY_HTTP[name])
     address = found or Address(LOOPBACK, 8080)
+    if proxy.startswith(KUBERNETES):
+        address = Address(_SERVICE, address.port or 8080, tls=address.tls)
     if deployment.gateway is not None:
         address = Address(deployment.gateway.host, deployment.gateway.port, tls=address.tls)
-    contract = gateway.contracts.by_name(proxy) or _usual_contract(config, proxy)
+    contract = gateway.contracts.by_name(name) or _usual_contract(config, name)
     answering = contract if by == HTTP else gateway.contracts.of_protocol(by)
     answers = answering.answers or Answers()
     names, cors = gateway.credential_names, config.file.cors
@@ -164,6 +181,11 @@ def make(gateway: Gateway[Any], proxy: str, deployment: Deployment) -> Setting:
         answers.max_head_bytes,
         longest_decision(gateway),
     )
+
+
+def contract_of(proxy: str) -> str:
+    """Return the name of the contract of a proxy."""
+    return _CONTRACTS.get(proxy, proxy)
 
 
 def _usual_contract(config: Config, proxy: str) -> Contract:

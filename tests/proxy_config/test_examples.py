@@ -20,6 +20,14 @@ REMOVAL = {
 """For each file that removes headers of clients a pattern for their names."""
 
 
+LISTED = {name.lower() for group in identity_headers.groups() for name in group.names}
+
+SET_BY_THE_CONTROLLER = {
+    "kubernetes-nginx": {"x-forwarded-port", "x-scheme", "x-original-forwarded-for", "proxy"}
+}
+"""Headers that a proxy overwrites or removes in any case."""
+
+
 class ExamplesTests(SynchronousTestCase):
     """The files of every proxy."""
 
@@ -37,15 +45,24 @@ class ExamplesTests(SynchronousTestCase):
 
     def test_identity_headers_T93c(self) -> None:
         """Every proxy removes all listed headers of clients."""
-        listed = {name.lower() for group in identity_headers.groups() for name in group.names}
         found = {f"{path.parent.name}/{path.name}": text for path, text in examples()}
         for file, pattern in REMOVAL.items():
             with self.subTest(file):
                 removed = re.findall(pattern, found[file], re.MULTILINE)
-                self.assertEqual(listed - {name.lower() for name in removed}, set())
-        self.assertEqual(
-            {file.partition("/")[0] for file in REMOVAL}, {*rendering.PROXIES} - {"envoy"}
-        )
+                self.assertEqual(LISTED - {name.lower() for name in removed}, set())
+
+    def test_every_name_T93c(self) -> None:
+        """Every listed name stands in the files of every proxy."""
+        for proxy, names in rendering.PROXIES.items():
+            folder = rendering.folder_of(proxy)
+            text = "".join(
+                text
+                for path, text in examples()
+                if path.parent.name == folder and path.name in names
+            )
+            found = {*re.findall(r"[a-z0-9][a-z0-9-]*", text.lower())}
+            missing = LISTED - found - SET_BY_THE_CONTROLLER.get(proxy, set())
+            self.assertEqual(missing, set(), proxy)
 
 
 class IdentityHeadersTests(SynchronousTestCase):
