@@ -35,7 +35,7 @@ class AuthotronAgent:
         method: bytes,
         uri: bytes,
         headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - named by Twisted's interface
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - Twisted's interface gives the argument this name
     ) -> Deferred[IResponse]:
         """Send a request."""
         if origin_of(uri.decode("ascii")) not in self._origins:

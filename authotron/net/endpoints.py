@@ -53,7 +53,7 @@ class _HostEndpoint(HostnameEndpoint):
             return False, host.encode("ascii"), host
         return HostnameEndpoint._hostAsBytesAndText(host)  # noqa: SLF001 - Twisted offers no other way
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - named by Twisted's interface
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - Twisted's interface gives the argument this name
         """
         Implement L{IStreamClientEndpoint.connect}; fail with C{DNSLookupError} if the host cannot
         be looked up.
@@ -79,7 +79,7 @@ class CancellableEndpoint:
 
     _endpoint: IStreamClientEndpoint
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - named by Twisted's interface
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - Twisted's interface gives the argument this name
         """Implement L{IStreamClientEndpoint.connect}."""
         attempt = _Attempt(self._endpoint.connect(protocolFactory))
         return attempt.start()

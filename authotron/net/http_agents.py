@@ -126,7 +126,7 @@ class _ForwardingAgent:
         method: bytes,
         uri: bytes,
         headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - named by Twisted's interface
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - Twisted's interface gives the argument this name
     ) -> Deferred[IResponse]:
         """Implement L{IAgent.request}."""
         parsed = URI.fromBytes(uri)
@@ -164,7 +164,7 @@ class _RepeatingAgent:
         method: bytes,
         uri: bytes,
         headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - named by Twisted's interface
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - Twisted's interface gives the argument this name
     ) -> Deferred[IResponse]:
         """Implement L{IAgent.request}."""
         server = _server(uri)

@@ -113,7 +113,7 @@ class IdentityEncodingAgent:
         method: bytes,
         uri: bytes,
         headers: Headers | None = None,
-        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - named by Twisted's interface
+        bodyProducer: IBodyProducer | None = None,  # noqa: N803 - Twisted's interface gives the argument this name
     ) -> Deferred[IResponse]:
         """Implement L{IAgent.request}."""
         plain = headers.copy() if headers is not None else Headers()

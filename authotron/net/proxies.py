@@ -236,7 +236,7 @@ class ProxyEndpoint:
     _proxy: Proxy
     _endpoint: IStreamClientEndpoint
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - named by Twisted's interface
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - Twisted's interface gives the argument this name
         """Implement L{IStreamClientEndpoint.connect}."""
 
         def failed(failure: Failure) -> Failure:
@@ -258,7 +258,7 @@ class TunnelEndpoint:
     _host: str
     _port: int
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - named by Twisted's interface
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - Twisted's interface gives the argument this name
         """Implement L{IStreamClientEndpoint.connect}."""
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 

@@ -129,7 +129,7 @@ class StrictEndpoint:
         self._endpoint = endpoint
         self._clock = clock
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - named by Twisted's interface
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - Twisted's interface gives the argument this name
         """Implement L{IStreamClientEndpoint.connect}."""
         connecting: Deferred[IProtocol] = self._endpoint.connect(
             _Checks(protocolFactory, self._clock)

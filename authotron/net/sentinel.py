@@ -47,7 +47,7 @@ class SentinelEndpoint:
     _login: Login
     _clock: IReactorTime
 
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - named by Twisted's interface
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - Twisted's interface gives the argument this name
         """Implement L{IStreamClientEndpoint.connect}; the Deferred may fail with L{Unavailable}."""
         return Deferred.fromCoroutine(self._to_primary(protocolFactory))
 

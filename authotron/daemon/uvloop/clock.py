@@ -50,11 +50,11 @@ class _Timer:
         self._stop()
         self._over = AlreadyCancelled
 
-    def reset(self, secondsFromNow: float) -> None:  # noqa: N803 - named by Twisted's interface
+    def reset(self, secondsFromNow: float) -> None:  # noqa: N803 - Twisted's interface gives the argument this name
         self._stop()
         self.start(secondsFromNow)
 
-    def delay(self, secondsLater: float) -> None:  # noqa: N803 - named by Twisted's interface
+    def delay(self, secondsLater: float) -> None:  # noqa: N803 - Twisted's interface gives the argument this name
         self.reset(max(0.0, self._due - self._seconds() + secondsLater))
 
     def active(self) -> bool:
@@ -80,7 +80,7 @@ class LoopClock:
     _loop: asyncio.AbstractEventLoop
     seconds: Callable[[], float]
 
-    def callLater(self, delay: float, callable: Any, *args: Any, **kwargs: Any) -> IDelayedCall:  # noqa: A002 - named by Twisted's interface
+    def callLater(self, delay: float, callable: Any, *args: Any, **kwargs: Any) -> IDelayedCall:  # noqa: A002 - Twisted's interface gives the argument this name
         timer = _Timer(self._loop, self.seconds, lambda: callable(*args, **kwargs))
         timer.start(delay)
         return timer

@@ -174,18 +174,18 @@ class Wire(asyncio.Protocol):
         """
         return not isinstance(self._peer, UNIXAddress)
 
-    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001 - Twisted's interface passes it by position
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: FBT001 - callers of Twisted's interface pass the argument by position
         """Do nothing, because the event loop has set the keep-alive option already."""
 
     def getTcpKeepAlive(self) -> bool:
         return bool(self._transport.get_extra_info("socket").getsockopt(SOL_SOCKET, SO_KEEPALIVE))
 
-    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: FBT001 - Twisted's interface passes it by position
+    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: FBT001 - callers of Twisted's interface pass the argument by position
         self._transport.get_extra_info("socket").setsockopt(SOL_SOCKET, SO_KEEPALIVE, enabled)
 
     # --- IConsumer: a producer is paused while many bytes wait to be sent ---
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001 - Twisted's interface passes it by position
+    def registerProducer(self, producer: Any, streaming: bool) -> None:  # noqa: FBT001 - callers of Twisted's interface pass the argument by position
         """
         Pause and resume a producer, so that it writes no faster than the client reads.
 

@@ -159,9 +159,11 @@ ATTACKS = (
         "accepts invalid requests",
         by_proxy={"haproxy": "remove option accept-invalid-http-request"},
         requests=(
-            Request("fold with a header in it", (b"X-Other: a\r\n X-Auth-Roles: {canary}",)),
-            Request("fold of an identity header", (b"X-Auth-Roles:\r\n {canary}",)),
-            Request("fold by a tab", (b"X-Other: a\r\n\tX-Auth-Roles: {canary}",)),
+            Request(
+                "folded line that looks like a header", (b"X-Other: a\r\n X-Auth-Roles: {canary}",)
+            ),
+            Request("folded value of an identity header", (b"X-Auth-Roles:\r\n {canary}",)),
+            Request("line folded by a tab", (b"X-Other: a\r\n\tX-Auth-Roles: {canary}",)),
         ),
         judge=judges.folded,
         follows_from=("identity-header", "doubled-header"),
@@ -179,12 +181,12 @@ ATTACKS = (
         requests=tuple(
             Request(label, (field,))
             for label, field in (
-                ("space before the colon", b"X-Auth-Roles : {canary}"),
-                ("tab before the colon", b"X-Auth-Roles\t: {canary}"),
-                ("NUL in the name", b"X-Auth-Roles\0: {canary}"),
-                ("CR within a value", b"X-Other: a\rX-Auth-Roles: {canary}"),
-                ("LF for a line end", b"X-Other: a\nX-Auth-Roles: {canary}"),
-                ("NUL within a value", b"X-Other: a\0X-Auth-Roles: {canary}"),
+                ("space before the colon of a header", b"X-Auth-Roles : {canary}"),
+                ("tab before the colon of a header", b"X-Auth-Roles\t: {canary}"),
+                ("NUL in a header name", b"X-Auth-Roles\0: {canary}"),
+                ("CR in a header value", b"X-Other: a\rX-Auth-Roles: {canary}"),
+                ("header line that ends in LF", b"X-Other: a\nX-Auth-Roles: {canary}"),
+                ("NUL in a header value", b"X-Other: a\0X-Auth-Roles: {canary}"),
             )
         ),
         judge=judges.odd_field,
