@@ -38,7 +38,7 @@ class _Subject:
     """
     A plugin whose connection to remote services C{authotron doctor} checks.
 
-    @ivar kind: the kind of the plugin: C{provider}, C{augmenter} or C{store}.
+    @ivar kind: the kind of the plugin, C{provider}, C{augmenter} or C{store}.
     """
 
     kind: str

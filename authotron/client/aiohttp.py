@@ -34,7 +34,7 @@ def authotron_middleware(
     verifier: Verifier, *, optional: bool = False, exclude: str | Collection[str] = ()
 ) -> Middleware:
     """
-    Return a middleware that verifies the JWT of each request: C{request["user"]} is the L{User} who
+    Return a middleware that verifies the JWT of each request. C{request["user"]} is the L{User} who
     sent the request.
 
     @param optional: let requests without a token pass, with C{None} as the user.

@@ -35,7 +35,7 @@ class Authotron:
     Verifies the JWT of a request when a view, or a blueprint, asks for it.
 
     @param verifier: the verifier of JWTs; by default it is made from the configuration of the
-        application: C{AUTHOTRON_ISSUER}, C{AUTHOTRON_AUDIENCE}, C{AUTHOTRON_JWKS_URL},
+        application, C{AUTHOTRON_ISSUER}, C{AUTHOTRON_AUDIENCE}, C{AUTHOTRON_JWKS_URL},
         C{AUTHOTRON_SECRET}.
     """
 

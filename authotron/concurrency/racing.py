@@ -125,7 +125,7 @@ def run(
     except Exception:  # noqa: BLE001 - an error of the call is the outcome of this piece of work alone
         outcome = Failure()
     else:
-        outcome = start(answer) if isinstance(answer, CoroutineType) else answer  # type: ignore[assignment] # the other member of the union type is a result
+        outcome = start(answer) if isinstance(answer, CoroutineType) else answer  # type: ignore[assignment] # a value that is not a coroutine is the result itself
     if not is_pending(outcome):
         return on_done(outcome, clock.seconds() - began, context)
     return _cancel_after(clock, timeout, outcome).addBoth(_done, clock, began, on_done, context)

@@ -218,7 +218,7 @@ def load(kind: str, type_: object, at: str) -> ModuleType:
     """
     Import the module of one plugin, and no other plugin.
 
-    @param kind: the kind of the plugin: C{"providers"}, C{"augmenters"}, C{"stores"} or
+    @param kind: the kind of the plugin, C{"providers"}, C{"augmenters"}, C{"stores"} or
         C{"contracts"}.
     @param type_: the value of C{type:}.
     @param at: the path of the section in the file.

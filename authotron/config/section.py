@@ -150,8 +150,8 @@ Secret = SecretStr
 """
 A secret: a string that is never printed.
 
-Each configuration key C{x} of this type has two variants: C{x_file} names a file that holds the
-secret, and C{x_env} an environment variable that holds the secret.
+Each configuration key C{x} of this type has two variants, where C{x_file} names a file that holds
+the secret, and C{x_env} an environment variable that holds the secret.
 """
 
 HIDDEN = "***"

@@ -113,7 +113,7 @@ def why_not_listening(error: Exception, description: str, port: str) -> str:
     Describe why the system refuses to listen at an endpoint, and what the operator can do.
 
     @param description: the endpoint, as Twisted describes it.
-    @param port: the section of the endpoint: C{server} for the main port, or C{metrics}.
+    @param port: the section of the endpoint, C{server} for the main port, or C{metrics}.
     """
     reason = reason_of(error)
     where = description
@@ -163,7 +163,7 @@ class Listener(Service):
     C{on_failure}.
 
     @ivar description: the endpoint, in the form that the log shows.
-    @ivar port: the section of the endpoint: C{server} for the main port, or C{metrics}.
+    @ivar port: the section of the endpoint, C{server} for the main port, or C{metrics}.
     """
 
     _log = Logger()

@@ -126,8 +126,8 @@ class Carriers:
         Return the values of all parts of a proxy's request that carry credentials, in the order of
         L{Presented.others}.
 
-        @param facts: the facts of the client's request, among them the query; C{None} if the query
-            is not to be read.
+        @param facts: the facts of the client's request, among them the query, or C{None} if the
+            query is not to be read.
         """
         return self._unless_empty(tuple([each.read(header, facts) for each in self._readers]))
 

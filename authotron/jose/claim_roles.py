@@ -100,7 +100,7 @@ class RoleClaims:
     Values that are not roles are left out, and so are claims that a JWT does not have. For each
     claim of which the gateway ignores values, one warning is logged.
 
-    @ivar paths: the paths of the configured claims; C{None} for the claims of Keycloak.
+    @ivar paths: the paths of the configured claims, or C{None} for the claims of Keycloak.
     @ivar is_strict: whether a JWT is refused because of a claim of an unexpected shape.
     """
 

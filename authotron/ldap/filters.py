@@ -147,7 +147,7 @@ class Combination(Node):
 
     An empty conjunction is always true, and an empty disjunction is always false (RFC 4526).
 
-    @ivar sign: the operator: C{&} if all filters must match, C{|} if at least one must match.
+    @ivar sign: the operator, C{&} if all filters must match, C{|} if at least one must match.
     """
 
     sign: str
@@ -192,7 +192,7 @@ class Comparison(Node):
 
     @ivar attribute: attribute with options, such as C{cn;lang-de}; empty for a matching rule that
         compares any attribute.
-    @ivar operator: the operator: C{=}, C{~=}, C{>=}, C{<=}, or C{:=} for an extensible match.
+    @ivar operator: the operator, C{=}, C{~=}, C{>=}, C{<=}, or C{:=} for an extensible match.
     @ivar substrings: the parts of the value between its asterisks.
     @ivar rule: the matching rule of an extensible match, if one is given.
     @ivar of_dn: whether the extensible match also compares the DN of the entry.

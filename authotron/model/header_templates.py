@@ -2,7 +2,7 @@
 Templates of headers that name an identity, such as C{{realm}/{username}}.
 
 The template of a header is text with placeholders in braces. A placeholder in a template is the
-name of a claim of the minted JWT: C{username}, C{realm}, C{sub}, C{roles}, C{attributes.NAME} or
+name of a claim of the minted JWT, C{username}, C{realm}, C{sub}, C{roles}, C{attributes.NAME} or
 C{scopes.SERVICE}; or it is C{jwt}, which stands for the JWT itself.
 """
 

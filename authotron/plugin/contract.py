@@ -556,7 +556,7 @@ class Answers:
         remove from the request of the client; empty if the proxy needs none.
     @ivar max_head_bytes: the maximum number of bytes of the head of a 200, from the status line to
         the empty line, or C{None} if the proxy accepts any number; an identity that does not fit
-        gets a 403. A configuration may change the maximum number.
+        gets a 403. A configuration may change C{max_head_bytes}.
     @ivar has_error_headers: whether every refusal is a 401 or a 403, with its own status and body
         in the headers C{X-Error-Status} and C{X-Error-Body}; a configuration may set it.
     @ivar removed: the headers with credentials, which the header C{removed_in} names, too.

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 LONGEST = 1024
-"""The number of bytes that a tag must not reach."""
+"""A tag must have fewer bytes than this number."""
 
 GROUP = "@group:name="
 """The prefix of the tag that an identity has for each group to which it belongs."""

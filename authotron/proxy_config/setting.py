@@ -92,8 +92,8 @@ class Setting:
 
     @ivar folder: the folder of the proxy's files.
     @ivar gateway: the address at which the gateway answers by HTTP, or by the protocol C{by}.
-    @ivar is_found: whether the gateway's configuration has such an endpoint; C{gateway} is a usual
-        address if not.
+    @ivar is_found: whether the gateway's configuration has such an endpoint; without one,
+        C{gateway} is a usual address.
     @ivar by: C{http}, C{fastcgi} or C{grpc}.
     @ivar stated: for each fact of a request the header in which the proxy states the fact.
     @ivar profile: the headers, in addition to C{Authorization}, in which the backend reads the

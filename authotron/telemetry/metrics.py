@@ -290,7 +290,7 @@ class Metrics(Collector):
             tally.number += 1
 
     def augmenter_answered(self, augmenter: Part, result: str, seconds: float) -> None:
-        """Count an answer of an augmenter to the gateway: C{success} or C{error}."""
+        """Count an answer of an augmenter, whose result is C{success} or C{error}."""
         self._augmentations[augmenter.name, augmenter.type, augmenter.realm, result].add(seconds)
 
     def request_started(self, method: str) -> None:

@@ -105,7 +105,7 @@ class ImportedTokens:
 
     @staticmethod
     def may_be(text: str) -> bool:
-        """Whether a bearer token may be an imported token; see L{may_be}."""
+        """Whether a bearer token may be an imported token, according to the function L{may_be}."""
         return may_be(text)
 
     def may_know(self, text: str) -> bool:

@@ -299,7 +299,7 @@ class Answerer:
     ) -> Answer | None:
         """
         Return the answer to a proxy's request that lacks a required fact, or that has several
-        credentials although the contract refuses them; C{None} for all other requests.
+        credentials although the contract refuses them, or C{None} for all other requests.
         """
         if contract.authorization == "refuse" and _has_several(question):
             return Answer(_changed(contract, replies.BAD_REQUEST), None, SEVERAL)

@@ -154,7 +154,7 @@ def _accept(values: Callable[[str], Sequence[str]]) -> str:
 
 
 def _stated(facts: Facts) -> dict[str, str | None]:
-    """Return the facts of a request for the log; C{None} for facts that cannot be used."""
+    """Return the facts of a request for the log, with C{None} for facts that cannot be used."""
     found: dict[str, str | None] = {}
     for name in ("method", "host", "path", "address", "namespace"):
         try:

@@ -66,7 +66,7 @@ class FakeGateway:
     """
     Answers as the gateway does, for the users whom a test has added.
 
-    @param algorithm: the signature algorithm: C{ES256}, C{EdDSA}, C{RS256} or C{HS256}.
+    @param algorithm: the signature algorithm, C{ES256}, C{EdDSA}, C{RS256} or C{HS256}.
     @ivar requests: the method and path of every request, in their order.
     """
 

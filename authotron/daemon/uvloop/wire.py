@@ -101,7 +101,7 @@ class Wire(asyncio.Protocol):
         self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.write = _ignore  # type: ignore[method-assign] # replaces the method of the event loop
+        self.write = _ignore  # type: ignore[method-assign] # takes the place of the method of the event loop, which L{connection_made} has set
         protocol, self._protocol = self._protocol, None
         producer, self._producer = self._producer, None
         try:
@@ -155,7 +155,7 @@ class Wire(asyncio.Protocol):
     # --- ITCPTransport ---
 
     def loseWriteConnection(self) -> None:
-        self.write = _ignore  # type: ignore[method-assign] # replaces the method of the event loop
+        self.write = _ignore  # type: ignore[method-assign] # takes the place of the method of the event loop, which L{connection_made} has set
         if not self._transport.is_closing():
             self._transport.write_eof()
 

@@ -107,8 +107,8 @@ class Question:
     @property
     def method_label(self) -> str:
         """
-        The method of the client's request as a metric label; C{other} for a method that HTTP does
-        not define.
+        The method of the client's request as a metric label, which is C{other} for a method that
+        HTTP does not define.
         """
         method = self._variables[b"REQUEST_METHOD"].decode("ascii")
         return method if method in METHODS else "other"

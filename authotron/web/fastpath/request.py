@@ -199,7 +199,8 @@ class Recogniser:
                 in_ascii(target)
             except MalformedRequest:
                 return None
-        parts = method, id(asked.endpoint), version  # the contracts keep each endpoint
+        # an endpoint is known by its id, because the contracts keep each endpoint alive
+        parts = method, id(asked.endpoint), version
         shape = self._by_parts.get(parts)
         if shape is not None:
             return shape

@@ -1,5 +1,5 @@
 """
-The contract of Caddy: C{forward_auth}, or C{reverse_proxy} with C{rewrite /auth/caddy{uri}}.
+The contract of Caddy, by C{forward_auth}, or C{reverse_proxy} with C{rewrite /auth/caddy{uri}}.
 
 C{forward_auth} asks the gateway with GET and states the client's request in C{X-Forwarded-*}; it
 appends the query of the client to the path of the contract, and this query is ignored. With
