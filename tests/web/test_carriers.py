@@ -240,9 +240,8 @@ LINES = some.one_of(
     some.tuples(some.just("Authorization"), VALUES),
     some.tuples(some.just("X-Auth-Realm"), VALUES),
 )
-QUERIES = some.lists(
-    some.sampled_from(["link=", LINK, "&", "%6c", "=", "a", "+", "ink=", "%", ";"]), max_size=5
-).map("".join)
+PARTS = (*("link=", LINK, "&", "%6c", "=", "a", "+", "ink=", "%", "%00"), *'?/#;\\"<{|')
+QUERIES = some.lists(some.sampled_from(PARTS), max_size=5).map("".join)
 
 
 def at_most_once(lines: Lines) -> Lines:
