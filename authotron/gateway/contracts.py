@@ -9,14 +9,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from authotron.config.server import Forwarded
-from authotron.plugin.contract import (
-    AddressList,
-    Contract,
-    Endpoint,
-    Header,
-    RequestLine,
-    sources,
-)
+from authotron.plugin.contract import Contract, Endpoint
+from authotron.plugin.fact_sources import AddressList, Header, RequestLine, sources
 from authotron.plugin.trusted_proxies import TrustedProxies
 
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from attrs import evolve, field, frozen
 
-from authotron.plugin.contract import AnyQuestion, Contract, Endpoint
+from authotron.plugin.contract import Contract, Endpoint
+from authotron.plugin.fact_sources import AnyQuestion
 
 _NEEDED = ("method", "path")
 """The facts of a request on which each decision of a policy depends."""

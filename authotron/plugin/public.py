@@ -85,19 +85,15 @@ from authotron.plugin.cache import (
     addition_bytes,
     authentication_bytes,
 )
-from authotron.plugin.contract import (
+from authotron.plugin.contract import Answers, Contract, Endpoint, appended, fixed
+from authotron.plugin.fact_sources import (
     X_FORWARDED,
     AddressList,
-    Answers,
-    Contract,
-    Endpoint,
     Header,
     Question,
     RequestLine,
     Source,
     Sources,
-    appended,
-    fixed,
     prefixed,
     sources,
 )

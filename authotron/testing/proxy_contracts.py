@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.model.errors import Flaw, UnusableFact
 from authotron.model.request import Facts
 from authotron.plugin import trusted_proxies
-from authotron.plugin.contract import Contract, Endpoint, Question, RequestLine
+from authotron.plugin.contract import Contract, Endpoint
+from authotron.plugin.fact_sources import Question, RequestLine
 
 _PROXY, _STRANGER = "192.0.2.1", "198.51.100.66"
 _PROXIES = trusted_proxies.make([_PROXY, "10.0.0.0/8"])

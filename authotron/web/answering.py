@@ -21,7 +21,8 @@ from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.errors import UnusableFact
 from authotron.model.identity import Client
 from authotron.model.request import Facts, Presented
-from authotron.plugin.contract import AnyQuestion, Contract, Endpoint
+from authotron.plugin.contract import Contract, Endpoint
+from authotron.plugin.fact_sources import AnyQuestion
 from authotron.telemetry.suppression import Suppression
 from authotron.web import replies
 from authotron.web.replies import OPENING, Header, Reply, VariedReply

@@ -19,7 +19,7 @@ from authotron.concurrency.reactor_time import Meter
 from authotron.gateway.contracts import Asked, Contracts
 from authotron.gateway.outcomes import Outcome
 from authotron.model.hosts import HOST_FIELD
-from authotron.plugin.contract import Question
+from authotron.plugin.fact_sources import Question
 from authotron.telemetry.metrics import METHODS
 from authotron.web import replies
 from authotron.web.channel import LARGEST_BODY, Channel

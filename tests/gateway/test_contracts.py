@@ -9,7 +9,8 @@ from authotron.gateway.contracts import Contracts
 from authotron.model.errors import UnusableFact
 from authotron.model.request import Facts
 from authotron.plugin import trusted_proxies
-from authotron.plugin.contract import Contract, Endpoint, Fields, Question
+from authotron.plugin.contract import Contract, Endpoint
+from authotron.plugin.fact_sources import Fields, Question
 
 
 def believed(facts: Facts) -> tuple[str | None, str | None]:

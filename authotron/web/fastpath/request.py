@@ -19,7 +19,9 @@ from authotron.gateway.contracts import Asked, Contracts
 from authotron.model.hosts import HOST_FIELD
 from authotron.model.http_grammar import TOKEN
 from authotron.model.request import Presented
-from authotron.plugin.contract import Contract, Endpoint, Header, Parse, parser_of
+from authotron.plugin.contract import Contract, Endpoint
+from authotron.plugin.fact_parsers import Parse, parser_of
+from authotron.plugin.fact_sources import Header
 from authotron.telemetry.metrics import METHODS
 from authotron.web.framing import MalformedRequest, in_ascii
 from authotron.web.replies import OPENING

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from ssl import PEM_cert_to_DER_cert
 from typing import Any
-from urllib.parse import unquote
 
 from attrs import field, frozen
 
 from authotron.gateway.carriers import Carriers
 from authotron.model.errors import Flaw, UnusableFact
 from authotron.model.hosts import address_of, split_host
-from authotron.model.http_grammar import TOKEN
 from authotron.model.paths import AmbiguousPath, canonical, split_target
-from authotron.model.request import ClientCertificate, Facts, Presented
+from authotron.model.request import Facts, Presented
+from authotron.plugin.fact_parsers import parser_of
 from authotron.telemetry.metrics import METHODS
 from authotron.web.grpc.messages import CheckRequest
-
-_METHOD = re.compile(TOKEN)
-_LONGEST_NAMESPACE = 1024
 
 
 @frozen(eq=False)
@@ -129,18 +123,13 @@ def _headers(http: Any) -> dict[bytes, bytes]:
     return headers
 
 
-def _method(attributes: Any) -> str:
-    method: bytes = attributes.request.http.method
-    if method and not _METHOD.fullmatch(method):
-        raise ValueError("the value is not a method")
-    return method.decode("ascii")
+def _parsed(fact: str, value: bytes) -> object:
+    """
+    Parse a fact as in a header of other proxies; an empty value stays an empty string.
 
-
-def _scheme(attributes: Any) -> str:
-    scheme: bytes = attributes.request.http.scheme.lower()
-    if scheme not in (b"", b"http", b"https"):
-        raise ValueError("the value is neither http nor https")
-    return scheme.decode("ascii")
+    @raise ValueError: the value is malformed.
+    """
+    return parser_of(fact)(value.decode("latin-1")) if value else ""
 
 
 def _host(attributes: Any) -> tuple[str, int | None]:
@@ -166,32 +155,21 @@ def _address(attributes: Any) -> str:
     return found or ""
 
 
-def _namespace(attributes: Any) -> str | None:
+def _namespace(attributes: Any) -> object:
     extensions = {entry.key: entry.value for entry in attributes.context_extensions}
-    namespace: str = extensions.get(b"namespace", b"").decode("ascii")
-    if not namespace.isprintable() or len(namespace) > _LONGEST_NAMESPACE:
-        raise ValueError("the value is not a namespace")
-    return namespace or None
-
-
-def _certificate(attributes: Any) -> ClientCertificate | None:
-    """Return the certificate of the client, which Envoy sends as PEM with percent-encoding."""
-    certificate: bytes = attributes.source.certificate
-    if not certificate:
-        return None
-    return ClientCertificate(PEM_cert_to_DER_cert(unquote(certificate.decode("ascii"))))
+    return _parsed("namespace", extensions.get(b"namespace", b"")) or None
 
 
 _READ: Mapping[str, Callable[[Any], object]] = {
-    "method": _method,
-    "scheme": _scheme,
+    "method": lambda attributes: _parsed("method", attributes.request.http.method),
+    "scheme": lambda attributes: _parsed("scheme", attributes.request.http.scheme),
     "host": lambda attributes: _host(attributes)[0],
     "port": lambda attributes: _host(attributes)[1],
     "path": _path,
     "query": _query,
     "address": _address,
     "namespace": _namespace,
-    "certificate": _certificate,
+    "certificate": lambda attributes: _parsed("certificate", attributes.source.certificate) or None,
 }
 """
 For each fact of the client's request the function that reads it from Envoy's message. The function

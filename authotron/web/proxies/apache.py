@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from authotron.config.plugins import ContractConfig
 from authotron.config.server import Forwarded
-from authotron.plugin.contract import X_FORWARDED, Contract, fixed
+from authotron.plugin.contract import Contract, fixed
+from authotron.plugin.fact_sources import X_FORWARDED
 
 Config = ContractConfig
 

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from authotron.config.plugins import ContractConfig
 from authotron.config.server import Forwarded
-from authotron.plugin.contract import AddressList, Answers, Contract, Header, appended, sources
+from authotron.plugin.contract import Answers, Contract, appended
+from authotron.plugin.fact_sources import AddressList, Header, sources
 
 Config = ContractConfig
 

@@ -11,18 +11,8 @@ from __future__ import annotations
 
 from authotron.config.plugins import ContractConfig
 from authotron.config.server import Forwarded
-from authotron.plugin.contract import (
-    LEGACY_PATHS,
-    AddressList,
-    Answers,
-    Contract,
-    Endpoint,
-    Header,
-    appended,
-    configured,
-    fixed,
-    sources,
-)
+from authotron.plugin.contract import LEGACY_PATHS, Answers, Contract, Endpoint, appended, fixed
+from authotron.plugin.fact_sources import AddressList, Header, configured, sources
 
 _GET = frozenset({"GET", "HEAD"})
 """The methods allowed at the paths that the gateway shares with auth-o-tron, which it replaces."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from authotron.config.plugins import PrefixConfig
 from authotron.config.server import Forwarded
-from authotron.plugin.contract import Contract, fixed, prefixed
+from authotron.plugin.contract import Contract, fixed
+from authotron.plugin.fact_sources import prefixed
 
 Config = PrefixConfig
 

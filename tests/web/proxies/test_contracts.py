@@ -10,7 +10,8 @@ from authotron.config import plugins, section
 from authotron.config.server import Forwarded
 from authotron.model.errors import ConfigError, Flaw, UnusableFact
 from authotron.plugin import trusted_proxies
-from authotron.plugin.contract import Contract, Header, Question
+from authotron.plugin.contract import Contract
+from authotron.plugin.fact_sources import Header, Question
 from authotron.testing.proxy_contracts import ProxyContract
 
 KNOWN = ("apache", "apisix", "caddy", "envoy", "haproxy", "nginx", "skipper", "traefik")
