@@ -27,7 +27,7 @@ from authotron.net import tls
 from authotron.probe import place
 from authotron.probe.attack import Finding, Phase
 from authotron.probe.campaign import Campaign, ProbeFailed, Result, Send
-from authotron.probe.connection import Connector, Received
+from authotron.probe.connection import Connector, Patience, Received
 from authotron.probe.echo import EchoFactory
 from authotron.probe.place import Place
 from authotron.probe.proxies import PROXIES
@@ -37,6 +37,9 @@ _WHOLE_LINE = re.compile(r"[A-Za-z0-9-]+: *\S")
 """Matches a line with a header; no credential of a known scheme begins like that."""
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_OUTAGE = Patience(whole=90.0)
+"""Longer than a proxy waits for a gateway that hangs."""
+
 _GOOD, _BAD, _INDENT = "  nothing    ", "  LEAK       ", " " * 13
 
 
@@ -228,7 +231,10 @@ async def _probe(reactor: IGatewayReactor, plan: _Plan) -> None:
         await Deferred()
     else:
         where = plan.where
-        connector = Connector(reactor, plan.address, where.port, where.host, plan.verifier)
+        patience = _OUTAGE if plan.phase is Phase.GATEWAY_DOWN else Patience()
+        connector = Connector(
+            reactor, plan.address, where.port, where.host, plan.verifier, patience
+        )
         if not await _attack(partial(_send, connector), plan, where):
             raise SystemExit(1)
 

@@ -22,6 +22,9 @@ Maximum number of requests of one attack, when the header fields of refused requ
 by one.
 """
 
+_MOST_TIMEOUTS = 30
+"""Maximum number of requests that the proxy may leave without an answer until they time out."""
+
 _UNAUTHORIZED = 401
 
 Send = Callable[[bytes, Request], Awaitable[Received]]
@@ -70,12 +73,14 @@ class Campaign:
     requests: int = field(default=0, init=False)
     proxy: str | None = field(default=None, init=False)
     _flaw_of_limited: str | None = field(default=None, init=False)
+    _timeouts: int = field(default=0, init=False)
 
     async def run(self) -> AsyncIterator[Result]:
         """
         Yield the result of each attack that belongs to the phase.
 
-        @raise ProbeFailed: the ordinary requests did not have the required outcome.
+        @raise ProbeFailed: the ordinary requests did not have the required outcome, or the proxy
+            leaves too many requests without an answer.
         """
         control = await (self._with_gateway() if self._is_up else self._without_gateway())
         leaked: dict[str, set[str]] = {}
@@ -85,6 +90,8 @@ class Campaign:
                 known = {name for each in attack.follows_from for name in leaked.get(each, ())}
                 new = tuple(dict.fromkeys(each for each in found if each not in known))
                 leaked[attack.name] = {*new}
+                if self._is_up:
+                    await self._check_still_passes(attack)
                 yield Result(attack, Finding(attack, new) if new else None)
 
     def skipped(self) -> Iterator[Skipped]:
@@ -178,7 +185,27 @@ class Campaign:
             if number == 1:
                 raise ProbeFailed(f"the proxy cannot be connected to: {error}") from None
             received = Received(b"", ended=True)
-        return exchange.read(request, paths.path_of(sent), self.nonces, number, received)
+        seen = exchange.read(request, paths.path_of(sent), self.nonces, number, received)
+        self._count_timeout(timed_out=not seen.answers and not received.ended)
+        return seen
+
+    def _count_timeout(self, *, timed_out: bool) -> None:
+        self._timeouts += timed_out
+        if self._timeouts > _MOST_TIMEOUTS:
+            raise ProbeFailed(f"the proxy left {self._timeouts} requests without an answer")
+
+    async def _check_still_passes(self, attack: Attack) -> None:
+        """
+        Check that ordinary requests still reach the backend, because attacks on a proxy that limits
+        its clients, or has stopped, would find nothing.
+        """
+        good = await self._exchange(Request("ordinary"))
+        if not good.echoes and not good.strangers:
+            outcome = good.status or "no answer"
+            raise ProbeFailed(
+                f"an ordinary request after attack {attack.name} got {outcome}: the proxy limits "
+                "the rate of requests, or has stopped"
+            )
 
 
 def _why_not_echoed(good: Exchange) -> str:

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.probe import echo
 from authotron.probe.attack import Phase
 from authotron.probe.campaign import Campaign, ProbeFailed, Result
-from authotron.probe.connection import Unreachable
-from authotron.probe.request import ADDRESS, Credential, Target
+from authotron.probe.connection import Received, Unreachable
+from authotron.probe.request import ADDRESS, Credential, Request, Target
 from authotron.probe.table import ATTACKS
 from tests.probe.fake_proxy import GOOD, LIMITED, NONCES, TARGET, FakeProxy, answered
 
@@ -229,6 +229,30 @@ class ControlTests(CampaignCase):
 
         reason = self.why_failed(FakeProxy(answers=refuse))
         self.assertIn("cannot be connected to: refused", reason)
+
+    def test_proxy_that_stops(self) -> None:
+        """A proxy that refuses everything after a while is not judged by what it refuses."""
+        proxy = FakeProxy()
+        proxy.answers = lambda _: answered(429) if len(proxy.sent) > 20 else None
+        reason = self.why_failed(proxy)
+        self.assertIn("got 429: the proxy limits the rate of requests, or has stopped", reason)
+
+    def test_silence(self) -> None:
+        """A proxy that leaves odd requests without an answer takes a bounded time."""
+        proxy = FakeProxy()
+
+        async def send(data: bytes, request: Request) -> Received:
+            received = await proxy.send(data, request)
+            is_ordinary = b"\r\n\r\n" in received.data and request.label == "ordinary"
+            return received if is_ordinary else Received(b"", ended=False)
+
+        campaign = Campaign(TARGET, send, NONCES)
+
+        async def collect() -> list[Result]:
+            return [each async for each in campaign.run()]
+
+        error = self.failureResultOf(Deferred.fromCoroutine(collect()), ProbeFailed).value
+        self.assertIn("left 31 requests without an answer", str(error))
 
     def test_limited_token_that_is_not_limited(self) -> None:
         """A token that is good from everywhere shows nothing, so it is not tried."""

@@ -38,10 +38,10 @@ _UNDERSCORES = {
     "nginx": "underscores_in_headers off;",
     "apache": 'SetEnvIf "^[^:]*_" "." authotron_underscore, and Require not env '
     "authotron_underscore",
-    "caddy": "request_header -X_* and the like, or a matcher that refuses them",
-    "haproxy": "option h1-case-adjust-bogus-client does not help: http-request deny if "
-    "{ req.hdr_names -m sub _ }",
-    "traefik": "update to 3.6.14 or later, and remove the names by a middleware headers",
+    "caddy": "request_header -*_*",
+    "haproxy": "http-request del-header _ -m sub",
+    "traefik": "update to 3.6.14 or later, and a middleware headers with customRequestHeaders: "
+    "{NAME: ''} for each",
     "envoy": "common_http_protocol_options: {headers_with_underscores_action: REJECT_REQUEST}",
 }
 
