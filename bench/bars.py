@@ -13,6 +13,7 @@ BY_GET, BY_HEAD = "nginx, GET", "nginx, HEAD"
 COLD, NEW_CREDENTIALS = "direct, cold", "new credentials"
 MANY = "100,000 credentials"
 FACTS = "the facts of a request"
+BURSTS = "bursts of connections"
 
 
 @frozen
@@ -95,6 +96,9 @@ def _workers(name: str) -> Iterator[Bar]:
     )
     about = f"{name}, two workers: smallest share of the requests"
     yield figure_of("workers", about, two, "share", 0.35, is_least=True)
+    for kind in ("TCP", "UNIX"):
+        about = f"{name}, {kind}: share of the bursts in which each worker gets 35 to 65 %"
+        yield figure_of(BURSTS, about, f"{name}, {kind}", "fair", 0.95, is_least=True)
 
 
 def _slowest_percent(each: Contest) -> list[float]:
@@ -105,6 +109,7 @@ def _slowest_percent(each: Contest) -> list[float]:
 BARS = (
     times_the_rate("direct, warm", "uvloop", "original", 1.6),
     times_the_rate("direct, warm", "uvloop", "Klein", 20),
+    times_as_cheap("direct, warm", "uvloop", "Klein", 20),
     times_the_rate("direct, warm", "uvloop", "FastAPI", 10),
     times_the_rate("direct, warm", "epoll", "original", 1.3),
     times_the_rate(BY_GET, "uvloop, UNIX", "original", 2.7),

@@ -58,6 +58,7 @@ PLANS = (
     Plan("nginx, the shipped example", behind_nginx.example, 0.5),
     Plan("nginx, its default", behind_nginx.default, 0.5),
     Plan("workers", life.workers),
+    Plan(bars.BURSTS, life.bursts),
     Plan("start", life.start, 0.5),
     Plan("UNIX socket", direct.over_unix, 0.5),
     Plan("connections", direct.connections, 0.5),

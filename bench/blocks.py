@@ -36,6 +36,11 @@ def times(contest: Contest, mine: str, other: str) -> str:
     return f"{spread(contest.ratios(mine, other)).median:.2f}" if contest.has(mine, other) else ""
 
 
+def times_cheaper(contest: Contest, mine: str, other: str) -> str:
+    """Return how many times less processor time an entrant needs than another one."""
+    return f"{spread(contest.ratios(other, mine, 'microseconds')).median:.2f}"
+
+
 def microseconds(contest: Contest, entrant: str, figure: str = "microseconds") -> str:
     """Return processor time, of the server or (C{proxy}) of nginx."""
     value = contest.median(entrant, figure)
@@ -70,7 +75,14 @@ def direct(results: Results) -> Iterator[str]:
     """Compare all servers without a proxy."""
     contest = find(results, "direct, warm")
     yield from table(
-        ("", "requests/s", "x Klein", "x the original", "processor time of a request"),
+        (
+            "",
+            "requests/s",
+            "x Klein",
+            "x the original",
+            "processor time of a request",
+            "x Klein by processor time",
+        ),
         (
             (
                 NAMES[name],
@@ -78,10 +90,25 @@ def direct(results: Results) -> Iterator[str]:
                 times(contest, name, "Klein"),
                 times(contest, name, "original"),
                 microseconds(contest, name),
+                times_cheaper(contest, name, "Klein"),
             )
             for name in NAMES
             if contest.has(name)
         ),
+    )
+
+
+def limit(results: Results) -> Iterator[str]:
+    """State which core is full when authotron is measured without a proxy."""
+    contest = find(results, "direct, warm")
+    last = list(contest.rounds)[-1]
+    if not contest.of(last, "client"):
+        return
+    busy, client = (contest.median(last, each) * 100 for each in ("busy", "client"))
+    yield (
+        f"With authotron on {last} the core of the server was {busy:.0f} % busy, and the core of "
+        f"the load generator {client:.0f} %. Requests per second are limited by the core that is "
+        "full; processor time does not depend on the load generator."
     )
 
 
@@ -245,7 +272,14 @@ def workers(results: Results) -> Iterator[str]:
     """Compare one worker with two."""
     contest = find(results, "workers")
     yield from table(
-        ("", "requests/s", "x one worker", "processor time of a request", "smallest share"),
+        (
+            "",
+            "requests/s",
+            "x one worker",
+            "processor time of a request",
+            "smallest share",
+            "even bursts",
+        ),
         (
             (
                 f"authotron on {name}, `workers: {count}`",
@@ -253,12 +287,22 @@ def workers(results: Results) -> Iterator[str]:
                 times(contest, f"{name}, {count}", f"{name}, 1"),
                 microseconds(contest, f"{name}, {count}"),
                 f"{contest.median(f'{name}, 2', 'share') * 100:.0f} %" if count > 1 else "",
+                _even_bursts(results, name) if count > 1 else "",
             )
             for name in ("epoll", "uvloop")
             for count in (1, 2)
             if contest.has(f"{name}, {count}")
         ),
     )
+
+
+def _even_bursts(results: Results, name: str) -> str:
+    """Return the share of the bursts, over TCP and UNIX sockets, that are distributed evenly."""
+    for contest in results.contests:
+        if contest.name == bars.BURSTS:
+            shares = [contest.median(f"{name}, {kind}", "fair") for kind in ("TCP", "UNIX")]
+            return " / ".join(f"{each * 100:.0f} %" for each in shares)
+    return ""
 
 
 def in_words(results: Results) -> Iterator[str]:
@@ -283,6 +327,7 @@ BLOCKS: dict[str, Block] = {
     "in words": in_words,
     "machine": machine,
     "direct": direct,
+    "limit": limit,
     "nginx by GET": nginx_by_get,
     "nginx by HEAD": nginx_by_head,
     "example": example,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import socket
+import statistics
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -31,6 +34,8 @@ ALL_KINDS: dict[str, Any] = {
     "store": {"type": "memory"},
 }
 """Sections of a gateway that accepts passwords, JSON Web Tokens and API tokens."""
+FAIR = 0.35
+"""The smallest share of the connections that is fair, of two workers."""
 FIRST_REQUESTS = 1000
 """The number of requests after which the memory of a new process is measured."""
 
@@ -154,6 +159,56 @@ def _with_shares(measure: Measure, gateway: Server) -> Measure:
         return {**figures, "share": shares[0]}
 
     return measured
+
+
+def bursts(fleet: Fleet) -> dict[str, Measure]:
+    """Open 64 connections at once, again and again, to gateways with two workers."""
+    cores, entrants = ",".join(_cores(fleet)), {}
+    for name, version in fleet.versions.items():
+        gateway = fleet.gateway(version, "workers 2", core=cores, server={"workers": 2})
+        ways: dict[str, tuple[socket.AddressFamily, Any]] = {
+            "TCP": (socket.AF_INET, ("127.0.0.1", gateway.port)),
+            "UNIX": (socket.AF_UNIX, str(gateway.socket)),
+        }
+        for kind, (family, address) in ways.items():
+            entrants[f"{name}, {kind}"] = _bursts(gateway, family, address)
+    return entrants
+
+
+def _bursts(gateway: Server, family: socket.AddressFamily, address: Any) -> Measure:
+    def measured(seconds: float) -> Figures:
+        until = time.monotonic() + seconds
+        shares: list[float] = []
+        while not shares or time.monotonic() < until:
+            shares.append(_share_of_a_burst(gateway, family, address))
+        fair = sum(each >= FAIR for each in shares) / len(shares)
+        return {"share": statistics.median(shares), "fair": fair}
+
+    return measured
+
+
+def _share_of_a_burst(gateway: Server, family: socket.AddressFamily, address: Any) -> float:
+    """Open connections at once, send a request on each, and return the smallest share."""
+    workers = servers.family(gateway.process)[1:]
+
+    def descriptors() -> list[int]:
+        return [servers.descriptors(each) for each in workers]
+
+    before = descriptors()
+    opened = [load.connect(family, address) for _ in range(64)]
+    for each in opened:
+        each.sendall(load.head("/authenticate", basic(settings.USERS[0])))
+    for each in opened:
+        load.read_answer(each)
+    found = [after - less for after, less in zip(descriptors(), before, strict=True)]
+    for each in opened:
+        each.close()
+    until = time.monotonic() + servers.STARTING
+    while descriptors() != before:
+        if time.monotonic() > until:
+            sys.exit("connections that the client has closed stay open")
+        time.sleep(0.001)
+    return min(found) / sum(found)
 
 
 def smallest_share(gateway: Server) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import socket
 import statistics
 import subprocess
@@ -24,7 +25,9 @@ Figures = dict[str, float]
 What one measurement found.
 
 C{rate} is in requests per second, C{microseconds} is the processor time of the server per request,
-C{proxy} that of nginx; C{p50} and C{p99} are in milliseconds, C{memory} is in MiB.
+C{proxy} that of nginx; C{p50} and C{p99} are in milliseconds, C{memory} is in MiB. C{busy} and
+C{client} are the processor time of the server and of wrk as shares of the time that passed: the one
+that is 1 limits the rate.
 """
 
 
@@ -81,7 +84,10 @@ def wrk(port: int, process: int, load: Load, *, proxy: int = 0) -> Figures:
     @param proxy: the process of nginx, if the port is one of nginx.
     """
     spent, spent_by_proxy = _Spent(process), _Spent(proxy)
+    began, by_client = time.monotonic(), _time_of_children()
     output = output_of_wrk(port, load)
+    passed, by_client = time.monotonic() - began, _time_of_children() - by_client
+    busy = spent.seconds() / passed
     if "Non-2xx" in output or "Socket errors" in output:
         sys.exit(f"port {port}:\n{output}")
     rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
@@ -95,6 +101,8 @@ def wrk(port: int, process: int, load: Load, *, proxy: int = 0) -> Figures:
         "p50": percentile(output, 50),
         "p99": percentile(output, 99),
         "memory": servers.memory(process),
+        "busy": busy,
+        "client": by_client / passed,
         **by_proxy,
     }
 
@@ -110,6 +118,12 @@ def output_of_wrk(port: int, load: Load) -> str:
     return run.stdout
 
 
+def _time_of_children() -> float:
+    """Return the processor time of all clients that have ended, in seconds."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 class _Spent:
     """The processor time that a process uses from now on."""
 
@@ -117,9 +131,13 @@ class _Spent:
         self._process = process
         self._before = servers.processor_time(process) if process else 0
 
+    def seconds(self) -> float:
+        """Return the processor time since the start, in seconds."""
+        return servers.processor_time(self._process) - self._before
+
     def microseconds(self, requests: int) -> float:
         """Return the microseconds for each of so many requests."""
-        return (servers.processor_time(self._process) - self._before) / requests * 1e6
+        return self.seconds() / requests * 1e6
 
 
 def percentile(output: str, which: int) -> float:
@@ -137,16 +155,19 @@ def unix(path: Path, process: int, load: Load) -> Figures:
     """
     values = cycle(load.credentials.read_text().splitlines())
     closing = "Connection: close\r\n" if load.close else ""
-    opened = [] if load.close else [_connect(path) for _ in range(load.connections)]
+    opened = (
+        [] if load.close else [connect(socket.AF_UNIX, str(path)) for _ in range(load.connections)]
+    )
     spent, began, durations = _Spent(process), time.monotonic(), []
     while time.monotonic() - began < load.seconds:
         sent = time.monotonic()
-        connections = opened or [_connect(path) for _ in range(load.connections)]
+        connections = opened or [
+            connect(socket.AF_UNIX, str(path)) for _ in range(load.connections)
+        ]
         for each in connections:
-            head = f"GET {load.path} HTTP/1.1\r\nHost: bench\r\nAuthorization: {next(values)}\r\n"
-            each.sendall(f"{head}{closing}\r\n".encode())
+            each.sendall(head(load.path, next(values), closing))
         for each in connections:
-            _read_answer(each)
+            read_answer(each)
             durations.append((time.monotonic() - sent) * 1000)
         if load.close:
             for each in connections:
@@ -171,20 +192,26 @@ def once(port: int, credentials: Path) -> None:
     for at in range(0, len(values), len(opened)):
         asked = list(zip(opened, values[at : at + len(opened)], strict=False))
         for each, value in asked:
-            head = f"GET /authenticate HTTP/1.1\r\nHost: bench\r\nAuthorization: {value}\r\n\r\n"
-            each.sendall(head.encode())
+            each.sendall(head("/authenticate", value))
         for each, _ in asked:
-            _read_answer(each)
+            read_answer(each)
     for each in opened:
         each.close()
 
 
-def _read_answer(connection: socket.socket) -> None:
+def read_answer(connection: socket.socket) -> None:
     if not connection.recv(65536).startswith(b"HTTP/1.1 2"):
         sys.exit("an answer that is not 2xx")
 
 
-def _connect(path: Path) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX)
-    connection.connect(str(path))
+def head(path: str, authorization: str, further: str = "") -> bytes:
+    """Return the head of a request; C{further} are header lines."""
+    lines = f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: {authorization}\r\n{further}"
+    return f"{lines}\r\n".encode()
+
+
+def connect(family: socket.AddressFamily, address: tuple[str, int] | str) -> socket.socket:
+    """Open a connection over TCP or to a UNIX socket."""
+    connection = socket.socket(family)
+    connection.connect(address)
     return connection
