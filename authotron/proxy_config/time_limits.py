@@ -35,7 +35,7 @@ class Limit:
 
 
 LIMITS = (
-    Limit("apache", 60, "Timeout"),
+    Limit("apache", 15, "SECONDS"),
     Limit("apisix", 3, "timeout"),
     Limit("caddy", None, "response_header_timeout"),
     Limit("envoy", 0.2, "timeout"),
