@@ -167,7 +167,7 @@ def _path(text_: str) -> str:
     """
     Return the canonical spelling of a path.
 
-    @raise ValueError: a request for this path gets a 400.
+    @raise ValueError: a request for the path gets a 400.
     """
     path = canonical(text_.encode())
     if has_parameters(path):

@@ -34,7 +34,7 @@ from authotron.probe.proxies import PROXIES
 from authotron.probe.request import Credential, Nonces, Request, Target
 
 _WHOLE_LINE = re.compile(r"[A-Za-z0-9-]+: *\S")
-"""Matches a line with a header; no credential of a known scheme begins like that."""
+"""Matches a header line; no credential of a known scheme begins in this form."""
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _OUTAGE = Patience(whole=90.0)
@@ -82,7 +82,10 @@ def _place(_context: Any, _argument: Any, given: str | None) -> Place | None:
 
 
 def _from_file(_context: Any, _option: Any, given: Path | None) -> bytes | None:
-    """Read a header with a credential from a file; without a name it is C{Authorization}."""
+    """
+    Read a header with a credential from a file; if the file names no header, the credential is for
+    C{Authorization}.
+    """
     if given is None:
         return None
     try:
@@ -95,7 +98,7 @@ def _from_file(_context: Any, _option: Any, given: Path | None) -> bytes | None:
 
 
 def _line(text: str) -> bytes:
-    """Return the line of a request with a credential."""
+    """Return the header line with a credential."""
     return (text if _WHOLE_LINE.match(text) else f"Authorization: {text}").encode()
 
 

@@ -154,9 +154,9 @@ def proxy_config(
     """
     Print the configuration of a reverse proxy.
 
-    The proxy asks the gateway of the configuration about every request. What begins with kubernetes
-    are manifests. Several files are printed
-    one after the other, each below a line with its name.
+    The proxy asks the gateway of the configuration about every request. Files whose names begin
+    with kubernetes are manifests. Several files are printed one after the other, each below a line
+    with its name.
 
     Exit status 0, 1 if a file cannot be written, 78 if the configuration is invalid.
     """

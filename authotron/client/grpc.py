@@ -24,7 +24,7 @@ from authotron.client.renewal import TokenSource
 from authotron.client.user import User, as_names
 from authotron.client.verifier import Verifier
 
-if TYPE_CHECKING:  # This class is generic only in the type stubs, not at run time.
+if TYPE_CHECKING:  # RpcMethodHandler is generic only in the type stubs, not at run time.
     MethodHandler = grpc.RpcMethodHandler[Any, Any]
 
 _CODES = {

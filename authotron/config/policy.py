@@ -1,7 +1,7 @@
 """
 Read the section C{policy} and the files of rules that it names, and check all of them together.
 
-This module is imported only if a configuration has the section.
+The module is imported only if a configuration has the section C{policy}.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
 from authotron.web.replies import Replies, Reply
 
-if TYPE_CHECKING:  # imported only if they are configured
+if TYPE_CHECKING:  # imported at run time only if policies or a token store are configured
     from authotron.gateway.policy import Enforcement
     from authotron.tokens.service import TokenService
 

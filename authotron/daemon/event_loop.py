@@ -33,7 +33,7 @@ def choose(
     """
     Install the reactor of this process.
 
-    This function must be called before a configuration is loaded: a plugin that the configuration
+    The function must be called before a configuration is loaded: a plugin that the configuration
     names may import C{twisted.internet.reactor}, which installs a reactor.
 
     @param installed: the reactor that this process has already, for example by C{twistd --reactor}.

@@ -3,7 +3,7 @@ Remove the UNIX sockets and pid files that a killed process left behind.
 
 Twisted removes a leftover lock or pid file only if no process has the number in the file. In a
 container each gateway has process number 1, so Twisted would never remove an earlier gateway's
-files. This module connects to a socket to find out whether a process listens at it.
+files. The module connects to a socket to find out whether a process listens at the socket.
 """
 
 from __future__ import annotations

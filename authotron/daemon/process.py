@@ -136,8 +136,8 @@ def _stop_once(reactor: IReactorCore) -> None:
 
 def _exit_with_status(service: Gateway, reactor: IReactorCore, *, is_interactive: bool) -> None:
     """
-    Exit with the status of the service. Without this function twistd exits with 0 after a failure
-    while running, or ends by the signal that stopped the service.
+    Exit with the status of the service. Otherwise twistd would exit with 0 after a failure while
+    running, or end by the signal that stopped the service.
     """
 
     def exit_with_status() -> None:

@@ -110,7 +110,7 @@ class IdentityCheck:
                     names += each
             names.append("")
             joined = ",".join(names)
-        # This error means that a value in the identity has the wrong type.
+        # a TypeError means that a value in the identity has the wrong type
         except (TypeError, AttributeError):
             return False
         return len(joined) < self._max_names and _are_plain(joined)

@@ -232,8 +232,8 @@ def _check_shapes(claims: Claims) -> None:
     """
     Check the form of the claims that state audience, issuer, times and key of a JWT.
 
-    A claim that is C{null} counts as absent. This function does not check the claims C{exp} and
-    C{nbf}, which are checked where the lifetime of the JWT is checked.
+    A claim that is C{null} counts as absent. The claims C{exp} and C{nbf} are checked elsewhere,
+    where the lifetime of the JWT is checked.
 
     @raise Rejected: a claim that this function checks is malformed.
     """

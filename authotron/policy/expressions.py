@@ -2,9 +2,9 @@
 Conditions of rules in the Common Expression Language (CEL), for decisions that rules cannot express
 by lists.
 
-This module wraps cel-expr-python, the Python package of Google's implementation. An expression is
-type-checked when it is loaded, and its evaluation ends when it has used up its budget of
-iterations.
+The conditions are compiled by cel-expr-python, the Python package of Google's implementation of
+CEL. An expression is type-checked when it is loaded, and its evaluation ends when it has used up
+its budget of iterations.
 """
 
 from __future__ import annotations

@@ -28,10 +28,10 @@ the number is exceeded, all tables are discarded, and the tables in use are buil
 """
 
 _MOST_TOGETHER = 20_000
-"""Maximum number of permissions that are put together for one identity."""
+"""Maximum number of permissions that are put together in one table for an identity."""
 
 _LARGE = 2_000
-"""Number of permissions from which on the rules of one subject are a table of their own."""
+"""Number of permissions from which on the rules of one subject have a table of their own."""
 
 _TABLE = 10
 """The number of permissions as which an empty table counts."""
@@ -138,7 +138,10 @@ class Policies:
         return [rule for _, rule in sorted(found.items())]
 
     def _blocks(self, held: frozenset[str], namespace: str) -> list[_Block]:
-        """Return the rules that identities with some tags can use in a namespace, by subject."""
+        """
+        Return the rules that identities with given tags can use in a namespace,
+        grouped by subject.
+        """
         tags = held | tags_of(self._ordered, held, namespace, heaviest=self.heaviest)
         return [
             each
@@ -151,9 +154,9 @@ class Policies:
 @frozen(eq=False)
 class _Block:
     """
-    Rules for the same identities and namespaces, arranged once for all identities.
+    Rules for the same identities and namespaces, arranged only once for all identities.
 
-    @ivar needed: one alternative of the subject of each rule.
+    @ivar needed: one set of tags from the subject of each rule.
     """
 
     needed: Tags
@@ -163,8 +166,8 @@ class _Block:
 
 def _together(tables: Sequence[Table]) -> Table | SeveralTables:
     """
-    Return the rules of several tables: small ones put together, so that requests take less time,
-    and large ones beside them, so that the first request takes no longer.
+    Return the rules of several tables: small tables are put together, so that requests take less
+    time, and large tables stay separate, so that the first request takes no longer.
     """
     small = [each for each in tables if each.size < _LARGE]
     if sum(each.size for each in small) > _MOST_TOGETHER:
@@ -177,7 +180,7 @@ def _together(tables: Sequence[Table]) -> Table | SeveralTables:
 def _index(rules: Iterable[Rule]) -> dict[str, list[_Block]]:
     """
     Arrange rules by the alternatives of their subjects, and index each alternative by one of its
-    tags: by the tag that the fewest alternatives name.
+    tags, the one that the fewest alternatives name.
     """
     grouped: dict[tuple[Tags, str, tuple[str, ...]], list[Rule]] = {}
     for rule in rules:

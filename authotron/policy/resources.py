@@ -47,12 +47,12 @@ def is_literal(pattern: str) -> bool:
 
 
 ENCODED_SEMICOLON = "an encoded semicolon, behind which some backends see parameters"
-"""Why a path cannot be ruled."""
+"""The reason why policies cannot be applied to a path."""
 
 
 def has_parameters(path: str) -> bool:
     """
     Return whether a backend could take the end of a canonical path for parameters (RFC 3986 section
-    3.3): proxies decode C{%3B}, and some backends leave out what stands behind a semicolon.
+    3.3): proxies decode C{%3B}, and some backends ignore the part after a semicolon.
     """
     return "%3B" in path

@@ -58,7 +58,7 @@ class _Node:
                 self.by_verb[verb] = denies, allows or ruling
 
     def with_(self, other: _Node) -> _Node:
-        """Return a node with the permissions of this one and of another one."""
+        """Return a node with the permissions of this node and of another node."""
         found = _Node()
         found.entries = self.entries + other.entries
         found.by_verb = dict(self.by_verb)
@@ -149,12 +149,13 @@ class Table:
     followed together, segment by segment.
 
     @ivar size: the number of permissions in the table.
-    @ivar exact: the nodes of resources, by their text.
-    @ivar slashed: the nodes of paths that end with a slash, by their text without it.
-    @ivar below: the nodes of patterns that end with their only C{**}, by what stands before it.
-    @ivar depth: maximum number of segments before this C{**}.
-    @ivar patterns: where all other patterns begin.
-    @ivar every: the node of the pattern of every resource.
+    @ivar exact: the nodes of single resources, by the text of the resource.
+    @ivar slashed: the nodes of paths that end with a slash, by the path without that slash.
+    @ivar below: the nodes of patterns that end with their only C{**}, by the part of the pattern
+        before it.
+    @ivar depth: the maximum number of segments before the C{**} at the end of a pattern.
+    @ivar patterns: the position in which all other patterns begin.
+    @ivar every: the node of the pattern C{*}, which matches every resource.
     """
 
     __slots__ = ("below", "depth", "every", "exact", "patterns", "size", "slashed")
@@ -178,7 +179,10 @@ class Table:
 
     @classmethod
     def together(cls, tables: Sequence[Table]) -> Table:
-        """Return a table with the rules of several tables, which takes less time than a new one."""
+        """
+        Return a table with the rules of several tables, which is faster than building a new one
+        from the rules.
+        """
         if len(tables) == 1:
             return tables[0]
         found = cls(())
@@ -273,9 +277,10 @@ class Table:
 
 class SeveralTables:
     """
-    The rules of several tables that are too large to be put together.
+    The rules of several tables that are too large to be put together in one table.
 
-    @ivar size: the number of permissions for which this object counts; the tables are shared.
+    @ivar size: the number of permissions as which the object counts; its tables are shared with
+        others.
     """
 
     __slots__ = ("_tables", "size")
@@ -289,7 +294,7 @@ class SeveralTables:
         return all(each.is_settled(resource) for each in self._tables)
 
     def rule(self, asked: Asked, now: float, claims: Claims = _NO_CLAIMS) -> Ruling:
-        """Apply the rules of all tables to a request, as one table would."""
+        """Apply the rules of all tables to a request, as if they were in one table."""
         denial: Ruling | None = None
         grant: Ruling | None = None
         obstacles: set[Reason] = set()

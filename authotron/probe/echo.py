@@ -80,7 +80,10 @@ def take(received: bytes) -> Arrived | None:
 
 
 def closes(arrived: Arrived) -> bool:
-    """Return whether the connection ends with the answer: the proxy says so, or has no mark."""
+    """
+    Return whether the connection ends with the answer, because the proxy demands it or the request
+    has no mark.
+    """
     return bool(_CLOSE.search(arrived.head)) or not _MARKED.search(arrived.head)
 
 

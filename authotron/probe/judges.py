@@ -175,7 +175,7 @@ def other_authority(exchange: Exchange, _: Control) -> Iterator[str]:
 
 
 def other_protocol(exchange: Exchange, _: Control) -> Iterator[str]:
-    """Yield the request if the backend is asked to change to HTTP/2."""
+    """Yield the request if the backend receives the demand to change to HTTP/2."""
     for echo in exchange.echoes:
         offered = [
             part.strip().lower() for each in echo.values("upgrade") for part in each.split(",")

@@ -29,7 +29,7 @@ class Target:
 
     @ivar host: the value of the header C{Host}.
     @ivar base: the path of the URL, which ends with a slash.
-    @ivar credentials: the header line with each kind of credential.
+    @ivar credentials: the header line with the credential, for each kind of credential.
     """
 
     host: bytes

@@ -16,7 +16,7 @@ from authotron.proxy_config.time_limits import limit_of
 _OPEN = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 _KEEPS_PREFLIGHTS = ("kubernetes-nginx", "kubernetes-envoy-gateway")
-"""Proxies whose manifests cannot pass preflights on."""
+"""The proxies whose Kubernetes manifests cannot pass preflight requests (CORS) on."""
 
 _KEEPS_COOKIES = {
     "traefik": "",

@@ -77,14 +77,17 @@ def files(proxy: str, setting: Setting) -> dict[str, str]:
 
 @frozen
 class Service:
-    """A service of Kubernetes."""
+    """The name and the namespace of a service of Kubernetes."""
 
     name: str
     namespace: str
 
 
 def _service(host: str) -> Service:
-    """Return the service that a host such as C{name.namespace.svc.cluster.local} stands for."""
+    """
+    Return the Kubernetes service that a host such as
+    C{name.namespace.svc.cluster.local} names.
+    """
     if _is_ip(host):
         return Service("service", "default")
     name, *rest = host.split(".")
@@ -92,7 +95,7 @@ def _service(host: str) -> Service:
 
 
 def folder_of(proxy: str) -> str:
-    """Return the folder of the files of a proxy, below F{templates} and F{etc}."""
+    """Return the folder with the files of a proxy, below F{templates} and F{etc}."""
     return "kubernetes" if proxy.startswith(KUBERNETES) else proxy
 
 

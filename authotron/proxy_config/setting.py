@@ -20,7 +20,7 @@ from authotron.plugin.contract import Answers, Contract
 from authotron.proxy_config.addresses import LOOPBACK, Address, Kind, reachable
 
 KUBERNETES = "kubernetes-"
-"""How the names of proxies begin that run in Kubernetes, as the gateway does."""
+"""The prefix of the names of proxies that run in Kubernetes, as the gateway does."""
 
 _CONTRACTS: Mapping[str, str] = {
     "kubernetes-envoy-gateway": "envoy",
@@ -31,7 +31,7 @@ _CONTRACTS: Mapping[str, str] = {
 """The contracts of proxies that have another name than their contract."""
 
 _SERVICE = "authotron.default.svc.cluster.local"
-"""The usual host of the gateway in Kubernetes."""
+"""The usual host name of the gateway in Kubernetes."""
 
 BY_HTTP: Mapping[str, frozenset[Kind]] = {
     "apache": frozenset({"tcp"}),

@@ -247,7 +247,7 @@ class Metrics(Collector):
         Count a request that was answered on the fast path, both as a request whose credentials were
         verified and as an HTTP request.
 
-        This method counts each request only once; later C{_settle} adds the counts to the metric of
+        A request is counted here only once; later C{_settle} adds the counts to the metric of
         verified requests and to that of HTTP requests.
         """
         labels = result, realm, route, method, status

@@ -2,7 +2,7 @@
 Applies the policies to the authentication requests of proxies: counts and logs the rulings, and
 makes the reply if the policies do not allow a request.
 
-This module is imported only if policies are configured.
+The module is imported only if policies are configured.
 """
 
 from __future__ import annotations

@@ -289,7 +289,7 @@ def minted_jwt(reply: Reply) -> str | None:
     """
     Return the JWT that a 200 of C{/authenticate} contains, or C{None} for any other reply.
 
-    Cached decisions keep the JWT only once, among the bytes of the reply.
+    A cached decision keeps the JWT only once, among the bytes of its reply.
     """
     if not reply.wire.startswith(_BEARER):
         return None

@@ -109,7 +109,7 @@ class LoopPort:
 
     def stopListening(self) -> Deferred[None]:
         """
-        Stop to accept connections, and close the socket.
+        Stop accepting connections, and close the socket.
 
         The returned Deferred fires after the event loop has reported all connections that it has
         accepted before, so that they are among the open connections when these are drained.

@@ -2,8 +2,8 @@
 Parse the authentication requests of proxies from the bytes of a connection.
 
 The L{Site} answers each request that this module does not recognise, so it is safe not to recognise
-a request. This module may recognise a request only if the L{Site} would parse the same request from
-the same bytes.
+a request. The fast path may recognise a request only if the L{Site} would parse the same request
+from the same bytes.
 """
 
 from __future__ import annotations
