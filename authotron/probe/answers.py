@@ -20,6 +20,9 @@ _INFORMATIONAL = range(100, 200)
 _SUCCESS = range(200, 300)
 _WITHOUT_BODY = {204, 304}
 
+_MOST_ANSWERS = 32
+"""Maximum number of answers on one connection that are read, informational ones included."""
+
 
 @frozen
 class Field:
@@ -102,11 +105,13 @@ def parse(received: bytes, method: bytes = b"GET", *, ended: bool) -> list[Answe
     @param ended: whether the proxy has closed the connection.
     """
     found: list[Answer] = []
-    while head := _HEAD.match(received):
+    for _ in range(_MOST_ANSWERS):
+        if not (head := _HEAD.match(received)):
+            break
         answer, received = _next(head, received[head.end() :], method, ended=ended)
         if answer.status not in _INFORMATIONAL:
             found.append(answer)
-        method = b"GET"
+            method = b"GET"
         if not answer.complete:
             break
     return found

@@ -33,11 +33,17 @@ class ParseTests(SynchronousTestCase):
         one = OK + b"Content-Length: 1\r\n\r\na"
         self.assertEqual(self.bodies(b"HTTP/1.1 100 Continue\r\n\r\n" + one + one), [b"a", b"a"])
 
+    def test_bound(self) -> None:
+        """Endless informational answers are not read to their end."""
+        self.assertEqual(self.bodies(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 40_000), [])
+
     def test_without_body(self) -> None:
         """An answer to HEAD, a 204 and a 304 have no body, whatever they announce."""
         announced = OK + b"Content-Length: 5\r\n\r\n"
         self.assertEqual(self.bodies(announced, b"HEAD"), [b""])
         self.assertEqual(self.bodies(announced.replace(b"200", b"304")), [b""])
+        informed = b"HTTP/1.1 100 Continue\r\n\r\n" + announced
+        self.assertEqual(self.bodies(informed, b"HEAD", ended=False), [b""])
 
     def test_incomplete(self) -> None:
         """An answer is incomplete until its body has arrived."""
