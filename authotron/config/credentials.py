@@ -156,8 +156,8 @@ use.
 
 def carriers(given: Sequence[CarrierConfig] | None) -> Sequence[Carrier | None]:
     """
-    Return the parts of a request that carry credentials, each part once; it contains C{None} for
-    the header C{Authorization}.
+    Return the parts of a request that carry credentials, each part once, with C{None} for the
+    header C{Authorization}.
     """
     return tuple(dict.fromkeys(each.carrier for each in given or ())) or (None,)
 

@@ -50,7 +50,7 @@ def read(given: object, sources: Sources) -> Policy:
     """
     Read the section C{policy} and the files of rules.
 
-    @param given: the section C{policy}; C{None} is an empty section, which denies every request.
+    @param given: the section C{policy}, where C{None} is an empty section, which denies all.
 
     @raise ConfigError: all problems of the section and of its files.
     """

@@ -46,6 +46,7 @@ def _affinities(half: Credential, judges: Judges) -> AbstractSet[Affinity]:
     for judge in judges(half.carrier) if half.carrier else ():
         try:
             found.add(judge.affinity(half))
-        except Exception:  # noqa: BLE001 - a defect of one provider must not affect the others
-            found.add(Affinity.POSSIBLE)  # the defect is logged when the provider is to be asked
+        except Exception:  # noqa: BLE001 - an exception in one provider must not affect the others
+            # The exception is logged when the provider is asked about the credential.
+            found.add(Affinity.POSSIBLE)
     return found

@@ -34,8 +34,8 @@ class Oddity(Enum):
 
 ALLOWABLE = frozenset({Oddity.ENCODED_SLASH, Oddity.SEMICOLON, Oddity.EMPTY_SEGMENT})
 """
-The oddities of paths that a caller may allow, because some backends need them: C{%2F} in names
-(GitLab), parameters behind a semicolon, and empty segments, which are kept.
+The oddities of paths that a caller may allow, because some backends need them. They are C{%2F} in
+names (GitLab), parameters behind a semicolon, and empty segments, which are kept.
 """
 
 

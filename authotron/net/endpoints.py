@@ -51,7 +51,7 @@ class _HostEndpoint(HostnameEndpoint):
     def _hostAsBytesAndText(host: bytes | str) -> tuple[bool, bytes, str]:
         if isinstance(host, str) and all(map(_LABEL.fullmatch, host.removesuffix(".").split("."))):
             return False, host.encode("ascii"), host
-        return HostnameEndpoint._hostAsBytesAndText(host)  # noqa: SLF001 - Twisted offers no other way
+        return HostnameEndpoint._hostAsBytesAndText(host)  # noqa: SLF001 - Twisted has no public method for this
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:  # noqa: N803 - Twisted's interface gives the argument this name
         """

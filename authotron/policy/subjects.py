@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 LONGEST = 1024
-"""A tag must have fewer bytes than this number."""
+"""Number of bytes that is too much for a tag: a tag must have fewer."""
 
 GROUP = "@group:name="
 """The prefix of the tag that an identity has for each group to which it belongs."""

@@ -42,7 +42,7 @@ _GRACE = 15.0
 """Seconds after which the gateway aborts a connection that the proxy does not close."""
 
 _VALUES = {b"FCGI_MAX_REQS": b"1", b"FCGI_MPXS_CONNS": b"0"}
-"""What the gateway answers to C{GET_VALUES}: a connection carries one request at a time."""
+"""The answer to the record C{GET_VALUES}: a connection carries one request at a time."""
 
 
 def connections(
