@@ -1,7 +1,8 @@
 -- Asks authotron about each request of HAProxy. haproxy.cfg loads it, and refuses whatever it does not allow.
 -- To adapt, change the address of the gateway.
 
--- Where the gateway listens. For a UNIX socket set SOCKET to its address, such as "unix@/run/authotron.sock".
+-- Where the gateway listens. For a UNIX socket set SOCKET to its address, such as "unix@/run/authotron.sock". HAProxy looks
+-- names up by DNS, and not in /etc/hosts; where that fails, SOCKET may be the address for the name, such as "127.0.0.1:8443".
 local URL, SOCKET = "http://127.0.0.1:8080/auth/haproxy", nil
 -- In ms: longer than the gateway waits for its providers (`auth.timeout_in_ms`), so that it can say 503 itself. HAProxy
 -- tries again up to three times if no answer came.
