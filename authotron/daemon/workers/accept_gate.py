@@ -86,14 +86,19 @@ class AcceptGate:
         self._arrivals.register(port.fileno(), 0)
         self._own.publish(self.count())
 
-    def close(self) -> None:
-        """Leave the distribution of connections, because the ports are about to be closed."""
-        if self._ports:
-            self._resume()
+    def close(self, port: AcceptingPort) -> None:
+        """
+        Remove a port that is about to be closed.
+
+        Without a port the worker takes no part in the distribution of connections. If the worker
+        stops while it starts, a port may be added after the others were removed.
+        """
+        self._resume()
+        self._ports.remove(port)
+        self._arrivals.unregister(port.fileno())
+        if not self._ports:
             self._own.withdraw()
             self._reactor.removeReader(self)
-            self._ports.clear()
-            self._arrivals.close()
 
     def note_change(self) -> None:
         """Note that a connection was opened or closed; the other workers see each fourth change."""
@@ -174,7 +179,7 @@ class AcceptGate:
             self._look()
 
     def connectionLost(self, reason: Failure) -> None:
-        """Do nothing: only L{close} closes the descriptor."""
+        """Do nothing: the descriptor is closed with the process."""
 
     def logPrefix(self) -> str:
         return "accept gate"

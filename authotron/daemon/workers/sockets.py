@@ -114,7 +114,7 @@ class SharedPort:
         """Do nothing when the port starts, because it has begun to accept connections already."""
 
     def stopListening(self) -> Deferred[None] | None:
-        self._gate.close()
+        self._gate.close(self._port)
         stopped: Deferred[None] | None = self._port.stopListening()
         return stopped
 

@@ -32,21 +32,25 @@ class Port:
 class Arrivals:
     """Reports waiting connections as an epoll object does."""
 
-    waits = is_closed = False
+    waits = False
+
+    def __init__(self) -> None:
+        self.registered: set[int] = set()
 
     def register(self, descriptor: int, events: int) -> None:
-        pass
+        self.registered.add(descriptor)
 
-    modify = register
+    def modify(self, descriptor: int, events: int) -> None:
+        assert descriptor in self.registered
+
+    def unregister(self, descriptor: int) -> None:
+        self.registered.remove(descriptor)
 
     def poll(self, timeout: float) -> list[Any]:
         return [7] if self.waits else []
 
     def fileno(self) -> int:
         return 8
-
-    def close(self) -> None:
-        self.is_closed = True
 
 
 class Reactor(Clock):
@@ -159,13 +163,22 @@ class GateTests(SynchronousTestCase):
     def test_draining_worker_takes_no_part(self) -> None:
         """A worker that drains is not waited for by others, and leaves nothing in the reactor."""
         self.accept(8)
-        self.gate.close()
+        self.gate.close(self.port)
         self.assertEqual(self.numbers[FIRST], 0)
         self.assertEqual((self.reactor.readers, self.reactor.getDelayedCalls()), (set(), []))
-        self.assertTrue(self.arrivals.is_closed)
+        self.assertEqual(self.arrivals.registered, set())
         self.accept(8)
-        self.gate.close()
         self.assertEqual(self.numbers[FIRST], 0)
+
+    def test_port_that_opens_while_the_worker_stops(self) -> None:
+        """A port may be opened after another one was closed, and is closed like that one."""
+        self.gate.close(self.port)
+        late = Port()
+        self.gate.open(late)
+        self.accept(8)
+        self.assertFalse(late.reads)
+        self.gate.close(late)
+        self.assertEqual((self.numbers[FIRST], self.reactor.readers), (0, set()))
 
 
 class PlacesTests(SynchronousTestCase):
