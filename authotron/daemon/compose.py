@@ -35,7 +35,7 @@ from authotron.net.world import World
 from authotron.plugin import trusted_proxies
 from authotron.plugin.contract import Contract
 from authotron.plugin.interfaces import IAugmenter, IProvider, ITokenStore
-from authotron.plugin.policy_facts import with_policy_facts
+from authotron.plugin.policy_facts import NGINX, with_policy_facts
 from authotron.telemetry.metrics import Metrics, Part
 from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
@@ -49,9 +49,6 @@ _TOKENS = "authotron.tokens.service"
 """The module that manages API tokens, which is loaded if a token store is configured."""
 
 _log = Logger()
-
-_NGINX = "nginx"
-"""The type of the contract whose headers C{policy.facts} names."""
 
 
 def compose(
@@ -191,7 +188,7 @@ def _with_headers(section: ContractConfig, at: str, config: Config) -> ContractC
     @raise ConfigError: the section of the contract names another header for the same fact of a
         request.
     """
-    if config.policy is None or section.type != _NGINX:
+    if config.policy is None or section.type != NGINX:
         return section
     named = config.policy.section.facts
     headers = dict(section.headers)

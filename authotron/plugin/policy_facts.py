@@ -8,7 +8,10 @@ from __future__ import annotations
 from attrs import evolve, field, frozen
 
 from authotron.plugin.contract import Contract, Endpoint
-from authotron.plugin.fact_sources import AnyQuestion
+from authotron.plugin.fact_sources import AnyQuestion, Source
+
+NGINX = "nginx"
+"""The name and the type of the contract of nginx."""
 
 _NEEDED = ("method", "path")
 """The facts of a request on which each decision of a policy depends."""
@@ -33,14 +36,30 @@ def with_policy_facts(contract: Contract, *, required: bool) -> Contract:
 
     @param required: whether a proxy's request that lacks path or method gets a 400.
     """
-    endpoints = (_with_facts(each, required=required) for each in contract.endpoints)
+    endpoints = (
+        _with_facts(each, _method(contract, each), required=required) for each in contract.endpoints
+    )
     return evolve(contract, endpoints=tuple(endpoints))
 
 
-def _with_facts(endpoint: Endpoint, *, required: bool) -> Endpoint:
+def _method(contract: Contract, endpoint: Endpoint) -> Source | None:
+    """
+    Return where a proxy states the method of the client.
+
+    nginx asks with GET, whatever the client's method is, unless C{proxy_method} says otherwise; so
+    policies believe a header alone, also where nginx appends the path to that of the contract.
+    """
+    if contract.name == NGINX and endpoint.appends:
+        stated = (each.sources.get("method") for each in contract.endpoints if not each.appends)
+        return next(stated, None)
+    return endpoint.sources.get("method")
+
+
+def _with_facts(endpoint: Endpoint, method: Source | None, *, required: bool) -> Endpoint:
     needed = (*endpoint.required, *_NEEDED) if required else endpoint.required
+    sources = {"namespace": _NoNamespace(), **endpoint.sources}
     return evolve(
         endpoint,
-        sources={"namespace": _NoNamespace(), **endpoint.sources},
+        sources=sources if method is None else {**sources, "method": method},
         required=tuple(dict.fromkeys(needed)),
     )

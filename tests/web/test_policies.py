@@ -246,6 +246,24 @@ class UnstatedTests(PolicyCase):
             )
             self.assertEqual(answer.status, 400, line)
 
+    def test_method_of_nginx(self) -> None:
+        """
+        The method is that of the header, also where nginx appends the path: nginx asks with GET,
+        whatever the method of the client is.
+        """
+        self.make()
+        path = "/auth/nginx/admin/users"
+        for method, who, status in (("DELETE", BOB, 403), ("DELETE", ALICE, 200)):
+            answer = self.ask(f"GET {path}", Authorization=who, X_Original_Method=method)
+            self.assertEqual(answer.status, status)
+        rule = {"name": "r", "subject": [["role=ops"]], "permissions": ["/admin/**:GET"]}
+        self.make(over(rules=[rule]))
+        ask = {"GET": 200, "DELETE": 403}
+        for method, status in ask.items():
+            answer = self.ask(f"GET {path}", Authorization=ALICE, X_Original_Method=method)
+            self.assertEqual(answer.status, status)
+        self.assertEqual(self.ask(f"GET {path}", Authorization=ALICE).status, 400)
+
     def test_required_nothing(self) -> None:
         """A contract that is configured to require nothing needs path and method nevertheless."""
         given = over(default="allow")
