@@ -66,6 +66,20 @@ def _summary(found: Config) -> dict[str, Any]:
         "providers": [_plugin(each) for each in found.providers],
         "augmenters": [_plugin(each) for each in found.augmenters],
         "store": None if found.store is None else found.store.type,
+        "policy": _policy(found),
+    }
+
+
+def _policy(found: Config) -> dict[str, Any] | None:
+    """Return what a policy does, or C{None} if every identity may make any request."""
+    if found.policy is None:
+        return None
+    given = found.policy.section
+    return {
+        "mode": given.mode,
+        "default": given.default,
+        "rules": sum(not each.disabled for each in found.policy.rules),
+        "groups": sum(not each.disabled for each in found.policy.groups),
     }
 
 
@@ -120,4 +134,6 @@ def _description(found: Config) -> list[str]:
         ]
     if found.store is not None:
         lines.append(f"store:     {found.store.type}{_where(found.store)}")
+    if (policy := summary["policy"]) is not None:
+        lines.append("policy:    " + ", ".join(f"{key} {value}" for key, value in policy.items()))
     return lines

@@ -175,6 +175,8 @@ async def _explain(
         try:
             parsed = _parse(present(gateway.carriers), gateway, report)
             found = await _authenticate(gateway, parsed, realm, report)
+            if gateway.enforcement is not None:
+                report.list_policy_claims(sorted(gateway.enforcement.claims(found)))
         except (BadCredentials, BadIdentity, NotConfigured, Rejected, Unavailable) as reason:
             report.end(reason)
         else:
@@ -243,6 +245,7 @@ class Report:
     _proxies: dict[str, str] = field(factory=dict, init=False)
     _conditions: list[str] = field(factory=list, init=False)
     _claims: dict[str, Any] | None = field(default=None, init=False)
+    _policy_claims: list[str] | None = field(default=None, init=False)
     _size: int | None = field(default=None, init=False)
 
     def __call__(self, event: LogEvent) -> None:
@@ -308,6 +311,13 @@ class Report:
         for condition in self._conditions:
             self.say(f"  valid for some requests alone: {condition}")
 
+    def list_policy_claims(self, claims: list[str]) -> None:
+        """List the claims to which the policies are applied for each request."""
+        self._policy_claims = claims
+        self.say("claims for the policies", bold=True)
+        for claim in claims:
+            self.say(f"  {claim}")
+
     def accept(self, claims: dict[str, Any]) -> None:
         """End the report with the claims of the JWT."""
         self.accepted, self._outcome, self._claims = True, "accepted", claims
@@ -342,6 +352,7 @@ class Report:
             "proxies": self._proxies,
             "conditions": self._conditions,
             "claims": self._claims,
+            "policy_claims": self._policy_claims,
             "jwt_bytes": self._size,
         }
 

@@ -89,16 +89,26 @@ class Enforcement:
 
         @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
         """
-        identity = authentication.identity
-        if identity.attributes:
-            self._check(authentication)
-        name = authentication.provider
-        source = Source(self._types.get(name, "unknown"), name, self._issuer)
-        held = claims.claims_of(identity, source)
-        whole = authentication.unrestricted
-        unrestricted = None if whole is None else claims.claims_of(whole, source)
+        held, whole = self.claims(authentication), authentication.unrestricted
+        unrestricted = None
+        if whole is not None:
+            unrestricted = claims.claims_of(whole, self._source(authentication))
         access = self.policies.access(held, (), unrestricted)
         return PolicyAccess(self, access, self._now)
+
+    def claims(self, authentication: Authentication) -> frozenset[str]:
+        """
+        Return the claims of an authenticated client.
+
+        @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
+        """
+        if authentication.identity.attributes:
+            self._check(authentication)
+        return claims.claims_of(authentication.identity, self._source(authentication))
+
+    def _source(self, authentication: Authentication) -> Source:
+        name = authentication.provider
+        return Source(self._types.get(name, "unknown"), name, self._issuer)
 
     def _check(self, authentication: Authentication) -> None:
         """

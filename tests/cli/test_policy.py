@@ -178,6 +178,17 @@ class TestTests(PolicyCase):
         self.assertIn("has no such section, so every identity may", result.stderr)
 
 
+class OtherCommandTests(PolicyCase):
+    """What other commands say of a policy."""
+
+    def test_check(self) -> None:
+        """C{authotron check} says what the policy does."""
+        result = self.run_command("check", self.config())
+        self.assertIn("policy:    mode enforce, default deny, rules 3, groups 1\n", result.stdout)
+        found = json.loads(self.run_command("check", "--json", self.file()).stdout)
+        self.assertIsNone(found["policy"])
+
+
 class AskTests(PolicyCase):
     """C{authotron policy who-can} and C{what-can}."""
 
