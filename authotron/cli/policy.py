@@ -29,7 +29,7 @@ from authotron.model.paths import canonical
 from authotron.policy import analysis, subjects
 from authotron.policy.namespaces import is_namespace
 from authotron.policy.policies import Policies
-from authotron.policy.resources import ENCODED_SEMICOLON, has_parameters
+from authotron.policy.resources import flaw
 from authotron.policy.rules import Request, Rule
 
 _NO_POLICY = "policy: the configuration has no such section, so every identity may make any request"
@@ -170,8 +170,8 @@ def _path(text_: str) -> str:
     @raise ValueError: a request for the path gets a 400.
     """
     path = canonical(text_.encode())
-    if has_parameters(path):
-        raise ValueError(ENCODED_SEMICOLON)
+    if why := flaw(path):
+        raise ValueError(why)
     return path
 
 

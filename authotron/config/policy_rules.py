@@ -25,7 +25,7 @@ from authotron.model.http_grammar import TOKEN
 from authotron.model.paths import AmbiguousPath, canonical
 from authotron.policy import expressions, namespaces, networks, permissions, subjects, times
 from authotron.policy.permissions import Permission
-from authotron.policy.resources import ANY, DEEP, ENCODED_SEMICOLON, has_parameters
+from authotron.policy.resources import ANY, DEEP, flaw
 from authotron.policy.rules import Group, Rule
 from authotron.policy.times import DAYS, Times
 
@@ -105,8 +105,8 @@ def _check_path(path: str) -> None:
             f"is a path that proxies and backends read differently ({ambiguous}); requests for it "
             "get a 400"
         ) from None
-    if has_parameters(spelt):
-        raise ValueError(f"has {ENCODED_SEMICOLON}; requests for it get a 400")
+    if why := flaw(spelt):
+        raise ValueError(f"has {why}; requests for it get a 400")
     if spelt != path:
         raise ValueError(f"is spelt differently in requests; write {spelt}")
 

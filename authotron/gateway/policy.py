@@ -13,7 +13,7 @@ from authotron.model.request import Facts
 from authotron.policy import claims
 from authotron.policy.claims import Source
 from authotron.policy.policies import Access, Policies
-from authotron.policy.resources import ENCODED_SEMICOLON, has_parameters
+from authotron.policy.resources import flaw
 from authotron.policy.ruling import Ruling
 
 
@@ -163,8 +163,8 @@ class PolicyAccess:
         @raise UnusableFact: a rule depends on a fact of the request that no trusted proxy states
             clearly.
         """
-        if has_parameters(asked.resource):
-            raise UnusableFact("path", Flaw.MALFORMED, ENCODED_SEMICOLON)
+        if why := flaw(asked.resource):
+            raise UnusableFact("path", Flaw.MALFORMED, why)
         return self._access.rule(asked, self._now())
 
     def is_settled(self, asked: Asked) -> bool:

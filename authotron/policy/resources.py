@@ -46,13 +46,19 @@ def is_literal(pattern: str) -> bool:
     return ANY not in pattern or (ANY not in (parts := pattern.split("/")) and DEEP not in parts)
 
 
-ENCODED_SEMICOLON = "an encoded semicolon, behind which some backends see parameters"
-"""The reason why policies cannot be applied to a path."""
+MOST_SEGMENTS = 1_000
+"""Maximum number of slashes in a path, so that matching patterns takes a few milliseconds."""
 
 
-def has_parameters(path: str) -> bool:
+def flaw(path: str) -> str:
     """
-    Return whether a backend could take the end of a canonical path for parameters (RFC 3986 section
-    3.3): proxies decode C{%3B}, and some backends ignore the part after a semicolon.
+    Return why a canonical path cannot be ruled, or an empty string.
+
+    Proxies decode C{%3B}, and some backends take what stands behind a semicolon for parameters (RFC
+    3986 section 3.3), and leave it out.
     """
-    return "%3B" in path
+    if "%3B" in path:
+        return "an encoded semicolon, behind which some backends see parameters"
+    if len(path) > MOST_SEGMENTS and path.count("/") > MOST_SEGMENTS:
+        return f"more than {MOST_SEGMENTS} segments"
+    return ""

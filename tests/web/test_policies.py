@@ -197,6 +197,7 @@ class SpellingTests(PolicyCase):
             "/data/secret;x",
             "/data/secret%3Bx",
             "/data/secret%3b/x",
+            "/data/secret" + "/x" * 1_000,
             "/data/secret%00",
             "/data\\secret",
             "/data/%2573ecret",
