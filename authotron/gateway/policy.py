@@ -89,11 +89,11 @@ class Enforcement:
 
         @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
         """
-        held, whole = self.claims(authentication), authentication.unrestricted
-        unrestricted = None
-        if whole is not None:
-            unrestricted = claims.claims_of(whole, self._source(authentication))
-        access = self.policies.access(held, (), unrestricted)
+        if authentication.identity.attributes:
+            self._check(authentication)
+        access = self.policies.access_of(
+            authentication.identity, self._source(authentication), authentication.unrestricted
+        )
         return PolicyAccess(self, access, self._now)
 
     def claims(self, authentication: Authentication) -> frozenset[str]:

@@ -8,7 +8,7 @@ an attribute of that name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
 
@@ -84,3 +84,42 @@ def _claims(identity: Identity, source: Source) -> Iterator[str]:
     for key, value in identity.attributes.items():
         if is_claimable(key, value):
             yield f"{key}={value}"
+
+
+Known = Mapping[str, Mapping[str, str]]
+"""The tags that rules name: for each key, for each value the tag."""
+
+
+def known_tags(tags: Iterable[str]) -> Known:
+    """Arrange tags by their keys and values."""
+    found: dict[str, dict[str, str]] = {}
+    for tag in tags:
+        key, _, value = tag.partition("=")
+        found.setdefault(key, {})[value] = tag
+    return found
+
+
+def known_claims(identity: Identity, source: Source, known: Known) -> frozenset[str]:
+    """
+    Return the claims of an identity that are among known tags, which is faster than to make all
+    claims.
+    """
+    stated = (
+        ("@source:type", source.type),
+        ("@source:name", source.name),
+        ("@source:realm", identity.realm),
+        ("@issuer", source.issuer),
+        ("realm", identity.realm),
+        ("username", identity.username),
+    )
+    found = [known[key][value] for key, value in stated if key in known and value in known[key]]
+    if roles := known.get("role"):
+        found += [roles[role] for role in identity.roles if role in roles]
+    if identity.scopes and (scopes := known.get("scope")):
+        for service, each in identity.scopes.items():
+            if ":" not in service:
+                found += [scopes[at] for name in each if (at := f"{service}:{name}") in scopes]
+    for key, value in identity.attributes.items():
+        if key in known and value in known[key] and is_claimable(key, value):
+            found.append(known[key][value])
+    return frozenset(found)

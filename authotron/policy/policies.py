@@ -11,7 +11,15 @@ from collections.abc import Iterable, Sequence
 
 from attrs import define, field, frozen
 
-from authotron.policy.claims import by_key
+from authotron.model.identity import Identity
+from authotron.policy.claims import (
+    Known,
+    Source,
+    by_key,
+    claims_of,
+    known_claims,
+    known_tags,
+)
 from authotron.policy.groups import innermost_first, tags_of
 from authotron.policy.namespaces import is_namespace
 from authotron.policy.reasons import Reason
@@ -51,8 +59,11 @@ class Held:
 
     def __sizeof__(self) -> int:
         """Return how many bytes the object takes; the tags themselves belong to the rules."""
-        values = [value for key in self.claims.values() for value in key]
-        return _TAG * len(self.tags) + _CLAIM * len(values) + sum(map(len, values))
+        size = _TAG * len(self.tags)
+        if self.claims:
+            values = [value for key in self.claims.values() for value in key]
+            size += _CLAIM * len(values) + sum(map(len, values))
+        return size
 
 
 @define(eq=False)
@@ -71,6 +82,7 @@ class Policies:
     heaviest: bool = False
     _by_tag: dict[str, list[_Block]] = field(init=False, repr=False)
     _tags: dict[str, str] = field(init=False, repr=False)
+    _known: Known = field(init=False, repr=False)
     _has_conditions: bool = field(init=False, repr=False)
     _ordered: Sequence[Group] = field(init=False, repr=False)
     _tables: dict[tuple[frozenset[str], str], Table | SeveralTables] = field(
@@ -86,6 +98,7 @@ class Policies:
         # All identities share the strings of the rules, which takes less memory than strings of
         # their own.
         self._tags = {tag: tag for subject in subjects for tags in subject for tag in tags}
+        self._known = known_tags(self._tags)
         self._has_conditions = any(each.when is not None for each in usable)
 
     def access(
@@ -107,6 +120,23 @@ class Policies:
         held = self._held(claims)
         whole = held if unrestricted is None else self._held(unrestricted)
         return Access(self, held, restrictions, None if whole == held else whole)
+
+    def access_of(
+        self, identity: Identity, source: Source, unrestricted: Identity | None = None
+    ) -> Access:
+        """
+        Return an object that decides what an identity may do.
+
+        @param unrestricted: the identity with all roles and scopes, if its credential hides some.
+        """
+        held = self._held_by(identity, source)
+        whole = held if unrestricted is None else self._held_by(unrestricted, source)
+        return Access(self, held, (), None if whole == held else whole)
+
+    def _held_by(self, identity: Identity, source: Source) -> Held:
+        if self._has_conditions:
+            return self._held(claims_of(identity, source))
+        return Held(known_claims(identity, source, self._known))
 
     def _held(self, claims: Iterable[str]) -> Held:
         """Return the claims of an identity as policies keep them, without tags of groups."""
