@@ -19,7 +19,7 @@ SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(
 LOOP ?= auto
 process functional: export AUTHOTRON_LOOP = $(LOOP)
 # What depends on the event loop: sockets, connections, signals, processes. Remotes are asked by Twisted's transports on both.
-ON_BOTH_LOOPS := conformance crowds envoy hostile life nginx systemd tls workers
+ON_BOTH_LOOPS := conformance crowds envoy hostile life nginx proxies systemd tls workers
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

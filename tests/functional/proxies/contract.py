@@ -127,6 +127,19 @@ class ProxyContract(SynchronousTestCase):
             else:
                 self.assert_refused(answer, 403)
 
+    @feature("the host that is judged is the host that the service gets")
+    def test_hosts_T75(self) -> None:
+        """A host in the target counts instead of C{Host}, for both, or the request is refused."""
+        credential = limited({"hosts": ["app.example.org"]})
+        good, evil = "app.example.org", "evil.example"
+        for target, host in ((good, evil), (evil, good), (evil, evil)):
+            answer = self.ask(f"http://{target}/x", credential, host=host)
+            self.assertIn(answer.status, (200, 400, 403), (target, host))
+            if answer.status == 200:
+                self.assertEqual(answer.json()["headers"]["host"], [good], (target, host))
+        twice = self.ask(credential=credential, fields=[("Host", evil)], host=good)
+        self.assertEqual(twice.status, 400)
+
     @feature("forwarded headers of the client do not help a limited API token")
     def test_forwarded_by_the_client_T05(self) -> None:
         """A client cannot state another host or address, in whatever header or spelling."""
