@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -23,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from authotron.config import all_errors, problems
+from authotron.config import problems
 from authotron.config.fields import secret_keys
 from authotron.config.sources import KEY, Sources, sources_of
 from authotron.model import naming
@@ -175,7 +176,9 @@ class Section(BaseModel):
     A key whose value is null counts as unset if the key has a default value.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -235,6 +238,8 @@ def read(section: type[S], given: object, at: str = "", sources: Sources | None 
     try:
         return section.model_validate(given, context=context)
     except ValidationError as error:
+        # The module is loaded with the first error, so that a gateway starts faster.
+        all_errors: Any = import_module("authotron.config.all_errors")
         found = all_errors.find_all(section, given, error, context)
         raise ConfigError(problems.describe_all(section, given, at, found)) from None
 

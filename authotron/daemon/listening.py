@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from twisted.application.service import Service
 from twisted.internet.address import IPv4Address, IPv6Address
@@ -32,7 +32,6 @@ from authotron.config.server import Operations, Server
 from authotron.daemon import event_loop, leftovers, systemd
 from authotron.daemon.uvloop.clock import clock_of
 from authotron.daemon.uvloop.port import accept_by_loop
-from authotron.daemon.workers.sockets import SharedEndpoint
 from authotron.gateway.contracts import Contracts
 from authotron.limits import descriptors
 from authotron.limits.unfinished_heads import UnfinishedHeads
@@ -45,12 +44,15 @@ from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.site import Site
 from authotron.web.trusted_peers import TrustedPeersFactory
 
+if TYPE_CHECKING:  # only workers import the module
+    from authotron.daemon.workers.sockets import SharedEndpoint
+
 _log = Logger()
 
 _LONGEST_PATH = 107
 """Maximum number of bytes of the path of a UNIX socket (unix(7))."""
 
-OpenSocket = systemd.Endpoint | SharedEndpoint
+OpenSocket: TypeAlias = "systemd.Endpoint | SharedEndpoint"
 """An endpoint whose socket another process has opened already."""
 
 
