@@ -31,6 +31,7 @@ from authotron.policy.namespaces import is_namespace
 from authotron.policy.policies import Policies
 from authotron.policy.resources import flaw
 from authotron.policy.rules import Request, Rule
+from authotron.policy.verbs import is_misspelt
 
 _NO_POLICY = "policy: the configuration has no such section, so every identity may make any request"
 
@@ -201,6 +202,8 @@ def who_can(verb: str, resource: str, namespace: str | None, path: Path, *, as_j
     """
     found = _load(path, as_json=as_json)
     asked_in = _namespace(namespace, found)
+    if is_misspelt(verb):
+        raise click.BadParameter(f"requests with this method get a 400; write {verb.upper()}")
     try:
         asked = _path(resource)
     except ValueError as ambiguous:

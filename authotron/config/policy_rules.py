@@ -28,10 +28,8 @@ from authotron.policy.permissions import Permission
 from authotron.policy.resources import ANY, DEEP, flaw
 from authotron.policy.rules import Group, Rule
 from authotron.policy.times import DAYS, Times
+from authotron.policy.verbs import is_misspelt
 
-_METHODS = frozenset(
-    {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"}
-)
 _TOKEN = re.compile(TOKEN.decode())
 
 _NOT_YET = {
@@ -66,7 +64,7 @@ def _host(text: str) -> str:
 def _method(text: str) -> str:
     if not _TOKEN.fullmatch(text):
         raise ValueError("is not a method, such as GET")
-    if text not in _METHODS and text.upper() in _METHODS:
+    if is_misspelt(text):
         raise ValueError(f"is not a method, because case counts; write {text.upper()}")
     return text
 

@@ -15,6 +15,7 @@ from authotron.policy.claims import Source
 from authotron.policy.policies import Access, Policies
 from authotron.policy.resources import flaw
 from authotron.policy.ruling import Ruling
+from authotron.policy.verbs import is_misspelt
 
 
 class PolicyObserver(Protocol):
@@ -161,10 +162,12 @@ class PolicyAccess:
         Apply the policies to one request of the client.
 
         @raise UnusableFact: a rule depends on a fact of the request that no trusted proxy states
-            clearly.
+            clearly, or that a backend could read in another way.
         """
         if why := flaw(asked.resource):
             raise UnusableFact("path", Flaw.MALFORMED, why)
+        if is_misspelt(asked.verb):
+            raise UnusableFact("method", Flaw.MALFORMED, _OTHER_CASE)
         return self._access.rule(asked, self._now())
 
     def is_settled(self, asked: Asked) -> bool:
@@ -178,3 +181,6 @@ class PolicyAccess:
 
 _ACCESS = 100
 """Number of bytes of the object, apart from what the policies keep about the identity."""
+
+_OTHER_CASE = "a method in lower case, which some backends take for the one in upper case"
+"""The reason why policies cannot be applied to a request."""

@@ -230,6 +230,7 @@ class AskTests(PolicyCase):
         for words in (
             ("what-can", "reader"),
             ("who-can", "GET", "/a//b"),
+            ("who-can", "get", "/a"),
             ("who-can", "GET", "/a", "--namespace", "data/"),
         ):
             result = self.policy(*words, "--config", config)

@@ -207,9 +207,18 @@ class SpellingTests(PolicyCase):
             self.assertEqual(self.ruled(path), "400", path)
 
     def test_case(self) -> None:
-        """Case counts, as it does for most backends."""
+        """Case counts in paths and unknown methods, as it does for most backends."""
         self.assertEqual(self.ruled("/Data/secret"), "200")
-        self.assertEqual(self.ruled("/data/secret", "get"), "403 denied-by-policy")
+        self.assertEqual(self.ruled("/data/secret", "purge"), "403 denied-by-policy")
+        self.assertEqual(self.ruled("/data/x", "purge"), "200")
+
+    def test_methods_in_lower_case_T18a(self) -> None:
+        """A deny of DELETE is not passed by delete, which some backends take for DELETE."""
+        rules = [{"name": "a", "subject": [["role=ops"]], "permissions": ["/**:*", "-/x:DELETE"]}]
+        self.make(over(rules=rules))
+        self.assertEqual(self.ruled("/x", "DELETE"), "403 denied-by-policy")
+        for method in ("delete", "Delete", "dELETE"):
+            self.assertEqual(self.ruled("/x", method), "400")
 
 
 class UnstatedTests(PolicyCase):
