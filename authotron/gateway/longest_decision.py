@@ -1,4 +1,4 @@
-"""Maximum time that a decision about one credential may take, for which proxies must wait."""
+"""Maximum time that a decision about one credential takes; proxies must wait at least so long."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def check(certificate: x509.Certificate, host: str) -> None:
     except Untrusted:
         raise
     except VerificationError:
-        shown = ", ".join(_names(certificate)) or "no DNS name or IP address"
+        shown = ", ".join(_names(certificate)) or "no host"
         why = f"{Reason.CERTIFICATE_OF_ANOTHER_NAME}: the certificate names {shown}, not {host}"
         raise Untrusted(why) from None
     except CertificateError:

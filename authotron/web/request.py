@@ -39,8 +39,8 @@ class RequestObserver(Protocol):
 
     def contracts(self) -> Contracts | None:
         """
-        Return the contracts of the proxies that may ask for decisions at this port,
-        if any may.
+        Return the contracts by which proxies may ask for decisions at this port, or C{None} if the
+        port is not for proxies.
         """
 
     def began(self, request: Request) -> None:
