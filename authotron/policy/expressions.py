@@ -27,17 +27,17 @@ LONGEST = 2000
 
 NEEDED = "needs the extra cel of the package authotron: pip install 'authotron[cel]'"
 
-_FACTS: Mapping[str, Callable[[Asked], str]] = {
+_FACTS: Mapping[str, Callable[[Asked], str | None]] = {
     "method": lambda asked: asked.verb,
     "path": lambda asked: asked.resource,
     "host": lambda asked: asked.host,
-    "address": lambda asked: asked.address or "",
+    "address": lambda asked: asked.address,
     "namespace": lambda asked: asked.namespace,
-    "id": lambda asked: asked.id or "",
+    "id": lambda asked: asked.id,
 }
 """
-The parts of a request that an expression may read, as in C{request.method}; a part is empty if it
-is not known.
+The parts of a request that an expression may read, as in C{request.method}; an expression that
+reads an unknown part has no value.
 """
 
 _LISTING = re.compile(r"\.\s*map\s*\(")
@@ -75,8 +75,10 @@ class Expression:
 
         @param now: the current time, in seconds since the epoch.
         """
-        values: dict[str, object] = {f"request.{fact}": _FACTS[fact](asked) for fact in self.reads}
-        values |= {"claims": claims, "now": datetime.fromtimestamp(now, UTC)}
+        values: dict[str, object] = {"claims": claims, "now": datetime.fromtimestamp(now, UTC)}
+        for fact in self.reads:
+            if (value := _FACTS[fact](asked)) is not None:
+                values[f"request.{fact}"] = value
         try:
             found = self._compiled.eval(data=values).value()
         except (RuntimeError, TypeError, ValueError) as error:

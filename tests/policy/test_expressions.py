@@ -51,10 +51,6 @@ class HoldsTests(SynchronousTestCase):
         ):
             self.assertTrue(holds(text, asked=asked), text)
 
-    def test_unknown_facts_are_empty(self) -> None:
-        """A fact that is not known is the empty string."""
-        self.assertTrue(holds('request.id == "" && request.address == ""', asked=Request("/", "")))
-
     def test_now(self) -> None:
         """The time is compared in a time zone."""
         self.assertTrue(holds('now.getHours("Europe/Berlin") == 8 && now.getHours() == 6'))
@@ -94,6 +90,13 @@ class FailedTests(SynchronousTestCase):
         self.assert_fails('"x" in claims.scope', 'Key not found in map : "scope"')
         self.assertTrue(holds('"x" in claims.scope || true'))
         self.assertTrue(holds('!has(claims.scope) || "x" in claims.scope'))
+
+    def test_unknown_facts(self) -> None:
+        """An expression that reads an unknown address or id has no value, whatever it compares."""
+        for fact in ("address", "id"):
+            for text in (f'request.{fact} == ""', f'request.{fact} != "x"'):
+                self.assert_fails(text, f"request.{fact}")
+            self.assertTrue(holds(f'request.path == "/" || request.{fact} == "x"', {}, ROOT_PAGE))
 
     def test_division_and_zone(self) -> None:
         """Division by zero and an unknown time zone are errors."""

@@ -12,6 +12,7 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from authotron.daemon import systemd
+from authotron.daemon.uvloop import port as port_module
 from authotron.daemon.uvloop.port import LoopPort, accept_by_loop
 from authotron.daemon.workers.accept_gate import AcceptGate
 from authotron.daemon.workers.connection_counts import OwnCount
@@ -80,6 +81,17 @@ class LoopPortTests(OnUvloop):
                     self.until(self.factory.made.copy, "accepted")
                 self.factory.made.clear()
             self.stop(port)
+
+    def test_hidden_epoll(self) -> None:
+        """With a version of uvloop whose epoll object is hidden, a paused port accepts."""
+        self.patch(port_module, "_epoll_of", lambda _loop: None)
+        listening = self.inherited(socket.AF_INET)
+        port = self.opened(systemd.Endpoint(self.reactor, listening.fileno()), self.factory)
+        port.stopReading()
+        with socket.socket(socket.AF_INET) as client:
+            client.connect(listening.getsockname())
+            self.until(self.factory.made.copy, "accepted")
+        self.stop(port)
 
     def test_tls_stays_with_twisted(self) -> None:
         """A port for TLS is read and written by Twisted."""

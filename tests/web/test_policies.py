@@ -409,6 +409,11 @@ class ConditionTests(PolicyCase):
             self.ruled("/out", X_Forwarded_For="192.168.2.9, 10.0.0.1"), "403 condition"
         )
 
+    def test_unknown_address(self) -> None:
+        """A condition that reads the address does not hold if the address is not known."""
+        for headers in ({}, {"X_Forwarded_For": "unknown"}):
+            self.assertEqual(self.ruled("/out", **headers), "403 condition")
+
 
 class BodyTests(PolicyCase):
     """The body of a 403."""
@@ -478,6 +483,28 @@ class Adding:
 
     async def augment(self, identity: Identity) -> Addition:
         return Addition(attributes=self.attributes)
+
+
+class LostClaimTests(PolicyCase):
+    """Requests that the fast path knows, and that the policies allowed until a claim was lost."""
+
+    def test_attribute_lost(self) -> None:
+        """When a decision is made anew and the identity has lost a claim, so is the right."""
+        rule = {"name": "r", "subject": [["group=a"]], "permissions": ["/**:*"]}
+        attributes = {"group": "a"}
+        self.patch(plain, "make", lambda _config, _world: Adding(attributes))
+        section = {"type": "plain", "name": "adding", "realm": "internal", "roles": {}}
+        self.make({**over(rules=[rule]), "augmenters": [section]})
+        found = [self.ruled("/x", who=BOB) for _ in range(4)]
+        attributes["group"] = "b"
+        found += [self.ruled("/x", who=BOB)]
+        self.assertEqual(found, ["200"] * 5)
+        self.gateway.clock.advance(61)
+        found = [self.ruled("/x", who=BOB) for _ in range(4)]
+        self.assertEqual(found, ["403 no-matching-policy"] * 4)
+        attributes["group"] = "a"
+        self.gateway.clock.advance(61)
+        self.assertEqual([self.ruled("/x", who=BOB) for _ in range(4)], ["200"] * 4)
 
 
 class ReservedClaimTests(PolicyCase):

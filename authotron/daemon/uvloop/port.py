@@ -43,6 +43,12 @@ def accept_by_loop(
     return port if isinstance(port.factory, TLSMemoryBIOFactory) else LoopPort(loop, port).start()
 
 
+def _epoll_of(loop: Any) -> select.epoll | None:
+    """Return the epoll object of an event loop of uvloop, or C{None} if uvloop hides it."""
+    reveal = getattr(loop, "_get_backend_id", None)
+    return None if reveal is None else select.epoll.fromfd(os.dup(reveal()))
+
+
 @implementer(IListeningPort)
 @define(eq=False)
 class LoopPort:
@@ -57,12 +63,11 @@ class LoopPort:
     _port: tcp.Port
     _server: Any = field(default=None, init=False)
     _listening: socket = field(init=False)
-    _watched: select.epoll = field(init=False)
+    _watched: select.epoll | None = field(init=False)
 
     def start(self) -> Deferred[IListeningPort]:
         """Accept connections at the port from now on."""
-        loop: Any = self._loop
-        self._watched = select.epoll.fromfd(os.dup(loop._get_backend_id()))  # noqa: SLF001 - see stopReading
+        self._watched = _epoll_of(self._loop)
         self._port.stopReading()
         factory: Any = self._port.factory
         self._listening = listening = socket(fileno=os.dup(self._port.fileno()))
@@ -91,7 +96,8 @@ class LoopPort:
         Accept no connections until L{startReading} is called.
 
         uvloop cannot pause a server. For that reason this method makes the epoll object of the
-        event loop report nothing about the socket (epoll_ctl(2)).
+        event loop report nothing about the socket (epoll_ctl(2)). If a version of uvloop hides this
+        object, the port accepts connections nevertheless.
         """
         self._watch(0)
 
@@ -100,7 +106,8 @@ class LoopPort:
         self._watch(select.EPOLLIN)
 
     def _watch(self, events: int) -> None:
-        self._watched.modify(self.fileno(), events)
+        if self._watched is not None:
+            self._watched.modify(self.fileno(), events)
 
     # --- IListeningPort ---
 
@@ -115,7 +122,8 @@ class LoopPort:
         accepted before, so that they are among the open connections when these are drained.
         """
         self._server.close()
-        self._watched.close()
+        if self._watched is not None:
+            self._watched.close()
         stopped: Deferred[None] = Deferred()
         self._loop.call_soon(stopped.callback, None)
         return stopped.addCallback(lambda _: self._port.stopListening())
