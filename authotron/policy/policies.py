@@ -154,10 +154,11 @@ class Policies:
         table = self._tables.get(key)
         if table is None and is_namespace(namespace):
             table = _together([each.table for each in self._blocks(held, namespace)])
-            self.kept += table.size + _TABLE
+            size = table.size + _TABLE + len(held)
+            self.kept += size
             if self.kept > _MOST_PERMISSIONS:
                 self._tables.clear()
-                self.kept = table.size + _TABLE
+                self.kept = size
             self._tables[key] = table
         return table
 

@@ -331,6 +331,14 @@ class ManyTests(SynchronousTestCase):
             self.assertTrue(policies.access([name]).rule(Request("/a", "GET"), NOON).allows)
         self.assertLess(policies.kept, 60)
 
+    def test_tags_count_T83a(self) -> None:
+        """What tells apart the tables of identities counts, also if the tables are empty."""
+        tags = [f"role={number}" for number in range(100)]
+        subject = [[each, "role=none"] for each in tags]
+        policies = build_policies([{"name": "a", "subject": subject, "permissions": ["*:*"]}])
+        self.assertFalse(policies.access(tags).rule(Request("/a", "GET"), NOON).allows)
+        self.assertGreater(policies.kept, 100)
+
 
 class ConditionTests(SynchronousTestCase):
     """Rules with a condition."""

@@ -626,6 +626,16 @@ class KnownHeadTests(PolicyCase):
             self.gateway.clock.advance(31)
         self.assertEqual(self.counted(), {"allow allowed": 12})
 
+    def test_memory_T83a(self) -> None:
+        """A known head does not keep the claims of a client whose decision is no longer cached."""
+        self.make()
+        self.assertEqual(self.ruled("/data/x"), "200")
+        [known] = self.gateway.entrance.repeats._known.values()
+        self.assertIsNotNone(known.settled())
+        self.gateway.serving.gateway.decisions.invalidate()
+        self.assertIsNone(known.settled())
+        self.assertIsNone(known.tried())
+
 
 class ReloadTests(PolicyCase):
     """Other policies after a reload."""

@@ -13,6 +13,7 @@ from functools import partial
 from socket import socket
 from types import MappingProxyType
 from typing import Any, TypeVar
+from weakref import ref
 
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
@@ -41,7 +42,7 @@ from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
 from authotron.web.fastpath.question import HeadQuestion
-from authotron.web.fastpath.repeats import Repeated, Repeats
+from authotron.web.fastpath.repeats import Repeated, Repeats, no_access
 from authotron.web.fastpath.request import END, Head, Recogniser, Shape, joined_values
 from authotron.web.fastpath.response import ReplyEncoder
 from authotron.web.replies import BAD_REQUEST, Reply
@@ -417,7 +418,7 @@ class FastPath(Protocol, TimeoutMixin):
         make it.
         """
         access, answerer = decision.access, self._factory.answerer
-        if repeated is not None and access is not None and repeated.settled is access:
+        if repeated is not None and access is not None and repeated.settled() is access:
             answerer.allowed_again(access)
             return None
         contract, endpoint, _ = shape.asked
@@ -430,10 +431,10 @@ class FastPath(Protocol, TimeoutMixin):
                 return answerer.denied_stated(contract, decision, known, facts_of, question.values)
         facts = endpoint.facts(question, known)
         denied = answerer.denied(contract, decision, facts, question.values)
-        if repeated is not None and access is not None and repeated.tried is not access:
-            repeated.tried = access
+        if repeated is not None and access is not None and repeated.tried() is not access:
+            repeated.tried = ref(access)
             is_always = denied is None and answerer.is_settled(decision, facts)
-            repeated.settled = access if is_always else None
+            repeated.settled = repeated.tried if is_always else no_access
         return denied
 
     def _answer_unasked(

@@ -72,6 +72,17 @@ def without_request_id(head: bytes) -> tuple[bytes, bytes | None]:
     return b"%b\r\n%b" % (before, after), value.strip(b" \t")
 
 
+Reference = Callable[[], "PolicyAccess | None"]
+"""
+A weak reference to an access object. Access objects may be large, and only the cache of decisions,
+which has a budget in bytes, keeps them.
+"""
+
+
+def no_access() -> None:
+    """Return C{None}, because there is no access object."""
+
+
 @define(eq=False)
 class Repeated:
     """
@@ -80,16 +91,18 @@ class Repeated:
     @ivar key: the L{DecisionCache} key for the client's credential.
     @ivar digest: the keyed hash of the head without its request id.
     @ivar known: the facts of a request that the head states, if a trusted proxy sends the head.
-    @ivar settled: the access object of the client, if the policies always allow this request.
-    @ivar tried: the access object of the client for which C{settled} was determined last.
+    @ivar settled: a weak reference to the access object of the client, if the policies always allow
+        this request.
+    @ivar tried: a weak reference to the access object of the client for which C{settled} was
+        determined last.
     """
 
     shape: Shape
     key: bytes
     digest: bytes
     known: Mapping[str, object]
-    settled: PolicyAccess | None = None
-    tried: PolicyAccess | None = None
+    settled: Reference = no_access
+    tried: Reference = no_access
 
 
 class Repeats:
