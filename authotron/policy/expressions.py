@@ -75,18 +75,54 @@ class Expression:
 
         @param now: the current time, in seconds since the epoch.
         """
-        values: dict[str, object] = {"claims": claims, "now": datetime.fromtimestamp(now, UTC)}
-        for fact in self.reads:
-            if (value := _FACTS[fact](asked)) is not None:
-                values[f"request.{fact}"] = value
+        facts = tuple([(f"request.{fact}", _FACTS[fact](asked)) for fact in self.reads])
         try:
-            found = self._compiled.eval(data=values).value()
+            found = self._compiled.eval(activation=_latest.activation(claims, now, facts)).value()
         except (RuntimeError, TypeError, ValueError) as error:
             found = error
         if isinstance(found, bool):
             return found
         self._note(_first_line(str(found)))
         return None
+
+
+class _Latest:
+    """
+    The values of variables for the request that conditions were applied to last, in the form of
+    CEL.
+
+    Converting the claims of an identity with 5,000 roles takes 0.4 ms, so they are converted once
+    for all conditions that a request meets, and not by each condition again.
+    """
+
+    _MOST = 64
+    """Maximum number of sets of facts for which the values are kept."""
+
+    def __init__(self) -> None:
+        self._claims: Claims | None = None
+        self._now = 0.0
+        self._known: dict[_Facts, Any] = {}
+
+    def activation(self, claims: Claims, now: float, facts: _Facts) -> Any:
+        """
+        Return the values of all variables; a fact that is not known has none.
+
+        @param claims: a mapping that never changes.
+        """
+        if claims is not self._claims or now != self._now or len(self._known) >= self._MOST:
+            self._claims, self._now, self._known = claims, now, {}
+        found = self._known.get(facts)
+        if found is None:
+            values: dict[str, object] = {name: value for name, value in facts if value is not None}
+            values |= {"claims": claims, "now": datetime.fromtimestamp(now, UTC)}
+            found = self._known[facts] = _environment(tuple(_FACTS)).Activation(values)
+        return found
+
+
+_Facts = tuple[tuple[str, str | None], ...]
+"""The names and values of the facts of a request that a condition reads."""
+
+_latest = _Latest()
 
 
 def compiled(text: str, note: Note = lambda _reason: None) -> Expression:

@@ -51,6 +51,30 @@ class HoldsTests(SynchronousTestCase):
         ):
             self.assertTrue(holds(text, asked=asked), text)
 
+    def test_values_belong_to_one_request(self) -> None:
+        """The values of one request are never used for another one."""
+        condition = compiled('"a" in claims.role && request.path == "/a" && now.getMinutes() == 0')
+        one, other = {"role": ["a"]}, {"role": ["b"]}
+        for claims, path, now, expected in (
+            (one, "/a", SUMMER_MORNING, True),
+            (other, "/a", SUMMER_MORNING, False),
+            (one, "/a", SUMMER_MORNING, True),
+            (one, "/b", SUMMER_MORNING, False),
+            (one, "/a", SUMMER_MORNING + 60, False),
+            (one, "/a", SUMMER_MORNING, True),
+        ):
+            self.assertIs(condition.holds(claims, Request(path, "GET"), now), expected)
+
+    def test_claims_are_converted_once_S_CEL(self) -> None:
+        """The claims of a client are converted once for all conditions that a request meets."""
+        conditions = [compiled(f'"{name}" in claims.role') for name in "abc"]
+        claims = {"role": ["a", "b"]}
+        latest = expressions._Latest()
+        with patch.object(expressions, "_latest", latest):
+            for each in conditions:
+                each.holds(claims, ROOT_PAGE, SUMMER_MORNING)
+        self.assertEqual(len(latest._known), 1)
+
     def test_now(self) -> None:
         """The time is compared in a time zone."""
         self.assertTrue(holds('now.getHours("Europe/Berlin") == 8 && now.getHours() == 6'))
