@@ -106,6 +106,17 @@ class ManifestsTests(SynchronousTestCase):
         first, _ = found["VirtualService service"]["spec"]["http"]
         self.assertIn("authorization", first["headers"]["request"]["remove"])
 
+    def test_preflights_of_istio_have_no_identity_S_PREFLIGHT(self) -> None:
+        """What Istio does not ask about has no identity, also if the header is empty."""
+        for cors in ({"pass_preflights": True}, ORIGINS):
+            found = self.manifests("kubernetes-istio", cors=cors)
+            first, other = found["VirtualService service"]["spec"]["http"]
+            wanted = first["match"][0]["headers"]["access-control-request-method"]
+            self.assertEqual(wanted, {"regex": ".*"})
+            removed = {*first["headers"]["request"]["remove"]}
+            self.assertEqual({*other["headers"]["request"]["remove"]} - removed, set())
+            self.assertLessEqual({"authorization", "x-auth-username"}, removed)
+
     def test_advice(self) -> None:
         """A pod listens at every address; that its proxy is trusted still matters."""
         built = gateway(server=PODS)

@@ -222,6 +222,27 @@ class SettingTests(SynchronousTestCase):
                 self.assertIn(expected, self.whole(proxy, cors={"pass_preflights": True}))
                 self.assertNotIn(expected, self.whole(proxy))
 
+    def test_preflights_pass_without_identity_S_PREFLIGHT(self) -> None:
+        """A preflight that passes has no header that the gateway sets, however it is configured."""
+        answers = {"profile": "custom", "custom": {"X-Who": "{username}"}, "path_header": "X-Path"}
+        over: dict[str, Any] = {
+            "cors": {"pass_preflights": True},
+            "include_legacy_headers": False,
+            "server": {"port": 8080, "answers": answers},
+        }
+        for proxy, line in (
+            ("nginx", r"proxy_set_header {} +\$authotron_header_"),
+            ("apache", "RequestHeader set {} +expr="),
+            ("caddy", "\t\t\trequest_header -{}\n"),
+            ("haproxy", "del-header {} if METH_OPTIONS"),
+            ("traefik", '          {}: ""\n'),
+            ("envoy", "request_headers_to_remove: .*{}"),
+        ):
+            text = self.whole(proxy, **over)
+            for name in ("X-Who", "X-Path"):
+                with self.subTest(f"{proxy}: {name}"):
+                    self.assertRegex(text, f"(?i){line.format(name)}")
+
     def test_credentials_T27g(self) -> None:
         """
         Credentials in other parts of a request reach the gateway, and no service: where the proxy
