@@ -51,14 +51,14 @@ types: $(VENV)/tools
 	$(BIN)/mypy authotron tests $(SAMPLE)/src
 	MYPYPATH=bench $(BIN)/mypy --explicit-package-bases $(filter-out bench/fastapi_app.py,$(wildcard bench/*.py))
 
-unit:  ## the tests that open no socket, start no process and replay no recording (10 s on two idle cores)
+unit:  ## the tests without sockets, processes, recordings and random examples (under 10 s on two idle cores)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync unit-1 unit-2
 
 unit-1 unit-2: unit-%: $(VENV)/tools
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-unit-$* $(shell tests/units $* 2)
 
 properties: export AUTHOTRON_STREAMS = 1000
-properties: $(VENV)/tools  ## the unit tests that draw random examples, with many of them
+properties: $(VENV)/tools  ## the modules of tests that draw random examples, with many of them
 	$(BIN)/python -m twisted.trial --jobs=2 --temp-directory=$(VENV)/trial-properties $(shell tests/properties)
 
 replays: $(VENV)/tools  ## what real proxies have sent, and decisions of another policy engine, answered in memory
