@@ -13,6 +13,7 @@ from authotron.config.policy import Policy
 from authotron.config.policy_rules import Note, ignore
 from authotron.gateway.condition_log import ConditionLog
 from authotron.gateway.policy import Enforcement
+from authotron.model.errors import ConfigError, Problem
 from authotron.policy.policies import Policies
 from authotron.telemetry.metrics import Metrics, Part
 from authotron.web.policy_answering import OBSERVED_RULINGS, RULINGS
@@ -42,6 +43,8 @@ def enforcement(
 
     @param issuer: the issuer of the JWTs that the gateway mints.
     @param providers: all providers, whose types are claims of the identities that they return.
+
+    @raise ConfigError: the type of a provider does not follow from its name.
     """
     observes = policy.section.mode == "observe"
     metrics.expect_rulings(OBSERVED_RULINGS if observes else RULINGS)
@@ -51,6 +54,24 @@ def enforcement(
         observes,
         metrics,
         issuer,
-        {each.name: each.type for each in providers},
+        _types(providers),
         clock.seconds,
     )
+
+
+def _types(providers: Iterable[Part]) -> dict[str, str]:
+    """
+    Return the types of providers by their names, by which an authentication knows its provider.
+
+    @raise ConfigError: providers of different types have the same name, so that an identity could
+        have the type of another provider as a claim.
+    """
+    found: dict[str, str] = {}
+    for each in providers:
+        if found.setdefault(each.name, each.type) != each.type:
+            why = (
+                f"two providers of different types are named {each.name!r}, and the claim "
+                "@source:type of a policy follows from the name; choose another name"
+            )
+            raise ConfigError([Problem("providers", why)])
+    return found

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.augmenters import plain
+from authotron.model.errors import ConfigError
 from authotron.model.identity import Addition, Identity
 from authotron.plugin.interfaces import IAugmenter
 from authotron.policy import policies as policies_module
@@ -537,6 +538,17 @@ class ReservedClaimTests(PolicyCase):
         """An identity to which an augmenter adds a reserved key is refused."""
         self.assertEqual(self.ruled_with({"@source:type": "ldap"}, ["role=reader"]), "403")
         self.assertEqual(self.ruled_with({"@group:name": "ops"}, ["role=reader"]), "403")
+
+    def test_names_of_providers_S_SOURCE(self) -> None:
+        """Providers of different types have different names, if policies know them by the type."""
+        given = over()
+        other = {"type": "static-token", "tokens": [{"token": "t" * 40, "username": "robot"}]}
+        given["providers"].append({**other, "name": "staff", "realm": "machines"})
+        with self.assertRaises(ConfigError) as caught:
+            InMemoryGateway(given)
+        self.assertIn("are named 'staff'", str(caught.exception))
+        del given["policy"]
+        InMemoryGateway(given)
 
     def test_claims_of_the_gateway(self) -> None:
         """Rules can name the source of an identity."""
