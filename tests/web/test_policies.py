@@ -169,6 +169,45 @@ class RulingTests(PolicyCase):
         self.assertNotIn("hidden", repr(event))
 
 
+class PatternTests(PolicyCase):
+    """Patterns of hosts and paths in rules, which requests meet at every entrance."""
+
+    def asked_for(self, host: str, uri: str = "/api") -> int:
+        """Return the status of a question of Traefik about a host and a path."""
+        stated = {"X_Forwarded_Method": "GET", "X_Forwarded_Uri": uri, "X_Forwarded_Host": host}
+        return self.ask("GET /auth/traefik", Authorization=BOB, **stated).status
+
+    def test_labels_T17(self) -> None:
+        """C{*.example.org} covers one more label: no domain, no two labels, no look-alike."""
+        rule = {"name": "r", "subject": [["role=reader"]], "permissions": ["/**:*"]}
+        self.make(over(rules=[{**rule, "hosts": ["*.example.org"]}]))
+        for host, expected in (
+            ("a.example.org", 200),
+            ("A.Example.ORG:8443", 200),
+            ("example.org", 403),
+            ("a.b.example.org", 403),
+            ("evilexample.org", 403),
+            ("a.example.org.evil.net", 403),
+            (".example.org", 403),
+        ):
+            self.assertEqual(self.asked_for(host), expected, host)
+
+    def test_whole_T16(self) -> None:
+        """A pattern covers the whole host and the whole path; a dot is a dot."""
+        rule = {"name": "r", "subject": [["role=reader"]], "permissions": ["/api:GET"]}
+        self.make(over(rules=[{**rule, "hosts": ["www.example.org"]}]))
+        for host, uri, expected in (
+            ("www.example.org", "/api", 200),
+            ("www.example.org", "/apix", 403),
+            ("www.example.org", "/x/api", 403),
+            ("www.example.org", "/api/x", 403),
+            ("www.example.org", "/api%0A", 400),
+            ("wwwxexample.org", "/api", 403),
+            ("xwww.example.org", "/api", 403),
+        ):
+            self.assertEqual(self.asked_for(host, uri), expected, f"{host} {uri}")
+
+
 class SpellingTests(PolicyCase):
     """Spellings of a path that would hide a deny."""
 
