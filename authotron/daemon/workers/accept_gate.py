@@ -88,11 +88,13 @@ class AcceptGate:
 
     def close(self, port: AcceptingPort) -> None:
         """
-        Remove a port that is about to be closed.
+        Remove a port that is about to be closed; a port that was removed before stays removed.
 
         Without a port the worker takes no part in the distribution of connections. If the worker
         stops while it starts, a port may be added after the others were removed.
         """
+        if port not in self._ports:
+            return
         self._resume()
         self._ports.remove(port)
         self._arrivals.unregister(port.fileno())

@@ -170,6 +170,12 @@ class GateTests(SynchronousTestCase):
         self.accept(8)
         self.assertEqual(self.numbers[FIRST], 0)
 
+    def test_port_that_is_closed_twice(self) -> None:
+        """A port that drains is closed again when the worker ends, which changes nothing."""
+        self.gate.close(self.port)
+        self.gate.close(self.port)
+        self.assertEqual(self.reactor.readers, set())
+
     def test_port_that_opens_while_the_worker_stops(self) -> None:
         """A port may be opened after another one was closed, and is closed like that one."""
         self.gate.close(self.port)
