@@ -19,7 +19,7 @@ from authotron.config.policy_section import PolicyConfig
 from authotron.config.sources import Sources
 from authotron.model.errors import ConfigError, Problem
 from authotron.policy import groups
-from authotron.policy.resources import ANY
+from authotron.policy.resources import ANY, DEEP
 from authotron.policy.subjects import GROUP
 
 AT = "policy"
@@ -129,7 +129,8 @@ def _matching(pattern: str, folder: Path) -> list[Path]:
         return [whole]
     anchor = Path(whole.anchor) if whole.is_absolute() else Path()
     relative = whole.relative_to(anchor) if whole.is_absolute() else whole
-    return sorted(path for path in anchor.glob(str(relative)) if path.is_file())
+    # A link to a missing file is kept, so that it is a problem when it is read.
+    return sorted(path for path in anchor.glob(str(relative)) if not path.is_dir())
 
 
 def _read_part(path: Path, sources: Sources) -> _Part:
@@ -236,7 +237,7 @@ def _unreachable(policy: Policy) -> Iterator[str]:
     for rule in policy.rules:
         for permission in rule.parsed_permissions():
             resource = permission.resource
-            if not resource.startswith(("/", ANY)):
+            if not resource.startswith("/") and resource not in (ANY, DEEP):
                 why = f"begins with no slash, so no path is meant; write /{resource}"
             elif permission.ids is not None:
                 why = "names ids, which requests of proxies do not have"

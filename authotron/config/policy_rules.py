@@ -41,11 +41,7 @@ used without it.
 """
 
 
-def _namespace(text: str) -> str:
-    return namespaces.check(text)
-
-
-Namespace = Annotated[NonEmptyStr, AfterValidator(_namespace)]
+Namespace = Annotated[NonEmptyStr, AfterValidator(namespaces.check)]
 """A namespace such as C{/data/archive}."""
 
 
@@ -78,6 +74,7 @@ def _permission(text: str) -> str:
     resource = found.resource
     if resource.startswith("/"):
         _check_path(resource)
+    if resource.startswith(("/", ANY)):
         for verb in found.verbs - {ANY}:
             _method(verb)
     for segment in resource.split("/"):

@@ -96,7 +96,7 @@ def _parse_address(text: str) -> Address | None:
 def parse_address(text: str | None) -> Address | None:
     """
     Parse the address of a client, and return C{None} for a missing or unreadable address; a port
-    may follow only an IPv6 address in brackets.
+    may follow an IPv4 address, or an IPv6 address in brackets.
     """
     return _parse_address(text) if text and len(text) <= _LONGEST else None
 

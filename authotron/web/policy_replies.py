@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from authotron.policy.reasons import Reason
 from authotron.web.replies import NO_STORE, Reply, bytes_reply
@@ -12,6 +13,8 @@ REASON = b"X-Auth-Reason"
 
 _PROBLEM = "application/problem+json"
 _JSON = frozenset({"application/json", _PROBLEM})
+
+_NO_WEIGHT = re.compile(r"q=0(\.0{0,3})?")
 
 _DETAILS = {
     Reason.DENIED: "A rule of the policy denies this request.",
@@ -59,8 +62,10 @@ def forbidden(reason: Reason, accept: str) -> Reply:
 
 def _names_json(accept: str) -> bool:
     """Return whether a list of media types names JSON (RFC 9110 section 12.5.1)."""
-    for each in accept.split(","):
-        name, _, parameters = each.partition(";")
-        if name.strip().lower() in _JSON:
-            return parameters.replace(" ", "").lower() not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
-    return False
+    return any(map(_is_accepted_json, accept.split(",")))
+
+
+def _is_accepted_json(element: str) -> bool:
+    """Return whether an element of a list of media types is JSON with a weight above zero."""
+    name, *parameters = element.replace(" ", "").lower().split(";")
+    return name in _JSON and not any(map(_NO_WEIGHT.fullmatch, parameters))

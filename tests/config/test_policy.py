@@ -80,6 +80,8 @@ class RuleTests(PolicyCase):
             (" /a:GET", "a resource of the permission has blanks"),
             ("--/a:GET", "begins with two `-`; write one"),
             ("/a:get", "because case counts; write GET"),
+            ("-*:delete", "because case counts; write DELETE"),
+            ("-**:post", "because case counts; write POST"),
             ("/a*:GET", "`*` within a segment"),
             ("/a/../b:GET", "spelt differently in requests; write /b"),
             ("-/%61:GET", "spelt differently in requests; write /a"),
@@ -218,6 +220,14 @@ class FilesTests(PolicyCase):
         ).policy
         assert found is not None
         self.assertEqual([each.name for each in found.rules], ["r", "b", "a"])
+
+    def test_link_to_nothing(self) -> None:
+        """A pattern that matches a link to a missing file is a problem, not one file less."""
+        self.write("policy.d/a.yaml", "")
+        (self.folder / "policy.d" / "deny.yaml").symlink_to("missing.yaml")
+        (self.folder / "policy.d" / "folder.yaml").mkdir()
+        [problem] = self.located(files=["policy.d/*.yaml"])
+        self.assertIn("policy.d/deny.yaml: cannot be read", problem)
 
     def test_problems(self) -> None:
         """Each file is checked like the section, and its problems have its lines."""

@@ -466,6 +466,9 @@ class BodyTests(PolicyCase):
             ("text/html, application/problem+json;q=0.9", "application/problem+json"),
             ("APPLICATION/JSON", "application/problem+json"),
             ("application/json;q=0", "application/json"),
+            ("application/json; charset=utf-8; Q=0.000", "application/json"),
+            ("application/json;q=0, application/problem+json", "application/problem+json"),
+            ("application/json;q=0.001", "application/problem+json"),
             ("*/*", "application/json"),
             ("text/html", "application/json"),
         ):
