@@ -37,7 +37,7 @@ MAY_IMPORT = {
     # proxies in front of the gateway
     "proxy_config": "model config plugin gateway",
     # attacks one of them from outside, so it knows nothing of the gateway: TLS, and which headers
-    "probe": "concurrency net proxy_config",
+    "probe": "model concurrency net proxy_config",
     # processes
     "daemon": "model policy concurrency config limits telemetry net jose plugin tokens gateway web",
     "cli": "model policy concurrency config limits telemetry net jose plugin stores tokens gateway "

@@ -5,25 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from authotron.probe.answers import Echo, Field
+from authotron.model.header_templates import IDENTITY_HEADERS, PROFILES
+from authotron.probe.answers import Answer, Echo, Field
 from authotron.probe.attack import Control
 from authotron.probe.exchange import Exchange
 from authotron.probe.request import ADDRESS
+from authotron.proxy_config import identity_headers
 
-OWN = ("X-Auth-Username", "X-Auth-Realm", "X-Auth-Roles")
-"""The headers in which the gateway names an identity, in addition to C{Authorization}."""
+OWN = tuple(PROFILES["legacy"])
+"""The headers in which the gateway names an identity by default, besides C{Authorization}."""
 
-_IDENTITY = (
-    "authorization",
-    *map(str.lower, OWN),
-    "remote-user",
-    "remote-groups",
-    "x-forwarded-user",
-    "x-forwarded-groups",
-    "x-auth-request-user",
-    "x-auth-request-groups",
+IDENTITY = tuple(
+    dict.fromkeys(
+        name.lower() for name in ("Authorization", *IDENTITY_HEADERS, *identity_headers.of_users())
+    )
 )
-"""The headers that say who the client is, in any header profile of the gateway."""
+"""
+The headers that say who the client is, in lower case: those of all header profiles of the gateway,
+and the well-known ones, which a profile C{custom} may have.
+"""
 
 _FRAMING = re.compile(r"content-length|transfer-encoding", re.IGNORECASE)
 _BARE = re.compile(r"(?<!\r)\n|\r(?!\n)")
@@ -83,14 +83,14 @@ def folded(exchange: Exchange, control: Control) -> Iterator[str]:
     for echo in exchange.echoes:
         if _FOLD.search(echo.head):
             yield exchange.request.label
-    names = {name for name in any_field(exchange, control) if name.lower() in _IDENTITY}
+    names = {name for name in any_field(exchange, control) if name.lower() in IDENTITY}
     yield from sorted(names)
 
 
 def identity_lost(exchange: Exchange, control: Control) -> Iterator[str]:
     """Yield the headers with the identity that an ordinary request has and this request lacks."""
     for echo in exchange.echoes:
-        for name in _IDENTITY:
+        for name in IDENTITY:
             if any(control.good.values(name)) and not any(echo.values(name)):
                 yield shown_name(name)
 
@@ -109,9 +109,13 @@ def credential_passes(exchange: Exchange, control: Control) -> Iterator[str]:
 def identity_answered(exchange: Exchange, _: Control) -> Iterator[str]:
     """Yield the headers with an identity that the client received."""
     for answer in exchange.answers:
-        for field in answer.fields:
-            if field.name in _IDENTITY and field.value:
-                yield f"{shown_name(field.name)} ({exchange.request.label}, status {answer.status})"
+        for name in _named_in(answer):
+            yield f"{shown_name(name)} ({exchange.request.label}, status {answer.status})"
+
+
+def _named_in(answer: Answer) -> list[str]:
+    """Return the names of the headers of an answer that have an identity as value."""
+    return [each.name for each in answer.fields if each.name in IDENTITY and each.value]
 
 
 def reached(exchange: Exchange, _: Control) -> Iterator[str]:
@@ -130,7 +134,7 @@ def refused_as_success(exchange: Exchange, _: Control) -> Iterator[str]:
 
 def question_answered(exchange: Exchange, _: Control) -> Iterator[str]:
     """Yield the request if the client received an answer of the gateway with an identity."""
-    if any(each.is_success and each.values("authorization") for each in exchange.answers):
+    if any(each.is_success and _named_in(each) for each in exchange.answers):
         yield exchange.request.label
 
 
@@ -221,8 +225,8 @@ def odd_field(exchange: Exchange, _: Control) -> Iterator[str]:
     """
     for echo in exchange.echoes:
         for field in echo.fields:
-            if exchange.canary in field.value and _letters(field.name) in _IDENTITY:
-                is_clean = field.name in _IDENTITY and not _ODD_LINE.search(echo.head)
+            if exchange.canary in field.value and _letters(field.name) in IDENTITY:
+                is_clean = field.name in IDENTITY and not _ODD_LINE.search(echo.head)
                 yield shown_name(field.name) if is_clean else exchange.request.label
         if _BARE.search(echo.head) or "\0" in echo.head:
             yield exchange.request.label

@@ -13,6 +13,12 @@ from itertools import product
 
 from attrs import frozen
 
+ORIGIN = "where a request comes from"
+"""The title of the headers in which services read an address or a host."""
+
+TARGET = "what it asks for, otherwise than its first line"
+"""The title of the headers in which services read another path or method."""
+
 
 @frozen
 class Group:
@@ -27,6 +33,17 @@ def groups() -> tuple[Group, ...]:
     text = (resources.files(__package__) / "identity-headers.txt").read_text(encoding="utf-8")
     sections = f"\n{text}".split("\n# ")[1:]
     return tuple(Group(title, tuple(names)) for title, *names in map(str.splitlines, sections))
+
+
+def titled(title: str) -> tuple[str, ...]:
+    """Return the names of the headers below a title of the list."""
+    return next(group.names for group in groups() if group.title == title)
+
+
+def of_users() -> tuple[str, ...]:
+    """Return the names of the headers that say which user or client sends a request."""
+    apart = {ORIGIN, TARGET}
+    return tuple(name for group in groups() if group.title not in apart for name in group.names)
 
 
 def underscored(name: str) -> list[str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.model.header_templates import PROFILES
 from authotron.probe import echo
 from authotron.probe.attack import Phase
 from authotron.probe.campaign import Campaign, ProbeFailed, Result
@@ -38,6 +39,12 @@ def _identity(*others: bytes) -> tuple[bytes, ...]:
 
 def _without_named(head: bytes) -> Sequence[bytes]:
     return [] if b"close, Authorization" in head else _identity()
+
+
+def _unless_named(lines: Mapping[str, bytes], head: bytes) -> Sequence[bytes]:
+    """Return the lines but the one whose header the client names in C{Connection}."""
+    named = head.partition(b"Connection: close, ")[2].partition(b"\r")[0].decode()
+    return [line for name, line in lines.items() if name != named]
 
 
 def _hops(head: bytes) -> Sequence[bytes]:
@@ -164,6 +171,14 @@ class AttackTests(CampaignCase):
         """The report names the header, and the attacks that follow from it say nothing."""
         leaks = self.leaks(FakeProxy(passes=["x-auth-roles"]))
         self.assertEqual(leaks, {"identity-header": ("X-Auth-Roles",)})
+
+    def test_headers_of_all_profiles_are_lost(self) -> None:
+        """A client that names the headers of any header profile in C{Connection} is noticed."""
+        for name, headers in PROFILES.items():
+            lines = {each: f"{each}: x".encode() for each in ("Authorization", *headers)}
+            proxy = FakeProxy(adds=partial(_unless_named, lines))
+            leaks = self.leaks(proxy, "connection-header")
+            self.assertEqual(leaks, {"connection-header": tuple(lines)}, name)
 
     def test_two_values_are_doubled(self) -> None:
         """A value of the client beside that of the gateway is a doubled header."""

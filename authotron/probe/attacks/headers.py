@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from authotron.model.header_templates import IDENTITY_HEADERS
 from authotron.probe import judges
 from authotron.probe.attack import Attack
 from authotron.probe.request import ADDRESS, Credential, Request
 from authotron.proxy_config import identity_headers
 
-_ORIGIN = "where a request comes from"
-_TARGET = "what it asks for, otherwise than its first line"
 _ADDRESSES = ("ip", "ips", "addr", "for", "address", "clientip", "socketip", "forwarded")
 """Endings of the names of headers in which services read an address."""
 
@@ -62,19 +61,7 @@ def spoofed(*names: str) -> tuple[Request, ...]:
     return tuple(Request(batch[0], tuple(map(line, batch))) for batch in batches)
 
 
-def _listed(*titles: str) -> list[str]:
-    return [
-        name for group in identity_headers.groups() if group.title in titles for name in group.names
-    ]
-
-
-def _others() -> list[str]:
-    apart = {_ORIGIN, _TARGET}
-    titles = [group.title for group in identity_headers.groups() if group.title not in apart]
-    return _listed(*titles)
-
-
-ORIGIN = tuple(_listed(_ORIGIN))
+ORIGIN = identity_headers.titled(identity_headers.ORIGIN)
 """The names of headers in which services read where a request comes from."""
 
 _TWINS = (
@@ -107,7 +94,7 @@ ATTACKS = (
         leak="The backend gets a header of the client in which services read an identity.",
         remedy="remove the headers of docs/identity-headers.md from each request of a client",
         by_proxy=LIST_UNSET,
-        requests=spoofed(*_others()),
+        requests=spoofed(*identity_headers.of_users()),
         judge=judges.any_field,
         follows_from=("identity-header",),
         splits=True,
@@ -199,7 +186,7 @@ ATTACKS = (
         remedy="set the identity headers after the headers that Connection names are removed",
         requests=tuple(
             Request(name, connection=b"Connection: close, " + name.encode())
-            for name in ("Authorization", *judges.OWN)
+            for name in ("Authorization", *IDENTITY_HEADERS)
         ),
         judge=judges.identity_lost,
     ),
@@ -244,4 +231,4 @@ ATTACKS = (
 
 def overriding() -> tuple[Request, ...]:
     """Return the requests with headers that name another path or method than the first line."""
-    return spoofed(*_listed(_TARGET))
+    return spoofed(*identity_headers.titled(identity_headers.TARGET))
