@@ -231,6 +231,24 @@ class Answerer:
             return Answer(refusal, decision.outcome, f"{NOT_STATED}: {unusable}")
         return None
 
+    def authorized(
+        self, contract: Contract, decision: Decision[Reply], facts: Facts, values: Values
+    ) -> tuple[Reply, str]:
+        """
+        Return the reply to a proxy's request, and the reason if an authenticated client is denied,
+        for protocols that do not send HTTP replies.
+
+        A condition that raises an exception refuses the request.
+
+        @param values: a function that returns all values of a header of the client's request.
+        """
+        try:
+            denied = self.denied(contract, decision, facts, values)
+        except Exception:  # noqa: BLE001 - an exception in a condition refuses the request
+            self._log.failure("checking a condition failed", event="routes.request.broken")
+            return replies.BROKEN, ""
+        return (decision.reply, "") if denied is None else (denied.reply, denied.reason)
+
     def denied_stated(
         self,
         contract: Contract,

@@ -20,10 +20,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from authotron.config.endpoint import FASTCGI
-from authotron.gateway.gateway import LiveGateway
+from authotron.gateway.gateway import Gateway, LiveGateway
 from authotron.gateway.outcomes import ADMITTED, Decision, Outcome
-from authotron.model.request import Facts
-from authotron.plugin.contract import Contract
 from authotron.web import replies
 from authotron.web.answering import Answerer, identity_fields
 from authotron.web.channel import LAST_CALL, MOST_IGNORED
@@ -257,14 +255,6 @@ class FastCgi(PeerConnection, TimeoutMixin):
 
     # --- one authentication request ---
 
-    @property
-    def _contract(self) -> Contract:
-        """
-        The contract of authentication requests by FastCGI; the facts of the client's request are
-        read from variables, not from headers.
-        """
-        return self._serving.gateway.contracts.of_protocol(FASTCGI)
-
     def _refuse(self, asking: _Asking, why: str) -> None:
         """Answer 400 to a request whose variables are missing or malformed."""
         asking.keeps = False
@@ -283,7 +273,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
         presented = asked.presented(gateway.carriers)
         decision = gateway.decisions.decide(presented, lambda: asked.address)
         if isinstance(decision, Decision):
-            self._decided(asking, asked, began, decision)
+            self._decided(gateway, asking, asked, began, decision)
             return
         metrics, label = self._serving.metrics, asked.method_label
 
@@ -293,7 +283,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
 
         def decided(decision: Decision[Reply]) -> None:
             self._pending = None
-            self._decided(asking, asked, began, decision)
+            self._decided(gateway, asking, asked, began, decision)
             self._advance()
 
         metrics.request_started(label)
@@ -303,11 +293,22 @@ class FastCgi(PeerConnection, TimeoutMixin):
         self._pending.addErrback(self._broken)
 
     def _decided(
-        self, asking: _Asking, asked: Question, began: float, decision: Decision[Reply]
+        self,
+        gateway: Gateway[Reply],
+        asking: _Asking,
+        asked: Question,
+        began: float,
+        decision: Decision[Reply],
     ) -> None:
-        contract = self._contract
+        """
+        Answer a request.
+
+        @param gateway: the gateway that made the decision; a reload may have replaced it since.
+        """
+        # The facts of the client's request are read from variables, not as the contract says.
+        contract = gateway.contracts.of_protocol(FASTCGI)
         facts = asked.facts()
-        reply, reason = self._authorized(contract, asked, facts, decision)
+        reply, reason = self._answerer.authorized(contract, decision, facts, asked.values)
         identity = identity_fields(contract, decision, facts) if reply.status == ADMITTED else ()
         answer = answers.content(reply, identity)
         for size, most in (
@@ -325,20 +326,6 @@ class FastCgi(PeerConnection, TimeoutMixin):
         if self._site.logs(reply.status):
             self._log_answered(asked, reply.status, seconds, outcome, reason)
         self._send(asking, answer)
-
-    def _authorized(
-        self, contract: Contract, asked: Question, facts: Facts, decision: Decision[Reply]
-    ) -> tuple[Reply, str]:
-        """
-        Return the reply to a proxy's request, and the reason if an authenticated
-        client is denied.
-        """
-        try:
-            denied = self._answerer.denied(contract, decision, facts, asked.values)
-        except Exception:  # noqa: BLE001 - an exception in a condition must not allow the request
-            self._log.failure("checking a condition failed", event="routes.request.broken")
-            return replies.BROKEN, ""
-        return (decision.reply, "") if denied is None else (denied.reply, denied.reason)
 
     def _log_answered(
         self, asked: Question, status: int, seconds: float, outcome: Outcome, reason: str

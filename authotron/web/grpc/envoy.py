@@ -14,12 +14,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 
 from authotron.concurrency.reactor_time import LONGEST
 from authotron.config.carried import NO_NAMES, CredentialNames
 from authotron.config.endpoint import GRPC
-from authotron.gateway.gateway import LiveGateway
+from authotron.gateway.gateway import Gateway, LiveGateway
 from authotron.gateway.outcomes import ADMITTED, Decision
 from authotron.plugin.contract import Contract
 from authotron.plugin.header_profiles import Profile
@@ -50,8 +49,6 @@ _CODES = {400: _INVALID_ARGUMENT, 401: _UNAUTHENTICATED, 403: _PERMISSION_DENIED
 class Authorization:
     """Answers Envoy's authentication requests with the decisions of the gateway."""
 
-    _log = Logger()
-
     def __init__(self, serving: LiveGateway[Reply], clock: IReactorTime, site: Site) -> None:
         self._serving = serving
         self._clock = clock
@@ -72,16 +69,20 @@ class Authorization:
             question.presented(gateway.carriers), lambda: question.address
         )
         if isinstance(decision, Decision):
-            answer = self._decided(question, began, decision)
+            answer = self._decided(gateway, question, began, decision)
             seconds = self._clock.seconds() - began
             if seconds > LONGEST:
                 self._site.meter(_ROUTE).note(seconds)
             return answer
         self._site.meter(_ROUTE).note(self._clock.seconds() - began)
-        return self._wait(question, began, decision)
+        return self._wait(gateway, question, began, decision)
 
     def _wait(
-        self, question: Question, began: float, decision: Deferred[Decision[Reply]]
+        self,
+        gateway: Gateway[Reply],
+        question: Question,
+        began: float,
+        decision: Deferred[Decision[Reply]],
     ) -> Deferred[Answer]:
         metrics, method = self._serving.metrics, question.method_label
         metrics.request_started(method)
@@ -90,16 +91,31 @@ class Authorization:
             metrics.request_ended(method)
             return result
 
-        return decision.addBoth(ended).addCallback(partial(self._decided, question, began))
+        decided = partial(self._decided, gateway, question, began)
+        return decision.addBoth(ended).addCallback(decided)
 
-    def _decided(self, question: Question, began: float, decision: Decision[Reply]) -> Answer:
-        contract = self._serving.gateway.contracts.of_protocol(GRPC)
-        reply, reason = self._reply(contract, question, decision)
-        response = self._response(contract, question, decision, reply)
+    def _decided(
+        self,
+        gateway: Gateway[Reply],
+        question: Question,
+        began: float,
+        decision: Decision[Reply],
+    ) -> Answer:
+        """
+        Answer a call.
+
+        @param gateway: the gateway that made the decision; a reload may have replaced it since.
+        """
+        contract = gateway.contracts.of_protocol(GRPC)
+        names = gateway.credential_names
+        reply, reason = self._answerer.authorized(
+            contract, decision, question.facts, question.values
+        )
+        response = _response(contract, names, question, decision, reply)
         if reply.status == ADMITTED and (size := _size(response)) > contract.max_head_bytes:
             most = contract.max_head_bytes
             reply, reason = self._answerer.too_large(contract, decision, size, most)
-            response = self._response(contract, question, decision, reply)
+            response = _response(contract, names, question, decision, reply)
         outcome, method = decision.outcome, question.method_label
         seconds = max(0.0, self._clock.seconds() - began)
         self._serving.metrics.decision_sent(
@@ -114,27 +130,17 @@ class Authorization:
             )
         return Answer(response.SerializeToString())
 
-    def _response(
-        self, contract: Contract, question: Question, decision: Decision[Reply], reply: Reply
-    ) -> Any:
-        names = self._serving.gateway.credential_names
-        cookies = question.headers.get(b"cookie", b"")
-        path = path_fields(contract, question.facts) if reply.status == ADMITTED else ()
-        return response_to(reply, decision, contract.profile, names, cookies, path)
 
-    def _reply(
-        self, contract: Contract, question: Question, decision: Decision[Reply]
-    ) -> tuple[Reply, str]:
-        """
-        Return the reply to a proxy's request, and the reason if an authenticated
-        client is denied.
-        """
-        try:
-            denied = self._answerer.denied(contract, decision, question.facts, question.values)
-        except Exception:  # noqa: BLE001 - an exception in a condition refuses the request
-            self._log.failure("checking a condition failed", event="routes.request.broken")
-            return replies.BROKEN, ""
-        return (decision.reply, "") if denied is None else (denied.reply, denied.reason)
+def _response(
+    contract: Contract,
+    names: CredentialNames,
+    question: Question,
+    decision: Decision[Reply],
+    reply: Reply,
+) -> Any:
+    cookies = question.headers.get(b"cookie", b"")
+    path = path_fields(contract, question.facts) if reply.status == ADMITTED else ()
+    return response_to(reply, decision, contract.profile, names, cookies, path)
 
 
 def response_to(

@@ -25,6 +25,7 @@ from authotron.web.channel import LAST_CALL, MOST_IGNORED
 from authotron.web.fastcgi import answers, records
 from authotron.web.fastcgi.answers import LONGEST_LINE
 from authotron.web.replies import HEALTHY
+from tests.config.cases import laid_over
 from tests.web.conversations import ALICE, Failing, basic
 from tests.web.fastcgi.conversations import (
     PROXIED,
@@ -274,6 +275,21 @@ class ConnectionTests(FastCgiCase):
         wire.clear()
         connection.dataReceived(asking(flags=1))
         self.assertEqual((wire.value(), wire.disconnected), (b"", True))
+
+    def test_reload_meanwhile(self) -> None:
+        """A reload while a question waits for its decision changes no part of the answer."""
+        gateway = self.served.gateway
+        asked: Deferred[Any] = gateway.hold()
+        connection, wire = self.served.connect()
+        connection.dataReceived(asking(flags=1))
+        answering = {"server": {"answers": {"profile": "remote-user"}}}
+        other = FastCgiGateway(laid_over(PROXIED, answering)).gateway
+        gateway.serving.gateway = other.serving.gateway
+        asked.callback(gateway.good(Authentication(Identity("internal", "alice"))))
+        self.assertEqual(answer(wire.value()).headers["Variable-X_Auth_Username"], "alice")
+        wire.clear()
+        connection.dataReceived(asking(flags=1))
+        self.assertEqual(answer(wire.value()).headers["Variable-Remote_User"], "alice")
 
     def test_pieces(self) -> None:
         """A question may arrive in pieces of any size, and in any division into records."""

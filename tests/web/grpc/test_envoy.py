@@ -205,6 +205,23 @@ class WaitingTests(SynchronousTestCase):
         proxy.read()
         self.assertEqual(proxy.responses[slow].added["authorization"], "Bearer token")
 
+    def test_reload_meanwhile(self) -> None:
+        """A reload while a call waits changes no part of its answer."""
+        user = {"token": "k" * 40, "username": "key"}
+        keys = {"type": "static-token", "name": "keys", "realm": "machines", "tokens": [user]}
+        provider = {**keys, "credentials": {"header": "X-API-Key"}}
+        gateway = InMemoryGateway({**LEGACY, "providers": [provider]})
+        asked, proxy = gateway.hold(), Proxy(gateway)
+        slow = _begin(proxy)
+        gateway.serving.gateway = InMemoryGateway().serving.gateway
+        asked.callback(self.found)
+        proxy.read()
+        self.assertEqual(proxy.responses[slow].added["x-auth-username"], "alice")
+        self.assertIn("x-api-key", proxy.responses[slow].removed)
+        later = proxy.check(authorization=ALICE)
+        self.assertNotIn("x-auth-username", later.added)
+        self.assertNotIn("x-api-key", later.removed)
+
     def test_given_up(self) -> None:
         """A call that Envoy gives up, because it has waited too long, is cancelled at once."""
         cancelled = self.cancellations()
