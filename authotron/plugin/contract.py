@@ -144,14 +144,14 @@ class Answers:
     contract says, and only a 200 lets the request of a client pass.
 
     @ivar statuses: maps status codes of refusals to the codes that the proxy gets in their place.
-    @ivar has_body: whether replies that refuse a request have a body.
     @ivar removed_in: the header of a 200 that names the identity headers which the proxy must
         remove from the request of the client; empty if the proxy needs none.
     @ivar max_head_bytes: the maximum number of bytes of the head of a 200, from the status line to
         the empty line, or C{None} if the proxy accepts any number; an identity that does not fit
         gets a 403. A configuration may change C{max_head_bytes}.
-    @ivar has_error_headers: whether every refusal is a 401 or a 403, with its own status and body
-        in the headers C{X-Error-Status} and C{X-Error-Body}; a configuration may set it.
+    @ivar has_error_headers: whether every refusal is a 401 or a 403, with its own status, as
+        C{statuses} maps it, and its body in the headers C{X-Error-Status} and C{X-Error-Body}; a
+        configuration may set it.
     @ivar removed: the headers with credentials, which the header C{removed_in} names, too.
     @ivar path_header: the header of a 200 that states the path of the client's request, as the
         gateway read it, or an empty string if there is none; the gateway sets it by its
@@ -159,7 +159,6 @@ class Answers:
     """
 
     statuses: Mapping[int, int] = field(factory=dict)
-    has_body: bool = True
     removed_in: str = ""
     max_head_bytes: int | None = None
     has_error_headers: bool = False

@@ -398,10 +398,10 @@ def _changed(contract: Contract, reply: Reply) -> Reply:
             reply = reply.others.get(contract.profile.name, reply)
         removal = contract.removal
         return Reply(reply.status, removal + reply.wire, reply.length) if removal else reply
-    if answers.has_error_headers:
-        refused = reply.status == HTTPStatus.UNAUTHORIZED
-        return replies.with_error_headers(reply, 401 if refused else 403)
     status = answers.statuses.get(reply.status, reply.status)
-    if not answers.has_body and reply.length:
-        return replies.without_body(evolve(reply, status=status))
-    return reply if status == reply.status else evolve(reply, status=status)
+    if status != reply.status:
+        reply = evolve(reply, status=status)
+    if answers.has_error_headers:
+        refused = status == HTTPStatus.UNAUTHORIZED
+        return replies.with_error_headers(reply, 401 if refused else 403)
+    return reply

@@ -296,11 +296,6 @@ def minted_jwt(reply: Reply) -> str | None:
     return reply.wire[len(_BEARER) : reply.wire.index(b"\r\n")].decode()
 
 
-def without_body(reply: Reply) -> Reply:
-    """Return a copy of a reply without its body."""
-    return _reply(reply.status, (each for each in reply.headers if each[0] != b"Content-Type"))
-
-
 def with_header(reply: Reply, header: Header) -> Reply:
     """Return a copy of a reply with one more header."""
     return Reply(reply.status, _lines([header]) + reply.wire, reply.length)

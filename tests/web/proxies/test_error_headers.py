@@ -6,9 +6,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Unavailable
 from authotron.model.identity import Identity
+from authotron.plugin.contract import Answers, Contract
+from authotron.web import replies
+from authotron.web.answering import Answerer
 from tests.web.conversations import Failing, Replaced, basic
 from tests.web.entrances import Answer, Entrances
 from tests.web.proxies.test_belief import Meets
@@ -82,6 +86,20 @@ class ErrorHeadersTests(SynchronousTestCase):
             for answer in self.entrances.ask_http(line, basic("alice", "no")).values():
                 self.assertEqual(answer.status, 401)
                 self.assertNotIn("x-error-status", answer.headers)
+
+    def test_other_statuses_S_ERRORHEADERS(self) -> None:
+        """A status that a contract wants in place of another one is also the one that is stated."""
+        gateway = self.entrances.gateway
+        answerer = Answerer(gateway.serving, gateway.clock)
+        decision = Decision(Outcome("unavailable"), replies.UNAVAILABLE)
+        for sent, stated in ((502, 403), (401, 401)):
+            for has_error_headers, status in ((False, sent), (True, stated)):
+                answers = Answers({503: sent}, has_error_headers=has_error_headers)
+                reply, _ = answerer.dressed(Contract("own", (), answers), decision)
+                headers = dict(reply.headers)
+                expected = b"%d" % sent if has_error_headers else None
+                self.assertEqual((reply.status, reply.body), (status, decision.reply.body))
+                self.assertEqual(headers.get(b"X-Error-Status"), expected)
 
     def test_useless_S_ERRORHEADERS(self) -> None:
         """What a client sends in such a header never comes back."""
