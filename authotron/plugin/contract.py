@@ -26,6 +26,7 @@ from authotron.plugin.fact_sources import (
     RequestLine,
     Source,
     Sources,
+    check_sources,
     configured,
 )
 from authotron.plugin.header_profiles import Profile
@@ -55,6 +56,14 @@ class Endpoint:
     methods: frozenset[str] | None = None
     required: tuple[str, ...] = ()
     refuses_twins: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """
+        Check that each source can state its fact.
+
+        @raise ConfigError: a source cannot state its fact.
+        """
+        check_sources(self.sources)
 
     def facts(
         self, question: AnyQuestion, stated: Mapping[str, object] = MappingProxyType({})

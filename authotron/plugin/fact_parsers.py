@@ -97,6 +97,9 @@ C{ValueError}.
 MAY_LACK = frozenset({"namespace", "certificate"})
 """The facts of a request that are C{None} if their header is missing or empty."""
 
+PARSED = frozenset(_PARSE)
+"""The facts of a request that the value of one header can state."""
+
 Parse = Callable[[str], object]
 """A function that parses the value of a header; the function may raise C{ValueError}."""
 

@@ -5,17 +5,17 @@ line of its own request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from attrs import field, frozen
 
 from authotron.config.plugins import ContractConfig
 from authotron.model import hops
-from authotron.model.errors import Flaw, UnusableFact
+from authotron.model.errors import ConfigError, Flaw, UnusableFact
 from authotron.model.hosts import split_host
 from authotron.model.paths import AmbiguousPath, canonical, split_target
-from authotron.plugin.fact_parsers import MAY_LACK, parser_of
+from authotron.plugin.fact_parsers import MAY_LACK, PARSED, parser_of
 from authotron.plugin.trusted_proxies import TrustedProxies
 
 Fields = Callable[[str], Sequence[str]]
@@ -259,6 +259,32 @@ class RequestLine:
 Sources = Mapping[str, Source]
 """Where a proxy states each fact of the client's request, by the name of the fact."""
 
+_MAY_STATE: Mapping[type, Collection[str]] = {
+    Header: PARSED,
+    AddressList: ("address",),
+    RequestLine: ("method", "path", "query"),
+}
+"""The facts that each kind of source can state; a source of another class may state any fact."""
+
+
+def check_sources(found: Sources) -> None:
+    """
+    Check that each source can state its fact.
+
+    The address of a client always comes from an L{AddressList}, also if the header has only one
+    address, because a peer that is not a trusted proxy is the client itself.
+
+    @raise ConfigError: a source cannot state its fact.
+    """
+    for fact, source in found.items():
+        if fact not in _MAY_STATE.get(type(source), (fact,)):
+            able = [each.__name__ for each, facts in _MAY_STATE.items() if fact in facts]
+            instead = " or ".join(able) or "a source of its own class"
+            raise ConfigError(
+                f"the contract reads the fact {fact!r} from {source!r}, which cannot state it; "
+                f"use {instead}"
+            )
+
 
 def sources(
     *,
@@ -276,6 +302,7 @@ def sources(
 
     @param host: the source that states host and port.
     @param target: the source that states path and query.
+    @param address: an L{AddressList}, also if the header has only one address.
     """
     found = {
         "method": method,

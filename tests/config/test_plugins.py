@@ -327,7 +327,8 @@ class NotInstalledTests(PluginCase):
 
 CONTRACT = """
 from typing import Literal
-from authotron.plugin import ConfigError, Contract, ContractConfig, Endpoint, X_FORWARDED, fixed
+from authotron.plugin import ConfigError, Contract, ContractConfig, Endpoint, Header
+from authotron.plugin import X_FORWARDED, fixed, sources
 
 class Config(ContractConfig):
     type: Literal["my-proxy"]
@@ -389,6 +390,10 @@ class ContractTests(PluginCase):
             ("raise ConfigError('no')", "server.contracts[1]: no"),
             ("1 / 0", "server.contracts[1]: building contract 'my-proxy' failed: ZeroDivision"),
             ("return 7", "server.contracts[1]: make() of contract 'my-proxy' does not return a"),
+            (
+                'Endpoint("/auth/my-proxy", sources(address=Header("X")))',
+                "server.contracts[1]: the contract reads the fact 'address' from Header(name='X')",
+            ),
             (
                 'return Contract("my-proxy", (Endpoint("/auth/envoy", {}, appends=True),))',
                 "server.contracts[1]: has a path that another contract has, too",

@@ -6,11 +6,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config.server import Forwarded
 from authotron.gateway.contracts import Contracts
-from authotron.model.errors import UnusableFact
+from authotron.model.errors import ConfigError, UnusableFact
 from authotron.model.request import Facts
 from authotron.plugin import trusted_proxies
 from authotron.plugin.contract import Contract, Endpoint
-from authotron.plugin.fact_sources import Fields, Question
+from authotron.plugin.fact_sources import AddressList, Fields, Header, Question, RequestLine
 
 
 def believed(facts: Facts) -> tuple[str | None, str | None]:
@@ -231,6 +231,39 @@ class RequiredTests(SynchronousTestCase):
             question = Question(method, b"", lambda _: [], "192.0.2.7", proxies)
             self.assertIs(endpoint.problem(question) is not None, is_problem)
             self.assertRaises(UnusableFact, getattr, endpoint.facts(question), "path")
+
+
+class SourcesTests(SynchronousTestCase):
+    """Which sources may state a fact."""
+
+    def test_unable(self) -> None:
+        """An endpoint refuses a source that would fail or state something else."""
+        for fact, source, instead in (
+            ("address", Header("X-Real-IP"), "AddressList"),
+            ("address", RequestLine(), "AddressList"),
+            ("host", AddressList("X-Forwarded-For"), "Header"),
+            ("scheme", RequestLine(), "Header"),
+            ("path", AddressList("X-Path"), "Header or RequestLine"),
+            ("colour", Header("X-Colour"), "a source of its own class"),
+        ):
+            error = self.assertRaises(ConfigError, Endpoint, "/auth/one", {fact: source})
+            self.assertTrue(str(error).endswith(f"which cannot state it; use {instead}"), error)
+
+    def test_own_class(self) -> None:
+        """A source of another class may state any fact."""
+
+        class Fixed:
+            headers = ()
+
+            def check(self, *_: object) -> None:
+                """Always state the fact."""
+
+            def read(self, *_: object) -> object:
+                return "203.0.113.7"
+
+        question = Question("GET", b"", lambda _: [], None, trusted_proxies.make([]))
+        endpoint = Endpoint("/auth/one", {"address": Fixed()})
+        self.assertEqual(endpoint.facts(question).address, "203.0.113.7")
 
 
 class FindTests(SynchronousTestCase):
