@@ -134,17 +134,21 @@ class WorkerPool:
         worker.place = self._places.take()
         command = spawning.command()
         has_served = self.has_served
-        self._reactor.spawnProcess(
-            worker,
-            command[0],
-            command,
-            spawning.environment(
-                descriptors.protocols, os.environ, has_served=has_served, place=worker.place
-            ),
-            childFDs=descriptors.as_child_fds(
-                sockets, self.config.descriptor, self._places.descriptor
-            ),
-        )
+        try:
+            self._reactor.spawnProcess(
+                worker,
+                command[0],
+                command,
+                spawning.environment(
+                    descriptors.protocols, os.environ, has_served=has_served, place=worker.place
+                ),
+                childFDs=descriptors.as_child_fds(
+                    sockets, self.config.descriptor, self._places.descriptor
+                ),
+            )
+        except OSError:
+            self._places.release(worker.place)
+            raise
         self.workers.append(worker)
         return worker
 

@@ -292,6 +292,17 @@ class LossTests(SupervisorCase):
         self.reactor.advance(0.2)
         self.assertEqual(len(self.living), 2)
 
+    def test_failed_starts_take_no_places(self) -> None:
+        """However often a start fails, the next worker has a place in the shared memory."""
+        self.reactor.is_full = True
+        self.one.end(status=None)
+        for _ in range(40):
+            self.reactor.advance(10)
+        self.reactor.is_full = False
+        self.reactor.advance(10)
+        self.assertIn(spawning.PLACE_VARIABLE, self.living[-1].environ)
+        self.assertEqual(len(self.living), 2)
+
     def test_delay_is_short_again_after_steady_service(self) -> None:
         """A worker that is lost after more than 10 heartbeats is replaced after 0.1 s."""
         for _ in range(3):
