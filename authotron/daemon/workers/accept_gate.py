@@ -132,8 +132,9 @@ class AcceptGate:
         if not self._is_paused:
             return
         self._is_paused = False
-        if self._check is not None and self._check.active():
+        if self._check is not None:
             self._check.cancel()
+            self._check = None
         for port in self._ports:
             port.startReading()
 
@@ -145,6 +146,9 @@ class AcceptGate:
         Accept connections again if no worker has clearly fewer, or if those that have
         are blocked.
         """
+        self._check = None
+        if not self._is_paused:
+            return
         behind = self._behind()
         if behind != self._awaited:
             self._awaited, self._checks = behind, 0
@@ -176,7 +180,8 @@ class AcceptGate:
         return descriptor
 
     def doRead(self) -> None:
-        if self._take_arrivals() and self._is_paused:
+        # If a connection arrives at a second port, the checks for the first port see it, too.
+        if self._take_arrivals() and self._is_paused and self._check is None:
             self._awaited, self._checks = {}, 0
             self._look()
 

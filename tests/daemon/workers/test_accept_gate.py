@@ -19,8 +19,11 @@ class Port:
 
     reads = True
 
+    def __init__(self, descriptor: int = 7) -> None:
+        self.descriptor = descriptor
+
     def fileno(self) -> int:
-        return 7
+        return self.descriptor
 
     def stopReading(self) -> None:
         self.reads = False
@@ -139,6 +142,36 @@ class GateTests(SynchronousTestCase):
         self.accept(40)
         self.assertTrue(self.port.reads)
         self.others_have(4)
+        self.accept(4)
+        self.assertFalse(self.port.reads)
+
+    def test_two_ports_share_one_timer(self) -> None:
+        """A connection at a second port starts no second timer, so the patience is the same."""
+        self.gate.open(Port(9))
+        self.arrivals.waits = True
+        self.accept(8)
+        for _ in range(PATIENCE):
+            self.gate.doRead()
+            self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
+            self.reactor.advance(PAUSE)
+        self.assertFalse(self.port.reads)
+        self.reactor.advance(PAUSE)
+        self.assertTrue(self.port.reads)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_connection_at_a_second_port_blocks_no_worker(self) -> None:
+        """After a worker has accepted again, no check is left that takes others for blocked."""
+        self.gate.open(Port(9))
+        self.arrivals.waits = True
+        self.accept(8)
+        self.reactor.advance(PAUSE / 2)
+        self.gate.doRead()
+        self.gate.doRead()
+        self.others_have(8)
+        self.reactor.advance(PAUSE / 2)
+        self.assertTrue(self.port.reads)
+        self.others_have(0)
+        self.reactor.pump([PAUSE] * 2 * PATIENCE)
         self.accept(4)
         self.assertFalse(self.port.reads)
 
