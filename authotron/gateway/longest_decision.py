@@ -21,25 +21,27 @@ def longest_decision(gateway: Gateway[Any]) -> float:
     Return the maximum number of seconds that a decision about one credential may take.
 
     Providers of one scheme are asked in up to two groups: first those that can answer without a
-    remote service at that moment, then the others; about a Basic credential that may contain a
-    token, the providers of tokens are asked as well. After the providers, the augmenters of the
-    realm are asked: first one group at the same time, and then those that run last, one after the
-    other.
+    remote service at that moment, then the others. If a Basic credential may contain tokens, the
+    providers of tokens are asked as well, once for each half that may be a token. After the
+    providers, the augmenters of the realm are asked: first one group at the same time, and then
+    those that run last, one after the other.
     """
     authenticator, timeout = gateway.authenticator, gateway.config.file.auth.timeout_in_ms / 1000
     judges: list[IJudge] = [*authenticator.providers]
     if authenticator.own is not None and gateway.tokens is not None:
         judges.append(authenticator.own)
     asked = Counter(each.scheme for each in judges)
-    groups = [min(count, _MOST_GROUPS) for count in asked.values()]
-    most = sum(groups) if _reads_basic_halves(gateway.config) else max(groups, default=0)
+    groups = Counter({scheme: min(count, _MOST_GROUPS) for scheme, count in asked.items()})
+    with_tokens = groups["basic"] + len(_basic_halves(gateway.config)) * groups["bearer"]
+    most = max(with_tokens, *groups.values(), 0)
     return most * timeout + _longest_addition(authenticator.augmenters, timeout)
 
 
-def _reads_basic_halves(config: Config) -> bool:
-    """Return whether one half of a Basic credential may contain a token."""
+def _basic_halves(config: Config) -> set[str]:
+    """Return the halves of a Basic credential, user name or password, that may be tokens."""
     sections = (*config.providers, config.store)
-    return any(each.basic for one in sections for each in getattr(one, "credentials", None) or ())
+    listed = [each for one in sections for each in getattr(one, "credentials", None) or ()]
+    return {each.basic for each in listed if each.basic}
 
 
 def _longest_addition(augmenters: Iterable[IAugmenter], timeout: float) -> float:

@@ -45,6 +45,26 @@ class LongestDecisionTests(SynchronousTestCase):
         store = {"type": "memory", "credentials": {"basic": "password"}}
         self.assertEqual(self.seconds(providers=providers("a"), store=store), 10)
 
+    def test_tokens_in_both_halves(self) -> None:
+        """If each half of Basic may be a token, the providers of tokens are asked twice."""
+        name, password = {"basic": "username"}, {"basic": "password"}
+        token = {
+            "type": "static-token",
+            "name": "t",
+            "realm": "here",
+            "tokens": [{"username": "u", "token": "t" * 32}],
+        }
+        for listed, expected in (
+            ([name], 15),
+            ([name, password], 25),
+            ([name, password, {"cookie": "c"}], 25),
+        ):
+            store = {"type": "memory", "credentials": listed}
+            found = self.seconds(
+                providers=[*providers("a"), {**token, "credentials": name}], store=store
+            )
+            self.assertEqual(found, expected)
+
     def test_augmenters(self) -> None:
         """The augmenters of a realm are asked together, with their own timeouts."""
         augmenters = [
