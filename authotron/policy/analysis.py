@@ -12,6 +12,7 @@ from attrs import frozen
 
 from authotron.policy.containment import contains
 from authotron.policy.permissions import Permission
+from authotron.policy.resources import may_overlap
 from authotron.policy.rules import Rule
 from authotron.policy.subjects import Subject
 
@@ -76,7 +77,11 @@ def _counts_before(other: Rule, rule: Rule) -> bool:
 
 
 def _covers(other: Rule, permission: Permission, *, denies: bool) -> bool:
-    held = [_allowing(each) for each in other.permissions if each.denies == denies]
+    held = [
+        _allowing(each)
+        for each in other.permissions
+        if each.denies == denies and may_overlap(each.resource, permission.resource)
+    ]
     return bool(held) and contains(held, [permission])
 
 

@@ -5,8 +5,12 @@ request.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
+
+from attrs import define
 
 from authotron.policy.permissions import Permission
 from authotron.policy.resources import ANY, DEEP, Resource, split
@@ -14,11 +18,33 @@ from authotron.policy.resources import ANY, DEEP, Resource, split
 _OTHER = "\0"
 """A word that represents every segment, verb or id that no permission names."""
 
-_MOST_STATES = 10_000
+_MOST_STEPS = 300_000
 """
-Maximum number of combinations of positions in patterns that are examined. Permissions with more
-combinations are treated as not contained, so a request for them is refused.
+Maximum number of steps of one comparison. A step follows one position in a pattern, or compares one
+permission with one verb and one id. Permissions that take more steps are treated as not contained,
+so a request for them is refused.
 """
+
+
+class _TooLong(Exception):
+    """A comparison takes too many steps."""
+
+
+@define
+class _Steps:
+    """The steps that are left for one comparison."""
+
+    _left: int
+
+    def take(self, count: int) -> None:
+        """
+        Count some steps.
+
+        @raise _TooLong: not so many steps are left.
+        """
+        self._left -= count
+        if self._left < 0:
+            raise _TooLong
 
 
 def contains(held: Sequence[Permission], asked: Sequence[Permission]) -> bool:
@@ -27,21 +53,40 @@ def contains(held: Sequence[Permission], asked: Sequence[Permission]) -> bool:
 
     The answer is false if it would take too long to find out.
     """
-    patterns = [*dict.fromkeys(each.resource for each in (*held, *asked))]
-    verbs = {_OTHER, *(verb for each in (*held, *asked) for verb in each.verbs)}
-    ids = {None, _OTHER, *(id_ for each in (*held, *asked) for id_ in each.ids or ())}
-    for fitting in _classes(patterns):
-        if fitting is None:
-            return False
-        mine = [each for each in held if each.resource in fitting]
-        theirs = [each for each in asked if each.resource in fitting]
-        if any(
-            _allows(theirs, verb, id_) and not _allows(mine, verb, id_)
-            for verb in verbs
-            for id_ in ids
-        ):
-            return False
-    return True
+    mine, theirs = _by_resource(held), _by_resource(asked)
+    allowed = {each.resource for each in asked if not each.denies}
+    steps = _Steps(_MOST_STEPS)
+    try:
+        return all(
+            _covers(_about(fitting, mine), _about(fitting, theirs), steps)
+            for fitting in _classes([*{**mine, **theirs}], allowed, steps)
+        )
+    except _TooLong:
+        return False
+
+
+def _by_resource(permissions: Iterable[Permission]) -> Mapping[str, Sequence[Permission]]:
+    found = defaultdict[str, list[Permission]](list)
+    for each in permissions:
+        found[each.resource].append(each)
+    return found
+
+
+def _about(
+    patterns: Iterable[str], permissions: Mapping[str, Sequence[Permission]]
+) -> list[Permission]:
+    return [each for pattern in patterns for each in permissions.get(pattern, ())]
+
+
+def _covers(held: Sequence[Permission], asked: Sequence[Permission], steps: _Steps) -> bool:
+    """Return whether permissions about one resource allow every verb and id that others allow."""
+    every = (*held, *asked)
+    verbs = {_OTHER, *(verb for each in every for verb in each.verbs)}
+    ids = {None, _OTHER, *(id_ for each in every for id_ in each.ids or ())}
+    steps.take(len(verbs) * len(ids) * len(every))
+    return all(
+        _allows(held, verb, id_) or not _allows(asked, verb, id_) for verb in verbs for id_ in ids
+    )
 
 
 def _allows(permissions: Iterable[Permission], verb: str, id_: str | None) -> bool:
@@ -54,93 +99,110 @@ def _allows(permissions: Iterable[Permission], verb: str, id_: str | None) -> bo
     return bool(effects) and all(effects)
 
 
+class _Position(NamedTuple):
+    """A segment of a pattern that may follow the beginning of a resource."""
+
+    pattern: int
+    segment: int
+
+
 class _State(NamedTuple):
     """
-    How far the beginning of a resource fits each pattern of resources.
+    How far the beginning of a resource fits patterns of resources.
 
-    @ivar positions: for each pattern the numbers of the segments that may follow.
+    @ivar positions: the segments that may follow; a pattern that cannot fit any more has none.
     @ivar is_path: whether the beginning of the resource is a slash.
     """
 
-    positions: tuple[frozenset[int], ...]
+    positions: frozenset[_Position]
     is_path: bool
 
 
-def _classes(patterns: Sequence[str]) -> Iterator[frozenset[str] | None]:
+def _classes(
+    patterns: Sequence[str], wanted: AbstractSet[str], steps: _Steps
+) -> Iterator[frozenset[str]]:
     """
-    Yield the sets of patterns that can fit the same resource, each set at least once; yields
-    C{None} if there are too many combinations.
+    Yield the sets of patterns that can fit the same resource, each set at least once.
+
+    @param wanted: sets without one of these patterns may be left out.
+
+    @raise _TooLong: the patterns have too many combinations of positions.
     """
-    every = {each for each in patterns if each == ANY}
+    every = frozenset(each for each in patterns if each == ANY)
     split_patterns = [split(each) for each in patterns if each != ANY]
     segments = [each.segments for each in split_patterns]
-    alphabet = ["", _OTHER, *{name for each in segments for name in each} - {ANY, DEEP, ""}]
-    start = tuple(_skipping(each, {0}) for each in segments)
-    found: set[frozenset[str]] = {frozenset(every)}
-    states = {_State(_after(segments, start, name), is_path=not name) for name in alphabet}
-    left = [*states]
-    yield frozenset(every)
+    needed = {
+        number
+        for number, each in enumerate(split_patterns)
+        if ANY in wanted or _full(each) in wanted
+    }
+    yield every
+    start = frozenset(_skipping(segments, (_Position(each, 0) for each in range(len(segments)))))
+    left = [_State(after, is_path=not name) for name, after in _followers(segments, start, steps)]
+    found, states = {every}, {*left}
     while left:
         state = left.pop()
         for fitting in _fitting(split_patterns, state):
-            names = frozenset(every | {*fitting})
+            names = every | fitting
             if names not in found:
                 found.add(names)
                 yield names
-        for name in alphabet:
-            after = _State(_after(segments, state.positions, name), state.is_path)
-            if after not in states:
-                states.add(after)
-                left.append(after)
-        if len(states) > _MOST_STATES:
-            yield None
-            return
+        for _, after in _followers(segments, state.positions, steps):
+            following = _State(after, state.is_path)
+            if following not in states and any(each.pattern in needed for each in after):
+                states.add(following)
+                left.append(following)
 
 
-def _skipping(segments: Sequence[str], positions: Iterable[int]) -> frozenset[int]:
+def _followers(
+    segments: Sequence[Sequence[str]], positions: Iterable[_Position], steps: _Steps
+) -> Iterator[tuple[str, frozenset[_Position]]]:
     """
-    Return positions in a pattern, and the positions behind each C{**}, because C{**} may stand for
-    no segment.
+    Yield the positions after one more segment of a resource has been read, for each segment that
+    makes a difference.
     """
-    found = {*positions}
-    for position in sorted(found):
-        while position < len(segments) and segments[position] == DEEP:
-            position += 1  # noqa: PLW2901 - the positions behind C{**} are added one by one
-            found.add(position)
-    return frozenset(found)
+    by_name: dict[str, set[_Position]] = {"": set(), _OTHER: set(), ANY: set(), DEEP: set()}
+    for pattern, number in positions:
+        if number < len(segments[pattern]):
+            segment = segments[pattern][number]
+            after = _Position(pattern, number + (segment != DEEP))
+            by_name.setdefault(segment, set()).add(after)
+    deep, one = by_name.pop(DEEP), by_name.pop(ANY)
+    for name, own in by_name.items():
+        found = own | deep | one if name else own | deep
+        steps.take(len(found) + 1)
+        yield name, frozenset(_skipping(segments, found))
 
 
-def _after(
-    segments: Sequence[Sequence[str]], positions: Sequence[frozenset[int]], name: str
-) -> tuple[frozenset[int], ...]:
-    """Return the positions in each pattern after one more segment of a resource has been read."""
-    return tuple(
-        _skipping(
-            each,
-            {
-                position + (each[position] != DEEP)
-                for position in held
-                if position < len(each) and _fits(each[position], name)
-            },
-        )
-        for each, held in zip(segments, positions, strict=True)
-    )
+def _skipping(
+    segments: Sequence[Sequence[str]], positions: Iterable[_Position]
+) -> Iterator[_Position]:
+    """
+    Yield positions in patterns, and the positions behind each C{**}, because C{**} may stand for no
+    segment.
+    """
+    for pattern, number in positions:
+        yield _Position(pattern, number)
+        while number < len(segments[pattern]) and segments[pattern][number] == DEEP:
+            number += 1  # noqa: PLW2901 - the positions behind C{**} are yielded one by one
+            yield _Position(pattern, number)
 
 
-def _fits(segment: str, name: str) -> bool:
-    return segment in (DEEP, name) or (segment == ANY and name != "")
-
-
-def _fitting(patterns: Sequence[Resource], state: _State) -> Iterator[list[str]]:
+def _fitting(patterns: Sequence[Resource], state: _State) -> Iterator[frozenset[str]]:
     """
     Yield the patterns that fit a resource which ends at this segment, without and
     with a slash.
     """
     ended = [
-        pattern
-        for pattern, held in zip(patterns, state.positions, strict=True)
-        if len(pattern.segments) in held
+        patterns[each.pattern]
+        for each in state.positions
+        if each.segment == len(patterns[each.pattern].segments)
     ]
-    yield [each.text for each in ended if not each.ends_in_slash]
+    yield frozenset(each.text for each in ended if not each.ends_in_slash)
     if state.is_path:
-        yield [each.text + "/" * each.ends_in_slash for each in ended]
+        yield frozenset(map(_full, ended))
+
+
+def _full(pattern: Resource) -> str:
+    """Return a pattern as the permission has it, with its slash at the end."""
+    return pattern.text + "/" * pattern.ends_in_slash

@@ -9,6 +9,8 @@ A slash at the end of a path is ignored, unless the pattern ends with a slash.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import NamedTuple
 
 ANY = "*"
@@ -44,6 +46,28 @@ def split(text: str) -> Resource:
 def is_literal(pattern: str) -> bool:
     """Return whether a pattern matches one resource only."""
     return ANY not in pattern or (ANY not in (parts := pattern.split("/")) and DEEP not in parts)
+
+
+def may_overlap(pattern: str, other: str) -> bool:
+    """
+    Return false if no resource matches both of two patterns, as their first and last segments show.
+
+    The answer is quick, and may be true although no resource matches both patterns.
+    """
+    if ANY in (pattern, other):
+        return True
+    one, two = split(pattern).segments, split(other).segments
+    return _may_begin_alike(one, two) and _may_begin_alike(one[::-1], two[::-1])
+
+
+def _may_begin_alike(one: Sequence[str], two: Sequence[str]) -> bool:
+    """Compare the segments of two patterns up to the first C{**}, which may stand for any."""
+    for mine, theirs in zip_longest(one, two):
+        if DEEP in (mine, theirs):
+            return True
+        if mine != theirs and not (ANY in (mine, theirs) and mine and theirs):
+            return False
+    return True
 
 
 MOST_SEGMENTS = 1_000

@@ -51,8 +51,23 @@ class ContainsTests(SynchronousTestCase):
                 self.assertEqual(found, is_covered)
 
     def test_too_many_combinations(self) -> None:
-        """Permissions that would take too long to compare are not covered."""
+        """Permissions whose patterns would take too long to compare are not covered."""
         held, asked = build_permissions(["/**:*"]), build_permissions(["/a/*/b:GET"])
         self.assertTrue(contains(held, asked))
-        self.patch(containment, "_MOST_STATES", 3)
+        self.patch(containment, "_MOST_STEPS", 3)
         self.assertFalse(contains(held, asked))
+
+    def test_too_many_ids(self) -> None:
+        """Permissions with too many verbs and ids on one resource are not covered."""
+        texts = [f"/a:V{each}:{each}" for each in range(10)]
+        held = build_permissions(texts)
+        self.assertTrue(contains(held, held))
+        self.patch(containment, "_MOST_STEPS", 10 * 10 * 20)
+        self.assertFalse(contains(held, held))
+
+    def test_many_literal_paths_take_few_steps(self) -> None:
+        """The steps of a comparison grow like the number of literal paths, not like its cube."""
+        held = build_permissions([f"/a{each}/b:GET" for each in range(200)])
+        self.patch(containment, "_MOST_STEPS", 200 * 20)
+        self.assertTrue(contains(held, held))
+        self.assertFalse(contains(held[1:], held))
