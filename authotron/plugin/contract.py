@@ -17,7 +17,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from authotron.config.plugins import ContractConfig
-from authotron.model.errors import Flaw, UnusableFact
+from authotron.model.errors import ConfigError, Flaw, UnusableFact
 from authotron.model.request import Facts
 from authotron.plugin import header_profiles
 from authotron.plugin.fact_sources import (
@@ -32,6 +32,7 @@ from authotron.plugin.fact_sources import (
 from authotron.plugin.header_profiles import Profile
 
 _AUTHORITY = ("host", "port")
+_LOWEST_REFUSAL, _AFTER_REFUSALS = 400, 600
 
 
 @frozen
@@ -173,6 +174,18 @@ class Answers:
     has_error_headers: bool = False
     removed: tuple[str, ...] = ()
     path_header: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        """
+        Check that no refusal becomes a status below 400, which a proxy could take for a permission.
+
+        @raise ConfigError: a refusal would become such a status.
+        """
+        for status, instead in self.statuses.items():
+            if not _LOWEST_REFUSAL <= instead < _AFTER_REFUSALS:
+                raise ConfigError(
+                    f"the contract turns a refusal with {status} into {instead}; use 400 to 599"
+                )
 
 
 @frozen

@@ -9,7 +9,7 @@ from authotron.gateway.contracts import Contracts
 from authotron.model.errors import ConfigError, UnusableFact
 from authotron.model.request import Facts
 from authotron.plugin import trusted_proxies
-from authotron.plugin.contract import Contract, Endpoint
+from authotron.plugin.contract import Answers, Contract, Endpoint
 from authotron.plugin.fact_sources import AddressList, Fields, Header, Question, RequestLine
 
 
@@ -231,6 +231,17 @@ class RequiredTests(SynchronousTestCase):
             question = Question(method, b"", lambda _: [], "192.0.2.7", proxies)
             self.assertIs(endpoint.problem(question) is not None, is_problem)
             self.assertRaises(UnusableFact, getattr, endpoint.facts(question), "path")
+
+
+class StatusesTests(SynchronousTestCase):
+    """The statuses that a contract sends in place of others."""
+
+    def test_no_permission(self) -> None:
+        """No contract turns a refusal into a status that a proxy could take for a permission."""
+        for instead in (200, 204, 302, 399, 600, 0):
+            error = self.assertRaises(ConfigError, Answers, {401: instead})
+            self.assertIn(f"turns a refusal with 401 into {instead}", str(error))
+        self.assertEqual(Answers({401: 407, 403: 599}).statuses, {401: 407, 403: 599})
 
 
 class SourcesTests(SynchronousTestCase):
