@@ -18,10 +18,10 @@ from authotron.policy.resources import ANY, DEEP, Resource, split
 _OTHER = "\0"
 """A word that represents every segment, verb or id that no permission names."""
 
-_MOST_STEPS = 300_000
+_MOST_STEPS = 100_000
 """
 Maximum number of steps of one comparison. A step follows one position in a pattern, or compares one
-permission with one verb and one id. Permissions that take more steps are treated as not contained,
+permission with one id or one verb. Permissions that take more steps are treated as not contained,
 so a request for them is refused.
 """
 
@@ -80,22 +80,28 @@ def _about(
 
 def _covers(held: Sequence[Permission], asked: Sequence[Permission], steps: _Steps) -> bool:
     """Return whether permissions about one resource allow every verb and id that others allow."""
-    every = (*held, *asked)
-    verbs = {_OTHER, *(verb for each in every for verb in each.verbs)}
-    ids = {None, _OTHER, *(id_ for each in every for id_ in each.ids or ())}
-    steps.take(len(verbs) * len(ids) * len(every))
+    ids = {None, _OTHER, *(id_ for each in (*held, *asked) for id_ in each.ids or ())}
+    steps.take(len(ids) * (len(held) + len(asked)))
     return all(
-        _allows(held, verb, id_) or not _allows(asked, verb, id_) for verb in verbs for id_ in ids
+        _covers_verbs(
+            [each for each in held if each.counts_for(id_)],
+            [each for each in asked if each.counts_for(id_)],
+            steps,
+        )
+        for id_ in ids
     )
 
 
-def _allows(permissions: Iterable[Permission], verb: str, id_: str | None) -> bool:
-    """Return whether permissions about one resource allow a given verb."""
-    effects = [
-        not each.denies
-        for each in permissions
-        if each.counts_for(id_) and (each.has_any_verb or verb in each.verbs)
-    ]
+def _covers_verbs(held: Sequence[Permission], asked: Sequence[Permission], steps: _Steps) -> bool:
+    """Return whether permissions about one resource and id allow every verb that others allow."""
+    verbs = {_OTHER, *(verb for each in (*held, *asked) for verb in each.verbs)}
+    steps.take(len(verbs) * (len(held) + len(asked)))
+    return all(_allows(held, verb) or not _allows(asked, verb) for verb in verbs)
+
+
+def _allows(permissions: Iterable[Permission], verb: str) -> bool:
+    """Return whether permissions about one resource and id allow a given verb."""
+    effects = [not each.denies for each in permissions if each.has_any_verb or verb in each.verbs]
     return bool(effects) and all(effects)
 
 
@@ -142,7 +148,9 @@ def _classes(
     found, states = {every}, {*left}
     while left:
         state = left.pop()
-        for fitting in _fitting(split_patterns, state):
+        ended = (each for each in state.positions if each.segment == len(segments[each.pattern]))
+        whole = [split_patterns[each.pattern] for each in ended]
+        for fitting in _fitting(whole, is_path=state.is_path):
             names = every | fitting
             if names not in found:
                 found.add(names)
@@ -188,18 +196,15 @@ def _skipping(
             yield _Position(pattern, number)
 
 
-def _fitting(patterns: Sequence[Resource], state: _State) -> Iterator[frozenset[str]]:
+def _fitting(ended: Sequence[Resource], *, is_path: bool) -> Iterator[frozenset[str]]:
     """
-    Yield the patterns that fit a resource which ends at this segment, without and
-    with a slash.
+    Yield the patterns that fit a resource without a slash at its end, and those that fit it with a
+    slash.
+
+    @param ended: the patterns that fit the resource if slashes at the end are ignored.
     """
-    ended = [
-        patterns[each.pattern]
-        for each in state.positions
-        if each.segment == len(patterns[each.pattern].segments)
-    ]
     yield frozenset(each.text for each in ended if not each.ends_in_slash)
-    if state.is_path:
+    if is_path:
         yield frozenset(map(_full, ended))
 
 
