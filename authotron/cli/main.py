@@ -57,7 +57,7 @@ _GROUPS = {
     },
     "Moving and tools": {
         "proxy-config": "Print the configuration of a reverse proxy.",
-        "migrate": "Print a configuration that replaces another service.",
+        "migrate": "Convert the configuration of another gateway, and print the result.",
         "schema": "Print the JSON Schema of a configuration file.",
         "completion": "Print a completion script for SHELL.",
     },

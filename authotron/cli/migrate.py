@@ -1,4 +1,4 @@
-"""C{authotron migrate}: print a configuration that replaces another service."""
+"""The command C{authotron migrate}, which converts the configuration of another gateway."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from authotron.config.version_1 import as_version_2
 
 @click.group(cls=Group, examples=("authotron migrate auth-o-tron config.yaml",))
 def migrate() -> None:
-    """Print a configuration that replaces another service."""
+    """Convert the configuration of another gateway, and print the result."""
 
 
 @migrate.command(

@@ -103,7 +103,7 @@ class AnswersConfig(Section):
     path_header: HeaderName | None = Field(
         default=None,
         description="the header of a 200 that states the path on which the answer is based, for "
-        "backends that compare it with their own; a question without a usable path gets a 400",
+        "backends that compare it with their own; a request whose path cannot be used gets a 400",
     )
     contracts: dict[str, ContractAnswers] = Field(
         default_factory=dict,

@@ -162,8 +162,8 @@ class ContractConfig(Section):
     required: tuple[FactName, ...] | None = Field(
         default=None,
         strict=False,
-        description="the facts that the proxy must state in every question, or else the question "
-        "gets a 400; if not set, those that the contract of the proxy requires",
+        description="the facts of the client's request that the proxy must state in each of its "
+        "requests, or else gets a 400; if not set, those that the contract of the proxy requires",
     )
     refuse_underscores: bool = Field(
         default=False,
@@ -172,9 +172,9 @@ class ContractConfig(Section):
     )
     authorization: Literal["first", "refuse"] | None = Field(
         default=None,
-        description="if a question has several Authorization headers: read the `first`, or "
-        "`refuse` with 400 these and every header with several credentials, as which proxies such "
-        "as Envoy pass on several headers; `first` if not set",
+        description="what happens to a request with several Authorization headers: `first` (the "
+        "default) reads the first header, `refuse` answers 400, also if one header has several "
+        "credentials, because proxies such as Envoy join several headers",
     )
 
 

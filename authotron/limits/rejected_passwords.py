@@ -194,8 +194,8 @@ class PasswordGuard:
     """
     Keeps one provider from sending a rejected password to its remote again.
 
-    L{PasswordGuard} does not stop clients that guess passwords, because each new password is sent
-    once.
+    L{PasswordGuard} does not stop clients that guess passwords: each password that it has not seen
+    is sent to the remote.
     """
 
     _pairs: RejectedPasswords = field(repr=False)

@@ -145,8 +145,8 @@ class Table:
     The table of the rules that one identity can use in one namespace.
 
     Most patterns are a single resource, or end with their only C{**}; these patterns are found by
-    looking up the resource, and each part of it that ends before a slash. All other patterns are
-    followed together, segment by segment.
+    looking up the resource, and each part of it that ends before a slash. Patterns with
+    wildcards elsewhere are compared with the resource at the same time, segment by segment.
 
     @ivar size: the number of permissions in the table.
     @ivar exact: the nodes of single resources, by the text of the resource.

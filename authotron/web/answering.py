@@ -37,7 +37,7 @@ The value of the metric label C{contract} for requests that clients make to the
 gateway itself.
 """
 
-NOT_STATED = "the proxy does not state what its contract requires"
+NOT_STATED = "the request of the proxy lacks a required header, or states it unclearly"
 """The reason in the access log if a required fact of the client's request cannot be used."""
 
 SEVERAL = "the request has several credentials"

@@ -1,4 +1,4 @@
-"""Attacks with headers in which services read identities."""
+"""Attacks that forge the headers in which services read who the user is."""
 
 from __future__ import annotations
 
