@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -170,7 +170,7 @@ def proxy_config(
     for warning in () if as_json else warnings:
         say(f"warning: {warning}", fg="yellow", err=True)
     if folder is not None:
-        written = _write(folder, files, force=force)
+        written = _write(folder, files, own=path, force=force)
         if as_json:
             say_json({"proxy": proxy, "written": written, "warnings": warnings})
     elif as_json:
@@ -186,9 +186,11 @@ def _print(files: dict[str, str]) -> None:
         say_as_it_is(text, nl=False)
 
 
-def _write(folder: Path, files: dict[str, str], *, force: bool) -> list[str]:
+def _write(folder: Path, files: dict[str, str], *, own: Path, force: bool) -> list[str]:
     """
     Write files to a folder, and print which; return their paths.
+
+    @param own: the configuration of the gateway, which no file replaces.
 
     @raise ClickException: a file exists with other contents, or cannot be written; nothing is
         written in the first case.
@@ -196,6 +198,7 @@ def _write(folder: Path, files: dict[str, str], *, force: bool) -> list[str]:
     paths = {folder / name: text.encode() for name, text in files.items()}
     try:
         with acting_as_owner(folder / "file"):
+            _require_another(paths, own)
             _require_same(paths, force=force)
             folder.mkdir(parents=True, exist_ok=True)
             for path, content in paths.items():
@@ -204,6 +207,13 @@ def _write(folder: Path, files: dict[str, str], *, force: bool) -> list[str]:
         reason = f"cannot write {error.filename or folder}: {error.strerror}"
         raise click.ClickException(reason) from None
     return [*map(str, paths)]
+
+
+def _require_another(paths: Iterable[Path], own: Path) -> None:
+    for path in paths:
+        if path.is_file() and own.is_file() and path.samefile(own):
+            reason = f"{path} is the configuration of the gateway; write to another folder"
+            raise click.ClickException(reason)
 
 
 def _require_same(paths: Mapping[Path, bytes], *, force: bool) -> None:

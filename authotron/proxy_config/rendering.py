@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -52,6 +52,7 @@ def files(proxy: str, setting: Setting) -> dict[str, str]:
     listed = [name for group in groups for name in group.names]
     known = {name.lower() for name in listed}
     identity = ["Authorization", *setting.profile]
+    unlisted = [name for name in setting.others if name.lower() not in known]
     values = {
         **asdict(setting, recurse=False),
         "within": setting.within,
@@ -64,15 +65,26 @@ def files(proxy: str, setting: Setting) -> dict[str, str]:
         "service": _service(setting.backend.host),
         "gateway_service": _service(setting.gateway.host),
         "lower_listed": [name.lower() for name in listed],
-        "unlisted": [name for name in setting.others if name.lower() not in known],
+        "unlisted": unlisted,
         "lower_names": [name.lower() for name in listed if name.lower() not in own],
-        "underscored": [each for name in identity for each in identity_headers.underscored(name)],
+        "underscored": _underscored([*identity, *unlisted], listed),
     }
     return {
         name: _template(proxy, name).render(values)
         for name in PROXIES[proxy]
         if f"{proxy}/{name}" != _BY_HTTP_ALONE or setting.by == HTTP
     }
+
+
+def _underscored(names: Iterable[str], listed: Iterable[str]) -> list[str]:
+    """
+    Return the spellings with underscores of the headers of all profiles, each once.
+
+    @param listed: names whose spelling with underscores alone a template writes itself.
+    """
+    written = {name.replace("-", "_") for name in listed}
+    found = [each for name in names for each in identity_headers.underscored(name)]
+    return [each for each in dict.fromkeys(found) if each not in written]
 
 
 @frozen

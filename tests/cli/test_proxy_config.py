@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from authotron.proxy_config import rendering
 from tests.cli.cases import CommandCase
@@ -86,6 +87,18 @@ class ProxyConfigTests(CommandCase):
         self.assertFalse((self.folder / "traefik.yaml").exists())
         self.assertEqual(self.run_command(*words, "--force").exit_code, 0)
         self.assertIn("forwardAuth", (self.folder / "authotron.yaml").read_text())
+
+    def test_own_configuration_stays(self) -> None:
+        """C{--force} does not replace the configuration of the gateway, which may have the name."""
+        own = self.folder / "authotron.yaml"
+        own.write_bytes(Path(self.file()).read_bytes())
+        words = ("proxy-config", "traefik", "-c", str(own), "--write", str(self.folder))
+        for more in ((), ("--force",)):
+            done = self.run_command(*words, *more)
+            self.assertEqual(done.exit_code, 1, done.output)
+            self.assertIn("is the configuration of the gateway; write to another", done.stderr)
+        self.assertIn("providers", own.read_text())
+        self.assertFalse((self.folder / "traefik.yaml").exists())
 
     def test_links_are_not_followed_T91b(self) -> None:
         """A file is not written through a link: C{--force} replaces the link itself."""

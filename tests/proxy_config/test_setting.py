@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any
 
 from attrs import evolve
@@ -166,6 +168,17 @@ class SettingTests(SynchronousTestCase):
             ):
                 with self.subTest(f"{profile} {proxy}"):
                     self.assertIn(expected, self.text(proxy, answers={"profile": profile}))
+
+    def test_underscores_behind_traefik_T93c(self) -> None:
+        """Traefik removes the spellings with underscores in every profile, and each name once."""
+        for profile in ("legacy", "jwt", "remote-user", "auth-request"):
+            for proxy in ("traefik", "kubernetes-traefik"):
+                with self.subTest(f"{profile} {proxy}"):
+                    text = self.text(proxy, answers={"profile": profile})
+                    names = re.findall(r'^ +([A-Za-z_-]+): ""$', text, re.MULTILINE)
+                    self.assertEqual([each for each, n in Counter(names).items() if n > 1], [])
+                    for name in ("X_Auth_Roles", "X_Auth-Roles", "X-Auth_Realm", "Remote_User"):
+                        self.assertIn(name, names)
 
     def test_sent_and_not_removed(self) -> None:
         """What the gateway sends is not removed after it."""
