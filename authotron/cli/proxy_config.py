@@ -94,7 +94,7 @@ def _folder(context: Any, option: Any, given: Path | None) -> Path | None:
         "authotron proxy-config haproxy --write /etc/haproxy",
     ),
 )
-@click.argument("proxy", type=click.Choice(sorted(rendering.PROXIES)))
+@click.argument("proxy", type=click.Choice(sorted(rendering.PROXIES)), metavar="PROXY")
 @config_option
 @click.option(
     "--backend",
@@ -154,9 +154,11 @@ def proxy_config(
     """
     Print the configuration of a reverse proxy.
 
-    The proxy asks the gateway of the configuration about every request. Files whose names begin
-    with kubernetes are manifests. Several files are printed one after the other, each below a line
-    with its name.
+    PROXY is apache, caddy, envoy, haproxy, nginx or traefik, or, for manifests of Kubernetes,
+    kubernetes-envoy-gateway, kubernetes-istio, kubernetes-nginx or kubernetes-traefik.
+
+    The proxy asks the gateway of the configuration about every request. Several files are printed
+    one after the other, each below a line with its name.
 
     Exit status 0, 1 if a file cannot be written, 78 if the configuration is invalid.
     """
