@@ -149,7 +149,7 @@ class ReportTests(CommandCase):
     def test_no_secret_is_printed(self) -> None:
         """Neither credentials nor JWTs are printed, whatever leaks."""
         for as_json in (True, False):
-            adds = lambda _: [b"X-Credential: Basic YWxpY2U6d29uZGVy", b"A: Bearer jwt-s3cret"]  # noqa: E731
+            adds = lambda _: [b"X-Credential: Basic YWxpY2U6d29uZGVy", b"A: Bearer jwt-s3cret"]  # noqa: E731 - one line says it
             good, out, err = self.attack(FakeProxy(adds=adds), as_json=as_json)
             self.assertFalse(good)
             self.assertNotIn("YWxpY2U6d29uZGVy", out + err)
@@ -157,7 +157,7 @@ class ReportTests(CommandCase):
 
     def test_control_characters_of_a_proxy(self) -> None:
         """What a proxy sends cannot control the terminal."""
-        adds = lambda head: [b"X-\x1b[31m: " + each for each in head.split() if b"canary" in each]  # noqa: E731
+        adds = lambda head: [b"X-\x1b[31m: " + each for each in head.split() if b"canary" in each]  # noqa: E731 - one line says it
         _, printed, _ = self.attack(FakeProxy(adds=adds))
         self.assertIn("LEAK", printed)
         self.assertNotIn("\x1b", printed)

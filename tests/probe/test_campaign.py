@@ -219,7 +219,7 @@ class ControlTests(CampaignCase):
 
     def test_proxy_is_recognized(self) -> None:
         """The proxy is known by what its answers say."""
-        serving = lambda answer: answer.replace(b"\r\n", b"\r\nServer: Caddy\r\n", 1)  # noqa: E731
+        serving = lambda answer: answer.replace(b"\r\n", b"\r\nServer: Caddy\r\n", 1)  # noqa: E731 - one line says it
         campaign = self.campaign(FakeProxy(finishes=serving), "trace")
         self.results(campaign)
         self.assertEqual(campaign.proxy, "caddy")

@@ -216,7 +216,7 @@ def main() -> None:
     @raise SystemExit: the worker cannot use the configuration that the supervisor has checked (78),
         for example because a file that it names is missing now.
     """
-    from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - a process has one reactor reactor
+    from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - a process has one reactor
 
     reactor = cast(IGatewayReactor, running)
     globalLogBeginner.beginLoggingTo([logs.log], redirectStandardIO=False)

@@ -171,7 +171,7 @@ class RefusalTests(AnswersCase):
         seen: dict[str, set[str]] = {}
         for credential in (
             basic("alice", "guess"),
-            basic("nobody", "guess"),
+            basic("stranger", "guess"),
             basic("alice", ""),
             "Bearer unknown",
             "",
