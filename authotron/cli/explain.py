@@ -22,6 +22,7 @@ from authotron.cli.credential import ask_basic, header_value
 from authotron.cli.not_asked import why_not_asked
 from authotron.cli.options import (
     Command,
+    clock,
     config_option,
     exit_on_config_error,
     json_option,
@@ -29,26 +30,34 @@ from authotron.cli.options import (
     text,
 )
 from authotron.cli.output import say, say_json, say_lines
+from authotron.cli.policy_explanation import print_explanation
+from authotron.cli.policy_request import NO_POLICY, Stated, request_options, stated_request
 from authotron.cli.remote_checks import PROXIED
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import schema
 from authotron.config.carried import credential_names
 from authotron.config.check import Config
 from authotron.config.credentials import AUTHORIZATION
+from authotron.daemon.compose_policy import compile_policies
 from authotron.gateway import credentials
 from authotron.gateway.authentication import Authenticator
+from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.carriers import Carriers
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
 from authotron.model.errors import (
     BadCredentials,
     BadIdentity,
+    ConfigError,
     NotConfigured,
     Rejected,
     Unavailable,
 )
 from authotron.model.identity import Credential
-from authotron.model.request import Facts, Presented
+from authotron.model.request import Facts, KnownFacts, Presented
+from authotron.policy import subjects
+from authotron.policy.explanation import Explanation
+from authotron.policy.explanation import explain as explain_ruling
 from authotron.telemetry import logs
 from authotron.web.replies import Reply
 
@@ -69,6 +78,8 @@ _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
         "authotron explain header.txt --realm internal",
         "printf 'Bearer %s' \"$TOKEN\" | authotron explain --json",
         "authotron explain --header X-API-Key key.txt",
+        "authotron explain --user alice --method DELETE --path /admin/users",
+        "authotron explain --claim realm=internal --claim role=reader --path /admin/users",
     ),
 )
 @config_option
@@ -82,6 +93,14 @@ _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
 @click.option("--header", help="Read the value of this header instead of Authorization.")
 @click.option("--cookie", help="Read the value of this cookie.")
 @click.option("--query", help="Read the value of this parameter of the query.")
+@click.option(
+    "--claim",
+    "claims",
+    type=text,
+    multiple=True,
+    help="Rule on a request of an identity with this claim, without a credential.",
+)
+@request_options
 @json_option
 @click.argument("source", type=click.File("r"), required=False)
 def explain(
@@ -89,9 +108,10 @@ def explain(
     realm: str | None,
     username: str | None,
     source: Any,
+    claims: Sequence[str],
     *,
     as_json: bool,
-    **carrier: str | None,
+    **given: str | None,
 ) -> None:
     """
     Show how a credential is authenticated.
@@ -99,18 +119,71 @@ def explain(
     The output lists the results of providers and augmenters, the providers that were not asked and
     why, and the claims of the JWT.
 
+    With --path the output also says which rule of the policy decides about the request, and which
+    rules would decide if the request met one more condition.
+
     The value of an Authorization header, such as "Basic dXNlcjpwYXNz", is read from SOURCE, a file
     or standard input; never from the command line, which other users of the machine can see. With
-    --user the password is asked for at the terminal, or read from standard input.
+    --user the password is asked for at the terminal, or read from standard input. With --claim no
+    credential is read.
 
-    Exit status 0 if the credential is accepted, 1 if not, 78 if the configuration is invalid.
+    Exit status 0 if the credential is accepted and the request allowed, 1 if not, 78 if the
+    configuration is invalid.
     """
+    carrier = {kind: given.pop(kind) for kind in _CARRIERS}
     if username is not None and source is not None:
         raise click.UsageError("give either --user or SOURCE, not both")
+    if given["resource"] is None and (claims or any(given.values())):
+        raise click.UsageError("give --path, too")
     config = load_config(path, as_json=as_json)
+    request = _stated_request(config, given, as_json=as_json)
+    if claims and request is not None:
+        if username is not None or source is not None or realm or any(carrier.values()):
+            raise click.UsageError("give either --claim or a credential, not both")
+        _explain_claims(config, claims, request, as_json=as_json)
+        return
     present = _presenter(config, carrier, username)
-    given = (source or sys.stdin).read().strip() if username is None else ask_basic(username)
-    react(partial(_explain, as_json=as_json), (config, partial(present, given), realm))
+    read = (source or sys.stdin).read().strip() if username is None else ask_basic(username)
+    react(partial(_explain, as_json=as_json), (config, partial(present, read), realm, request))
+
+
+_CARRIERS = ("header", "cookie", "query")
+"""The options that name the part of a request which carries the credential."""
+
+
+def _stated_request(
+    config: Config, given: Mapping[str, str | None], *, as_json: bool
+) -> Stated | None:
+    """
+    Return the request that the operator states, or C{None} without C{--path}; exit with 78 if the
+    configuration has no policy.
+    """
+    if given["resource"] is None:
+        return None
+    with exit_on_config_error(as_json=as_json):
+        if config.policy is None:
+            raise ConfigError(NO_POLICY)
+    return stated_request(given, config.policy, clock().seconds())
+
+
+def _explain_claims(
+    config: Config, claims: Sequence[str], request: Stated, *, as_json: bool
+) -> None:
+    """Explain the ruling about a request of an identity of which the operator states the claims."""
+    for claim in claims:
+        try:
+            subjects.check_tag(claim)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--claim") from None
+    assert config.policy is not None
+    policies = compile_policies(config.policy)
+    found = explain_ruling(policies, claims, request.request, request.at, most_steps=None)
+    if as_json:
+        say_json({"ruling": found.as_json()})
+    else:
+        print_explanation(found)
+    if not found.ruling.allows:
+        sys.exit(1)
 
 
 Present = Callable[[Carriers], Presented]
@@ -160,12 +233,19 @@ def _carried(kind: str, name: str, text: str, carriers: Carriers) -> Presented:
 
 
 async def _explain(
-    reactor: IGatewayReactor, config: Config, present: Present, realm: str | None, *, as_json: bool
+    reactor: IGatewayReactor,
+    config: Config,
+    present: Present,
+    realm: str | None,
+    request: Stated | None,
+    *,
+    as_json: bool,
 ) -> None:
     """
-    Authenticate a credential as the gateway does, and print the log events of the authenticator.
+    Authenticate a credential as the gateway does, and print the log events of the authenticator;
+    then apply the policy to a request, if there is one.
 
-    @raise SystemExit: 1 if the credential is not accepted.
+    @raise SystemExit: 1 if the credential is not accepted, or the request not allowed.
     """
     logs.log.configure(schema.LoggingConfig(level="debug"))
     report = Report(prints=not as_json)
@@ -184,9 +264,13 @@ async def _explain(
             report.list_conditions(found)
             report.accept(minter.claims(found, int(reactor.seconds())))
             report.say_size(len(minter.mint(found)), minter.warn_bytes)
+            if gateway.enforcement is not None and request is not None:
+                asked, at, _ = request
+                report.explain_ruling(gateway.enforcement.explain(found, asked, at, None))
+                report.check_conditions(found, request)
     if as_json:
         say_json(report.as_json())
-    if not report.accepted:
+    if not report.accepted or not report.is_allowed:
         raise SystemExit(1)
 
 
@@ -246,6 +330,8 @@ class Report:
     _conditions: list[str] = field(factory=list, init=False)
     _claims: dict[str, Any] | None = field(default=None, init=False)
     _policy_claims: list[str] | None = field(default=None, init=False)
+    _ruling: Explanation | None = field(default=None, init=False)
+    _denied: str | None = field(default=None, init=False)
     _size: int | None = field(default=None, init=False)
 
     def __call__(self, event: LogEvent) -> None:
@@ -318,6 +404,30 @@ class Report:
         for claim in claims:
             self.say(f"  {claim}")
 
+    @property
+    def is_allowed(self) -> bool:
+        """Whether policy and credential allow the request, or there is no request."""
+        return self._denied is None and (self._ruling is None or self._ruling.ruling.allows)
+
+    def explain_ruling(self, found: Explanation) -> None:
+        """Print why the policy allows or denies a request."""
+        self._ruling = found
+        if self.prints:
+            print_explanation(found)
+
+    def check_conditions(self, found: Authentication, stated: Stated) -> None:
+        """Print why the credential does not allow the request, if it does not."""
+        request = stated.request
+        facts: KnownFacts = {"method": request.verb, "path": request.resource}
+        if request.host:
+            facts["host"], facts["port"] = request.host, stated.port
+        if request.address is not None:
+            facts["address"] = request.address
+        ruling = authorize(found, Facts(**facts))
+        if isinstance(ruling, Deny):
+            self._denied = ruling.text
+            self.say(f"  denied: {ruling.text}", fg="red")
+
     def accept(self, claims: dict[str, Any]) -> None:
         """End the report with the claims of the JWT."""
         self.accepted, self._outcome, self._claims = True, "accepted", claims
@@ -353,6 +463,8 @@ class Report:
             "conditions": self._conditions,
             "claims": self._claims,
             "policy_claims": self._policy_claims,
+            "denied": self._denied,
+            "ruling": None if self._ruling is None else self._ruling.as_json(),
             "jwt_bytes": self._size,
         }
 

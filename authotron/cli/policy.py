@@ -19,21 +19,22 @@ from authotron.cli.options import (
     text,
 )
 from authotron.cli.output import say, say_json
+from authotron.cli.policy_request import (
+    NO_POLICY,
+    canonical_path,
+    checked_namespace,
+    checked_path,
+    checked_verb,
+)
 from authotron.config import policy as policy_config
 from authotron.config import policy_test_file
 from authotron.config.policy import Policy
 from authotron.config.policy_test_file import PolicyTest
 from authotron.daemon.compose_policy import compile_policies
 from authotron.model.errors import ConfigError
-from authotron.model.paths import canonical
 from authotron.policy import analysis, subjects
-from authotron.policy.namespaces import is_namespace
 from authotron.policy.policies import Policies
-from authotron.policy.resources import flaw
 from authotron.policy.rules import Request, Rule
-from authotron.policy.verbs import is_misspelt
-
-_NO_POLICY = "policy: the configuration has no such section, so every identity may make any request"
 
 
 @click.group()
@@ -51,7 +52,7 @@ def _load(path: Path, *, as_json: bool = False) -> Policy:
     found = load_config(path, as_json=as_json).policy
     if found is None:
         with exit_on_config_error(as_json=as_json):
-            raise ConfigError(_NO_POLICY)
+            raise ConfigError(NO_POLICY)
     return found
 
 
@@ -69,8 +70,9 @@ def check(files: Sequence[Path], *, strict: bool, as_json: bool) -> None:
     """
     Check FILES of rules together, without a configuration.
 
-    Print all problems of the files, or warnings about rules that have no effect. `authotron check`
-    checks a whole configuration with the files that it names.
+    Print all problems of the files, or warnings about rules that have no effect. If a file is a
+    whole configuration, its section `policy` is checked, with the files that the section names;
+    `authotron check` checks the other sections, too.
 
     Exit status 0 if the files are valid, 78 if not, 1 with --strict if there are warnings.
     """
@@ -138,7 +140,7 @@ def _result(given: PolicyTest, policies: Policies, namespace: str, now: float) -
     expected = {"decision": given.expect, "reason": given.reason, "rule": given.rule}
     try:
         request = Request(
-            _path(asked.path),
+            canonical_path(asked.path),
             asked.method,
             None,
             asked.namespace or namespace,
@@ -162,18 +164,6 @@ def _result(given: PolicyTest, policies: Policies, namespace: str, now: float) -
         "found": _shown(found),
         "different": any(found[key] != value for key, value in wanted.items()),
     }
-
-
-def _path(text_: str) -> str:
-    """
-    Return the canonical spelling of a path.
-
-    @raise ValueError: a request for the path gets a 400.
-    """
-    path = canonical(text_.encode())
-    if why := flaw(path):
-        raise ValueError(why)
-    return path
 
 
 def _shown(parts: dict[str, str]) -> str:
@@ -201,13 +191,8 @@ def who_can(verb: str, resource: str, namespace: str | None, path: Path, *, as_j
     they win.
     """
     found = _load(path, as_json=as_json)
-    asked_in = _namespace(namespace, found)
-    if is_misspelt(verb):
-        raise click.BadParameter(f"requests with this method get a 400; write {verb.upper()}")
-    try:
-        asked = _path(resource)
-    except ValueError as ambiguous:
-        raise click.BadParameter(f"requests for this path get a 400: {ambiguous}") from None
+    asked_in = checked_namespace(namespace, found)
+    verb, asked = checked_verb(verb), checked_path(resource)
     rules = compile_policies(found).rules
     lines: list[dict[str, Any]] = [
         {
@@ -235,14 +220,6 @@ def _limits(rule: Rule) -> list[str]:
     return [key for key in keys if getattr(rule, key) not in (None, ())]
 
 
-def _namespace(given: str | None, found: Policy) -> str:
-    if given is None:
-        return found.section.namespace
-    if not is_namespace(given):
-        raise click.BadParameter("is not a namespace", param_hint="--namespace")
-    return given
-
-
 @policy.command(
     "what-can",
     cls=Command,
@@ -266,7 +243,7 @@ def what_can(claims: Sequence[str], namespace: str | None, path: Path, *, as_jso
             raise click.BadParameter(str(error)) from None
     found = _load(path, as_json=as_json)
     policies = compile_policies(found)
-    rules = policies.usable(policies.access(claims).held.tags, _namespace(namespace, found))
+    rules = policies.usable(policies.access(claims).held.tags, checked_namespace(namespace, found))
     lines = [
         {"permission": str(permission), "rule": rule.name, "limits": _limits(rule)}
         for denies in (True, False)

@@ -139,35 +139,87 @@ def _read_part(path: Path, sources: Sources) -> _Part:
 
     @raise ConfigError: all problems of the file, each with the line.
     """
+    return _part_in(_parse(path), path, sources)
+
+
+def _parse(path: Path) -> yaml_file.Parsed:
     hint = f"{AT}.files names it"
-    parsed = yaml_file.parse(path, may_be_empty=True, largest=LARGEST, hint=hint)
+    return yaml_file.parse(path, may_be_empty=True, largest=LARGEST, hint=hint)
+
+
+def _part_in(parsed: yaml_file.Parsed, path: Path, sources: Sources, at: str = "") -> _Part:
+    """
+    Check the rules in a file that was parsed.
+
+    @param at: the section of the file that has the rules; empty for the whole file.
+
+    @raise ConfigError: all problems of the rules, each with the line.
+    """
     origins = Origins(sources, str(path), parsed.root, parsed.given)
+    kind: type[RulesFile] = PolicyConfig if at else RulesFile
+    given = (parsed.given[at] or {}) if at else parsed.given
     with origins.locating():
         try:
-            found = section.read(RulesFile, parsed.given, "", sources)
+            found = section.read(kind, given, at, sources)
         except ConfigError as error:
             raise ConfigError([*parsed.problems, *error.problems]) from None
     if parsed.problems:
         raise ConfigError(parsed.problems)
-    return _Part(found, "", origins)
+    return _Part(found, f"{at}." if at else "", origins)
 
 
 def read_files(paths: Sequence[Path]) -> Policy:
     """
     Read files of rules alone, as if they were all parts of a policy.
 
+    A file may also be a whole configuration: then its section C{policy} is read, with the files
+    that the section names, and all other sections are ignored.
+
     @raise ConfigError: all problems of the files.
     """
-    parts, problems = list[_Part](), list[Problem]()
-    for path in paths:
-        try:
-            parts.append(_read_part(path, Sources(path.parent)))
-        except ConfigError as error:
-            problems += error.problems
+    parts, problems, seen = list[_Part](), list[Problem](), set[Path]()
+    named = list[Path]()
+    for read_file, left in ((_rules_in, paths), (_named_rules_in, named)):
+        for path in left:
+            if path.resolve() in seen:
+                continue
+            seen.add(path.resolve())
+            try:
+                part = read_file(path)
+            except ConfigError as error:
+                problems += error.problems
+                continue
+            parts.append(part)
+            if isinstance(part.content, PolicyConfig):
+                named += _paths(part.content.files, Sources(path.parent), problems)
     problems += _check_together(parts)
     if problems:
         raise ConfigError(problems)
     return _together(PolicyConfig(), parts, paths)
+
+
+def _named_rules_in(path: Path) -> _Part:
+    return _read_part(path, Sources(path.parent))
+
+
+def _rules_in(path: Path) -> _Part:
+    """
+    Read a file of rules, or the section C{policy} of a configuration.
+
+    @raise ConfigError: all problems of the file, or the file is a configuration without the
+        section.
+    """
+    parsed = _parse(path)
+    if AT in parsed.given:
+        return _part_in(parsed, path, Sources(path.parent), AT)
+    if not _OF_CONFIGURATION.isdisjoint(parsed.given):
+        why = f"is a configuration without the section {AT}, so it has no rules to check"
+        raise ConfigError([Problem(str(path), why)])
+    return _part_in(parsed, path, Sources(path.parent))
+
+
+_OF_CONFIGURATION = frozenset({"version", "server", "auth", "jwt", "providers", "store"})
+"""Keys of a configuration, which no file of rules has."""
 
 
 def _check_together(parts: Sequence[_Part]) -> Iterator[Problem]:

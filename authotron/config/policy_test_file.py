@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from authotron.config import section, yaml_file
 from authotron.config.origins import Origins
@@ -48,10 +48,18 @@ class PolicyTest(Section):
     )
 
 
+def _some(tests: tuple[PolicyTest, ...]) -> tuple[PolicyTest, ...]:
+    if not tests:
+        raise ValueError("is empty, so nothing would be tested; write at least one test")
+    return tests
+
+
 class PolicyTests(Section):
     """A file with tests of a policy."""
 
-    tests: tuple[PolicyTest, ...] = Field(strict=False, description="the tests")
+    tests: Annotated[tuple[PolicyTest, ...], AfterValidator(_some)] = Field(
+        strict=False, description="the tests, at least one"
+    )
 
 
 def read(path: Path) -> PolicyTests:

@@ -12,8 +12,10 @@ from authotron.model.errors import BadIdentity, Flaw, UnusableFact
 from authotron.model.request import Facts
 from authotron.policy import claims
 from authotron.policy.claims import Source
+from authotron.policy.explanation import MOST_STEPS, Explanation, explain
 from authotron.policy.policies import Access, Policies
 from authotron.policy.resources import flaw
+from authotron.policy.rules import Request
 from authotron.policy.ruling import Ruling
 from authotron.policy.verbs import is_misspelt
 
@@ -106,6 +108,32 @@ class Enforcement:
         if authentication.identity.attributes:
             self._check(authentication)
         return claims.claims_of(authentication.identity, self._source(authentication))
+
+    def explain(
+        self,
+        authentication: Authentication,
+        request: Request,
+        now: float,
+        most_steps: int | None = MOST_STEPS,
+    ) -> Explanation:
+        """
+        Explain what the policies rule about a request of an authenticated client.
+
+        @param now: the time of the request, in seconds since the epoch.
+        @param most_steps: the maximum number of steps in which the rules are searched, or C{None}
+            to search all rules.
+
+        @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
+        """
+        whole = authentication.unrestricted
+        return explain(
+            self.policies,
+            self.claims(authentication),
+            request,
+            now,
+            unrestricted=whole and claims.claims_of(whole, self._source(authentication)),
+            most_steps=most_steps,
+        )
 
     def _source(self, authentication: Authentication) -> Source:
         name = authentication.provider

@@ -24,12 +24,25 @@ _LONGEST = 64
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
+_BITS = {4: 32, 6: 128}
+"""Number of bits of an address, by the IP version."""
+
+
+def _address(version: int, number: int) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    return ipaddress.IPv4Address(number) if version == 4 else ipaddress.IPv6Address(number)  # noqa: PLR2004 - the IP version
+
+
 class Network(NamedTuple):
     """An IP network: the IP version, and its first and its last address as numbers."""
 
     version: int
     first: int
     last: int
+
+    def __str__(self) -> str:
+        """Return the network with its prefix length, such as C{192.0.2.0/24}."""
+        length = _BITS[self.version] - (self.last - self.first).bit_length()
+        return f"{_address(self.version, self.first)}/{length}"
 
     def holds(self, address: Address) -> bool:
         """Return whether an address lies in this network."""

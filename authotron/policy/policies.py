@@ -168,12 +168,16 @@ class Policies:
         found = {rule.number: rule for each in blocks for rule in each.rules}
         return [rule for _, rule in sorted(found.items())]
 
+    def groups_of(self, held: frozenset[str], namespace: str) -> frozenset[str]:
+        """Return the tags of the groups of identities with some tags, as they count for rules."""
+        return tags_of(self._ordered, held, namespace, heaviest=self.heaviest)
+
     def _blocks(self, held: frozenset[str], namespace: str) -> list[_Block]:
         """
         Return the rules that identities with given tags can use in a namespace,
         grouped by subject.
         """
-        tags = held | tags_of(self._ordered, held, namespace, heaviest=self.heaviest)
+        tags = held | self.groups_of(held, namespace)
         return [
             each
             for tag in tags
@@ -233,14 +237,15 @@ class Access:
     """
     What one identity may do according to the policies.
 
-    @ivar _unrestricted: the claims that the identity would have if its credential hid none, or
+    @ivar restrictions: the restrictions of the credential, each of which must allow a request, too.
+    @ivar unrestricted: the claims that the identity would have if its credential hid none, or
         C{None} if it hides none.
     """
 
-    _policies: Policies = field(repr=False)
+    policies: Policies = field(repr=False)
     held: Held
-    _restrictions: tuple[Restriction, ...] = ()
-    _unrestricted: Held | None = None
+    restrictions: tuple[Restriction, ...] = ()
+    unrestricted: Held | None = None
 
     def rule(self, asked: Asked, now: float) -> Ruling:
         """
@@ -249,31 +254,31 @@ class Access:
         @param now: the current time, in seconds since the epoch.
         """
         ruling = self._rule(self.held, asked, now)
-        if self._unrestricted is not None:
-            whole = self._rule(self._unrestricted, asked, now)
+        if self.unrestricted is not None:
+            whole = self._rule(self.unrestricted, asked, now)
             if not whole.allows:
                 return whole
             if not ruling.allows and ruling.reason is not Reason.DENIED:
                 return RESTRICTED
-        if not ruling.allows or not self._restrictions:
+        if not ruling.allows or not self.restrictions:
             return ruling
-        return ruling if all(each.allows(asked) for each in self._restrictions) else RESTRICTED
+        return ruling if all(each.allows(asked) for each in self.restrictions) else RESTRICTED
 
     def is_settled(self, resource: str, namespace: str) -> bool:
         """
         Return whether the ruling about a resource depends only on the verb and the namespace, so
         that it never changes.
         """
-        if self._restrictions:
+        if self.restrictions:
             return False
-        for held in (self.held, self._unrestricted):
-            table = None if held is None else self._policies.table(held.tags, namespace)
+        for held in (self.held, self.unrestricted):
+            table = None if held is None else self.policies.table(held.tags, namespace)
             if table is not None and not table.is_settled(resource):
                 return False
         return True
 
     def _rule(self, held: Held, asked: Asked, now: float) -> Ruling:
-        policies = self._policies
+        policies = self.policies
         table = policies.table(held.tags, asked.namespace)
         if table is None:
             return BAD_NAMESPACE
@@ -284,7 +289,7 @@ class Access:
 
     def __sizeof__(self) -> int:
         """Return how many bytes the object takes."""
-        whole = self._unrestricted
+        whole = self.unrestricted
         return _ACCESS + self.held.__sizeof__() + (whole.__sizeof__() if whole else 0)
 
 

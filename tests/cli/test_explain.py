@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from base64 import b64encode
 from typing import Any
 
+from click.testing import Result
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.cli import explain
 from authotron.cli.not_asked import why_not_asked
+from authotron.cli.policy_request import Stated
 from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.gateway import credentials
@@ -29,6 +32,7 @@ from authotron.model.errors import (
 from authotron.model.identity import Credential, Identity
 from authotron.model.request import Presented
 from authotron.model.token import Grant
+from authotron.policy.rules import Request
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.issuers import IDP
 from authotron.testing.worlds import world
@@ -341,3 +345,106 @@ class CarrierTests(CommandCase):
             result = self.run_command(*words, "--header", "X-API-Key", *other, text="x")
             self.assertEqual(result.exit_code, 2)
             self.assertIn("give only one of", result.output)
+
+
+class RulingTests(CommandCase):
+    """How the policy rules on a request that the operator states."""
+
+    RULES: Any = (
+        {"name": "read", "subject": [["role=reader"]], "permissions": ["/data/**:GET"]},
+        {
+            "name": "admin",
+            "subject": [["role=ops"]],
+            "permissions": ["/admin/**:*"],
+            "networks": ["10.0.0.0/8"],
+            "hosts": ["x.org"],
+        },
+        {
+            "name": "old",
+            "subject": [["@group:name=staff"]],
+            "permissions": ["-/data/old:*"],
+            "not_before": "2026-01-01T00:00:00Z",
+        },
+    )
+    GROUPS: Any = ({"name": "staff", "subject": [["role=reader"]]},)
+
+    def explain(self, *words: str, **over: Any) -> Result:
+        policy = {"rules": [*self.RULES], "groups": [*self.GROUPS]}
+        return self.run_command("explain", "-c", self.file(**{"policy": policy, **over}), *words)
+
+    def test_allowed(self) -> None:
+        """The rule that decides is named, with the claims because of which it applies."""
+        result = self.explain("--claim", "role=reader", "--path", "/data/%78?q=1")
+        self.assertEqual(result.exit_code, 0, result.output)
+        self.assertEqual(
+            result.stdout.splitlines()[:4],
+            [
+                "policy",
+                (
+                    "  GET /data/x: allowed (allowed), "
+                    "a rule of the policy allows the request (rule read)"
+                ),
+                "  groups: staff",
+                "  rule read allows it by /data/**:GET, because of role=reader",
+            ],
+        )
+
+    def test_near_misses(self) -> None:
+        """Each rule that would decide is named with the condition that the request fails."""
+        asked = ("--path", "/admin", "--address", "192.0.2.7", "--host", "x.org:8443")
+        result = self.explain("--claim", "role=ops", *asked)
+        self.assertEqual(result.exit_code, 1)
+        self.assertIn(
+            "  rule admin would allow it by /admin/**:*, but the rule is limited to the networks "
+            "10.0.0.0/8 (address: 192.0.2.7)\n",
+            result.stdout,
+        )
+        result = self.explain("--claim", "role=x", "--path", "/data/x", "--method", "GET")
+        self.assertIn("but the identity lacks role=reader\n", result.stdout)
+
+    def test_time(self) -> None:
+        """The time of the request is stated by an option."""
+        claim = ("--claim", "role=reader", "--path", "/data/old")
+        self.assertEqual(self.explain(*claim, "--at", "2026-01-01T00:00:00Z").exit_code, 1)
+        result = self.explain(*claim, "--at", "2025-12-31T23:59:59Z", "--json")
+        found = json.loads(result.stdout)["ruling"]
+        self.assertEqual((result.exit_code, found["decision"]), (0, "allow"))
+        self.assertEqual(found["near_misses"][0]["failed"], "not_before")
+        self.assertEqual(found["request"]["time"], "2025-12-31T23:59:59Z")
+
+    def test_bad_options(self) -> None:
+        """Options that cannot be used end the command with 2."""
+        for words in (
+            ("--claim", "role=reader"),
+            ("--method", "GET"),
+            ("--claim", "reader", "--path", "/a"),
+            ("--claim", "a=b", "--path", "/a//b"),
+            ("--claim", "a=b", "--path", "/a", "--method", "get"),
+            ("--claim", "a=b", "--path", "/a", "--at", "2026-01-01"),
+            ("--claim", "a=b", "--path", "/a", "--address", "x"),
+            ("--claim", "a=b", "--path", "/a", "--host", "/"),
+            ("--claim", "a=b", "--path", "/a", "--namespace", "data"),
+            ("--claim", "a=b", "--path", "/a", "--user", "alice"),
+        ):
+            result = self.explain(*words)
+            self.assertEqual(result.exit_code, 2, (words, result.output))
+
+    def test_no_policy(self) -> None:
+        """Without a policy there is no ruling to explain."""
+        result = self.explain("--claim", "a=b", "--path", "/a", policy=...)
+        self.assertEqual(result.exit_code, 78)
+        self.assertIn("has no such section", result.stderr)
+
+    def test_conditions_of_an_api_token(self) -> None:
+        """A limit of an API token that the request does not meet is named."""
+        report = explain.Report(prints=False)
+        found = Authentication(Identity("r", "alice"), conditions=(Grant(hosts=("x.org:80",)),))
+        for request, port, is_allowed in (
+            (Request("/a", "GET", host="x.org"), 80, True),
+            (Request("/a", "GET", host="x.org"), None, False),
+            (Request("/a", "GET"), None, False),
+        ):
+            report = explain.Report(prints=False)
+            report.check_conditions(found, Stated(request, 0.0, port))
+            self.assertIs(report.is_allowed, is_allowed)
+            self.assertIs(report.as_json()["denied"] is None, is_allowed)

@@ -105,6 +105,44 @@ class CheckTests(PolicyCase):
         result = self.policy("check", "--strict", self.write("a.yaml", {"rules": rules}))
         self.assertEqual((result.exit_code, result.stderr), (0, ""))
 
+    def test_whole_configuration(self) -> None:
+        """Of a configuration the section C{policy} is checked, with the files that it names."""
+        more = [{"name": "more", "subject": [["role=a"]], "permissions": ["/b:GET"]}]
+        named = self.write("more.yaml", {"rules": more})
+        policy = {"rules": RULES, "groups": GROUPS, "files": ["m*.yaml"]}
+        config = self.file(policy=policy)
+        for words in ((config,), (config, named), (named, config)):
+            result = self.policy("check", *words)
+            self.assertEqual((result.exit_code, result.stderr), (0, ""))
+            self.assertEqual(result.stdout, "The rules are good: 4 rules, 1 groups.\n")
+
+    def test_problems_of_a_configuration(self) -> None:
+        """Problems of the section are printed with path, file and line; no other key is unknown."""
+        rules = [RULES[0], RULES[0], {**RULES[1], "permissions": ["/x"]}]
+        config = self.file(policy={"rules": rules[:2], "files": ["n.yaml"]})
+        result = self.policy("check", config)
+        self.assertEqual(result.exit_code, 78)
+        self.assertIn("policy.rules[1].name: another one of the rules has the same", result.stderr)
+        self.assertIn(f"({config}:", result.stderr)
+        self.assertIn("n.yaml: cannot be read", result.stderr)
+        self.assertNotIn("unknown", result.stderr)
+        result = self.policy("check", self.file(policy={"rules": rules[2:], "typo": 1}))
+        self.assertIn("policy.rules[0].permissions[0]: the permission has no", result.stderr)
+        self.assertIn("policy: unknown key", result.stderr)
+
+    def test_configuration_without_policy(self) -> None:
+        """A configuration without the section has no rules, which is a problem."""
+        result = self.policy("check", self.file())
+        self.assertEqual(result.exit_code, 78)
+        self.assertIn("is a configuration without the section policy", result.stderr)
+
+    def test_file_of_rules_is_no_configuration(self) -> None:
+        """A file that C{policy.files} names has rules and groups alone."""
+        self.write("inner.yaml", {"policy": {"rules": RULES}})
+        result = self.policy("check", self.file(policy={"files": ["inner.yaml"]}))
+        self.assertEqual(result.exit_code, 78)
+        self.assertIn("unknown key", result.stderr)
+
 
 class TestTests(PolicyCase):
     """C{authotron policy test}."""
@@ -170,6 +208,12 @@ class TestTests(PolicyCase):
         self.assertEqual(result.exit_code, 78)
         for expected in ("tests[0].claims[0]: the tag has no `=`", "path: is missing", "expect: "):
             self.assertIn(expected, result.stderr)
+
+    def test_no_tests(self) -> None:
+        """A file without any test is a mistake, not a success."""
+        result = self.tests()
+        self.assertEqual(result.exit_code, 78)
+        self.assertIn("tests: is empty, so nothing would be tested; write at least", result.stderr)
 
     def test_no_policy(self) -> None:
         """Without a policy there is nothing to test."""

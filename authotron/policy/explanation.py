@@ -1,0 +1,241 @@
+"""
+Explain a ruling: the rule that decided about a request, the other rules that apply to the request,
+and the rules of which the request does not meet a single condition.
+
+An explanation names rules and claims, so it is for operators, not for clients.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from attrs import define, field, frozen
+
+from authotron.policy.claims import by_key
+from authotron.policy.near_misses import Failed, Unmet, unmet_by_permission, unmet_by_rule
+from authotron.policy.permissions import Permission
+from authotron.policy.policies import Policies
+from authotron.policy.reasons import Reason
+from authotron.policy.resources import ANY
+from authotron.policy.rule_limits import moment
+from authotron.policy.rules import Claims, Request, Rule
+from authotron.policy.ruling import Ruling
+from authotron.policy.subjects import GROUP, Tags
+
+MOST_STEPS = 20_000
+"""
+Maximum number of steps in which an explanation searches the rules, so that the search takes less
+than 50 ms: each permission takes one step, and one more for each segment that is compared.
+"""
+
+_MOST_SHOWN = 10
+"""Maximum number of near misses in an explanation."""
+
+
+@frozen
+class Match:
+    """
+    A permission that applies to a request, and its rule.
+
+    @ivar tags: the claims and groups of the identity for which the rule is about the identity.
+    """
+
+    rule: Rule
+    permission: Permission
+    tags: Tags
+
+
+@frozen
+class NearMiss:
+    """A permission that would apply to a request if the request met one more condition."""
+
+    rule: Rule
+    permission: Permission
+    unmet: Unmet
+
+
+@frozen
+class Explanation:
+    """
+    The ruling about a request, and why the policies rule so.
+
+    @ivar groups: the names of the groups of the identity that count for the request.
+    @ivar hidden: the claims of the owner that the credential hides.
+    @ivar matches: the permissions that apply to the request.
+    @ivar near_misses: the permissions that would apply to the request but for one condition; those
+        that would change the ruling come first.
+    @ivar is_complete: whether all rules were searched, and not only as many as the maximum number
+        of steps allows.
+    """
+
+    request: Request
+    now: float
+    ruling: Ruling
+    claims: Sequence[str]
+    groups: Sequence[str]
+    hidden: Sequence[str]
+    matches: Sequence[Match]
+    near_misses: Sequence[NearMiss]
+    is_complete: bool
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the explanation in the form that C{docs/policies.md} describes."""
+        ruling = self.ruling
+        return {
+            "decision": "allow" if ruling.allows else "deny",
+            "reason": ruling.reason.value,
+            "rule": ruling.rule.name if ruling.rule else None,
+            "request": {**self.request._asdict(), "time": moment(self.now)},
+            "claims": list(self.claims),
+            "groups": list(self.groups),
+            "hidden_claims": list(self.hidden),
+            "matches": [
+                {**_named(each.rule, each.permission), "claims": sorted(each.tags)}
+                for each in self.matches
+            ],
+            "near_misses": [
+                {
+                    **_named(each.rule, each.permission),
+                    "failed": each.unmet.failed.value,
+                    "needed": list(each.unmet.needed),
+                    "found": each.unmet.found,
+                }
+                for each in self.near_misses
+            ],
+            "complete": self.is_complete,
+        }
+
+
+def _named(rule: Rule, permission: Permission) -> dict[str, Any]:
+    effect = "deny" if permission.denies else "allow"
+    return {"rule": rule.name, "effect": effect, "permission": str(permission)}
+
+
+def explain(
+    policies: Policies,
+    claims: Iterable[str],
+    request: Request,
+    now: float,
+    *,
+    unrestricted: Iterable[str] | None = None,
+    most_steps: int | None = MOST_STEPS,
+) -> Explanation:
+    """
+    Apply the policies to a request, and explain the ruling.
+
+    @param claims: the claims of the identity.
+    @param now: the time of the request, in seconds since the epoch.
+    @param unrestricted: the claims that the identity would have by another credential, if its
+        credential hides some.
+    @param most_steps: the maximum number of steps of the search, or C{None} to search all rules.
+    """
+    own = sorted(each for each in {*claims} if not each.startswith(GROUP))
+    whole = None if unrestricted is None else {*unrestricted}
+    access = policies.access(own, (), whole)
+    ruling = access.rule(request, now)
+    is_known = ruling.reason is not Reason.NAMESPACE
+    groups = policies.groups_of(access.held.tags, request.namespace) if is_known else ()
+    rules = _nearest_first(policies, access.held.tags, request.namespace) if is_known else ()
+    search = _Search(request, now, frozenset([*own, *groups]), by_key(own), most_steps)
+    matches, near_misses = _separated(search.found(rules))
+    return Explanation(
+        request,
+        now,
+        ruling,
+        own,
+        sorted(each.removeprefix(GROUP) for each in groups),
+        sorted((whole or {*own}) - {*own}),
+        sorted(matches, key=lambda each: (not each.permission.denies, each.rule.number)),
+        heapq.nsmallest(_MOST_SHOWN, near_misses, key=lambda each: _rank(each, ruling)),
+        not search.is_exhausted,
+    )
+
+
+def _separated(found: Iterable[Match | NearMiss]) -> tuple[Sequence[Match], Sequence[NearMiss]]:
+    """
+    Return matches and near misses separately, without near misses by one permission of rules of
+    which another permission matches.
+    """
+    matches, near_misses = list[Match](), list[NearMiss]()
+    for each in found:
+        if isinstance(each, Match):
+            matches.append(each)
+        else:
+            near_misses.append(each)
+    matched = {(each.rule.number, each.permission.denies) for each in matches}
+    return matches, [
+        each
+        for each in near_misses
+        if not each.unmet.is_of_permission
+        or (each.rule.number, each.permission.denies) not in matched
+    ]
+
+
+def _rank(missed: NearMiss, ruling: Ruling) -> tuple[bool, int, int, int]:
+    """
+    Return the rank of a near miss: first permissions that would change the ruling, ordered by how
+    easily a client meets the condition.
+    """
+    changes = missed.permission.denies == ruling.allows
+    unmet = missed.unmet
+    return not changes, [*Failed].index(unmet.failed), unmet.distance, missed.rule.number
+
+
+def _nearest_first(policies: Policies, held: Tags, namespace: str) -> Iterator[Rule]:
+    """Yield all rules, first those that identities with some tags can use."""
+    usable = policies.usable(held, namespace)
+    numbers = {each.number for each in usable}
+    yield from usable
+    yield from (each for each in policies.rules if each.number not in numbers)
+
+
+@define
+class _Search:
+    """
+    The search for the permissions that apply, or nearly apply, to a request.
+
+    @ivar held: the claims and the groups of the identity.
+    @ivar left: the number of steps that are left, or C{None} for any number.
+    """
+
+    request: Request
+    now: float
+    held: Tags
+    claims: Claims
+    left: int | None
+    is_exhausted: bool = field(default=False, init=False)
+
+    def found(self, rules: Iterable[Rule]) -> Iterator[Match | NearMiss]:
+        """Yield the permissions that apply to the request, or nearly do."""
+        for rule in rules:
+            unmet = unmet_by_rule(rule, self.request, self.held, self.now)
+            for permission in rule.permissions:
+                if not self._step(permission):
+                    return
+                if len(unmet) <= 1 and (each := self._found(rule, permission, unmet)):
+                    yield each
+
+    def _found(
+        self, rule: Rule, permission: Permission, of_rule: Sequence[Unmet]
+    ) -> Match | NearMiss | None:
+        unmet = [*of_rule, *unmet_by_permission(permission, self.request)]
+        if not unmet and rule.when is not None:
+            holds = rule.when.holds(self.claims, self.request, self.now)
+            if not (permission.denies if holds is None else holds):
+                unmet = [Unmet.condition(rule, holds)]
+        if not unmet:
+            tags = next(tags for tags in rule.subject if tags <= self.held)
+            return Match(rule, permission, tags)
+        return NearMiss(rule, permission, unmet[0]) if len(unmet) == 1 else None
+
+    def _step(self, permission: Permission) -> bool:
+        """Count the steps that a permission takes, and return whether they are left."""
+        if self.left is None:
+            return True
+        self.left -= 1
+        if ANY in permission.resource:
+            self.left -= self.request.resource.count("/")
+        self.is_exhausted = self.left < 0
+        return not self.is_exhausted
