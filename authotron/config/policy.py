@@ -260,8 +260,6 @@ def warnings(policy: Policy, *, is_trust_configured: bool) -> Iterator[str]:
             "server.trusted_proxies: not set, so every program of this machine counts as a proxy "
             "and can state any request to the policy; name the addresses of the proxies"
         )
-    if given.askers:
-        yield f"{AT}.askers: without effect in this version, which has no way to ask about others"
     if not any(not each.disabled for each in policy.rules):
         what = "denied" if given.default == "deny" else "allowed"
         yield f"{AT}.rules: no rule is in use, so every request of a proxy is {what}"
@@ -285,7 +283,12 @@ def _unknown_groups(policy: Policy) -> Iterator[str]:
 
 
 def _unreachable(policy: Policy) -> Iterator[str]:
-    """Warn of permissions that apply to no request of a proxy."""
+    """
+    Warn of permissions that apply to no request of a proxy, unless services ask about other
+    resources than paths.
+    """
+    if policy.section.askers:
+        return
     for rule in policy.rules:
         for permission in rule.parsed_permissions():
             resource = permission.resource

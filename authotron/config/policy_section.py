@@ -5,13 +5,24 @@ decides this.
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from authotron.config.policy_rules import Namespace, RulesFile
 from authotron.config.section import HeaderName, Names, NonEmptyStr, Section
 from authotron.policy import namespaces
+
+
+def _decision_point(text: str) -> str:
+    if not re.fullmatch(r"https://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?", text):
+        raise ValueError("is not an https URL without query and fragment")
+    return text.rstrip("/")
+
+
+DecisionPoint = Annotated[str, AfterValidator(_decision_point)]
+"""The identifier of a policy decision point, as AuthZEN demands it."""
 
 
 class PolicyFacts(Section):
@@ -55,8 +66,13 @@ class PolicyConfig(RulesFile):
     askers: Names = Field(
         default=(),
         strict=False,
-        description="the roles that may ask about others; without effect in this version, which "
-        "has no way to ask",
+        description="the roles that may ask the gateway what others may do, and state the address "
+        "and the namespace of a request; other clients may ask only about themselves",
+    )
+    decision_point: DecisionPoint | None = Field(
+        default=None,
+        description="the URL by which clients of the AuthZEN API reach the gateway, such as "
+        "`https://auth.example.org`; by default the one that a client uses",
     )
     files: tuple[NonEmptyStr, ...] = Field(
         default=(),

@@ -56,6 +56,7 @@ def enforcement(
         issuer,
         _types(providers),
         clock.seconds,
+        frozenset(policy.section.askers),
     )
 
 

@@ -154,6 +154,7 @@ class GatewayService(MultiService):
             unfinished,
             lambda: self.serving.gateway.contracts,
         )
+        self._main.is_off = app.is_off
         self._has_metrics_port = config.file.metrics.enabled and not sockets
         self._fast_path = FastPathFactory(
             self._main, self.serving, clock_of(self._reactor), self._connection_limit(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from attrs import define, field
@@ -10,13 +10,14 @@ from attrs import define, field
 from authotron.model.authentication import Authentication
 from authotron.model.errors import BadIdentity, Flaw, UnusableFact
 from authotron.model.request import Facts
-from authotron.policy import claims
+from authotron.policy import claims, rules
 from authotron.policy.claims import Source
 from authotron.policy.explanation import MOST_STEPS, Explanation, explain
 from authotron.policy.policies import Access, Policies
 from authotron.policy.resources import flaw
 from authotron.policy.rules import Request
 from authotron.policy.ruling import Ruling
+from authotron.policy.table import SeveralTables, Table
 from authotron.policy.verbs import is_misspelt
 
 
@@ -28,6 +29,9 @@ class PolicyObserver(Protocol):
 
     def claims_dropped(self, number: int, /) -> None:
         """Count attributes of identities that did not become claims."""
+
+    def policy_asked(self, api: str, result: str, /) -> None:
+        """Count a question of a client about the policies."""
 
 
 class Asked:
@@ -76,6 +80,7 @@ class Enforcement:
     @ivar namespace: the namespace of requests for which the proxy names no namespace.
     @ivar observes: whether requests that the policies deny are only logged and counted, and pass.
     @ivar observer: the object that counts what the policies decide.
+    @ivar askers: the roles that may ask the gateway what the policies allow to others.
     """
 
     policies: Policies
@@ -85,6 +90,7 @@ class Enforcement:
     _issuer: str
     _types: Mapping[str, str]
     _now: Callable[[], float]
+    askers: frozenset[str] = frozenset()
 
     def access(self, authentication: Authentication) -> PolicyAccess:
         """
@@ -98,6 +104,10 @@ class Enforcement:
             authentication.identity, self._source(authentication), authentication.unrestricted
         )
         return PolicyAccess(self, access, self._now)
+
+    def access_by(self, stated: Iterable[str]) -> PolicyAccess:
+        """Return an object that says what the policies allow to an identity with given claims."""
+        return PolicyAccess(self, self.policies.access(stated), self._now)
 
     def claims(self, authentication: Authentication) -> frozenset[str]:
         """
@@ -197,6 +207,22 @@ class PolicyAccess:
         if is_misspelt(asked.verb):
             raise UnusableFact("method", Flaw.MALFORMED, _OTHER_CASE)
         return self._access.rule(asked, self._now())
+
+    def ruling(self, asked: rules.Asked) -> Ruling:
+        """
+        Apply the policies to a request that was checked already, and that may be about another
+        resource than a path.
+
+        @raise UnusableFact: a rule depends on a fact that the request does not state.
+        """
+        return self._access.rule(asked, self._now())
+
+    def named(self, namespace: str) -> Table | SeveralTables | None:
+        """
+        Return the rules that the client can use in a namespace, or C{None} if the namespace is
+        malformed.
+        """
+        return self._access.named(namespace)
 
     def is_settled(self, asked: Asked) -> bool:
         """Return whether the ruling about an equal request would be the same at any time."""

@@ -122,6 +122,30 @@ class UnusableFact(Exception):
         self.detail = detail
 
 
+class MayNotAsk(Exception):
+    """
+    A client asks about the policies what it may not ask, so the client gets a 403.
+
+    The message of the exception is sent to the client, and contains nothing secret.
+    """
+
+
+class AmbiguousRequest(Exception):
+    """
+    A client asks whether the policies allow a request that it states unclearly.
+
+    The message of the exception is sent to the client.
+
+    @ivar part: the part of the request that is not clear, such as C{resource}.
+    @ivar why: what is wrong with the part.
+    """
+
+    def __init__(self, part: str, why: str) -> None:
+        super().__init__(f"{part}: {why}")
+        self.part = part
+        self.why = why
+
+
 @frozen
 class Problem:
     """

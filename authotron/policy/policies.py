@@ -277,6 +277,13 @@ class Access:
                 return False
         return True
 
+    def named(self, namespace: str) -> Table | SeveralTables | None:
+        """
+        Return the rules that the identity can use in a namespace, or C{None} if the namespace is
+        malformed.
+        """
+        return self.policies.table(self.held.tags, namespace)
+
     def _rule(self, held: Held, asked: Asked, now: float) -> Ruling:
         policies = self.policies
         table = policies.table(held.tags, asked.namespace)

@@ -247,6 +247,22 @@ class Table:
         """Return whether the ruling about a resource depends only on the verb."""
         return not any(node.entries for node in self._nodes(resource))
 
+    def verbs(self, resource: str) -> set[str]:
+        """Return the verbs that permissions about a resource name; C{*} stands for every verb."""
+        nodes = self._nodes(resource)
+        found = {verb for node in nodes for verb in node.by_verb}
+        return found.union(*(entry.permission.verbs for node in nodes for entry in node.entries))
+
+    def ids(self, resource: str) -> set[str]:
+        """Return the ids that permissions about a resource name."""
+        entries = (entry for node in self._nodes(resource) for entry in node.entries)
+        return {id_ for entry in entries for id_ in entry.permission.ids or ()}
+
+    def paths(self) -> set[str]:
+        """Return the paths that permissions name without a wildcard."""
+        found = {text for text in self.exact if text.startswith("/")}
+        return found | {f"{text}/" for text in self.slashed}
+
     def rule(self, asked: Asked, now: float, claims: Claims = _NO_CLAIMS) -> Ruling:
         """
         Apply the rules to a request; the ruling allows the request only if a rule allows it and no
@@ -292,6 +308,18 @@ class SeveralTables:
     def is_settled(self, resource: str) -> bool:
         """Return whether the ruling about a resource depends on nothing but the verb."""
         return all(each.is_settled(resource) for each in self._tables)
+
+    def verbs(self, resource: str) -> set[str]:
+        """Return the verbs that permissions about a resource name; C{*} stands for every verb."""
+        return set().union(*(each.verbs(resource) for each in self._tables))
+
+    def ids(self, resource: str) -> set[str]:
+        """Return the ids that permissions about a resource name."""
+        return set().union(*(each.ids(resource) for each in self._tables))
+
+    def paths(self) -> set[str]:
+        """Return the paths that permissions name without a wildcard."""
+        return set().union(*(each.paths() for each in self._tables))
 
     def rule(self, asked: Asked, now: float, claims: Claims = _NO_CLAIMS) -> Ruling:
         """Apply the rules of all tables to a request, as if they were in one table."""

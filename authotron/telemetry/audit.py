@@ -226,6 +226,76 @@ def request_denied(
     )
 
 
+def policy_asked(
+    by: Actor,
+    api: str,
+    about: str,
+    request: Mapping[str, str],
+    result: str,
+    reason: str,
+    rule: str,
+) -> None:
+    """
+    Log that a client has asked the gateway whether the policies allow a request.
+
+    @param api: the API by which the client asked.
+    @param about: the identity that the question is about.
+    @param request: the verb, the resource and the namespace of the request.
+    @param rule: the name of the rule that decides; empty if no rule does.
+    """
+    _log.info(
+        "{by} asked by {api} whether {about} may {verb} {resource}: {result}, {reason}",
+        event="policy.asked",
+        **_of_question(by, api),
+        about=about[:_MAX_FACT],
+        result=result,
+        reason=reason,
+        rule=rule,
+        **{name: value[:_MAX_FACT] for name, value in request.items()},
+    )
+
+
+def policy_searched(
+    by: Actor, api: str, about: str, action: str, resource: str, number: int
+) -> None:
+    """
+    Log that a client has searched for what the policies allow.
+
+    @param about: the subject of the search; like C{action} and C{resource} it may stand for any.
+    @param number: the number of results.
+    """
+    _log.info(
+        "{by} searched by {api} whether {about} may {verb} {resource}: {number} found",
+        event="policy.searched",
+        **_of_question(by, api),
+        about=about[:_MAX_FACT],
+        verb=action[:_MAX_FACT],
+        resource=resource[:_MAX_FACT],
+        number=number,
+    )
+
+
+def policy_question_refused(by: Actor, api: str, why: str) -> None:
+    """Log that a client has asked about the policies what it may not ask."""
+    _log.info(
+        "question of {by} by {api} refused: {reason}",
+        event="policy.question.refused",
+        **_of_question(by, api),
+        reason=why,
+    )
+
+
+def _of_question(by: Actor, api: str) -> dict[str, str]:
+    return {
+        "api": api,
+        "by": str(by),
+        "by_realm": by.realm,
+        "by_username": by.username,
+        "credential": by.credential,
+        "client": by.client,
+    }
+
+
 def _facts(token: Token, by: Actor) -> dict[str, Any]:
     owner, grant = token.owner, token.grant
     return {

@@ -114,6 +114,11 @@ def _counts() -> Iterator[Counts]:
         ("result", "reason"),
     )
     yield Counts(
+        "authotron_policy_questions",
+        "Questions of clients about what the policies allow",
+        ("api", "result"),
+    )
+    yield Counts(
         "authotron_policy_claims_dropped",
         "Attributes of identities that did not become claims for the policies",
         (),
@@ -173,6 +178,7 @@ class Metrics(Collector):
         self._blocking = self._counts["authotron_blocking_callbacks"].values
         self._unusable = self._counts["authotron_unusable_facts"].values
         self._rulings = self._counts["policy_rulings"].values
+        self._questions = self._counts["authotron_policy_questions"].values
         self._dropped = self._counts["authotron_policy_claims_dropped"].values
         self._conditions = self._counts["authotron_policy_conditions_failed"].values
         self._reloads = self._counts["authotron_reloads"].values
@@ -331,6 +337,10 @@ class Metrics(Collector):
     def policy_ruled(self, result: str, reason: str) -> None:
         """Count a request to which the policies were applied."""
         self._rulings[result, reason].number += 1
+
+    def policy_asked(self, api: str, result: str) -> None:
+        """Count a question of a client about what the policies allow."""
+        self._questions[api, result].number += 1
 
     def claims_dropped(self, number: int) -> None:
         """Count attributes of an identity that did not become claims for the policies."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache, partial
 from importlib import import_module, resources
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from attrs import define, field
@@ -30,7 +31,27 @@ _FOR_FIVE_MINUTES = (b"Cache-Control", b"public, max-age=300")
 _FOR_A_DAY = (b"Cache-Control", b"public, max-age=86400")
 
 
-WITH_BODY = (("POST", "/tokens"), ("POST", "/tokens/revoke"), ("PATCH", "/tokens/{id}"))
+_ASKING = (
+    "/authz",
+    "/access/v1/evaluation",
+    "/access/v1/evaluations",
+    "/access/v1/search/subject",
+    "/access/v1/search/resource",
+    "/access/v1/search/action",
+)
+"""The paths of the routes by which clients ask about the policies."""
+
+_AUTHZEN_METADATA = "/.well-known/authzen-configuration"
+
+_ABOUT_POLICIES = frozenset(path.encode() for path in (*_ASKING, _AUTHZEN_METADATA))
+"""The paths of the routes that a gateway without policies does not have."""
+
+WITH_BODY = (
+    ("POST", "/tokens"),
+    ("POST", "/tokens/revoke"),
+    ("PATCH", "/tokens/{id}"),
+    *(("POST", path) for path in _ASKING),
+)
 """
 The methods and metric labels of the routes that read the request body. A request for a route that
 is not in this table is answered as soon as its headers are received.
@@ -88,6 +109,18 @@ def _token_routes() -> type[TokenRoutes]:
     return cast("type[TokenRoutes]", module.TokenRoutes)
 
 
+@cache
+def _policy_routes() -> ModuleType:
+    """Load the route of C{POST /authz} with the first question to it."""
+    return import_module("authotron.web.policy_routes")
+
+
+@cache
+def _authzen() -> ModuleType:
+    """Load the routes of the AuthZEN API with the first request for one of them."""
+    return import_module("authotron.web.authzen.routes")
+
+
 @define(eq=False)
 class GatewayRoutes:
     """The routes of the main port."""
@@ -104,6 +137,13 @@ class GatewayRoutes:
         self._answerer = Answerer(self._serving, self._clock)
         self._logo = _asset("logo.svg", "image/svg+xml")
         self._icon = _asset("favicon.ico", "image/x-icon")
+
+    def is_off(self, path: bytes) -> bool:
+        """
+        Return whether a path belongs to a route about policies, and the configuration in use has
+        no policies.
+        """
+        return path in _ABOUT_POLICIES and self._serving.gateway.enforcement is None
 
     async def _answer(self, request: Request) -> Answer:
         """Authenticate and authorize a request, and count the outcome in the metrics."""
@@ -210,6 +250,45 @@ class GatewayRoutes:
             self._clock,
             lambda: request.sender,
         )
+
+    @route(app, "/authz", "POST")
+    async def authz(self, request: Request) -> Reply:
+        requester = await self._authentication(request)
+        found: Reply = (
+            await _policy_routes().AuthzRoute(self._serving.gateway).answer(requester, request)
+        )
+        return found
+
+    @route(app, "/access/v1/evaluation", "POST")
+    async def evaluation(self, request: Request) -> Reply:
+        return await self._answer_authzen("evaluation", request)
+
+    @route(app, "/access/v1/evaluations", "POST")
+    async def evaluations(self, request: Request) -> Reply:
+        return await self._answer_authzen("evaluations", request)
+
+    @route(app, "/access/v1/search/subject", "POST")
+    async def search_subject(self, request: Request) -> Reply:
+        return await self._answer_authzen("search-subject", request)
+
+    @route(app, "/access/v1/search/resource", "POST")
+    async def search_resource(self, request: Request) -> Reply:
+        return await self._answer_authzen("search-resource", request)
+
+    @route(app, "/access/v1/search/action", "POST")
+    async def search_action(self, request: Request) -> Reply:
+        return await self._answer_authzen("search-action", request)
+
+    async def _answer_authzen(self, name: str, request: Request) -> Reply:
+        routes = _authzen().AuthzenRoutes(self._serving.gateway, self._clock)
+        found: Reply = await routes.answer(name, self._authentication(request), request)
+        return found
+
+    @route(app, _AUTHZEN_METADATA, "GET")
+    def authzen_metadata(self, request: Request) -> Reply:
+        """Answer where the AuthZEN API is."""
+        found: Reply = _authzen().metadata(self._serving.gateway, request)
+        return pages.readable(request, found)
 
     @route(app, "/providers", "GET")
     def providers(self, request: Request) -> Reply:

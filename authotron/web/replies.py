@@ -151,7 +151,7 @@ def _outage(message: str) -> Reply:
     return json_reply(503, {"error": message}, (b"Retry-After", b"%d" % RETRY_AFTER), NO_STORE)
 
 
-REVOKED = _reply(204, (NO_STORE,))
+REVOKED = ALLOWED = _reply(204, (NO_STORE,))
 HEALTHY = text_reply("text/plain; charset=utf-8", b"OK")
 UNAVAILABLE = _outage("Authentication is temporarily unavailable")
 STORE_DISABLED = json_reply(503, {"error": "Token store is disabled"}, NO_STORE)
@@ -186,6 +186,28 @@ def malformed(problems: Iterable[Problem]) -> Reply:
     """Build the 400 reply to a request whose query or body is malformed."""
     content = {"error": "Bad request", "problems": _first(problems)}
     return json_reply(400, content, NO_STORE)
+
+
+def unprocessable(problems: Iterable[Problem]) -> Reply:
+    """Build the 422 reply to a request whose body is JSON without the required keys and types."""
+    content = {"error": "Unprocessable content", "problems": _first(problems)}
+    return json_reply(422, content, NO_STORE)
+
+
+def may_not_ask(why: str) -> Reply:
+    """Build the 403 reply to a client that asks what it may not ask."""
+    return json_reply(403, {"error": "Forbidden", "problems": [why]}, NO_STORE)
+
+
+def bad_token(refusal: Reply) -> Reply:
+    """
+    Build the 401 reply to an authenticated client that presents the token of another client, which
+    is not valid.
+
+    @param refusal: the reply to a request with that token, whose challenge the reply repeats.
+    """
+    challenges = [each for each in refusal.headers if each[0] == b"WWW-Authenticate"]
+    return json_reply(401, {"error": "The token is not valid"}, *challenges, NO_STORE)
 
 
 def exceeds_grant(problems: Iterable[Problem]) -> Reply:

@@ -27,6 +27,9 @@ from authotron.web.replies import Reply
 
 _PATH = re.compile(rb"/|(?:/[A-Za-z0-9._~-]+)+")
 
+_UNKNOWN = b"/*"
+"""A path that no route has."""
+
 
 class RequestObserver(Protocol):
     """The methods of L{Site} that a request calls."""
@@ -48,6 +51,9 @@ class RequestObserver(Protocol):
 
     def abandoned(self, request: Request) -> None:
         """Note that the client of a request disconnected before the reply."""
+
+    def is_off(self, path: bytes) -> bool:
+        """Return whether the configuration in use switches off the route for a path."""
 
     def wrong_method(self, path: str) -> Reply:
         """Return the reply to a request whose method is not in upper case."""
@@ -80,15 +86,15 @@ class Request(server.Request):
         path of the contract on to Klein, without the part that the client can choose.
 
         The request C{OPTIONS *} is answered like a request for an unknown path, where Twisted alone
-        would answer 200.
+        would answer 200. A route that the configuration switches off is an unknown path, too.
         """
         self.site = self.channel.site  # type: ignore[attr-defined] # the Site sets this attribute
         contracts = self.site.contracts()
         self.asked = contracts.find(self.uri) if contracts else None
         if self.asked is not None:
             self.path = self.asked.endpoint.path.encode()
-        elif self.path == b"*":
-            self.path = b"/*"
+        elif self.path == b"*" or self.site.is_off(self.path):
+            self.path = _UNKNOWN
         super().process()
 
     def gotLength(self, length: int | None) -> None:

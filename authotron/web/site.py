@@ -67,6 +67,11 @@ def _request_id(given: bytes | None) -> str:
     return given.decode() if given and _REQUEST_ID.fullmatch(given) else uuid4().hex
 
 
+def _none_is_off(_path: bytes) -> bool:
+    """Return false: the configuration switches off no route of this port."""
+    return False
+
+
 def _no_contracts() -> None:
     """Return C{None}: no proxy asks for decisions at this port, and none is trusted."""
 
@@ -125,6 +130,7 @@ class Site(server.Site):
     @ivar limit: maximum number of bytes in the request line and the headers of a request.
     @ivar open: the open connections to the port.
     @ivar unfinished: the memory budget for request heads that were received only in part.
+    @ivar is_off: returns whether the configuration in use switches off the route for a path.
     """
 
     protocol = Channel  # type: ignore[assignment] # the class of channel that speaks HTTP/1 only
@@ -165,6 +171,7 @@ class Site(server.Site):
         self._access = access
         self._logs_tried_names = False
         self.contracts = contracts
+        self.is_off: Callable[[bytes], bool] = _none_is_off
         self.open = OpenConnections()
         self.unfinished = unfinished or UnfinishedHeads()
         self._with_body = frozenset(with_body)
@@ -230,7 +237,7 @@ class Site(server.Site):
 
     def _reads_body(self, method: bytes, path: bytes) -> bool:
         """Whether the route for a method and path reads the request body."""
-        if not self._with_body:
+        if not self._with_body or self.is_off(path):
             return False
         label = self._labels.of(path.decode("ascii", "replace"))
         return (method.decode("ascii", "replace"), label) in self._with_body

@@ -275,17 +275,34 @@ class WarningsTests(PolicyCase):
             {**RULE, "permissions": ["-admin/**:*", "/a:GET:1"]},
             {**RULE, "name": "s", "subject": [["@group:name=typo"]]},
         ]
-        found = self.warned(mode="observe", askers=["x"], rules=rules)
+        found = self.warned(mode="observe", rules=rules)
         text = "\n".join(found)
         for expected in (
             "policy.mode: observe, so nothing is refused",
-            "policy.askers: without effect",
             "'-admin/**:*' of rule 'r' begins with no slash, so no path is meant; write /admin/**",
             "'/a:GET:1' of rule 'r' names ids",
             "rule 's' refers to @group:name=typo, which does not exist",
         ):
             self.assertIn(expected, text)
-        self.assertEqual(len(found), 5)
+        self.assertEqual(len(found), 4)
+
+    def test_askers(self) -> None:
+        """If services ask, ids and resources that are no paths are no mistakes."""
+        rules = [{**RULE, "permissions": ["record:read", "/a:GET:1"]}]
+        self.assertEqual(len(self.warned(rules=rules)), 3)
+        self.assertEqual(len(self.warned(askers=["pdp"], rules=rules)), 1)
+
+    def test_decision_point(self) -> None:
+        """The identifier of a decision point is an https URL without query and fragment."""
+        for url in (
+            "http://a.example.org",
+            "https://a.example.org?x",
+            "https://",
+            "a",
+            "https://a#b",
+        ):
+            with self.assertRaises(ConfigError):
+                self.warned(decision_point=url, rules=[RULE])
 
     def test_no_rules(self) -> None:
         """A policy without rules denies every request, which causes a warning."""

@@ -134,7 +134,9 @@ class InMemoryGateway:
         found = check.check(laid_over(BASE, self.over))
         gateway = compose(found, World(self.clock, run_at_once), self.metrics)
         self.serving = LiveGateway(gateway, self.metrics)
-        self.public = self._site(gateway_routes.GatewayRoutes(self.serving, self.clock))
+        routes = gateway_routes.GatewayRoutes(self.serving, self.clock)
+        self.public = self._site(routes)
+        self.public.is_off = routes.is_off
         most = found.file.server.max_connections or 100_000
         self.entrance = FastPathFactory(self.public, self.serving, self.clock, most)
         self.public.contracts = lambda: self.serving.gateway.contracts

@@ -149,6 +149,7 @@ class AnnouncedBodyTests(SynchronousTestCase):
 
     def test_routes_with_a_body_H_BODY(self) -> None:
         """Exactly the routes that read a body wait for it."""
+        self.gateway = InMemoryGateway({"policy": {"mode": "observe"}})
         waiting = set()
         for rule in GatewayRoutes.app.url_map.iter_rules():
             path = rule.rule.replace("<token>", "x").replace("<id_>", "x")

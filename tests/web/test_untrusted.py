@@ -123,6 +123,7 @@ PUBLIC = {
     "/providers",
     "/augmenters",
     "/.well-known/jwks.json",
+    "/.well-known/authzen-configuration",
     "/logo.svg",
     "/favicon.ico",
 }
@@ -345,7 +346,10 @@ class ForwardedTests(TokenCase):
 
 
 class EveryRouteTests(TokenCase):
-    """All routes, as Klein lists them."""
+    """All routes, as Klein lists them, of a gateway that has all of them."""
+
+    def make(self, **over: Any) -> InMemoryGateway:
+        return super().make(policy={"mode": "observe"}, **over)
 
     def routes(self) -> Iterator[tuple[str, str]]:
         """Yield method and path of each route that requires a credential."""

@@ -1,0 +1,223 @@
+"""
+Questions about policies that clients ask the gateway itself: may an identity do something with a
+resource?
+
+An asker, a client that has a role of C{policy.askers}, may ask about any identity, and may state
+the address and the namespace of a request. All other clients may ask only about themselves, and
+the gateway does not believe the address or the namespace that they state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from authotron.gateway.policy import Enforcement, PolicyAccess
+from authotron.model.authentication import Authentication
+from authotron.model.errors import AmbiguousRequest, Flaw, MayNotAsk, UnusableFact
+from authotron.model.hosts import split_host
+from authotron.model.naming import normalize
+from authotron.model.paths import AmbiguousPath, canonical
+from authotron.policy import namespaces
+from authotron.policy.networks import parse_address
+from authotron.policy.resources import ANY, MOST_SEGMENTS, flaw
+from authotron.policy.verbs import is_misspelt
+
+LONGEST_NAMESPACE = 1_024
+"""Maximum number of characters of a namespace that a client states."""
+
+_OTHERS = "only a client with a role of policy.askers may ask about others"
+
+
+@frozen
+class StatedRequest:
+    """
+    A request as a client of the gateway states it when it asks about policies.
+
+    @ivar address: the address of the client that makes the request, or C{None} if it is not known.
+    @ivar stated_host: the requested host, or C{None} if it is not known.
+    """
+
+    resource: str
+    verb: str
+    namespace: str
+    id: str | None = None
+    address: str | None = None
+    stated_host: str | None = None
+
+    @property
+    def host(self) -> str:
+        """
+        The requested host, without a port.
+
+        @raise UnusableFact: a rule depends on the host, and the client does not state a host.
+        """
+        if self.stated_host is None:
+            raise UnusableFact("host", Flaw.MISSING, "a rule depends on it, so state the host")
+        return self.stated_host
+
+
+@frozen
+class Caller:
+    """
+    An authenticated client that asks the gateway about policies.
+
+    @ivar address: the address from which the client asks, or C{None} if it is not known.
+    """
+
+    authentication: Authentication
+    enforcement: Enforcement
+    address: str | None = None
+
+    @property
+    def is_asker(self) -> bool:
+        """Whether the client has a role that may ask about any identity."""
+        return not self.enforcement.askers.isdisjoint(self.authentication.identity.roles)
+
+    def access(self) -> PolicyAccess:
+        """
+        Return an object that says what the policies allow to the client itself.
+
+        @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
+        """
+        return self.enforcement.access(self.authentication)
+
+    def access_of(self, claims: Iterable[str]) -> PolicyAccess:
+        """
+        Return an object that says what the policies allow to an identity with the given claims.
+
+        A client that is not an asker may state only claims that it has; the result is then about
+        all claims of the client, because leaving out a claim must not lift a deny.
+
+        @raise MayNotAsk: the client is not an asker, and one of the claims is not its own.
+        @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
+        """
+        stated = frozenset(map(normalize, claims))
+        if self.is_asker:
+            return self.enforcement.access_by(stated)
+        if not stated <= self.enforcement.claims(self.authentication):
+            raise MayNotAsk(_OTHERS)
+        return self.access()
+
+    def check_user(self, realm: str, username: str) -> None:
+        """
+        Check that the client may ask about a user.
+
+        @raise MayNotAsk: the client is not an asker, and the user is another one.
+        """
+        own = self.authentication.identity
+        if not self.is_asker and (realm, username) != (own.realm, own.username):
+            raise MayNotAsk(_OTHERS)
+
+    def request(
+        self,
+        resource: str,
+        verb: str,
+        namespace: str | None = None,
+        id_: str | None = None,
+        address: str | None = None,
+        host: str | None = None,
+    ) -> StatedRequest:
+        """
+        Return the request that the client states, with its path in canonical spelling.
+
+        @param namespace: the namespace of the request; if it is C{None}, C{policy.namespace}.
+        @param address: the address of the client that makes the request, which only an asker may
+            state; if it is C{None}, an asker does not know the address, and any other caller
+            makes the request itself.
+
+        @raise AmbiguousRequest: the request is malformed, or proxies and backends could read the
+            request in different ways.
+        @raise MayNotAsk: the client is not an asker, and states an address or a namespace.
+        """
+        spelt = _resource(resource)
+        _check_verb(verb, spelt)
+        if not self.is_asker:
+            self._check_context(namespace, address)
+            address = self.address
+        elif address is not None and parse_address(address) is None:
+            raise AmbiguousRequest("ip", "is not an IP address")
+        return StatedRequest(
+            spelt,
+            verb,
+            self.enforcement.namespace if namespace is None else _namespace(namespace),
+            id_,
+            address,
+            None if host is None else _host(host),
+        )
+
+    def _check_context(self, namespace: str | None, address: str | None) -> None:
+        """
+        Check that the client states no more about its request than the gateway knows.
+
+        The gateway refuses to answer instead of ignoring what the client states: an answer about
+        another address or namespace would mislead a service that asks with a user's credential.
+
+        @raise MayNotAsk: the client states another namespace or address.
+        """
+        if namespace not in (None, self.enforcement.namespace):
+            raise MayNotAsk("only a client with a role of policy.askers may state a namespace")
+        if address is None:
+            return
+        stated = parse_address(address)
+        if stated is None or stated != parse_address(self.address):
+            raise MayNotAsk(
+                "only a client with a role of policy.askers may state the address of a client"
+            )
+
+
+def _resource(text: str) -> str:
+    """
+    Return a resource in the spelling with which rules are compared; a path in canonical spelling.
+
+    @raise AmbiguousRequest: the resource is empty or a wildcard, or proxies and backends could
+        read the path in different ways.
+    """
+    if text in ("", ANY):
+        raise AmbiguousRequest("resource", "is empty" if not text else "is a wildcard")
+    if not text.startswith("/"):
+        if text.count("/") > MOST_SEGMENTS:
+            raise AmbiguousRequest("resource", f"has more than {MOST_SEGMENTS} segments")
+        return text
+    if "?" in text or "#" in text:
+        raise AmbiguousRequest("resource", "has a query or a fragment; state the path alone")
+    try:
+        path = canonical(text.encode("utf-8"))
+    except AmbiguousPath as ambiguous:
+        why = f"is a path that proxies and backends read differently ({ambiguous})"
+        raise AmbiguousRequest("resource", why) from None
+    if why := flaw(path):
+        raise AmbiguousRequest("resource", f"has {why}")
+    return path
+
+
+def _check_verb(text: str, resource: str) -> None:
+    """
+    Check the verb of a stated request.
+
+    @raise AmbiguousRequest: the verb is empty or a wildcard, or a path is the resource and the verb
+        is a method of HTTP in lower case.
+    """
+    if text in ("", ANY):
+        raise AmbiguousRequest("action", "is empty" if not text else "is a wildcard")
+    if resource.startswith("/") and is_misspelt(text):
+        raise AmbiguousRequest(
+            "action", f"is not a method, because case counts; write {text.upper()}"
+        )
+
+
+def _namespace(text: str) -> str:
+    if len(text) > LONGEST_NAMESPACE:
+        raise AmbiguousRequest("namespace", f"is longer than {LONGEST_NAMESPACE} characters")
+    try:
+        return namespaces.check(text)
+    except ValueError:
+        raise AmbiguousRequest("namespace", "is not a namespace, such as / or /data") from None
+
+
+def _host(text: str) -> str:
+    try:
+        return split_host(text)[0]
+    except ValueError:
+        raise AmbiguousRequest("host", "is not a host") from None

@@ -1,0 +1,57 @@
+"""
+What rules name: the subjects, resources and actions among which a search looks for those that the
+policies allow.
+
+A search finds only what a rule names: rules say nothing about users, objects or actions that they
+do not name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from authotron.policy.rules import Group, Rule
+from authotron.policy.subjects import Tags
+
+_OF_ASKERS = ("@resource:", "@action:", "@group:")
+"""The beginnings of tags that say nothing about what identity is meant."""
+
+
+class NamedSubject(NamedTuple):
+    """
+    A subject that a rule or group names.
+
+    @ivar tags: the other claims that the rule or group demands of the subject.
+    """
+
+    id: str
+    tags: tuple[str, ...]
+
+
+def named_subjects(
+    rules: Iterable[Rule], groups: Iterable[Group], prefix: str, needed: str = ""
+) -> list[NamedSubject]:
+    """
+    Return the subjects that rules and groups name, in alphabetical order.
+
+    @param prefix: the beginning of the tag that states the id of a subject, such as C{username=}.
+    @param needed: a tag that must stand beside it, or an empty string.
+    """
+    subjects = [each.subject for each in rules if not each.disabled]
+    subjects += [each.subject for each in groups if not each.disabled]
+    found = {
+        named for subject in subjects for tags in subject for named in _named(tags, prefix, needed)
+    }
+    return sorted(found)
+
+
+def _named(tags: Tags, prefix: str, needed: str) -> Iterator[NamedSubject]:
+    ids = [each for each in tags if each.startswith(prefix)]
+    if len(ids) != 1 or (needed and needed not in tags):
+        return
+    others = tags - {ids[0], needed}
+    yield NamedSubject(
+        ids[0].removeprefix(prefix),
+        tuple(sorted(each for each in others if not each.startswith(_OF_ASKERS))),
+    )

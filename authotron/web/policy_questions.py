@@ -1,0 +1,89 @@
+"""What all APIs have in common by which clients ask about policies: who asks, metrics and audit."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from authotron.gateway.asking import Caller, StatedRequest
+from authotron.gateway.gateway import Gateway
+from authotron.model.authentication import Authentication
+from authotron.model.errors import MayNotAsk
+from authotron.policy.ruling import Ruling
+from authotron.telemetry import audit
+from authotron.telemetry.audit import Actor
+from authotron.web import replies
+from authotron.web.replies import Reply
+from authotron.web.request import Request
+from authotron.web.routing import no_route
+
+ALLOW, DENY, REFUSED, UNCLEAR = RESULTS = ("allow", "deny", "refused", "unclear")
+"""The label C{result} of the metric C{authotron_policy_questions_total}."""
+
+
+@frozen
+class Asking:
+    """
+    A request of a client that asks about the policies.
+
+    @ivar api: the name of the API by which the client asks, for metrics and for the log.
+    @ivar client: the address of the client, for the log.
+    """
+
+    api: str
+    caller: Caller
+    client: str
+
+    def answered(self, about: str, request: StatedRequest, ruling: Ruling) -> None:
+        """
+        Count and log the answer to one question.
+
+        @param about: the identity that the question is about, for the log.
+        """
+        result = ALLOW if ruling.allows else DENY
+        self.caller.enforcement.observer.policy_asked(self.api, result)
+        audit.policy_asked(
+            self._by,
+            self.api,
+            about,
+            {"verb": request.verb, "resource": request.resource, "namespace": request.namespace},
+            result,
+            ruling.reason.value,
+            ruling.rule.name if ruling.rule else "",
+        )
+
+    @property
+    def _by(self) -> Actor:
+        return audit.identified(self.caller.authentication, self.client)
+
+    def searched(self, about: str, action: str, resource: str, number: int) -> None:
+        """Count and log a search that has found C{number} results."""
+        self.caller.enforcement.observer.policy_asked(self.api, ALLOW if number else DENY)
+        audit.policy_searched(self._by, self.api, about, action, resource, number)
+
+    def unclear(self) -> None:
+        """Count a question that is not clear enough to be answered."""
+        self.caller.enforcement.observer.policy_asked(self.api, UNCLEAR)
+
+    def refused(self, why: MayNotAsk) -> Reply:
+        """Count and log a question that the client may not ask, and return the reply."""
+        self.caller.enforcement.observer.policy_asked(self.api, REFUSED)
+        audit.policy_question_refused(self._by, self.api, str(why))
+        return replies.may_not_ask(str(why))
+
+
+def asking(
+    api: str, gateway: Gateway[Reply], requester: Authentication, request: Request
+) -> Asking:
+    """
+    Return the object that answers the questions about policies in a request of a client.
+
+    @param requester: the authenticated client that sends the request.
+
+    @raise NotFound: the configuration in use has no policies.
+    """
+    enforcement = gateway.enforcement
+    if enforcement is None:  # A reload has removed the policies since the request was received.
+        no_route()
+    contracts = gateway.contracts
+    address = contracts.direct.client(request.question(contracts))
+    return Asking(api, Caller(requester, enforcement, address), request.sender)

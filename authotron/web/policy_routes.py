@@ -1,0 +1,142 @@
+"""The route C{POST /authz}: may the bearer of a token do something with a resource, as in A3S?"""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from authotron.gateway import outcomes
+from authotron.gateway.asking import StatedRequest
+from authotron.gateway.authorization import Deny, authorize
+from authotron.gateway.gateway import Gateway
+from authotron.gateway.outcomes import Decision
+from authotron.jose import unverified
+from authotron.model.authentication import Authentication
+from authotron.model.errors import AmbiguousRequest, MayNotAsk, Problem, UnusableFact
+from authotron.model.request import Facts, KnownFacts, Presented
+from authotron.policy.ruling import RESTRICTED, Ruling
+from authotron.web import policy_replies, replies
+from authotron.web.authz_body import AuthzQuestion, read_question
+from authotron.web.policy_questions import Asking, asking
+from authotron.web.replies import Reply
+from authotron.web.request import Request
+from authotron.web.routing import EarlyReply
+
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""The form of a bearer token (RFC 6750 section 2.1)."""
+
+
+@frozen
+class AuthzRoute:
+    """Answers C{POST /authz}; one object is created for each request."""
+
+    _gateway: Gateway[Reply]
+
+    async def answer(self, requester: Authentication, request: Request) -> Reply:
+        """
+        Answer whether the bearer of a token may do something: 204 or 403.
+
+        @param requester: the authenticated client that asks.
+
+        @raise EarlyReply: the token is not valid (401), the client may not ask about its bearer
+            (403), or the question is malformed (400, 422).
+        """
+        question = read_question(request)
+        each = asking("authz", self._gateway, requester, request)
+        decision = await self._judged(question, request)
+        found = decision.outcome.authentication
+        assert found is not None
+        try:
+            each.caller.check_user(*found.identity[:2])
+            stated = each.caller.request(
+                question.resource,
+                question.action,
+                question.namespace,
+                question.id,
+                question.ip,
+                question.host,
+            )
+            ruling = _ruling(decision, found, stated)
+        except MayNotAsk as why:
+            raise EarlyReply(each.refused(why)) from None
+        except (AmbiguousRequest, UnusableFact) as error:
+            raise _unclear(each, error) from None
+        each.answered(f"{found.identity.username} in realm {found.identity.realm}", stated, ruling)
+        if ruling.allows:
+            return replies.ALLOWED
+        accepted = ",".join(request.header_values("Accept"))
+        return policy_replies.forbidden(ruling.reason, accepted)
+
+    async def _judged(self, question: AuthzQuestion, request: Request) -> Decision[Reply]:
+        """
+        Return the decision about the token of a question.
+
+        @raise EarlyReply: the token is not valid, or cannot be verified now.
+        """
+        if not _BEARER.fullmatch(question.token):
+            raise EarlyReply(self._bad_token())
+        presented = Presented(b"Bearer " + question.token.encode("ascii"))
+        decided = self._gateway.decisions.decide(presented, lambda: request.sender)
+        decision = decided if isinstance(decided, Decision) else await decided
+        if decision.outcome.authentication is None:
+            is_refused = decision.outcome.result in outcomes.REFUSALS
+            raise EarlyReply(self._bad_token(decision.reply) if is_refused else decision.reply)
+        if question.audience is not None and not _names(question.token, question.audience):
+            raise EarlyReply(self._bad_token())
+        return decision
+
+    def _bad_token(self, refusal: Reply | None = None) -> Reply:
+        """
+        Return the 401 to a client that presents a token which is not valid.
+
+        @param refusal: the reply to a request with the token, or C{None} if no provider was asked.
+        """
+        if refusal is None:
+            decided = self._gateway.decisions.decide(Presented())
+            assert isinstance(decided, Decision)
+            refusal = decided.reply
+        return replies.bad_token(refusal)
+
+
+def _names(token: str, audience: str) -> bool:
+    """
+    Return whether a token names an audience; an opaque token names none.
+
+    @param token: a token that a provider has verified, so that its claims may be believed.
+    """
+    parsed = unverified.parse(token)
+    named = None if parsed is None else parsed.claims.get("aud")
+    return audience in named if isinstance(named, list) else audience == named
+
+
+def _ruling(decision: Decision[Reply], found: Authentication, stated: StatedRequest) -> Ruling:
+    """
+    Return what the conditions of a credential and the policies say about a stated request.
+
+    A condition that depends on something that the question does not state refuses the request.
+    """
+    if found.conditions and isinstance(authorize(found, _facts(stated)), Deny):
+        return RESTRICTED
+    assert decision.access is not None
+    return decision.access.ruling(stated)
+
+
+def _facts(stated: StatedRequest) -> Facts:
+    """Return the facts of a stated request, for the conditions of a credential."""
+    known: KnownFacts = {"method": stated.verb}
+    if stated.resource.startswith("/"):
+        known["path"] = stated.resource
+    if stated.stated_host is not None:
+        known["host"] = stated.stated_host
+    if stated.address is not None:
+        known["address"] = stated.address
+    return Facts(**known)
+
+
+def _unclear(each: Asking, error: AmbiguousRequest | UnusableFact) -> EarlyReply:
+    """Count a question that cannot be answered, and return the reply that says why."""
+    each.unclear()
+    path = error.part if isinstance(error, AmbiguousRequest) else error.fact
+    why = error.why if isinstance(error, AmbiguousRequest) else error.detail
+    return EarlyReply(replies.unprocessable([Problem(path, why)]))
