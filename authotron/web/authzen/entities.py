@@ -1,0 +1,156 @@
+"""
+The entities of AuthZEN (Authorization API 1.0, "Information Model"): subject, action, resource and
+context of a question, parsed from JSON.
+
+Unknown keys are ignored, as the specification demands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+Properties = Mapping[str, Any]
+"""The further attributes of an entity, which may be any JSON values."""
+
+
+class Malformed(ValueError):
+    """
+    A request does not have the keys and types of the specification.
+
+    The message of the exception is sent to the client.
+    """
+
+
+@frozen
+class Subject:
+    """
+    The identity that a question is about.
+
+    @ivar id: the id of the subject; empty if the question searches for subjects.
+    """
+
+    type: str
+    id: str
+    properties: Properties = field(factory=dict)
+
+
+@frozen
+class Action:
+    """
+    What the subject wants to do.
+
+    @ivar name: the name of the action; empty if the question searches for actions.
+    """
+
+    name: str
+    properties: Properties = field(factory=dict)
+
+
+@frozen
+class Resource:
+    """
+    The object with which the subject wants to do something.
+
+    @ivar id: the id of the resource; empty if the question searches for resources.
+    """
+
+    type: str
+    id: str
+    properties: Properties = field(factory=dict)
+
+
+@frozen
+class Context:
+    """
+    The part of the context of a question that the gateway uses.
+
+    @ivar ip: the address of the client that makes the request.
+    @ivar namespace: the namespace of the request.
+    @ivar host: the requested host.
+    """
+
+    ip: str | None = None
+    namespace: str | None = None
+    host: str | None = None
+
+
+def parse_subject(given: Mapping[str, Any], *, is_searched: bool = False) -> Subject:
+    """
+    Return the subject of a question.
+
+    @param is_searched: whether the question searches for subjects, so that the id is ignored.
+
+    @raise Malformed: the subject is missing, or a key of it is missing or of another type.
+    """
+    found = _entity(given, "subject")
+    type_ = _text(found, "subject.type")
+    return Subject(type_, "" if is_searched else _text(found, "subject.id"), _properties(found))
+
+
+def parse_action(given: Mapping[str, Any]) -> Action:
+    """
+    Return the action of a question.
+
+    @raise Malformed: the action is missing, or a key of it is missing or of another type.
+    """
+    found = _entity(given, "action")
+    return Action(_text(found, "action.name"), _properties(found))
+
+
+def parse_resource(given: Mapping[str, Any], *, is_searched: bool = False) -> Resource:
+    """
+    Return the resource of a question.
+
+    @param is_searched: whether the question searches for resources, so that the id is ignored.
+
+    @raise Malformed: the resource is missing, or a key of it is missing or of another type.
+    """
+    found = _entity(given, "resource")
+    type_ = _text(found, "resource.type")
+    return Resource(type_, "" if is_searched else _text(found, "resource.id"), _properties(found))
+
+
+def parse_context(given: Mapping[str, Any]) -> Context:
+    """
+    Return the context of a question, which may be missing.
+
+    @raise Malformed: the context is not an object, or a key that the gateway uses is not a string.
+    """
+    found = given.get("context", {})
+    if not isinstance(found, dict):
+        raise Malformed("context must be an object")
+    known = {key: _text(found, f"context.{key}") for key in _CONTEXT if key in found}
+    return Context(**known)
+
+
+_CONTEXT = ("ip", "namespace", "host")
+
+
+def _entity(given: Mapping[str, Any], name: str) -> dict[str, Any]:
+    if name not in given:
+        raise Malformed(f"{name} is missing")
+    found = given[name]
+    if not isinstance(found, dict):
+        raise Malformed(f"{name} must be an object")
+    return found
+
+
+def _text(given: Mapping[str, Any], path: str) -> str:
+    """Return the string under the last name of a path, such as C{subject.id}."""
+    key = path.rpartition(".")[2]
+    if key not in given:
+        raise Malformed(f"{path} is missing")
+    found = given[key]
+    if not isinstance(found, str):
+        raise Malformed(f"{path} must be a string")
+    return found
+
+
+def _properties(given: Mapping[str, Any]) -> Properties:
+    found = given.get("properties", {})
+    if not isinstance(found, dict):
+        raise Malformed("properties must be an object")
+    return found

@@ -1,0 +1,218 @@
+"""
+Answers the questions of AuthZEN about one request (Access Evaluation API) and about several
+requests (Access Evaluations API).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IReactorTime
+
+from authotron.concurrency.pieces import PIECE, Pieces
+from authotron.gateway.asking import StatedRequest
+from authotron.gateway.policy import PolicyAccess
+from authotron.model.errors import AmbiguousRequest, MayNotAsk, UnusableFact
+from authotron.policy.ruling import Ruling
+from authotron.web.authzen.entities import (
+    Action,
+    Context,
+    Malformed,
+    Resource,
+    Subject,
+    parse_action,
+    parse_context,
+    parse_resource,
+    parse_subject,
+)
+from authotron.web.authzen.mapping import entity_claims, resource_and_id, subject_claims
+from authotron.web.policy_questions import Asking
+
+MOST = 1_000
+"""Maximum number of questions in one request."""
+
+_IN_A_TURN = 16
+"""Number of questions that are answered in one turn of the reactor."""
+
+EXECUTE_ALL, DENY_ON_FIRST_DENY, PERMIT_ON_FIRST_PERMIT = _SEMANTICS = (
+    "execute_all",
+    "deny_on_first_deny",
+    "permit_on_first_permit",
+)
+"""The values of C{options.evaluations_semantic}: which answer ends the work for a request."""
+
+Decision = dict[str, Any]
+"""The answer to one question, as JSON: C{decision}, and C{context} with the reason of a denial."""
+
+
+@frozen
+class Evaluation:
+    """One question: may a subject do something with a resource?"""
+
+    subject: Subject
+    action: Action
+    resource: Resource
+    context: Context
+
+
+def parse_evaluation(given: Mapping[str, Any]) -> Evaluation:
+    """
+    Return a question.
+
+    @raise Malformed: a required key is missing, or a key is of another type.
+    """
+    return Evaluation(
+        parse_subject(given), parse_action(given), parse_resource(given), parse_context(given)
+    )
+
+
+@define(eq=False)
+class Evaluator:
+    """
+    Answers the questions in one request of a client.
+
+    @ivar _known: what the policies allow to each set of claims, because the questions in one
+        request are often about the same subject.
+    """
+
+    asking: Asking
+    _known: dict[frozenset[str], PolicyAccess] = field(factory=dict, init=False)
+
+    def evaluate(self, given: Mapping[str, Any]) -> Decision:
+        """
+        Answer one question.
+
+        @raise Malformed: the question cannot be answered; the message says why.
+        @raise MayNotAsk: the client may not ask this question.
+        """
+        question = parse_evaluation(given)
+        try:
+            stated, ruling = self.ruled(question)
+        except (AmbiguousRequest, UnusableFact) as unclear:
+            self.asking.unclear()
+            raise Malformed(str(unclear)) from None
+        self.asking.answered(_about(question.subject), stated, ruling)
+        if ruling.allows:
+            return {"decision": True}
+        return {"decision": False, "context": {"reason": ruling.reason.value}}
+
+    def ruled(self, question: Evaluation) -> tuple[StatedRequest, Ruling]:
+        """
+        Apply the policies to a question, and return the request that they were applied to.
+
+        @raise Malformed: the question is malformed.
+        @raise AmbiguousRequest: the question is malformed, or can be read in different ways.
+        @raise UnusableFact: a rule depends on something that the question does not state.
+        @raise MayNotAsk: the client may not ask this question.
+        """
+        resource, id_ = resource_and_id(question.resource)
+        context = question.context
+        access = self.access(subject_claims(question.subject), question.resource, question.action)
+        stated = self.asking.caller.request(
+            resource, question.action.name, context.namespace, id_, context.ip, context.host
+        )
+        return stated, access.ruling(stated)
+
+    def access(self, claims: frozenset[str], resource: Resource, action: Action) -> PolicyAccess:
+        """
+        Return an object that says what the policies allow to a subject with the given claims.
+
+        @raise MayNotAsk: the client may not ask about the subject, or states properties.
+        """
+        more = entity_claims(resource, action)
+        if more and not self.asking.caller.is_asker:
+            raise MayNotAsk(
+                "only a client with a role of policy.askers may state properties of a resource or "
+                "an action"
+            )
+        whole = claims | more
+        found = self._known.get(whole)
+        if found is None:
+            found = self._known[whole] = self.asking.caller.access_of(whole)
+        return found
+
+
+def _about(subject: Subject) -> str:
+    return f"{subject.type} {subject.id}"
+
+
+async def evaluate_all(
+    evaluator: Evaluator, given: Mapping[str, Any], clock: IReactorTime
+) -> dict[str, Any]:
+    """
+    Answer all questions in a request to the Access Evaluations API.
+
+    @return: C{evaluations} with one answer for each question, until the answer that ends the work;
+        for a request without C{evaluations} the answer to its only question.
+
+    @raise Malformed: the request as a whole is malformed; a malformed question among others gets
+        a denial with the reason.
+    @raise MayNotAsk: the client may not ask one of the questions.
+    """
+    questions, semantic = _questions(given), _semantic(given)
+    if not questions:
+        return evaluator.evaluate(given)
+    pieces = Pieces(clock)
+    answers: list[Decision] = []
+    for question in questions:
+        answers.append(_answer(evaluator, given, question))
+        if _ends(semantic, answers[-1]):
+            break
+        await pieces.add(PIECE // _IN_A_TURN)
+    return {"evaluations": answers}
+
+
+def _questions(given: Mapping[str, Any]) -> Sequence[object]:
+    found = given.get("evaluations", [])
+    if not isinstance(found, list):
+        raise Malformed("evaluations must be an array")
+    if len(found) > MOST:
+        raise Malformed(f"evaluations has more than {MOST} elements")
+    return found
+
+
+def _semantic(given: Mapping[str, Any]) -> str:
+    options = given.get("options", {})
+    if not isinstance(options, dict):
+        raise Malformed("options must be an object")
+    found = options.get("evaluations_semantic", EXECUTE_ALL)
+    if found not in _SEMANTICS:
+        raise Malformed(f"options.evaluations_semantic must be one of {', '.join(_SEMANTICS)}")
+    return str(found)
+
+
+def _answer(evaluator: Evaluator, given: Mapping[str, Any], question: object) -> Decision:
+    """
+    Answer one of several questions; a question that is malformed is denied.
+
+    @param given: the request, whose entities a question has unless it states its own.
+    """
+    try:
+        return evaluator.evaluate(dict(_with_defaults(given, question)))
+    except Malformed as malformed:
+        error = {"status": 400, "message": str(malformed)}
+        return {"decision": False, "context": {"error": error}}
+
+
+def _with_defaults(given: Mapping[str, Any], question: object) -> Iterator[tuple[str, Any]]:
+    """
+    Yield the entities of one of several questions, which are its own or those of the request.
+
+    @raise Malformed: the question is not an object.
+    """
+    if not isinstance(question, dict):
+        raise Malformed("an evaluation must be an object")
+    for key in ("subject", "action", "resource", "context"):
+        if key in question:
+            yield key, question[key]
+        elif key in given:
+            yield key, given[key]
+
+
+def _ends(semantic: str, answer: Decision) -> bool:
+    """Return whether no further question is answered after an answer."""
+    if semantic == DENY_ON_FIRST_DENY:
+        return not answer["decision"]
+    return semantic == PERMIT_ON_FIRST_PERMIT and bool(answer["decision"])

@@ -1,0 +1,132 @@
+"""
+How the entities of AuthZEN become what policies know: claims, a resource, a verb and an id.
+
+A subject of the type C{user} is the claim C{username}, and its properties are claims. The
+properties of a resource and of an action are claims as well, whose keys begin with C{@resource:}
+and C{@action:}, so that no provider and no property of a subject can set them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from authotron.policy.claims import is_claimable
+from authotron.policy.subjects import GROUP, is_tag
+from authotron.web.authzen.entities import (
+    Action,
+    Malformed,
+    Properties,
+    Resource,
+    Subject,
+)
+
+USER = "user"
+"""The type of subjects that are users, as the providers of the gateway know them."""
+
+PATH = "path"
+"""The type of resources whose id is the path of a URL."""
+
+CLAIMS = "claims"
+"""The property of a subject that lists claims literally, such as C{@source:realm=internal}."""
+
+USERNAME = "username="
+SUBJECT_TYPE, SUBJECT_ID = "@subject:type=", "@subject:id="
+OF_RESOURCE, OF_ACTION = "@resource:", "@action:"
+
+_STATED_ALONE = (SUBJECT_TYPE, SUBJECT_ID, OF_RESOURCE, OF_ACTION, GROUP)
+"""The beginnings of claims that the list of claims of a subject must not contain."""
+
+_NAMES = {"realm": "realm", "role": "role", "roles": "role", "scope": "scope", "scopes": "scope"}
+"""The properties of a subject that are parts of an identity, each with the key of its claims."""
+
+
+def subject_claims(subject: Subject) -> frozenset[str]:
+    """
+    Return the claims of a subject.
+
+    @raise Malformed: the property C{claims} is not a list of claims.
+    """
+    return frozenset((*_names(subject), *property_claims(subject.properties)))
+
+
+def _names(subject: Subject) -> Iterator[str]:
+    if subject.type == USER:
+        yield USERNAME + subject.id
+    else:
+        yield SUBJECT_TYPE + subject.type
+        yield SUBJECT_ID + subject.id
+
+
+def property_claims(properties: Properties) -> Iterator[str]:
+    """
+    Yield the claims that the properties of a subject are.
+
+    A property that cannot be a claim is left out: a name that begins with C{@}, C{username}, which
+    is the id of the subject, and a value that is an object.
+
+    @raise Malformed: the property C{claims} is not a list of claims.
+    """
+    for name, value in properties.items():
+        if name == CLAIMS:
+            yield from _literal(value)
+        elif name in _NAMES:
+            yield from (f"{_NAMES[name]}={each}" for each in _values(value))
+        else:
+            yield from (f"{name}={each}" for each in _values(value) if is_claimable(name, each))
+
+
+def _literal(value: object) -> Iterator[str]:
+    if not isinstance(value, list):
+        raise Malformed("subject.properties.claims must be an array of strings")
+    for each in value:
+        if not isinstance(each, str) or not is_tag(each):
+            raise Malformed("subject.properties.claims: claims are strings such as role=reader")
+        if each.startswith((*_STATED_ALONE, USERNAME)):
+            raise Malformed("subject.properties.claims names a claim that other keys state")
+        yield each
+
+
+def entity_claims(resource: Resource, action: Action) -> frozenset[str]:
+    """Return the claims that the properties of a resource and of an action are."""
+    return frozenset((*_of(OF_RESOURCE, resource.properties), *_of(OF_ACTION, action.properties)))
+
+
+def _of(prefix: str, properties: Properties) -> Iterator[str]:
+    for name, value in properties.items():
+        for each in _values(value):
+            if is_claimable(f"{prefix[1:]}{name}", each):
+                yield f"{prefix}{name}={each}"
+
+
+def _values(value: object) -> Iterator[str]:
+    """Yield the values of a property as strings; a list has several, and an object has none."""
+    for each in value if isinstance(value, list) else [value]:
+        text = _text(each)
+        if text:
+            yield text
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) else str(value) if isinstance(value, int | float) else ""
+
+
+def resource_and_id(resource: Resource) -> tuple[str, str | None]:
+    """
+    Return the resource and the id that rules know.
+
+    @raise Malformed: the id of a resource of the type C{path} is not a path.
+    """
+    if resource.type != PATH:
+        return resource.type, resource.id or None
+    if not resource.id.startswith("/"):
+        raise Malformed("resource.id must be a path, such as /data/x, because the type is path")
+    return resource.id, None
+
+
+def as_properties(claims: Iterable[str]) -> dict[str, list[str]]:
+    """Return claims of a subject as its properties."""
+    found = sorted(claims)
+    return {CLAIMS: found} if found else {}

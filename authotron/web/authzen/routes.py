@@ -1,0 +1,130 @@
+"""The routes of the AuthZEN API: evaluation, evaluations, three searches, and metadata."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+
+from authotron.gateway.gateway import Gateway
+from authotron.model.authentication import Authentication
+from authotron.model.errors import MayNotAsk
+from authotron.web import pages, replies
+from authotron.web.authzen.entities import Malformed
+from authotron.web.authzen.evaluations import Evaluator, evaluate_all
+from authotron.web.authzen.searches import Searcher
+from authotron.web.json_bodies import read_object
+from authotron.web.policy_questions import Asking, asking
+from authotron.web.replies import Reply
+from authotron.web.request import Request
+from authotron.web.routing import EarlyReply
+
+PATHS = {
+    "access_evaluation_endpoint": "/access/v1/evaluation",
+    "access_evaluations_endpoint": "/access/v1/evaluations",
+    "search_subject_endpoint": "/access/v1/search/subject",
+    "search_resource_endpoint": "/access/v1/search/resource",
+    "search_action_endpoint": "/access/v1/search/action",
+}
+"""The paths of the API, by the names that they have in the metadata."""
+
+_MOST_CONTAINERS = 8_192
+"""Maximum number of arrays and objects in the body of a request."""
+
+_REQUEST_ID = re.compile(rb"[\t -~\x80-\xff]{1,1024}")
+"""The values of C{X-Request-ID} that a reply repeats."""
+
+_ERROR = 400
+"""The lowest status of replies that are errors."""
+
+Given = Mapping[str, Any]
+"""The body of a request, as JSON."""
+
+
+@frozen
+class AuthzenRoutes:
+    """Answers the requests to the AuthZEN API; one object is created for each request."""
+
+    _gateway: Gateway[Reply]
+    _clock: IReactorTime
+
+    async def answer(
+        self, name: str, authenticating: Awaitable[Authentication], request: Request
+    ) -> Reply:
+        """
+        Answer a request to the API, with the identifier of the request.
+
+        @param name: the name of the API in the metric of questions, such as C{evaluation}.
+        @param authenticating: authenticates the client; an L{EarlyReply} of it is an error reply.
+        """
+        try:
+            reply = await self._answer(name, await authenticating, request)
+        except EarlyReply as end:
+            reply = _as_message(end.reply)
+        given = request.requestHeaders.getRawHeaders(b"X-Request-ID", [])
+        if given and _REQUEST_ID.fullmatch(given[0]):
+            return replies.with_header(reply, (b"X-Request-ID", given[0]))
+        return reply
+
+    async def _answer(self, name: str, requester: Authentication, request: Request) -> Reply:
+        if request.media_type != "application/json":
+            return _error(400, "Content-Type must be application/json")
+        given = read_object(request, _MOST_CONTAINERS)
+        each = asking(name, self._gateway, requester, request)
+        try:
+            return replies.private_json(await self._found(name, each, given))
+        except Malformed as malformed:
+            return _error(400, str(malformed))
+        except MayNotAsk as why:
+            return _as_message(each.refused(why))
+
+    async def _found(self, name: str, each: Asking, given: Given) -> object:
+        """
+        Return the answer to a request, as JSON.
+
+        @raise Malformed: the request is malformed.
+        @raise MayNotAsk: the client may not ask this.
+        """
+        evaluator = Evaluator(each)
+        if name == "evaluation":
+            return evaluator.evaluate(given)
+        if name == "evaluations":
+            return await evaluate_all(evaluator, given, self._clock)
+        searcher = Searcher(evaluator, self._clock)
+        searches: dict[str, Callable[[Given], Awaitable[object]]] = {
+            "search-subject": searcher.subjects,
+            "search-resource": searcher.resources,
+            "search-action": searcher.actions,
+        }
+        return await searches[name](given)
+
+
+def metadata(gateway: Gateway[Reply], request: Request) -> Reply:
+    """
+    Return the metadata of the policy decision point, which need no credentials.
+
+    The reply must not be cached, because its URLs depend on headers of the request.
+    """
+    policy = gateway.config.policy
+    stated = None if policy is None else policy.section.decision_point
+    base = stated or pages.address(request)
+    endpoints = {name: f"{base}{path}" for name, path in PATHS.items()}
+    return replies.private_json({"policy_decision_point": base, **endpoints})
+
+
+def _as_message(reply: Reply) -> Reply:
+    """Return an error reply whose body is one string, as AuthZEN demands."""
+    if reply.status < _ERROR:
+        return reply
+    content = json.loads(reply.body)
+    message = "; ".join(content.get("problems", ())) or content["error"]
+    kept = [each for each in reply.headers if each[0] != b"Content-Type"]
+    return replies.json_reply(reply.status, message, *kept)
+
+
+def _error(status: int, message: str) -> Reply:
+    return replies.json_reply(status, message, replies.NO_STORE)

@@ -1,0 +1,219 @@
+"""
+Answers the searches of AuthZEN: which subjects, resources or actions do the policies allow?
+
+A search finds only what a rule names, because a policy knows nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorTime
+
+from authotron.concurrency.pieces import PIECE, Pieces
+from authotron.gateway.asking import StatedRequest
+from authotron.model.errors import AmbiguousRequest, MayNotAsk, UnusableFact
+from authotron.policy.resources import ANY
+from authotron.policy.search import NamedSubject, named_subjects
+from authotron.policy.verbs import METHODS
+from authotron.web.authzen.entities import (
+    Action,
+    Context,
+    Malformed,
+    Resource,
+    Subject,
+    parse_action,
+    parse_context,
+    parse_resource,
+    parse_subject,
+)
+from authotron.web.authzen.evaluations import Evaluation, Evaluator
+from authotron.web.authzen.mapping import (
+    PATH,
+    SUBJECT_ID,
+    SUBJECT_TYPE,
+    USER,
+    USERNAME,
+    as_properties,
+    property_claims,
+    resource_and_id,
+    subject_claims,
+)
+from authotron.web.authzen.pages import Page, parse_page
+
+_MOST_EXAMINED = 500
+"""Maximum number of candidates that one request looks at; further ones are on the next page."""
+
+_IN_A_TURN = 16
+"""Number of candidates to which the policies are applied in one turn of the reactor."""
+
+_ANY = "any"
+"""The name of an action or a resource that is searched."""
+
+_RULES_IN_A_TURN = 2_000
+"""Number of rules in which subjects are looked for in one turn of the reactor."""
+
+
+@frozen
+class Candidate:
+    """
+    Something that a search finds if the policies allow it.
+
+    @ivar name: the name or the id of the candidate; of candidates with the same name only the first
+        one that is allowed is a result.
+    @ivar result: the candidate as JSON.
+    @ivar question: the question to which the answer must be yes.
+    """
+
+    name: str
+    result: dict[str, Any]
+    question: Evaluation
+
+
+@frozen
+class Searcher:
+    """Answers one search of a client."""
+
+    evaluator: Evaluator
+    _clock: IReactorTime
+
+    async def subjects(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Return the subjects that may do something with a resource.
+
+        @raise Malformed: the search is malformed.
+        @raise MayNotAsk: the client may not search, because it may ask only about itself.
+        """
+        subject, context = parse_subject(given, is_searched=True), parse_context(given)
+        action, resource, page = parse_action(given), parse_resource(given), parse_page(given)
+        if not self.evaluator.asking.caller.is_asker:
+            raise MayNotAsk("only a client with a role of policy.askers may search for subjects")
+        self._check(context, resource)
+        found = [
+            _subject_candidate(subject, named, action, resource, context)
+            for named in await self._named_subjects(subject.type)
+        ]
+        return await self._results(found, page, f"any {subject.type}", action.name, resource.type)
+
+    async def resources(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Return the resources of a type with which a subject may do something.
+
+        @raise Malformed: the search is malformed.
+        @raise MayNotAsk: the client may not ask about the subject.
+        """
+        subject, context = parse_subject(given), parse_context(given)
+        action, page = parse_action(given), parse_page(given)
+        resource = parse_resource(given, is_searched=True)
+        access = self.evaluator.access(subject_claims(subject), resource, action)
+        table = access.named(self._check(context).namespace)
+        if table is None:
+            return page.reply([], 0, 0)
+        is_path = resource.type == PATH
+        ids = sorted(table.paths() if is_path else table.ids(resource.type))
+        found = [
+            Candidate(
+                id_,
+                {"type": resource.type, "id": id_},
+                Evaluation(
+                    subject, action, Resource(resource.type, id_, resource.properties), context
+                ),
+            )
+            for id_ in ids
+        ]
+        return await self._results(found, page, _about(subject), action.name, resource.type)
+
+    async def actions(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Return what a subject may do with a resource.
+
+        @raise Malformed: the search is malformed.
+        @raise MayNotAsk: the client may not ask about the subject.
+        """
+        subject, resource = parse_subject(given), parse_resource(given)
+        context, page = parse_context(given), parse_page(given)
+        access = self.evaluator.access(subject_claims(subject), resource, Action(""))
+        stated = self._check(context, resource)
+        table = access.named(stated.namespace)
+        verbs = set() if table is None else table.verbs(stated.resource)
+        if ANY in verbs and stated.resource.startswith("/"):
+            verbs |= METHODS
+        found = [
+            Candidate(verb, {"name": verb}, Evaluation(subject, Action(verb), resource, context))
+            for verb in sorted(verbs - {ANY})
+        ]
+        return await self._results(found, page, _about(subject), "any action", resource.type)
+
+    def _check(self, context: Context, resource: Resource | None = None) -> StatedRequest:
+        """
+        Check the context of a search, and the resource if it is not searched; return a request with
+        both, whose action stands for any.
+
+        @raise Malformed: the context or the resource is malformed.
+        @raise MayNotAsk: the client may not state the context.
+        """
+        name, id_ = (_ANY, None) if resource is None else resource_and_id(resource)
+        try:
+            return self.evaluator.asking.caller.request(
+                name, _ANY, context.namespace, id_, context.ip, context.host
+            )
+        except AmbiguousRequest as ambiguous:
+            self.evaluator.asking.unclear()
+            raise Malformed(str(ambiguous)) from None
+
+    async def _named_subjects(self, type_: str) -> list[NamedSubject]:
+        """Return the subjects of a type that rules and groups name, in alphabetical order."""
+        policies = self.evaluator.asking.caller.enforcement.policies
+        prefix, needed = (USERNAME, "") if type_ == USER else (SUBJECT_ID, f"{SUBJECT_TYPE}{type_}")
+        pieces = Pieces(self._clock)
+        found = {*named_subjects((), policies.groups, prefix, needed)}
+        for start in range(0, len(policies.rules), _RULES_IN_A_TURN):
+            rules = policies.rules[start : start + _RULES_IN_A_TURN]
+            found.update(named_subjects(rules, (), prefix, needed))
+            await pieces.add(PIECE)
+        return sorted(found)
+
+    async def _results(
+        self, candidates: list[Candidate], page: Page, about: str, action: str, resource: str
+    ) -> dict[str, Any]:
+        """Return one page of the candidates that the policies allow."""
+        pieces = Pieces(self._clock)
+        results: dict[str, dict[str, Any]] = {}
+        end = page.start
+        for candidate in candidates[page.start : page.start + _MOST_EXAMINED]:
+            if len(results) >= page.limit:
+                break
+            end += 1
+            if candidate.name not in results and self._is_allowed(candidate):
+                results[candidate.name] = candidate.result
+            await pieces.add(PIECE // _IN_A_TURN)
+        self.evaluator.asking.searched(about, action, resource, len(results))
+        return page.reply([*results.values()], end, len(candidates))
+
+    def _is_allowed(self, candidate: Candidate) -> bool:
+        try:
+            return self.evaluator.ruled(candidate.question)[1].allows
+        except (AmbiguousRequest, UnusableFact):
+            return False  # A rule depends on the host, which the search does not state.
+
+
+def _subject_candidate(
+    searched: Subject, named: NamedSubject, action: Action, resource: Resource, context: Context
+) -> Candidate:
+    """
+    Return a subject that a rule names as a candidate, with the claims that the rule demands.
+
+    @param searched: the subject of the search, whose properties each candidate has, too.
+    """
+    properties = as_properties({*property_claims(searched.properties), *named.tags})
+    subject = Subject(searched.type, named.id, properties)
+    result: dict[str, Any] = {"type": searched.type, "id": named.id}
+    if properties:
+        result["properties"] = properties
+    return Candidate(named.id, result, Evaluation(subject, action, resource, context))
+
+
+def _about(subject: Subject) -> str:
+    return f"{subject.type} {subject.id}"
