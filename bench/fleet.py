@@ -34,21 +34,25 @@ class Version:
     A version of authotron that is measured, and the event loop that it runs on.
 
     @ivar loop: the event loop, as C{AUTHOTRON_LOOP} names it.
-    @ivar twistd: the command of the environment in which this version is installed.
+    @ivar command: the command C{authotron} of the environment in which this version is installed.
     """
 
     name: str
     loop: str
-    twistd: str
+    command: str
 
     def serve(self, file: Path) -> list[str]:
         """Return the command that serves with a configuration file."""
-        options = ["-n", "--pidfile=", "authotron", "--config", str(file)]
-        return ["env", f"AUTHOTRON_LOOP={self.loop}", self.twistd, *options]
+        return [*self.environ, self.command, "run", "--config", str(file)]
+
+    @property
+    def environ(self) -> list[str]:
+        """The command that sets the environment variable of the event loop."""
+        return ["env", f"AUTHOTRON_LOOP={self.loop}"]
 
     def compile(self) -> None:
         """Compile all modules of the environment, so that no process does so when it starts."""
-        environment = Path(self.twistd).parents[1]
+        environment = Path(self.command).parents[1]
         for packages in environment.glob("lib/python3*/site-packages"):
             command = [str(environment / "bin/python"), "-m", "compileall", "-q", str(packages)]
             # Templates of some packages are no valid modules.
@@ -218,10 +222,10 @@ def available_versions() -> dict[str, Version]:
     """
     found = {}
     if checkout := os.environ.get("AUTHOTRON_BEFORE"):
-        found["before"] = Version("before", "epoll", f"{checkout}/.venv/bin/twistd")
+        found["before"] = Version("before", "epoll", f"{checkout}/.venv/bin/authotron")
     for loop in ("epoll", "uvloop"):
         if loop == "epoll" or find_spec(loop):
-            found[loop] = Version(loop, loop, str(servers.TWISTD))
+            found[loop] = Version(loop, loop, str(servers.AUTHOTRON))
     return found
 
 

@@ -91,7 +91,7 @@ def gateway(folder: Path, core: str, remote: Remote, *, only_first: bool) -> Ite
     file = folder / f"{port}.yaml"
     file.write_text(json.dumps(content))
     file.chmod(0o600)
-    command = [str(servers.TWISTD), "-n", "--pidfile=", "authotron", "--config", str(file)]
+    command = [str(servers.AUTHOTRON), "run", "--config", str(file)]
     with servers.running(command, port, core, folder / f"{port}.log"):
         yield port
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 TWISTD = Path(sys.executable).parent / "twistd"
+AUTHOTRON = Path(sys.executable).parent / "authotron"
 STARTING = 60
 """Seconds within which a server must answer."""
 

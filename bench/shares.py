@@ -43,9 +43,9 @@ def _profile(fleet: Fleet, version: Version) -> dict[str, Figures]:
     port, output = servers.free_port(), fleet.folder / "profile"
     content = settings.gateway(port, servers.free_port(), auth=ONE_DECISION)
     file, log = fleet.write(f"{port}.yaml", content), fleet.folder / f"{port}.log"
-    command = version.serve(file)
-    place = command.index("authotron")
-    command[place:place] = ["--profile", str(output), "--savestats"]
+    profiled = ["--nodaemon", "--pidfile=", "--profile", str(output), "--savestats"]
+    command = [*version.environ, str(servers.TWISTD), *profiled]
+    command += ["authotron", "--config", str(file)]
     with servers.running(command, port, fleet.options.server_core, log) as process:
         how = fleet.load().but(seconds=SECONDS)
         requests = load.wrk(port, process, how)["rate"] * SECONDS

@@ -98,7 +98,7 @@ def measured(name: str, store: dict[str, Any], options: argparse.Namespace, fold
         content = settings.gateway(port, servers.free_port(), store=store, **over)
         file.write_text(json.dumps(content))
         file.chmod(0o600)
-        command = [str(servers.TWISTD), "-n", "--pidfile=", "authotron", "--config", str(file)]
+        command = [str(servers.AUTHOTRON), "run", "--config", str(file)]
         server = servers.running(command, port, options.server_core, folder / "log")
         with ExitStack() as stack:
             process = stack.enter_context(server)

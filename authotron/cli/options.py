@@ -145,7 +145,6 @@ def serve(path: Path, *further: str) -> None:
 
     @param further: more options for C{twistd authotron}.
     """
-    from twisted.scripts import twistd  # noqa: PLC0415 - imported late, for a quick --help
+    from authotron.daemon import twistd  # noqa: PLC0415 - imported late, for a quick --help
 
-    sys.argv = ["twistd", "--nodaemon", "--pidfile=", "authotron", "--config", str(path), *further]
-    twistd.run()
+    twistd.run(["--config", str(path), *further])

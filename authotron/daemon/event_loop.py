@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 from twisted.internet import epollreactor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IListeningPort, IReactorTime
 
-from authotron.daemon.uvloop import reactor as uvloop_reactor
 from authotron.model.errors import ConfigError, Problem
 
 VARIABLE = "AUTHOTRON_LOOP"
@@ -19,8 +20,19 @@ or C{epoll}.
 
 AUTO, UVLOOP, EPOLL = "auto", "uvloop", "epoll"
 
+_UVLOOP_MODULE = "authotron.daemon.uvloop.reactor"
+"""The module of the reactor on uvloop. A process that runs on epoll does not import it."""
+
+
+def _install_uvloop() -> None:
+    """@raise ImportError: uvloop cannot be imported."""
+    from authotron.daemon.uvloop import reactor  # noqa: PLC0415 - not needed on epoll
+
+    reactor.install()
+
+
 INSTALL: Mapping[str, Callable[[], None]] = {
-    UVLOOP: uvloop_reactor.install,
+    UVLOOP: _install_uvloop,
     EPOLL: epollreactor.install,
 }
 
@@ -84,9 +96,37 @@ def wanted(environ: Mapping[str, str]) -> str:
 
 def name_of(reactor: Any) -> str:
     """Return the name of the event loop of a reactor, such as C{uvloop} or C{epoll}."""
-    if isinstance(reactor, uvloop_reactor.UvloopReactor):
-        return UVLOOP
-    return type(reactor).__module__.rpartition(".")[2].removesuffix("reactor")
+    module = type(reactor).__module__
+    return UVLOOP if module == _UVLOOP_MODULE else module.rpartition(".")[2].removesuffix("reactor")
+
+
+def clock_of(reactor: Any) -> IReactorTime:
+    """
+    Return the clock for timers that are set for each connection.
+
+    The clock is the reactor, except on uvloop, whose own timers are cheaper.
+    """
+    if name_of(reactor) != UVLOOP:
+        clock: IReactorTime = reactor
+        return clock
+    from authotron.daemon.uvloop.clock import LoopClock  # noqa: PLC0415 - not needed on epoll
+
+    return LoopClock(reactor.loop, reactor.seconds)
+
+
+def accept_by_loop(
+    reactor: object, port: IListeningPort
+) -> IListeningPort | Deferred[IListeningPort]:
+    """
+    Let uvloop accept the connections of a port, if the reactor runs on uvloop.
+
+    @param port: a port that Twisted has just opened, so that it has accepted no connection yet.
+    """
+    if name_of(reactor) != UVLOOP:
+        return port
+    from authotron.daemon.uvloop import port as loop_port  # noqa: PLC0415 - not needed on epoll
+
+    return loop_port.accept_by_loop(reactor, port)
 
 
 def _require(name: str, reactor: Any) -> None:

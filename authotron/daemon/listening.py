@@ -30,8 +30,6 @@ from authotron.config.endpoint import (
 )
 from authotron.config.server import Operations, Server
 from authotron.daemon import event_loop, leftovers, systemd
-from authotron.daemon.uvloop.clock import clock_of
-from authotron.daemon.uvloop.port import accept_by_loop
 from authotron.gateway.contracts import Contracts
 from authotron.limits import descriptors
 from authotron.limits.unfinished_heads import UnfinishedHeads
@@ -205,7 +203,7 @@ class Listener(Service):
         leftovers.remove_stale_socket(self._text)
         with narrow_sockets():
             listening: Deferred[Any] = self._endpoint.listen(self.site)
-        listening.addCallback(partial(accept_by_loop, self._reactor))
+        listening.addCallback(partial(event_loop.accept_by_loop, self._reactor))
         self._listening = listening.addErrback(failed)
         is_starting.clear()
         if immediate:
@@ -257,7 +255,7 @@ def site(
     """
     made = Site(
         app.app,
-        clock_of(reactor),
+        event_loop.clock_of(reactor),
         timeout=config.file.server.idle_timeout,
         limit=config.file.server.max_header_bytes,
         access=config.file.logging.access if metrics else "none",

@@ -20,7 +20,7 @@ from twisted.web.iweb import IAgent
 
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.concurrency.single_thread import SingleThread
-from authotron.daemon.uvloop.clock import clock_of
+from authotron.daemon.event_loop import clock_of
 from authotron.limits.hash_queue import THREADS
 from authotron.net.endpoints import connector
 from authotron.net.world import Agents, World

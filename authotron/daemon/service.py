@@ -19,6 +19,7 @@ from authotron.config.check import Config
 from authotron.config.endpoint import HTTP
 from authotron.daemon import reload
 from authotron.daemon.compose import compose
+from authotron.daemon.event_loop import clock_of
 from authotron.daemon.listening import (
     Listener,
     OpenSocket,
@@ -33,7 +34,6 @@ from authotron.daemon.listening import (
 )
 from authotron.daemon.protocols import factory_of
 from authotron.daemon.runtime import Pool, make_world
-from authotron.daemon.uvloop.clock import clock_of
 from authotron.gateway.gateway import Gateway, LiveGateway, Peers
 from authotron.limits.fair_queue import Reputations
 from authotron.limits.hash_queue import HashQueue, at_once

@@ -52,7 +52,8 @@ class ImportTests(CommandCase):
             "event_loop.choose({'AUTHOTRON_LOOP': 'epoll'})\n"
             "import authotron.daemon.process\n"
             "supervisor = 'authotron.daemon.workers.supervisor'\n"
-            "print(*{'treq', 'uvloop', supervisor} & {*sys.modules})\n"
+            "loop = {'uvloop', 'authotron.daemon.uvloop', 'twisted.internet.asyncioreactor'}\n"
+            "print(*(loop | {'treq', supervisor}) & {*sys.modules})\n"
             "tokens = {'authotron.tokens.service', 'authotron.web.token_routes'}\n"
             "remotes = {'authotron.net.tls', 'authotron.net.http_agents', 'twisted.web.client'}\n"
             "print(*(tokens | remotes) & {*sys.modules})\n"
@@ -61,6 +62,23 @@ class ImportTests(CommandCase):
             [sys.executable, "-c", program], check=True, capture_output=True, text=True
         )
         self.assertEqual(found.stdout.split(), [])
+
+    def test_run_searches_no_plugins(self) -> None:
+        """
+        C{authotron run} finds its own plugin of C{twistd} without a search, which would import
+        unittest.
+        """
+        program = (
+            "import sys\n"
+            "from authotron.daemon import twistd\n"
+            "try:\n"
+            "    twistd.run(['--config', sys.argv[1], '--check'])\n"
+            "except SystemExit as end:\n"
+            "    print(end.code, *{'unittest'} & {*sys.modules})\n"
+        )
+        command = [sys.executable, "-c", program, self.file()]
+        found = subprocess.run(command, check=True, capture_output=True, text=True)
+        self.assertEqual(found.stdout.split(), ["0"])
 
     def test_http_2_of_twisted_stays_away(self) -> None:
         """The gateway does not import h2 until an endpoint for gRPC needs it."""

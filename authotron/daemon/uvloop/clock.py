@@ -12,8 +12,6 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from authotron.daemon.uvloop.reactor import loop_of
-
 
 @implementer(IDelayedCall)
 @define(eq=False)
@@ -88,9 +86,3 @@ class LoopClock:
     def getDelayedCalls(self) -> list[IDelayedCall]:
         """@raise NotImplementedError: always, because the event loop keeps no list of timers."""
         raise NotImplementedError("the event loop keeps no list of timers")
-
-
-def clock_of(reactor: IReactorTime) -> IReactorTime:
-    """Return the clock for timers that are set for each connection: on uvloop a L{LoopClock}."""
-    loop = loop_of(reactor)
-    return reactor if loop is None else LoopClock(loop, reactor.seconds)

@@ -21,7 +21,7 @@ from zope.interface import implementer
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.endpoint import narrow_sockets, protocol_of, server_endpoint, with_mode
 from authotron.daemon import leftovers, systemd
-from authotron.daemon.uvloop.port import accept_by_loop
+from authotron.daemon.event_loop import accept_by_loop
 from authotron.daemon.workers.accept_gate import AcceptGate
 
 _AT_ONCE = 4

@@ -24,8 +24,8 @@ from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon import reload, systemd
+from authotron.daemon.event_loop import clock_of
 from authotron.daemon.service import GatewayService
-from authotron.daemon.uvloop.clock import clock_of
 from authotron.daemon.workers.accept_gate import AcceptGate
 from authotron.daemon.workers.connection_counts import OwnCount
 from authotron.daemon.workers.heartbeats import HEARTBEAT
