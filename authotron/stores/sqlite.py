@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from time import monotonic, sleep  # noqa: TID251 - only the own thread of the store waits, as SQLite does for its busy_timeout
 from typing import Any, ClassVar, Literal, TypeVar
 
 from attrs import define, field
@@ -59,6 +60,11 @@ from authotron.stores.sqlite_statements import (
 )
 
 T = TypeVar("T")
+
+_PAUSE = 0.01
+"""
+Number of seconds between two attempts to switch a database to WAL that another process has locked.
+"""
 
 
 class Config(StoreConfig):
@@ -364,8 +370,26 @@ class SqliteStore:
     def _beside(self, end: str) -> Path:
         return self._path.with_name(self._path.name + end)
 
+    def _use_write_ahead_log(self, database: sqlite3.Connection) -> None:
+        """
+        Let SQLite use a write-ahead log (WAL).
+
+        SQLite does not wait for C{busy_timeout} if another process switches a new database to WAL
+        at the same moment, as several workers do at their first start, so this method waits.
+        """
+        until = monotonic() + self._busy_timeout
+        while True:
+            try:
+                database.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or monotonic() > until:
+                    raise
+                sleep(_PAUSE)
+            else:
+                return
+
     def _prepare(self, database: sqlite3.Connection) -> None:
-        database.execute("PRAGMA journal_mode = WAL")
+        self._use_write_ahead_log(database)
         database.execute(f"PRAGMA synchronous = {self._synchronous}")
         database.execute("BEGIN IMMEDIATE")
         [version] = database.execute("PRAGMA user_version").fetchone()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,38 @@ class SqliteTests(TestCase):
         self.assertTrue(await other.remove(kept.id, NOW))
         self.assertIsNone(await one.get(kept.id))
         self.assertEqual(one.pepper, other.pepper)
+
+    def contend(self, refusals: int) -> list[float]:
+        """
+        Let SQLite refuse so often to switch to WAL, as it does while another process switches a new
+        database to WAL; return the list of the store's pauses.
+        """
+        pauses: list[float] = []
+
+        class Contended(sqlite3.Connection):
+            def execute(self, text: str, *values: Any) -> sqlite3.Cursor:
+                if text.startswith("PRAGMA journal_mode") and len(pauses) < refusals:
+                    locked = sqlite3.OperationalError("database is locked")
+                    locked.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                    raise locked
+                return super().execute(text, *values)
+
+        self.patch(sqlite, "sleep", pauses.append)
+        self.patch(sqlite3, "connect", partial(sqlite3.connect, factory=Contended))
+        return pauses
+
+    async def test_two_processes_open_a_new_file_at_once(self) -> None:
+        """The store waits while another process switches the new database to WAL."""
+        pauses = self.contend(3)
+        await self.opened()
+        self.assertEqual(len(pauses), 3)
+
+    async def test_locked_for_long(self) -> None:
+        """If the other process does not finish within C{busy_timeout}, the store is unavailable."""
+        self.contend(10**9)
+        store = store_in(self.folder, busy_timeout=0.01)
+        self.assertIsInstance(await self.failed(store.open()), Unavailable)
+        await store.close()
 
     async def test_tokens_survive_a_restart(self) -> None:
         """Tokens are still stored after the process has ended."""
