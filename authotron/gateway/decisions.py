@@ -177,8 +177,12 @@ class DecisionCache(Generic[R]):
     _changes: int = field(default=0, init=False)
     _changed: dict[str, int] = field(factory=dict, init=False)
     _hash: blake2b = field(
-        factory=lambda: blake2b(key=urandom(32), digest_size=16), init=False, repr=False
+        factory=lambda: blake2b(urandom(32), digest_size=16), init=False, repr=False
     )
+    """
+    A hash that has read a secret, which makes BLAKE2 a keyed hash. The argument C{key} would do the
+    same but pad the secret to a block of 128 bytes, which costs time for each key.
+    """
     _good: LruCache[_CachedDecision[R]] = field(init=False, repr=False)
     _bad: LruCache[_CachedDecision[R]] = field(init=False, repr=False)
     _flights: SingleFlight[Decision[R]] = field(factory=SingleFlight, init=False, repr=False)

@@ -70,8 +70,15 @@ class Decision(Generic[R]):
 
     @ivar access: the object that says what the policies allow to the client, if policies are
         configured; it is applied to each request.
+    @ivar is_unconditional: whether the reply does not depend on the request, because neither the
+        credential has conditions nor policies are configured.
     """
 
     outcome: Outcome
     reply: R = field(repr=False)
     access: PolicyAccess | None = field(default=None, repr=False)
+    is_unconditional: bool = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        found = self.outcome.authentication
+        self.is_unconditional = found is None or not (found.conditions or self.access is not None)

@@ -256,20 +256,27 @@ class Metrics(Collector):
         A request is counted here only once; later C{_settle} adds the counts to the metric of
         verified requests and to that of HTTP requests.
         """
+        tally = self._sent.get((result, realm, route, method, status))
+        if tally is None:
+            tally = self._sent_first(result, realm, route, method, status)
+        tally.add(seconds)
+
+    def _sent_first(self, result: str, realm: str, route: str, method: str, status: int) -> Tally:
+        """
+        Return the tally of requests with labels that may be new.
+
+        All realms without a provider share one label, so that API tokens of many realms do not fill
+        the memory.
+        """
+        realm = realm if self._is_known(realm) else "unknown"
         labels = result, realm, route, method, status
         tally = self._sent.get(labels)
-        if tally is None and not self._is_known(realm):
-            # one label for all realms without a provider, so that API tokens of many realms do not
-            # fill the memory
-            realm = "unknown"
-            labels = result, realm, route, method, status
-            tally = self._sent.get(labels)
         if tally is None:
             tally = self._sent[labels] = Tally(Durations())
             # Looking up a tally that does not exist creates it, so metrics appear in the order in
             # which they were first used.
             self._request(result, realm), self._http[route, method, str(status)]
-        tally.add(seconds)
+        return tally
 
     def _settle(self) -> None:
         """

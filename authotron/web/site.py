@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
 from typing import Any, NamedTuple, Protocol
 from uuid import uuid4
@@ -33,8 +33,8 @@ from authotron.web.replies import Reply
 from authotron.web.request import Request
 from authotron.web.routing import UNMATCHED, RouteLabels
 
-_FAILURES = 400
-"""The lowest status code that counts as a failure for the access log."""
+_LEAST_LOGGED: Mapping[Access, int] = {"all": 0, "failures": 400, "none": 1000}
+"""The lowest status code that the access log shows, by the configured kind of access log."""
 
 _IN_USE = 1.0
 """Number of seconds after its last request for which a connection does not yet count as idle."""
@@ -128,6 +128,8 @@ class Site(server.Site):
     Answers the HTTP requests to one port by a Klein app.
 
     @ivar limit: maximum number of bytes in the request line and the headers of a request.
+    @ivar least_logged: the access log shows the requests that are answered with this status code or
+        a higher one.
     @ivar open: the open connections to the port.
     @ivar unfinished: the memory budget for request heads that were received only in part.
     @ivar is_off: returns whether the configuration in use switches off the route for a path.
@@ -168,8 +170,7 @@ class Site(server.Site):
         self._metrics = metrics
         self._held_up = metrics.reactor_blocked if metrics else _count_nothing
         self._meters: dict[str, Meter] = {}
-        self._access = access
-        self._logs_tried_names = False
+        self.set_access_log(access)
         self.contracts = contracts
         self.is_off: Callable[[bytes], bool] = _none_is_off
         self.open = OpenConnections()
@@ -306,12 +307,8 @@ class Site(server.Site):
             self._metrics.request_answered(
                 request.route, request.method, request.status, request.seconds
             )
-        if self.logs(request.status):
+        if request.status >= self.least_logged:
             self.log_answered(request)
-
-    def logs(self, status: int) -> bool:
-        """Return whether the access log includes requests that are answered with C{status}."""
-        return self._access == "all" or (self._access == "failures" and status >= _FAILURES)
 
     def log_answered(self, request: Answered) -> None:
         """Write an answered request to the access log."""
@@ -351,7 +348,7 @@ class Site(server.Site):
 
         @param tried_names: whether the access log contains the user names of refused requests.
         """
-        self._access = access
+        self.least_logged = _LEAST_LOGGED[access]
         self._logs_tried_names = tried_names
 
     def route(self, request: Request) -> str:

@@ -362,7 +362,7 @@ class ReloadTests(ServiceCase):
         self.over = {"logging": {"access": "all"}}
         gateway.reload()
         sites: list[Any] = [getattr(each.site, "site", each.site) for each in gateway.listeners]
-        self.assertEqual([site._access for site in sites], ["all", "none"])
+        self.assertEqual([site.least_logged for site in sites], [0, 1000])
 
     def test_invalid_configuration_is_refused_T49(self) -> None:
         """An invalid configuration changes nothing; its problems are shown and counted."""

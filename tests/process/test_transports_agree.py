@@ -114,7 +114,7 @@ class AgreementTests(SynchronousTestCase):
     )
     def test_any_stream(self, sent: list[list[bytes]], ttl: int, *, trusted: bool) -> None:
         """Both transports and both paths give the same replies, metrics and log events."""
-        with patch.object(repeats, "_ONE_IN", 1):
+        with patch.object(repeats, "ONE_IN", 1):
             outcomes = [
                 self.outcome(case, sent, fronted=fronted, ttl=ttl, trusted=trusted)
                 for case in self.cases

@@ -116,7 +116,7 @@ class EntrancesCase(SynchronousTestCase):
     """Asks by every protocol, and expects one answer."""
 
     def setUp(self) -> None:
-        self.patch(repeats, "_ONE_IN", 1)
+        self.patch(repeats, "ONE_IN", 1)
         self.entrances = Entrances()
 
     def assertOutcome(
@@ -490,7 +490,7 @@ class DifferentialTests(SynchronousTestCase):
         if self.entrances is None or self.asked % 50 == 0:  # connections stay open
             self.entrances = Entrances()
         self.asked += 1
-        with patch.object(repeats, "_ONE_IN", 1):
+        with patch.object(repeats, "ONE_IN", 1):
             found = self.entrances.outcomes(lines, f"/x?{query}")
         self.assertEqual(set(found), {found[0]}, (lines, query))
         self.assertEqual(self.entrances.gateway.handed_over(), 0)

@@ -65,7 +65,7 @@ class PolicyCase(SynchronousTestCase):
     """A gateway with policies, whose log events are collected."""
 
     def setUp(self) -> None:
-        self.patch(repeats, "_ONE_IN", 1)
+        self.patch(repeats, "ONE_IN", 1)
         self.events: list[LogEvent] = []
         observer = cast(ILogObserver, self.events.append)
         globalLogPublisher.addObserver(observer)

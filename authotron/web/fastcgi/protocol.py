@@ -323,7 +323,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
         self._serving.metrics.decision_sent(
             outcome.result, outcome.realm, ROUTE, asked.method_label, reply.status, seconds
         )
-        if self._site.logs(reply.status):
+        if reply.status >= self._site.least_logged:
             self._log_answered(asked, reply.status, seconds, outcome, reason)
         self._send(asking, answer)
 

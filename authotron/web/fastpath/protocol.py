@@ -35,14 +35,14 @@ from authotron.concurrency.reactor_time import LONGEST
 from authotron.gateway.carriers import Carriers
 from authotron.gateway.contracts import Asked, Contracts
 from authotron.gateway.gateway import LiveGateway
-from authotron.gateway.outcomes import Decision
+from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.identity import Client
 from authotron.web.answering import Answer, Answerer
 from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
 from authotron.web.fastpath.question import HeadQuestion
-from authotron.web.fastpath.repeats import Repeated, Repeats, no_access
+from authotron.web.fastpath.repeats import ONE_IN, Repeated, Repeats, no_access
 from authotron.web.fastpath.request import END, Head, Recogniser, Shape, joined_values
 from authotron.web.fastpath.response import ReplyEncoder
 from authotron.web.replies import BAD_REQUEST, Reply
@@ -126,10 +126,11 @@ class FastPath(Protocol, TimeoutMixin):
 
     def dataReceived(self, data: bytes) -> None:
         self._bytes += data
-        if self._closing and self._pending is None:
-            self._ignore()
-        elif self._pending is None:
-            self._advance()
+        if self._pending is None:
+            if self._closing:
+                self._ignore()
+            else:
+                self._advance()
         elif len(self._bytes) > self._factory.longest or not self._count(len(self._bytes)):
             # While a decision is pending, keep reading, so that a disconnect is noticed; pause
             # reading after more than C{longest} bytes, or if the budget has no room for them.
@@ -171,24 +172,37 @@ class FastPath(Protocol, TimeoutMixin):
 
     # --- the requests, one after the other ---
 
-    def _advance(self) -> None:  # noqa: C901 - once this is known, every further call would cost time for each request
+    def _advance(self) -> None:
         """Answer a request whose head is remembered, and parse each head that is not remembered."""
-        factory, gateway = self._factory, self._factory.serving.gateway
+        factory = self._factory
+        gateway = factory.serving.gateway
         if gateway.contracts is not factory.contracts:
             factory.recognise(gateway.contracts, gateway.carriers)  # since a reload
         began = factory.clock.seconds()
         repeats = factory.repeats
         found = repeats.find(self._bytes)
-        if found is not None and len(self._bytes) <= factory.longest:
-            repeated, request_id = found
-            cached = gateway.decisions.repeat(repeated.key, began)
-            shape = repeated.shape
-            if cached is not None and not (shape.needs and not self._is_believed()):
-                repeats.succeeded()
-                if self._counted:
-                    self._arrived()
-                self._decided(cached, shape, request_id, began, repeated=repeated)
-                return
+        if found is None or len(self._bytes) > factory.longest:
+            self._parse(began)
+            return
+        repeated, request_id = found
+        shape = repeated.shape
+        decision = gateway.decisions.repeat(repeated.key, began)
+        if decision is None or (shape.needs and not self._is_believed()):
+            self._parse(began)
+            return
+        if repeats.misses >= ONE_IN:
+            repeats.succeeded()
+        if self._counted:
+            self._arrived()
+        reply = decision.reply
+        if decision.is_unconditional and shape.is_plain and len(reply.wire) <= shape.longest:
+            self._answer(decision.outcome, reply, shape, request_id, began)
+        else:
+            self._decided(decision, shape, request_id, began, repeated=repeated)
+
+    def _parse(self, began: float) -> None:
+        """Parse a request head that is not remembered, and answer the request."""
+        factory, gateway = self._factory, self._factory.serving.gateway
         head = factory.recogniser.simple(self._bytes, factory.longest) or self._odd_head()
         if head is None:
             return
@@ -206,7 +220,7 @@ class FastPath(Protocol, TimeoutMixin):
         if factory.has_carriers:
             head = self._with_others(head, gateway.carriers)
             presented = head.presented
-        repeats.remember(self._bytes, head, decisions.key)
+        factory.repeats.remember(self._bytes, head, decisions.key)
         self._asked = shape.asked
         decision = decisions.decide(presented, self._client)
         if isinstance(decision, Decision):
@@ -333,24 +347,36 @@ class FastPath(Protocol, TimeoutMixin):
             once.
         @param repeated: what the fast path remembers about the head, if the head was sent before.
         """
-        factory, outcome, reply = self._factory, decision.outcome, decision.reply
-        reason = ""
-        found = outcome.authentication
-        head, self._bytes = self._bytes, b""
+        reply, reason, metrics = decision.reply, "", self._factory.serving.metrics
         if not (shape.is_plain or waited or shape.method in _USUAL):
-            factory.serving.metrics.request_started(shape.method)
-            factory.serving.metrics.request_ended(shape.method)
-        if (
-            not shape.is_plain
-            or len(reply.wire) > shape.longest
-            or (found is not None and (found.conditions or decision.access is not None))
-        ):
+            metrics.request_started(shape.method)
+            metrics.request_ended(shape.method)
+        if not (decision.is_unconditional and shape.is_plain and len(reply.wire) <= shape.longest):
             try:
-                reply, reason = self._judged(head, shape, decision, stated, repeated)
+                reply, reason = self._judged(self._bytes, shape, decision, stated, repeated)
             except Exception:  # noqa: BLE001 - an exception in a condition: the site answers the request and logs the exception
-                self._bytes = head
                 self._hand_over()
                 return
+        self._answer(decision.outcome, reply, shape, request_id, began, reason, waited)
+
+    def _answer(
+        self,
+        outcome: Outcome,
+        reply: Reply,
+        shape: Shape,
+        request_id: bytes | None,
+        began: float,
+        reason: str = "",
+        waited: bool = False,  # noqa: FBT001, FBT002 - a keyword would cost time for each request
+    ) -> None:
+        """
+        Send a reply, count it, and write it to the access log.
+
+        @param reason: why the client may not make the request, if the reply is a refusal.
+        @param waited: whether the request waited for the decision.
+        """
+        factory = self._factory
+        head, self._bytes = self._bytes, b""
         if self._closing or self._is_draining:
             shape = evolve(shape, persistent=False)
         now = factory.clock.seconds()
@@ -358,12 +384,14 @@ class FastPath(Protocol, TimeoutMixin):
             self.setTimeout(factory.site.timeOut)
         self._answered = now
         self._send(factory.encoder.encode(shape, reply, now))
-        seconds, status = max(0.0, now - began), reply.status
+        status, seconds = reply.status, now - began
+        if seconds < 0:
+            seconds = 0.0
         method, route = shape.method, shape.route
         factory.serving.metrics.decision_sent(
             outcome.result, outcome.realm, route, method, status, seconds
         )
-        if factory.site.logs(status):
+        if status >= factory.site.least_logged:
             sender = self._question(head, shape.asked)
             factory.site.log_answered(
                 Answered(method, route, status, seconds, outcome, sender, request_id, reason)
@@ -372,7 +400,8 @@ class FastPath(Protocol, TimeoutMixin):
         # the time since its start includes waiting, in which the reactor was not blocked.
         if seconds > LONGEST and not waited:
             factory.site.meter(route).note(seconds)
-        self._finish(shape)
+        if shape.has_body or not shape.persistent:
+            self._finish(shape)
 
     def _judged(
         self,
@@ -387,8 +416,7 @@ class FastPath(Protocol, TimeoutMixin):
         with the reason of a refusal.
         """
         contract, endpoint, _ = shape.asked
-        answerer, found = self._factory.answerer, decision.outcome.authentication
-        has_conditions = found is not None and (found.conditions or decision.access is not None)
+        answerer = self._factory.answerer
         if contract.path_header:
             question = self._question(head, shape.asked)
             facts = endpoint.facts(question)
@@ -396,9 +424,9 @@ class FastPath(Protocol, TimeoutMixin):
             if denied is None:
                 return answerer.dressed(contract, decision, facts)
         else:
-            denied = (
-                self._denied(head, decision, shape, stated, repeated) if has_conditions else None
-            )
+            denied = None
+            if not decision.is_unconditional:
+                denied = self._denied(head, decision, shape, stated, repeated)
             if denied is None:
                 if shape.is_plain and len(decision.reply.wire) <= shape.longest:
                     return decision.reply, ""
@@ -451,7 +479,7 @@ class FastPath(Protocol, TimeoutMixin):
         metrics.request_started(shape.method)
         metrics.request_answered(shape.route, shape.method, status, seconds)
         metrics.request_ended(shape.method)
-        if factory.site.logs(status):
+        if status >= factory.site.least_logged:
             factory.site.log_answered(
                 Answered(
                     shape.method,
@@ -479,17 +507,17 @@ class FastPath(Protocol, TimeoutMixin):
         If the kernel does not accept all bytes, the rest and all later replies are written by the
         transport, to keep the order of bytes.
         """
-        sent = 0
-        if self._socket is not None:
-            try:
-                sent = self._socket.send(reply)
-            except OSError:
-                # If the socket has failed, transport.write fails and closes the connection.
-                sent = 0
-            if sent == len(reply):
-                return
+        if self._socket is None:
+            self.transport.write(reply)
+            return
+        try:
+            sent = self._socket.send(reply)
+        except OSError:
+            # If the socket has failed, transport.write fails and closes the connection.
+            sent = 0
+        if sent != len(reply):
             self._socket = None
-        self.transport.write(reply[sent:])
+            self.transport.write(reply[sent:])
 
     def _broken(self, failure: Failure) -> None:
         self._log.failure("answering a request failed", failure, event="routes.request.broken")

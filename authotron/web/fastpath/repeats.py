@@ -37,7 +37,7 @@ Maximum number of remembered heads, each of which takes about 350 bytes, or 700 
 When the maximum is reached, all heads are forgotten; heads in use soon return.
 """
 
-_ONE_IN = 8
+ONE_IN = 8
 """
 One in this many parsed heads is remembered, so that rare heads cost little time; a head that is
 sent often is soon remembered.
@@ -46,7 +46,7 @@ sent often is soon remembered.
 _MOST_MISSES = 64
 """
 Maximum number of heads in a row that are parsed although each was looked up first. If so many heads
-in a row were looked up in vain, only one head in C{_ONE_IN} is looked up, until a lookup succeeds:
+in a row were looked up in vain, only one head in C{ONE_IN} is looked up, until a lookup succeeds:
 heads that never repeat, or whose decisions are not cached, would pay for lookups in vain.
 """
 
@@ -112,15 +112,19 @@ class Repeats:
     Equal heads always have equal shapes and keys, so a remembered head never becomes wrong; the
     decision about the head is looked up for each request. The heads are remembered as keyed hashes,
     so that no credential is kept.
+
+    @ivar misses: the number of heads in a row that were parsed, at least as a remainder.
     """
 
     def __init__(self, longest: int) -> None:
         """@param longest: maximum number of bytes of a request head on the fast path."""
         self._longest = min(longest, _LONGEST)
-        self._hash = blake2b(key=urandom(32), digest_size=16)
+        # A secret at the beginning makes BLAKE2 a keyed hash. The argument C{key} would do the same
+        # but pad the secret to a block of 128 bytes, which costs time for each head.
+        self._hash = blake2b(urandom(32), digest_size=16)
         # The keys are Python's fast hashes; the digest tells apart heads with equal hashes.
         self._known: dict[int, Repeated] = {}
-        self._misses = 0
+        self.misses = 0
 
     def find(self, head: bytes) -> tuple[Repeated, bytes | None] | None:
         """
@@ -129,23 +133,25 @@ class Repeats:
 
         If many heads in a row were parsed, most heads are not looked up at all.
         """
-        if self._misses > _MOST_MISSES and (self._misses + 1) % _ONE_IN:
+        if self.misses > _MOST_MISSES and (self.misses + 1) % ONE_IN:
             return None  # The method L{remember} would not remember the head either.
         rest, request_id = without_request_id(head)
-        if len(rest) > self._longest or rest.count(b"\n") > _MOST_LINES:
+        if len(rest) > self._longest:
             return None
         known = self._known.get(hash(rest))
-        if known is None or known.digest != self._digest(rest):
+        if known is None:
             return None
-        return known, request_id
+        hashed = self._hash.copy()
+        hashed.update(rest)
+        return (known, request_id) if known.digest == hashed.digest() else None
 
     def succeeded(self) -> None:
         """Note that a lookup saved parsing a head, so that all heads are looked up again."""
-        self._misses %= _ONE_IN  # The remainder tells when a head is remembered next.
+        self.misses %= ONE_IN  # The remainder tells when a head is remembered next.
 
     def remember(self, received: bytes, head: Head, key: Callable[[Presented], bytes]) -> None:
         """
-        Remember a simple request head that was parsed, if it is one of the few that C{_ONE_IN}
+        Remember a simple request head that was parsed, if it is one of the few that C{ONE_IN}
         selects.
 
         A head is not remembered if it announces a body, or if L{without_request_id} could not
@@ -155,8 +161,8 @@ class Repeats:
         @param head: the result of parsing these bytes.
         @param key: a function that returns the decision's key for a client's credential.
         """
-        self._misses += 1
-        if self._misses % _ONE_IN or head.shape.has_body:
+        self.misses += 1
+        if self.misses % ONE_IN or head.shape.has_body:
             return
         rest, request_id = without_request_id(received)
         if head.request_id != request_id:

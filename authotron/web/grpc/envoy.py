@@ -121,7 +121,7 @@ class Authorization:
         self._serving.metrics.decision_sent(
             outcome.result, outcome.realm, _ROUTE, method, reply.status, seconds
         )
-        if self._site.logs(reply.status):
+        if reply.status >= self._site.least_logged:
             request_id = question.request_id
             self._site.log_answered(
                 Answered(

@@ -157,7 +157,7 @@ class DifferentialTests(SynchronousTestCase):
         self, streams: list[list[bytes]], ttl: int, *, trusted: bool
     ) -> None:
         """Both ways agree as well about heads that were parsed before and are recognised again."""
-        with patch.object(repeats, "_ONE_IN", 1):
+        with patch.object(repeats, "ONE_IN", 1):
             self.agree(*streams * 2, *reversed(streams), ttl=ttl, trusted=trusted, is_noted=False)
 
     def test_limited_tokens(self) -> None:

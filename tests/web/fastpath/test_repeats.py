@@ -73,7 +73,7 @@ class RepeatsTests(SynchronousTestCase):
     """What is recognised again equals what parsing finds."""
 
     def setUp(self) -> None:
-        self.patch(repeats, "_ONE_IN", 1)
+        self.patch(repeats, "ONE_IN", 1)
         self.repeats = Repeats(LONGEST)
 
     def remember(self, head: bytes) -> None:
@@ -168,7 +168,7 @@ class RepeatsTests(SynchronousTestCase):
 
     def test_lookups_in_vain(self) -> None:
         """After many lookups in vain one head in eight is looked up, until a lookup helps."""
-        self.patch(repeats, "_ONE_IN", 8)
+        self.patch(repeats, "ONE_IN", 8)
         users = [b"GET /auth HTTP/1.1\r\nHost: a%d\r\n\r\n" % n for n in range(10)]
         for number in range(100):
             head = b"GET /auth HTTP/1.1\r\nHost: once-%d\r\n\r\n" % number
@@ -190,7 +190,7 @@ class GatewayTests(SynchronousTestCase):
     """Requests to a gateway that remembers every head."""
 
     def setUp(self) -> None:
-        self.patch(repeats, "_ONE_IN", 1)
+        self.patch(repeats, "ONE_IN", 1)
 
     def request(self, gateway: InMemoryGateway, authorization: str) -> int:
         channel, wire = gateway.connect(gateway.entrance)
