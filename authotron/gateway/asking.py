@@ -141,11 +141,22 @@ class Caller:
         return StatedRequest(
             spelt,
             verb,
-            self.enforcement.namespace if namespace is None else _namespace(namespace),
+            self.namespace(namespace),
             id_,
             address,
             None if host is None else _host(host),
         )
+
+    def namespace(self, stated: str | None) -> str:
+        """
+        Return the namespace that the client asks about; if it states none, C{policy.namespace}.
+
+        @raise AmbiguousRequest: the string is not a namespace.
+        @raise MayNotAsk: the client is not an asker, and states another namespace.
+        """
+        if not self.is_asker:
+            self._check_context(stated, None)
+        return self.enforcement.namespace if stated is None else _namespace(stated)
 
     def _check_context(self, namespace: str | None, address: str | None) -> None:
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from attrs import define, field
@@ -10,9 +10,10 @@ from attrs import define, field
 from authotron.model.authentication import Authentication
 from authotron.model.errors import BadIdentity, Flaw, UnusableFact
 from authotron.model.request import Facts
-from authotron.policy import claims, rules
+from authotron.policy import claims, permission_list, rules
 from authotron.policy.claims import Source
 from authotron.policy.explanation import MOST_STEPS, Explanation, explain
+from authotron.policy.permission_list import Layer
 from authotron.policy.policies import Access, Policies
 from authotron.policy.resources import flaw
 from authotron.policy.rules import Request
@@ -223,6 +224,14 @@ class PolicyAccess:
         malformed.
         """
         return self._access.named(namespace)
+
+    def layers(self, namespace: str) -> Iterator[Layer]:
+        """
+        Yield the layers of the permission list of the client in a namespace.
+
+        @raise TooLong: the client has more permissions than a list may have.
+        """
+        return permission_list.layers(self._access, namespace)
 
     def is_settled(self, asked: Asked) -> bool:
         """Return whether the ruling about an equal request would be the same at any time."""

@@ -24,7 +24,7 @@ from authotron.policy.rules import Claims, Request, Rule
 from authotron.policy.ruling import Ruling
 from authotron.policy.subjects import GROUP, Tags
 
-MOST_STEPS = 20_000
+MOST_STEPS = 10_000
 """
 Maximum number of steps in which an explanation searches the rules, so that the search takes less
 than 50 ms: each permission takes one step, and one more for each segment that is compared.

@@ -275,6 +275,21 @@ def policy_searched(
     )
 
 
+def policy_listed(by: Actor, api: str, about: str, namespace: str) -> None:
+    """
+    Log that a client has asked what the policies allow to an identity in a namespace.
+
+    @param about: the identity that the question is about.
+    """
+    _log.info(
+        "{by} listed by {api} what {about} may do in {namespace}",
+        event="policy.listed",
+        **_of_question(by, api),
+        about=about[:_MAX_FACT],
+        namespace=namespace[:_MAX_FACT],
+    )
+
+
 def policy_question_refused(by: Actor, api: str, why: str) -> None:
     """Log that a client has asked about the policies what it may not ask."""
     _log.info(

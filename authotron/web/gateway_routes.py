@@ -25,14 +25,18 @@ from authotron.web.request import Request
 from authotron.web.routing import CONTRACT_RULE, EarlyReply, handle_errors, no_route, route
 
 if TYPE_CHECKING:  # the routes are loaded by name, with the first request for API tokens
+    from authotron.web.permission_routes import PermissionsRoute
     from authotron.web.token_routes import TokenRoutes
 
 _FOR_FIVE_MINUTES = (b"Cache-Control", b"public, max-age=300")
 _FOR_A_DAY = (b"Cache-Control", b"public, max-age=86400")
 
 
+_PERMISSIONS = "/permissions"
+
 _ASKING = (
     "/authz",
+    _PERMISSIONS,
     "/access/v1/evaluation",
     "/access/v1/evaluations",
     "/access/v1/search/subject",
@@ -113,6 +117,13 @@ def _token_routes() -> type[TokenRoutes]:
 def _policy_routes() -> ModuleType:
     """Load the route of C{POST /authz} with the first question to it."""
     return import_module("authotron.web.policy_routes")
+
+
+@cache
+def _permissions_route() -> type[PermissionsRoute]:
+    """Load the routes C{/permissions} with the first request for one of them."""
+    module = import_module("authotron.web.permission_routes")
+    return cast("type[PermissionsRoute]", module.PermissionsRoute)
 
 
 @cache
@@ -258,6 +269,21 @@ class GatewayRoutes:
             await _policy_routes().AuthzRoute(self._serving.gateway).answer(requester, request)
         )
         return found
+
+    @route(app, _PERMISSIONS, "GET")
+    async def permissions(self, request: Request) -> Reply:
+        requester = await self._authentication(request)
+        found: Reply = await self._permissions_route().mine(requester, request)
+        return found
+
+    @route(app, _PERMISSIONS, "POST")
+    async def permissions_of(self, request: Request) -> Reply:
+        requester = await self._authentication(request)
+        found: Reply = await self._permissions_route().of_another(requester, request)
+        return found
+
+    def _permissions_route(self) -> PermissionsRoute:
+        return _permissions_route()(self._serving.gateway, self._clock)
 
     @route(app, "/access/v1/evaluation", "POST")
     async def evaluation(self, request: Request) -> Reply:

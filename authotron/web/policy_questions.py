@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import re
+
 from attrs import frozen
 
+from authotron.gateway import outcomes
 from authotron.gateway.asking import Caller, StatedRequest
 from authotron.gateway.gateway import Gateway
+from authotron.gateway.outcomes import Decision
 from authotron.model.authentication import Authentication
 from authotron.model.errors import MayNotAsk
+from authotron.model.request import Presented
 from authotron.policy.ruling import Ruling
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
 from authotron.web import replies
 from authotron.web.replies import Reply
 from authotron.web.request import Request
-from authotron.web.routing import no_route
+from authotron.web.routing import EarlyReply, no_route
 
-ALLOW, DENY, REFUSED, UNCLEAR = RESULTS = ("allow", "deny", "refused", "unclear")
+ALLOW, DENY, LISTED, REFUSED, UNCLEAR = RESULTS = ("allow", "deny", "listed", "refused", "unclear")
 """The label C{result} of the metric C{authotron_policy_questions_total}."""
+
+_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""The form of a bearer token (RFC 6750 section 2.1)."""
 
 
 @frozen
@@ -60,6 +68,15 @@ class Asking:
         self.caller.enforcement.observer.policy_asked(self.api, ALLOW if number else DENY)
         audit.policy_searched(self._by, self.api, about, action, resource, number)
 
+    def listed(self, about: str, namespace: str) -> None:
+        """
+        Count and log the answer to the question what an identity may do.
+
+        @param about: the identity that the question is about, for the log.
+        """
+        self.caller.enforcement.observer.policy_asked(self.api, LISTED)
+        audit.policy_listed(self._by, self.api, about, namespace)
+
     def unclear(self) -> None:
         """Count a question that is not clear enough to be answered."""
         self.caller.enforcement.observer.policy_asked(self.api, UNCLEAR)
@@ -87,3 +104,38 @@ def asking(
     contracts = gateway.contracts
     address = contracts.direct.client(request.question(contracts))
     return Asking(api, Caller(requester, enforcement, address), request.sender)
+
+
+async def judged(
+    gateway: Gateway[Reply], token: str, client: str
+) -> tuple[Decision[Reply], Authentication]:
+    """
+    Return the decision about a token that a client states in a question, and its authentication.
+
+    @param client: the address of the client, for the log.
+
+    @raise EarlyReply: the token is not valid, or cannot be verified now.
+    """
+    if not _BEARER.fullmatch(token):
+        raise EarlyReply(bad_token(gateway))
+    presented = Presented(b"Bearer " + token.encode("ascii"))
+    decided = gateway.decisions.decide(presented, lambda: client)
+    decision = decided if isinstance(decided, Decision) else await decided
+    found = decision.outcome.authentication
+    if found is None:
+        is_refused = decision.outcome.result in outcomes.REFUSALS
+        raise EarlyReply(bad_token(gateway, decision.reply) if is_refused else decision.reply)
+    return decision, found
+
+
+def bad_token(gateway: Gateway[Reply], refusal: Reply | None = None) -> Reply:
+    """
+    Return the 401 to a client that states a token which is not valid.
+
+    @param refusal: the reply to a request with the token, or C{None} if no provider was asked.
+    """
+    if refusal is None:
+        decided = gateway.decisions.decide(Presented())
+        assert isinstance(decided, Decision)
+        refusal = decided.reply
+    return replies.bad_token(refusal)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from attrs import frozen
 
-from authotron.gateway import outcomes
 from authotron.gateway.asking import StatedRequest
 from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.gateway import Gateway
@@ -14,17 +11,14 @@ from authotron.gateway.outcomes import Decision
 from authotron.jose import unverified
 from authotron.model.authentication import Authentication
 from authotron.model.errors import AmbiguousRequest, MayNotAsk, Problem, UnusableFact
-from authotron.model.request import Facts, KnownFacts, Presented
+from authotron.model.request import Facts, KnownFacts
 from authotron.policy.ruling import RESTRICTED, Ruling
 from authotron.web import policy_replies, replies
-from authotron.web.authz_body import AuthzQuestion, read_question
-from authotron.web.policy_questions import Asking, asking
+from authotron.web.authz_body import read_question
+from authotron.web.policy_questions import Asking, asking, bad_token, judged
 from authotron.web.replies import Reply
 from authotron.web.request import Request
 from authotron.web.routing import EarlyReply
-
-_BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""The form of a bearer token (RFC 6750 section 2.1)."""
 
 
 @frozen
@@ -44,9 +38,9 @@ class AuthzRoute:
         """
         question = read_question(request)
         each = asking("authz", self._gateway, requester, request)
-        decision = await self._judged(question, request)
-        found = decision.outcome.authentication
-        assert found is not None
+        decision, found = await judged(self._gateway, question.token, request.sender)
+        if question.audience is not None and not _names(question.token, question.audience):
+            raise EarlyReply(bad_token(self._gateway))
         try:
             each.caller.check_user(*found.identity[:2])
             stated = each.caller.request(
@@ -67,36 +61,6 @@ class AuthzRoute:
             return replies.ALLOWED
         accepted = ",".join(request.header_values("Accept"))
         return policy_replies.forbidden(ruling.reason, accepted)
-
-    async def _judged(self, question: AuthzQuestion, request: Request) -> Decision[Reply]:
-        """
-        Return the decision about the token of a question.
-
-        @raise EarlyReply: the token is not valid, or cannot be verified now.
-        """
-        if not _BEARER.fullmatch(question.token):
-            raise EarlyReply(self._bad_token())
-        presented = Presented(b"Bearer " + question.token.encode("ascii"))
-        decided = self._gateway.decisions.decide(presented, lambda: request.sender)
-        decision = decided if isinstance(decided, Decision) else await decided
-        if decision.outcome.authentication is None:
-            is_refused = decision.outcome.result in outcomes.REFUSALS
-            raise EarlyReply(self._bad_token(decision.reply) if is_refused else decision.reply)
-        if question.audience is not None and not _names(question.token, question.audience):
-            raise EarlyReply(self._bad_token())
-        return decision
-
-    def _bad_token(self, refusal: Reply | None = None) -> Reply:
-        """
-        Return the 401 to a client that presents a token which is not valid.
-
-        @param refusal: the reply to a request with the token, or C{None} if no provider was asked.
-        """
-        if refusal is None:
-            decided = self._gateway.decisions.decide(Presented())
-            assert isinstance(decided, Decision)
-            refusal = decided.reply
-        return replies.bad_token(refusal)
 
 
 def _names(token: str, audience: str) -> bool:

@@ -95,8 +95,9 @@ class Reply:
     def response(self) -> Response:
         """Convert the reply to the response object that Klein expects."""
         headers: dict[str | bytes, str | bytes | Sequence[str | bytes]] = dict(self.headers)
-        # RFC 9110 section 8.6: a 204 must not have the header Content-Length
-        if self.status != HTTPStatus.NO_CONTENT:
+        # RFC 9110 section 8.6: a 204 must not have the header Content-Length, and that of a 304
+        # would be the length of the 200.
+        if self.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             headers[b"Content-Length"] = b"%d" % self.length
         return Response(self.status, headers, self.body)
 
@@ -242,6 +243,27 @@ def readiness(content: Any, *, ready: bool) -> Reply:
 def private_json(content: Any) -> Reply:
     """Build a 200 reply whose JSON is for one client only, and must not be cached."""
     return json_reply(200, content, NO_STORE)
+
+
+def tagged_json(body: bytes, tag: str) -> Reply:
+    """
+    Build a 200 reply for one client only from encoded JSON, which the client may keep if it asks
+    each time whether the entity tag is still current (RFC 9111 section 5.2.2.4).
+    """
+    return _reply(200, ((b"Content-Type", b"application/json"), *_tagged(tag)), body)
+
+
+def not_modified(tag: str) -> Reply:
+    """Build the 304 reply to a client that has the reply with this entity tag already."""
+    return _reply(304, _tagged(tag))
+
+
+def _tagged(tag: str) -> tuple[Header, ...]:
+    return ((b"ETag", tag.encode()), (b"Cache-Control", b"private, no-cache"), _VARY)
+
+
+_VARY = (b"Vary", b"Authorization, Cookie, X-Auth-Realm")
+"""The header of replies that are kept: they depend on the credential of the client."""
 
 
 def encoded_json(body: bytes) -> Reply:

@@ -1,0 +1,191 @@
+"""
+The list of permissions of one identity in one namespace, from which other programs can rule on
+requests by themselves.
+
+A list consists of layers, each of which must allow a request; most lists have one layer. Rules
+without limits are put together, and no layer names a rule. A list can be long, so its JSON is made
+in fragments, between which the reactor can do other work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from attrs import evolve, frozen
+
+from authotron.policy.namespaces import is_within
+from authotron.policy.networks import Network
+from authotron.policy.permissions import Permission
+from authotron.policy.policies import Access, Held
+from authotron.policy.resources import ANY
+from authotron.policy.restrictions import Restriction
+from authotron.policy.rule_limits import limits_of
+from authotron.policy.rules import Claims, Rule
+
+VERSION = 1
+"""The version of the form of permission lists."""
+
+MOST_PERMISSIONS = 20_000
+"""Maximum number of permissions in a list."""
+
+_EVERYTHING = (Permission(ANY, frozenset({ANY})),)
+
+
+class TooLong(ValueError):
+    """An identity has more permissions than a list may have."""
+
+
+@frozen
+class Layer:
+    """
+    Rules of which one must allow a request, and none deny it.
+
+    @ivar rules: the rules of the layer that count in the namespace of the list.
+    @ivar claims: the claims of the identity, for the conditions of rules; C{None} if the reader of
+        the list must not see them, so that no condition has a value.
+    @ivar allows_by_default: whether the layer allows a request about which no rule says anything.
+    """
+
+    rules: Sequence[Rule]
+    claims: Claims | None = None
+    allows_by_default: bool = False
+
+    def fragments(self) -> Iterator[str]:
+        """Yield the JSON of the layer, in fragments."""
+        yield f'{{"default": "{"allow" if self.allows_by_default else "deny"}", '
+        if self.claims is not None and any(rule.when is not None for rule in self.rules):
+            claims = {key: list(values) for key, values in self.claims.items()}
+            yield f'"claims": {json.dumps(claims)}, '
+        yield '"rules": ['
+        yield from _joined(map(_rule, _parts(self.rules)))
+        yield "]}"
+
+
+def fragments(head: Mapping[str, Any], listed: Sequence[Layer]) -> Iterator[str]:
+    """
+    Yield the JSON of a whole list, in fragments.
+
+    @param head: the members of the list before its layers.
+    """
+    yield json.dumps({"version": VERSION, **head})[:-1]
+    yield ', "layers": ['
+    yield from _joined(each.fragments() for each in listed)
+    yield "]}"
+
+
+def layers(access: Access, namespace: str) -> Iterator[Layer]:
+    """
+    Yield the layers of what an identity may do in a namespace, first that of its credential.
+
+    @raise TooLong: a layer has more permissions than a list may have.
+    """
+    own = _checked(_of_claims(access, access.held, namespace))
+    yield own
+    if access.unrestricted is not None:
+        whole = _checked(_of_claims(access, access.unrestricted, namespace))
+        yield _of_owner(own, whole, is_exact=not access.policies.heaviest)
+    for restriction in access.restrictions:
+        if (layer := _of_restriction(restriction, namespace)) is not None:
+            yield _checked(layer)
+
+
+def limited_to(hosts: Iterable[str], networks: Iterable[Network]) -> Layer:
+    """
+    Return a layer that allows requests for some hosts, from some networks; an empty list stands for
+    all.
+    """
+    rule = Rule("", (), _EVERYTHING, hosts=tuple(hosts), networks=tuple(networks))
+    return Layer([rule])
+
+
+def _of_claims(access: Access, held: Held, namespace: str) -> Layer:
+    policies = access.policies
+    rules = policies.usable(held.tags, namespace)
+    return Layer(rules, held.claims, policies.allows_by_default)
+
+
+def _of_owner(own: Layer, whole: Layer, *, is_exact: bool) -> Layer:
+    """
+    Return the layer of the owner of a credential that hides claims, without these claims.
+
+    What the credential allows by a rule, the rule allows the owner, too; so only denies are
+    stated, unless an allow may depend on hidden claims.
+
+    @param own: the layer of the credential.
+    @param whole: the layer of the owner.
+    @param is_exact: whether the owner has all groups of the credential.
+    """
+    if not is_exact or any(rule.when is not None for rule in own.rules):
+        return evolve(whole, claims=None)
+    denials = [
+        evolve(rule, permissions=tuple(each for each in rule.permissions if each.denies))
+        for rule in whole.rules
+        if any(each.denies for each in rule.permissions)
+    ]
+    return Layer(denials, None, allows_by_default=True)
+
+
+def _of_restriction(restriction: Restriction, namespace: str) -> Layer | None:
+    """Return a restriction of a credential as a layer, or C{None} if it limits nothing here."""
+    if restriction.namespace and not is_within(namespace, restriction.namespace):
+        return Layer(())
+    if not restriction.permissions and not restriction.networks:
+        return None
+    permissions = restriction.permissions or _EVERYTHING
+    return Layer([Rule("", (), permissions, networks=restriction.networks)])
+
+
+def _checked(layer: Layer) -> Layer:
+    if sum(len(rule.permissions) for rule in layer.rules) > MOST_PERMISSIONS:
+        raise TooLong(f"the identity has more than {MOST_PERMISSIONS} permissions")
+    return layer
+
+
+_Part = tuple[Mapping[str, Any], Sequence[Permission]]
+"""The limits of a rule, and its permissions."""
+
+
+def _parts(rules: Iterable[Rule]) -> Iterator[_Part]:
+    """Yield the permissions of all rules without limits together, then those of each other rule."""
+    limited = [rule for rule in rules if rule.is_conditional]
+    always = dict.fromkeys(
+        permission for rule in rules if not rule.is_conditional for permission in rule.permissions
+    )
+    if always:
+        yield {}, [*always]
+    for rule in limited:
+        yield limits_of(rule), rule.permissions
+
+
+def _rule(part: _Part) -> Iterator[str]:
+    """Yield the JSON of some permissions with the same limits, in fragments."""
+    limits, permissions = part
+    yield '{"allow": ['
+    yield from _joined((_permission(each),) for each in permissions if not each.denies)
+    yield '], "deny": ['
+    yield from _joined((_permission(each),) for each in permissions if each.denies)
+    yield "]"
+    for key, value in limits.items():
+        yield f', "{key}": {json.dumps(value)}'
+    yield "}"
+
+
+def _permission(permission: Permission) -> str:
+    stated: dict[str, Any] = {
+        "resource": permission.resource,
+        "verbs": sorted(permission.verbs),
+    }
+    if permission.ids is not None:
+        stated["ids"] = sorted(permission.ids)
+    return json.dumps(stated)
+
+
+def _joined(elements: Iterable[Iterable[str]]) -> Iterator[str]:
+    """Yield the fragments of the elements of a list, with commas between the elements."""
+    comma = ""
+    for fragments in elements:
+        yield comma
+        yield from fragments
+        comma = ", "
