@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
@@ -17,7 +18,7 @@ USERS: list[dict[str, Any]] = [
     {"username": "pdp", "password": "point", "roles": ["asker"]},
 ]
 STAFF: dict[str, Any] = {"type": "plain", "name": "staff", "realm": "internal", "users": USERS}
-RULES: list[dict[str, Any]] = [
+RULES: tuple[dict[str, Any], ...] = (
     {"name": "read", "subject": [["role=reader"]], "permissions": ["/data/**:GET,HEAD"]},
     {"name": "admin", "subject": [["role=ops"]], "permissions": ["/admin/**:*", "dog:walk:rex"]},
     {"name": "secret", "subject": [["realm=internal"]], "permissions": ["-/data/secret/**:*"]},
@@ -39,13 +40,13 @@ RULES: list[dict[str, Any]] = [
         "permissions": ["/by-host:GET"],
         "hosts": ["a.example.org"],
     },
-]
+)
 
 
 class AskingCase(SynchronousTestCase):
     """A gateway with policies, an asker C{pdp}, and two users, whose log events are collected."""
 
-    rules = RULES
+    rules: Sequence[dict[str, Any]] = RULES
 
     def setUp(self) -> None:
         self.events: list[LogEvent] = []
@@ -58,7 +59,7 @@ class AskingCase(SynchronousTestCase):
         usual = {
             "providers": [STAFF],
             "store": {"type": "memory"},
-            "policy": {"rules": self.rules, "askers": ["asker"]},
+            "policy": {"rules": [*self.rules], "askers": ["asker"]},
         }
         return InMemoryGateway({**usual, **over})
 

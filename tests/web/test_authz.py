@@ -62,7 +62,7 @@ class AnswerTests(AuthzCase):
         self.assertEqual(self.asked("/by-host", host="A.example.org:8443"), "204")
         self.assertEqual(self.asked("/by-host", host="b.example.org"), "403 no-matching-policy")
 
-    def test_spellings(self) -> None:
+    def test_spellings_S_STATED(self) -> None:
         """No spelling of a path or a method hides a deny: it is the same path, or a 422."""
         for path in ("/data/secret/", "/data/./secret/x", "/data/x/../secret", "/data/%73ecret"):
             self.assertEqual(self.asked(path), "403 denied-by-policy", path)
@@ -77,7 +77,7 @@ class AnswerTests(AuthzCase):
             self.assertEqual(self.asked(path), "422", path)
         self.assertEqual(self.asked("/data/x", "get"), "422")
 
-    def test_wildcards(self) -> None:
+    def test_wildcards_S_STATED(self) -> None:
         """A question is about one resource and one verb, so one about a wildcard is a 422."""
         self.assertEqual(self.asked("*", whose=ALICE), "422")
         self.assertEqual(self.asked("/admin/x", "*", ALICE), "422")
@@ -108,31 +108,31 @@ class AnswerTests(AuthzCase):
 class AskerTests(AuthzCase):
     """Who may ask."""
 
-    def test_anonymous(self) -> None:
+    def test_anonymous_S_ASKER(self) -> None:
         """Only an authenticated client may ask; the token in the body is no credential."""
         for by in ("", basic("alice", "wrong")):
             self.assertEqual(self.asked("/data/x", by=by), "401")
 
-    def test_about_oneself(self) -> None:
+    def test_about_oneself_S_ASKER(self) -> None:
         """A client without a role of C{policy.askers} asks about its own tokens alone."""
         self.assertEqual(self.asked("/data/x", by=BOB), "204")
         self.assertEqual(self.asked("/data/x", by=ALICE), "403")
         self.assertEqual(self.asked("/data/x", whose=ALICE, by=BOB), "403")
 
-    def test_no_askers(self) -> None:
+    def test_no_askers_S_ASKER(self) -> None:
         """Unless roles are configured, every client asks about itself alone."""
         self.gateway = self.make(policy={"rules": self.rules})
         self.tokens[BOB] = self.token(BOB)
         self.assertEqual(self.asked("/data/x"), "403")
         self.assertEqual(self.asked("/data/x", by=BOB), "204")
 
-    def test_token_without_the_role(self) -> None:
+    def test_token_without_the_role_S_ASKER(self) -> None:
         """An API token of an asker that leaves the role out may not ask about others."""
         for roles, expected in ((["asker"], "204"), ([], "403")):
             by = f"Bearer {self.token(PDP, roles=roles)}"
             self.assertEqual(self.asked("/data/x", by=by), expected)
 
-    def test_context_of_others(self) -> None:
+    def test_context_of_others_S_ASKER(self) -> None:
         """Other clients cannot state an address or a namespace that the gateway does not know."""
         self.assertEqual(self.asked("/inside", by=BOB), "403 network")
         self.assertEqual(self.asked("/inside", by=BOB, ip="10.1.2.3"), "403")
@@ -149,7 +149,7 @@ class AskerTests(AuthzCase):
         [event] = self.named("policy.question.refused")
         self.assertEqual((event["by_username"], event["api"]), ("alice", "authz"))
 
-    def test_audit(self) -> None:
+    def test_audit_S_ASKER(self) -> None:
         """Each question is logged and counted: who asked what about whom, without the token."""
         self.asked("/data/secret/x")
         [event] = self.named("policy.asked")
@@ -191,18 +191,18 @@ class MalformedTests(AuthzCase):
         self.assertEqual(self.asked("/by-host"), "422")
         self.assertEqual(self.asked("/data/x"), "204")
 
-    def test_body(self) -> None:
+    def test_body_S_QUESTION(self) -> None:
         """A body that is not strict JSON, or not an object, is a 400; another type is a 415."""
         for body in (b"", b"{", b"[]", b'{"a":1,"a":1}', b"\xff", b'{"id":' + b"[" * 100):
             self.assertEqual(self.raw("/authz", body).status, 400, body)
         self.assertEqual(self.raw("/authz", b"{}", kind="text/plain").status, 415)
 
-    def test_many_mistakes(self) -> None:
+    def test_many_mistakes_S_QUESTION(self) -> None:
         """A body of many mistakes gets a short answer."""
         body = json.dumps({str(number): 1 for number in range(5000)}).encode()
         self.assertLess(len(self.raw("/authz", body).body), 2000)
 
-    def test_bad_token(self) -> None:
+    def test_bad_token_S_QUESTION(self) -> None:
         """A token that is not valid is a 401 with a challenge; it cannot smuggle a credential."""
         for token in ("x", "aot_0123456789ab_x", f"x, {ALICE}", f"{self.tokens[BOB]} ", "ü", "a\n"):
             self.tokens["bad"] = token
