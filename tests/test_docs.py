@@ -18,9 +18,11 @@ from authotron.cli.main import main
 from authotron.config.plugins import API_VERSION
 from authotron.plugin import public
 from tests.config.cases import BASE, ROOT, ConfigCase, laid_over
+from tests.mtls.issuing import root
 
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARK = "<!-- not a configuration -->"
+CERTIFICATE = root().pem.decode()
 SUNDAY = 1_700_352_000.0
 """19 November 2023."""
 RIVALS = {"secret_file": "secret", "listen": "port", "bind_address": "server"}
@@ -166,7 +168,13 @@ class ConfigurationsTests(ConfigCase):
             with self.subTest(place):
                 over = fitting(content)
                 for name in secret_files(over):
-                    (self.folder / name).write_text("a-secret-that-is-long-enough-for-HS256\n")
+                    is_certificate = name.endswith(".pem")
+                    text = (
+                        CERTIFICATE
+                        if is_certificate
+                        else "a-secret-that-is-long-enough-for-HS256\n"
+                    )
+                    (self.folder / name).write_text(text)
                 base = {**{key: {} for key in content}, **BASE}
                 self.load(laid_over(base, over))
 

@@ -24,9 +24,10 @@ MAY_IMPORT = {
     "net": "model concurrency config limits",
     "jose": "model concurrency config net",
     "ldap": "model concurrency config limits net plugin",
+    "mtls": "model concurrency net",
     # what is plugged in
     "plugin": "model concurrency config limits net jose",
-    "providers": "model concurrency config limits net jose ldap plugin",
+    "providers": "model concurrency config limits net jose ldap mtls plugin",
     "augmenters": "model concurrency config net ldap plugin",
     "stores": "model concurrency config limits net plugin",
     # the gateway
@@ -78,6 +79,7 @@ ALONE = {
     "bcrypt": {"plugin.passwords"},
     "OpenSSL": {"net.http", "net.reasons", "net.tls", "net.tls_gates"},
     "cryptography": {
+        "mtls",
         "jose",
         "net.certificates",
         "net.rejections",

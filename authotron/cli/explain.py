@@ -45,6 +45,8 @@ from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.carriers import Carriers
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
+from authotron.model.carriers import CERTIFICATE
+from authotron.model.client_certificate import bounded
 from authotron.model.errors import (
     BadCredentials,
     BadIdentity,
@@ -55,6 +57,7 @@ from authotron.model.errors import (
 )
 from authotron.model.identity import Credential
 from authotron.model.request import Facts, KnownFacts, Presented
+from authotron.plugin import certificate_parsers
 from authotron.policy import subjects
 from authotron.policy.explanation import Explanation
 from authotron.policy.explanation import explain as explain_ruling
@@ -80,6 +83,7 @@ _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
         "authotron explain --header X-API-Key key.txt",
         "authotron explain --user alice --method DELETE --path /admin/users",
         "authotron explain --claim realm=internal --claim role=reader --path /admin/users",
+        "authotron explain --certificate client.pem",
     ),
 )
 @config_option
@@ -99,6 +103,11 @@ _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
     type=text,
     multiple=True,
     help="Rule on a request of an identity with this claim, without a credential.",
+)
+@click.option(
+    "--certificate",
+    flag_value=CERTIFICATE.name,
+    help="Read the TLS certificate of a client (PEM), as a proxy would state it.",
 )
 @request_options
 @json_option
@@ -147,7 +156,7 @@ def explain(
     react(partial(_explain, as_json=as_json), (config, partial(present, read), realm, request))
 
 
-_CARRIERS = ("header", "cookie", "query")
+_CARRIERS = ("header", "cookie", "query", "certificate")
 """The options that name the part of a request which carries the credential."""
 
 
@@ -203,8 +212,12 @@ def _presenter(
     if not given:
         return _in_authorization
     if len(given) > 1 or username is not None:
-        raise click.UsageError("give only one of --user, --header, --cookie and --query")
+        raise click.UsageError(
+            "give only one of --user, --header, --cookie, --query and --certificate"
+        )
     [(kind, name)] = given
+    if kind == CERTIFICATE.kind:
+        return _as_certificate
     names = credential_names(config)
     known = {"header": names.headers, "cookie": names.cookies, "query": names.parameters}[kind]
     if kind == "header":
@@ -222,6 +235,17 @@ def _presenter(
 
 def _in_authorization(text: str, _carriers: Carriers) -> Presented:
     return Presented(header_value(text).encode())
+
+
+def _as_certificate(text: str, carriers: Carriers) -> Presented:
+    try:
+        presented = bounded(certificate_parsers.in_pem(text))
+    except ValueError:
+        raise click.UsageError("SOURCE does not contain a certificate in PEM") from None
+    others = carriers.of_question(lambda _: None, Facts(certificate=presented))
+    if not others:
+        raise click.UsageError("no provider of type mtls is configured")
+    return Presented(others=others)
 
 
 def _carried(kind: str, name: str, text: str, carriers: Carriers) -> Presented:

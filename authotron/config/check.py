@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from attrs import field, frozen
 
 from authotron.config import placeholders, plugins, section, warnings
+from authotron.config.credentials import reads_certificates
 from authotron.config.endpoint import PREFIXES
 from authotron.config.origins import Origins
 from authotron.config.plugins import (
@@ -101,6 +102,7 @@ def check(
         *warnings.of_store(store),
         *of_pepper,
         *_policy_warnings(policy, given),
+        *_certificate_warnings(providers, given),
     ]
     return Config(file, providers, augmenters, store, contracts, found, policy)
 
@@ -245,6 +247,18 @@ def _policy_warnings(found: Policy | None, given: Mapping[str, Any]) -> Iterator
 
         trusted = _section(given, "server").get("trusted_proxies")
         yield from policy.warnings(found, is_trust_configured=trusted is not None)
+
+
+def _certificate_warnings(
+    providers: Sequence[PluginConfig], given: Mapping[str, Any]
+) -> Iterator[str]:
+    """Warn if every program of this machine can state the certificate of any client."""
+    trusted = _section(given, "server").get("trusted_proxies")
+    if trusted is None and any(map(reads_certificates, providers)):
+        yield (
+            "server.trusted_proxies: not set, so every program of this machine counts as a proxy "
+            "and can state the certificate of any client; name the addresses of the proxies"
+        )
 
 
 def _pepper_warnings(store: StoreConfig | None, given: Mapping[str, Any]) -> list[str]:

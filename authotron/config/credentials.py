@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from authotron.config.section import Section
-from authotron.model.carriers import Carrier
+from authotron.model.carriers import CERTIFICATE, Carrier
 
 AUTHORIZATION = "authorization"
 """
@@ -160,6 +160,23 @@ def carriers(given: Sequence[CarrierConfig] | None) -> Sequence[Carrier | None]:
     header C{Authorization}.
     """
     return tuple(dict.fromkeys(each.carrier for each in given or ())) or (None,)
+
+
+def looked_at(section: object) -> Sequence[Carrier | None]:
+    """
+    Return the parts of a request in which the provider, or the token store, of a section looks for
+    credentials, with C{None} for the header C{Authorization}.
+    """
+    if reads_certificates(section):
+        return (CERTIFICATE,)
+    # The Config of a plugin in another package may derive from PluginConfig, which lacks the key
+    # C{credentials}.
+    return carriers(getattr(section, "credentials", None))
+
+
+def reads_certificates(section: object) -> bool:
+    """Return whether the provider of a section verifies the TLS certificates of clients."""
+    return bool(getattr(section, "reads_certificates", False))
 
 
 def warnings(given: Sequence[CarrierConfig] | None) -> Iterator[str]:

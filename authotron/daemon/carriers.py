@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from authotron.config import credentials
 from authotron.config.check import Config
+from authotron.config.endpoint import GRPC, protocol_of
 from authotron.gateway.carriers import Carriers, Judge
 from authotron.gateway.contracts import Contracts
 from authotron.gateway.credentials import Challenged
-from authotron.model.carriers import Carrier
+from authotron.model.carriers import CERTIFICATE, Carrier
 from authotron.model.errors import ConfigError, Problem
 from authotron.plugin.interfaces import IJudge, IProvider
 
@@ -40,6 +41,7 @@ class Looking:
         problems = [*_problems(judges)]
         if problems:
             raise ConfigError(problems)
+        self._config = config
         self._judges = judges
         self.carriers = Carriers([judge for _, _, judge in judges])
         self.by_judge: Mapping[int, Sequence[Carrier | None]] = {
@@ -62,8 +64,26 @@ class Looking:
             for carrier in judge.carriers
             if carrier is not None and carrier.kind == "header" and carrier.name in taken
         ]
+        problems += self._unstated_certificates(contracts)
         if problems:
             raise ConfigError(problems)
+
+    def _unstated_certificates(self, contracts: Contracts) -> Iterator[Problem]:
+        """
+        Yield a problem for each provider that verifies certificates of clients, if no proxy can
+        state any.
+        """
+        listens = self._config.file.server.listen
+        if contracts.state("certificate") or any(protocol_of(each) == GRPC for each in listens):
+            return
+        for at, _, judge in self._judges:
+            if CERTIFICATE in judge.carriers:
+                yield Problem(
+                    at.removesuffix(".credentials"),
+                    "no proxy states the certificates of clients; name the header in which the "
+                    "proxy states them, such as server.contracts: [{type: nginx, headers: "
+                    "{certificate: X-SSL-Client-Cert}}]",
+                )
 
 
 _Judges = Iterable[tuple[str, IJudge, Judge]]
@@ -75,12 +95,10 @@ which it looks.
 
 def _judges(config: Config, providers: Sequence[IProvider], own: IJudge) -> _Judges:
     if config.store is not None:
-        where = credentials.carriers(config.store.credentials)
+        where = credentials.looked_at(config.store)
         yield f"{_STORE}.credentials", own, Judge(own.name, own.scheme, None, where)
     for place, (section, provider) in enumerate(zip(config.providers, providers, strict=True)):
-        # The Config of a plugin in another package may derive from PluginConfig, which lacks the
-        # key C{credentials}.
-        where = credentials.carriers(getattr(section, "credentials", None))
+        where = credentials.looked_at(section)
         judge = Judge(provider.name, provider.scheme, provider.realm, where)
         yield f"providers[{place}].credentials", provider, judge
 

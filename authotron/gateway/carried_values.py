@@ -69,6 +69,19 @@ class ParameterReader:
         return None if query is None else parameters.value(query, self._parameters)
 
 
+@frozen
+class CertificateReader:
+    """Reads the TLS certificate of the client, as a trusted proxy states it."""
+
+    def read(self, _header: Header, facts: Facts | None) -> bytes | None:
+        try:
+            certificate = None if facts is None else facts.certificate
+        except UnusableFact as unusable:
+            # A certificate that no trusted proxy states is none, whatever headers a client sends.
+            return None if unusable.flaw in (Flaw.MISSING, Flaw.UNTRUSTED) else AMBIGUOUS
+        return None if certificate is None else certificate.as_word().encode("ascii")
+
+
 def reader(kind: Kind, name: str) -> Reader:
     """
     Return the object that reads the values of the carriers (parts of a request) of a given kind and
@@ -78,4 +91,6 @@ def reader(kind: Kind, name: str) -> Reader:
         return HeaderReader(name.encode("ascii"))
     if kind == "cookie":
         return CookieReader(cookies.finder(name))
+    if kind == "certificate":
+        return CertificateReader()
     return ParameterReader(parameters.finder(name))

@@ -20,12 +20,15 @@ from authotron.model.identity import Client, Credential
 from authotron.model.naming import fold_ascii_case
 from authotron.model.request import Facts, Presented
 
-_KINDS = ("header", "query", "cookie")
+_KINDS = ("header", "query", "cookie", "certificate")
 """
 The kinds of carriers (parts of a request) that contain a whole credential, in the order in which
 they count: headers and parameters, which a client sends itself, come before the cookies that a
-browser adds.
+browser adds, and before the TLS certificate, which belongs to the connection of the client.
 """
+
+_STATED = ("query", "certificate")
+"""The kinds of carriers that count only as a trusted proxy states them."""
 
 
 @frozen
@@ -56,14 +59,22 @@ class _Carried:
         self.carrier = carrier
         self.place = place
         self.scheme = judges[0].scheme
-        self._realms = {each.realm and fold_ascii_case(each.realm) for each in judges}
+        self._realms = _realms(judges)
+
+    @property
+    def is_ambient(self) -> bool:
+        """
+        Whether the client presents the credential with all of its requests, so that any credential
+        which the client adds to a request counts instead.
+        """
+        return self.carrier.kind == "certificate"
 
     def is_of(self, realm: bytes | None) -> bool:
         """
         Whether a provider of a given realm looks for credentials in this part of a request; the
         realm C{None} stands for any realm.
         """
-        return realm is None or realm in self._realms or None in self._realms
+        return _includes(self._realms, realm)
 
     def text(self, presented: Presented) -> str:
         """
@@ -77,6 +88,8 @@ class _Carried:
             return ""
         text = found.decode("latin-1")
         if not (text.isascii() and text.isprintable()) or "," in text:
+            if self.is_ambient:
+                raise BadCarrier(f"{self.carrier} is stated twice, too long or malformed")
             raise BadCarrier(f"{self.carrier} stands twice, or has a character that is not allowed")
         words = text.split()
         if self.carrier.scheme and words.pop(0).lower() != self.carrier.scheme:
@@ -91,11 +104,22 @@ class _Carried:
         return (f"{scheme} {text}" if scheme else text).encode("ascii")
 
 
+def _realms(judges: Sequence[Judge]) -> set[bytes | None]:
+    """Return the realms of providers; C{None} stands for a provider of all realms."""
+    return {None if each.realm is None else fold_ascii_case(each.realm) for each in judges}
+
+
+def _includes(realms: set[bytes | None], realm: bytes | None) -> bool:
+    """Return whether there is a provider of a realm; the realm C{None} stands for any realm."""
+    return bool(realms) and (realm is None or realm in realms or None in realms)
+
+
 class Carriers:
     """
     The parts of a request that carry credentials according to a configuration.
 
-    @ivar reads_query: whether a parameter of the query carries credentials.
+    @ivar reads_facts: whether a carrier of credentials counts only as a trusted proxy states it:
+        a parameter of the query, or the TLS certificate of the client.
     """
 
     def __init__(self, judges: Sequence[Judge] = ()) -> None:
@@ -115,7 +139,8 @@ class Carriers:
             _Carried(each, sources.index((each.kind, each.name)), by_carrier[each])
             for each in alone
         ]
-        self.reads_query = any(kind == "query" for kind, _ in sources)
+        self._authorization = _realms([each for each in judges if None in each.carriers])
+        self.reads_facts = any(kind in _STATED for kind, _ in sources)
 
     def __bool__(self) -> bool:
         """Whether any part of a request other than the header C{Authorization} is read."""
@@ -126,8 +151,8 @@ class Carriers:
         Return the values of all parts of a proxy's request that carry credentials, in the order of
         L{Presented.others}.
 
-        @param facts: the facts of the client's request, among them the query, or C{None} if the
-            query is not to be read.
+        @param facts: the facts of the client's request, among them the query, or C{None} if no
+            fact is to be read.
         """
         return self._unless_empty(tuple([each.read(header, facts) for each in self._readers]))
 
@@ -136,8 +161,8 @@ class Carriers:
         Return the values of all parts that carry credentials in a request that a client makes to
         the gateway itself.
 
-        Cookies are not read here: browsers add cookies to requests that pages of other sites make,
-        and such a page must not make or revoke API tokens.
+        Neither cookies nor certificates are read here: browsers add both to requests that pages of
+        other sites make, and such a page must not make or revoke API tokens.
         """
         found = [
             each.read(header, None) if isinstance(each, HeaderReader) else None
@@ -158,7 +183,8 @@ class Carriers:
         The first part of the request that has a value decides, and the header C{Authorization} then
         belongs to the backend. If no such part has a value, the header C{Authorization} decides. If
         the client asks for a realm, the parts in which the providers of this realm look come first,
-        and then C{Authorization}.
+        and then C{Authorization}. The TLS certificate counts only if no other part of the request
+        has a value, not even C{Authorization}, unless no provider looks there.
 
         @raise BadCredentials: the part of the request that decides is malformed.
         """
@@ -167,6 +193,8 @@ class Carriers:
         realm = None if wanted is None else fold_ascii_case(wanted)
         for carried in sorted(self._carried, key=lambda each: not each.is_of(realm)):
             if text and not carried.is_of(realm):
+                break
+            if text and carried.is_ambient and _includes(self._authorization, realm):
                 break
             value = carried.text(presented)
             if value:

@@ -93,6 +93,10 @@ class Contracts:
         sources = (each for endpoint in endpoints for each in endpoint.sources.values())
         return frozenset(name.lower() for source in sources for name in source.headers)
 
+    def state(self, fact: str) -> bool:
+        """Return whether a proxy may state a fact, such as the certificate, in a header."""
+        return any(fact in each.endpoint.sources for each in self._every())
+
     def by_name(self, name: str) -> Contract | None:
         """Return the contract with a given name, or C{None} if it is not configured."""
         return self._named.get(name)

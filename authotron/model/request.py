@@ -5,12 +5,10 @@ may depend.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn, Protocol, TypedDict, Unpack
 
-from attrs import frozen
-
+from authotron.model.client_certificate import ClientCertificate
 from authotron.model.errors import Flaw, UnusableFact
 
 
@@ -34,22 +32,6 @@ class Presented(NamedTuple):
 
     def __repr__(self) -> str:
         return "Presented(...)"
-
-
-@frozen
-class ClientCertificate:
-    """
-    The TLS certificate of a client, which the proxy has verified.
-
-    @ivar der: the certificate in DER.
-    """
-
-    der: bytes
-
-    @property
-    def fingerprint(self) -> str:
-        """The SHA-256 hash of the certificate, in hexadecimal digits."""
-        return hashlib.sha256(self.der).hexdigest()
 
 
 class KnownFacts(TypedDict, total=False):

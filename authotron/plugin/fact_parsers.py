@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
-from base64 import b64decode
 from collections.abc import Callable, Mapping
-from urllib.parse import unquote
 
 from authotron.model.hosts import split_host
 from authotron.model.http_grammar import TOKEN
 from authotron.model.paths import canonical, is_ordinary, split_target
-from authotron.model.request import ClientCertificate
+from authotron.plugin import certificate_parsers
 
 _METHOD = re.compile(TOKEN.decode())
 _ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 """The schemes that proxies name; Traefik names C{ws} and C{wss} for WebSockets."""
-
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*")
-_PLACEHOLDER = re.compile(r"\{[a-z0-9_.]+\}")
-"""Matches what Caddy sends in place of a certificate if the client has presented none."""
 
 _LONGEST_NAMESPACE = 1024
 
@@ -63,22 +57,6 @@ def _namespace(value: str) -> str:
     return value
 
 
-def _certificate(value: str) -> ClientCertificate | None:
-    """
-    Parse a certificate: the certificate is PEM, perhaps percent-encoded (nginx), Base64 of DER
-    (Traefik, Caddy), or Base64 between colons (RFC 9440).
-    """
-    if _PLACEHOLDER.fullmatch(value):
-        return None
-    text = unquote(value) if "%" in value else value
-    pem = _PEM.match(text)
-    body = pem[1] if pem else text.removeprefix(":").removesuffix(":")
-    der = b64decode("".join(body.split()), validate=True)
-    if not der:
-        raise ValueError("the value is not a certificate")
-    return ClientCertificate(der)
-
-
 _PARSE: Mapping[str, Callable[[str], object]] = {
     "method": _method,
     "scheme": _scheme,
@@ -87,7 +65,7 @@ _PARSE: Mapping[str, Callable[[str], object]] = {
     "path": _path,
     "query": _query,
     "namespace": _namespace,
-    "certificate": _certificate,
+    "certificate": certificate_parsers.parse,
 }
 """
 For each fact of a request the function that parses the value of a header; the function may raise

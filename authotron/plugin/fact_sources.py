@@ -15,6 +15,7 @@ from authotron.model import hops
 from authotron.model.errors import ConfigError, Flaw, UnusableFact
 from authotron.model.hosts import split_host
 from authotron.model.paths import AmbiguousPath, canonical, split_target
+from authotron.plugin import certificate_parsers
 from authotron.plugin.fact_parsers import MAY_LACK, PARSED, parser_of
 from authotron.plugin.trusted_proxies import TrustedProxies
 
@@ -147,6 +148,10 @@ class Header:
                 return None
             raise UnusableFact(fact, Flaw.MISSING, self.name)
         try:
+            if fact == "certificate":
+                beside = certificate_parsers.beside(self.name)
+                chain = ",".join(question.values(beside)) if beside else ""
+                return certificate_parsers.parse(value, self.name, chain)
             return parser_of(fact)(value)
         except AmbiguousPath as ambiguous:
             raise UnusableFact(fact, Flaw.MALFORMED, f"{self.name}: {ambiguous}") from None

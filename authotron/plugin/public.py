@@ -38,6 +38,7 @@ from authotron.model.authentication import (
     Authentication,
     Restriction,
 )
+from authotron.model.client_certificate import ClientCertificate
 from authotron.model.errors import (
     ConfigError,
     Flaw,
@@ -60,7 +61,6 @@ from authotron.model.naming import (
     normalize,
 )
 from authotron.model.request import (
-    ClientCertificate,
     Condition,
     Facts,
 )

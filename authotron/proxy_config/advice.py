@@ -28,6 +28,15 @@ _KEEPS_COOKIES = {
 }
 """Proxies that cannot remove a single cookie, with the advice for an operator."""
 
+_STATES_CERTIFICATES = ("nginx", "caddy", "haproxy", "kubernetes-nginx")
+"""The proxies whose configuration states the certificate of a client in any header."""
+
+_OWN_CERTIFICATES = {
+    "envoy": "X-Forwarded-Client-Cert",
+    "traefik": "X-Forwarded-Tls-Client-Cert",
+}
+"""The headers of proxies that state the certificate of a client in one header alone."""
+
 _MISSING = {
     HTTP: "server.listen: no endpoint for HTTP at which {proxy} can ask; write host and port, such "
     "as 127.0.0.1 and 8080",
@@ -45,6 +54,7 @@ def advice(proxy: str, config: Config, setting: Setting) -> Iterator[str]:
         yield from _of_exposure(config, setting)
     yield from _of_trust(proxy, config, setting)
     yield from _of_credentials(proxy, setting)
+    yield from _of_certificates(proxy, setting)
     types = [each.type for each in config.contracts]
     name = contract_of(proxy)
     if setting.by == HTTP and name not in types:
@@ -116,6 +126,26 @@ def _of_credentials(proxy: str, setting: Setting) -> Iterator[str]:
         yield (
             f"credentials: the parameter {', '.join(setting.parameters)} reaches the backend in "
             "the query, because the configuration of the proxy does not remove it; use a header"
+        )
+
+
+def _of_certificates(proxy: str, setting: Setting) -> Iterator[str]:
+    """Warn if the proxy cannot state the certificate of the client in the configured header."""
+    name = setting.stated.get("certificate")
+    if name is None or setting.by == GRPC or proxy in _STATES_CERTIFICATES:
+        return
+    if proxy == "apache" and setting.by == HTTP:
+        return
+    wanted = _OWN_CERTIFICATES.get(proxy)
+    if wanted is None:
+        yield (
+            f"server.contracts: the configuration of {proxy} states no certificate of a client, so "
+            "certificates are not verified; see docs/mtls.md"
+        )
+    elif name.lower() != wanted.lower():
+        yield (
+            f"server.contracts: {proxy} states the certificate of a client in {wanted} alone; "
+            f"write headers: {{certificate: {wanted}}} instead of {name}"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -98,7 +98,9 @@ class Setting:
     @ivar stated: for each fact of a request the header in which the proxy states the fact.
     @ivar profile: the headers, in addition to C{Authorization}, in which the backend reads the
         identity.
-    @ivar others: identity headers of other header profiles, which only a client can have sent.
+    @ivar others: identity headers of other header profiles, and the header in which the proxy
+        states the certificate of the client to the gateway; in requests to the backend only a
+        client can have sent these headers.
     @ivar credential_headers: the headers, except C{Authorization}, in which the gateway looks for
         credentials; C{cookies} and C{parameters} (of the query) are the other parts.
     @ivar origins: the origins of web pages whose preflight requests (CORS) the proxy answers.
@@ -160,6 +162,7 @@ def make(gateway: Gateway[Any], proxy: str, deployment: Deployment) -> Setting:
     answering = contract if by == HTTP else gateway.contracts.of_protocol(by)
     answers = answering.answers or Answers()
     names, cors = gateway.credential_names, config.file.cors
+    stated = _stated(contract)
     return Setting(
         deployment.listen,
         deployment.backend,
@@ -169,9 +172,9 @@ def make(gateway: Gateway[Any], proxy: str, deployment: Deployment) -> Setting:
         address,
         found is not None,
         by,
-        _stated(contract),
+        stated,
         [*map(_checked, answering.answer_headers)],
-        [_checked(name.decode()) for name in answering.profile.missing],
+        [*_never_of_client(answering, stated)],
         [_checked(name) for name in names.headers if name.lower() != AUTHORIZATION],
         [_checked(name, "cookie") for name in names.cookies],
         names.parameters,
@@ -199,6 +202,16 @@ def _stated(contract: Contract) -> dict[str, str]:
     """Return the headers that a contract reads, by the facts of a request that they state."""
     sources = contract.endpoints[0].sources
     return {fact: _checked(each.headers[0]) for fact, each in sources.items() if each.headers}
+
+
+def _never_of_client(answering: Contract, stated: Mapping[str, str]) -> Iterator[str]:
+    """
+    Yield the headers that a client must not send to the backend, apart from those that the gateway
+    sets.
+    """
+    yield from (_checked(name.decode()) for name in answering.profile.missing)
+    if "certificate" in stated:
+        yield stated["certificate"]
 
 
 def _checked(name: str, kind: Literal["header", "cookie"] = "header") -> str:

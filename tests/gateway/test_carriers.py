@@ -300,4 +300,4 @@ class NothingTests(SynchronousTestCase):
             self.assertFalse(carriers)
             self.assertEqual(carriers.of_question(read), ())
             self.assertEqual(carriers.of_client(read), ())
-            self.assertFalse(carriers.reads_query)
+            self.assertFalse(carriers.reads_facts)

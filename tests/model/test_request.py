@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.model.client_certificate import ClientCertificate
 from authotron.model.errors import Flaw, UnusableFact
-from authotron.model.request import FACTS, ClientCertificate, Facts
+from authotron.model.request import FACTS, Facts
 
 
 class FactsTests(SynchronousTestCase):

@@ -179,7 +179,7 @@ class FastPath(Protocol, TimeoutMixin):
         if gateway.contracts is not factory.contracts:
             factory.recognise(gateway.contracts, gateway.carriers)  # since a reload
         began = factory.clock.seconds()
-        repeats = factory.repeats
+        repeats = self._repeats() if factory.reads_facts else factory.repeats
         found = repeats.find(self._bytes)
         if found is None or len(self._bytes) > factory.longest:
             self._parse(began)
@@ -220,7 +220,7 @@ class FastPath(Protocol, TimeoutMixin):
         if factory.has_carriers:
             head = self._with_others(head, gateway.carriers)
             presented = head.presented
-        factory.repeats.remember(self._bytes, head, decisions.key)
+        self._repeats().remember(self._bytes, head, decisions.key)
         self._asked = shape.asked
         decision = decisions.decide(presented, self._client)
         if isinstance(decision, Decision):
@@ -235,7 +235,7 @@ class FastPath(Protocol, TimeoutMixin):
         C{Authorization}.
         """
         header, facts = partial(joined_values, self._bytes), None
-        if carriers.reads_query:
+        if carriers.reads_facts:
             facts = head.shape.asked.endpoint.facts(self._question(self._bytes, head.shape.asked))
         others = carriers.of_question(header, facts)
         return head._replace(presented=head.presented._replace(others=others))
@@ -244,6 +244,17 @@ class FastPath(Protocol, TimeoutMixin):
         """Forget how far a head was searched that has arrived in pieces."""
         self._searched, self._has_line = 0, False
         self._count(0)
+
+    def _repeats(self) -> Repeats:
+        """
+        Return the remembered heads that may be repeated on this connection.
+
+        Equal heads of a trusted proxy and of another peer are different requests if a credential
+        counts only when a trusted proxy states it.
+        """
+        factory = self._factory
+        is_other = factory.reads_facts and not self._is_believed()
+        return factory.no_repeats if is_other else factory.repeats
 
     def _is_believed(self) -> bool:
         return self._factory.contracts.proxies.is_proxy(self._peer)
@@ -623,9 +634,9 @@ class FastPathFactory(Factory):
         self.contracts = contracts
         self.recogniser = Recogniser(contracts)
         self.has_carriers = bool(carriers)
-        # Equal heads may be different requests if a query counts only when a trusted proxy states
-        # it.
-        self.repeats = Repeats(0 if carriers.reads_query else self.longest)
+        self.repeats = Repeats(self.longest)
+        self.reads_facts = carriers.reads_facts
+        self.no_repeats = Repeats(0)
 
     def doStart(self) -> None:
         super().doStart()

@@ -28,6 +28,11 @@ local function question(r)
     #@ for name in credential_headers + (["Cookie"] if cookies else [])
     add("<< name >>", r.headers_in["<< name >>"])
     #@ endfor
+    #@ if "certificate" in stated
+    -- The certificate of the client, if Apache asks for one in the handshake (docs/mtls.md).
+    local certificate = r.is_https and r:ssl_var_lookup("SSL_CLIENT_CERT")
+    add("<< stated.certificate >>", certificate and certificate:gsub("%s+$", ""):gsub("[\r\n]+", " "))
+    #@ endif
     add("X-Auth-Realm", r.headers_in["X-Auth-Realm"])
     add("X-Request-ID", r.headers_in["X-Request-ID"])
     add("X-Forwarded-Method", r.method)

@@ -66,6 +66,12 @@ local function question(txn)
         headers["<< name >>"] = found
     end
     #@ endfor
+    #@ if "certificate" in stated
+    local certificate = txn:get_var("txn.authotron_certificate")
+    if certificate then
+        headers["<< stated.certificate >>"] = { ":" .. certificate .. ":" }
+    end
+    #@ endif
     local realm = txn:get_var("txn.authotron_realm")
     if realm then
         headers["X-Auth-Realm"] = { realm }
