@@ -84,6 +84,8 @@ class AcceptGate:
             self._reactor.addReader(self)
         self._ports.append(port)
         self._arrivals.register(port.fileno(), 0)
+        if self._is_paused:
+            port.stopReading()
         self._own.publish(self.count())
 
     def close(self, port: AcceptingPort) -> None:

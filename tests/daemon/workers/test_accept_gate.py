@@ -159,6 +159,16 @@ class GateTests(SynchronousTestCase):
         self.assertTrue(self.port.reads)
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_port_that_opens_during_a_pause(self) -> None:
+        """A port that opens while the worker is ahead accepts nothing before the pause ends."""
+        self.accept(8)
+        second = Port(9)
+        self.gate.open(second)
+        self.assertFalse(second.reads)
+        self.others_have(8)
+        self.reactor.advance(PAUSE)
+        self.assertTrue(second.reads)
+
     def test_connection_at_a_second_port_blocks_no_worker(self) -> None:
         """After a worker has accepted again, no check is left that takes others for blocked."""
         self.gate.open(Port(9))
