@@ -22,6 +22,7 @@ from authotron.model.paths import AmbiguousPath, canonical
 from authotron.policy import namespaces
 from authotron.policy.networks import parse_address
 from authotron.policy.resources import ANY, MOST_SEGMENTS, flaw
+from authotron.policy.rules import Request
 from authotron.policy.verbs import is_misspelt
 
 LONGEST_NAMESPACE = 1_024
@@ -56,6 +57,18 @@ class StatedRequest:
         if self.stated_host is None:
             raise UnusableFact("host", Flaw.MISSING, "a rule depends on it, so state the host")
         return self.stated_host
+
+    @property
+    def known(self) -> Request:
+        """The request for an explanation, with an empty host if the host is not known."""
+        return Request(
+            self.resource,
+            self.verb,
+            self.id,
+            self.namespace,
+            self.stated_host or "",
+            self.address,
+        )
 
 
 @frozen
@@ -99,6 +112,15 @@ class Caller:
         if not stated <= self.enforcement.claims(self.authentication):
             raise MayNotAsk(_OTHERS)
         return self.access()
+
+    def check_may_explain(self) -> None:
+        """
+        Check that the client may ask for an explanation, which names rules of the policies.
+
+        @raise MayNotAsk: the client is not an asker.
+        """
+        if not self.is_asker:
+            raise MayNotAsk("only a client with a role of policy.askers may ask for an explanation")
 
     def check_user(self, realm: str, username: str) -> None:
         """

@@ -124,13 +124,14 @@ class Enforcement:
         self,
         authentication: Authentication,
         request: Request,
-        now: float,
+        now: float | None = None,
         most_steps: int | None = MOST_STEPS,
     ) -> Explanation:
         """
         Explain what the policies rule about a request of an authenticated client.
 
-        @param now: the time of the request, in seconds since the epoch.
+        @param now: the time of the request, in seconds since the epoch; the current time if it is
+            C{None}.
         @param most_steps: the maximum number of steps in which the rules are searched, or C{None}
             to search all rules.
 
@@ -141,10 +142,14 @@ class Enforcement:
             self.policies,
             self.claims(authentication),
             request,
-            now,
+            self._now() if now is None else now,
             unrestricted=whole and claims.claims_of(whole, self._source(authentication)),
             most_steps=most_steps,
         )
+
+    def explain_claims(self, stated: Iterable[str], request: Request) -> Explanation:
+        """Explain what the policies rule about a request of an identity with given claims."""
+        return explain(self.policies, stated, request, self._now())
 
     def _source(self, authentication: Authentication) -> Source:
         name = authentication.provider

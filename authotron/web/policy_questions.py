@@ -106,6 +106,19 @@ def asking(
     return Asking(api, Caller(requester, enforcement, address), request.sender)
 
 
+def wants_explanation(request: Request) -> bool:
+    """
+    Return whether the query of a request has the parameter C{explain}, with any value but 0 and
+    C{false}.
+    """
+    query = request.uri.partition(b"?")[2]
+    for parameter in query.split(b"&"):
+        name, _, value = parameter.partition(b"=")
+        if name == b"explain":
+            return value not in (b"0", b"false")
+    return False
+
+
 async def judged(
     gateway: Gateway[Reply], token: str, client: str
 ) -> tuple[Decision[Reply], Authentication]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from authotron.policy.explanation import Explanation
 from authotron.policy.reasons import Reason
 from authotron.web.replies import NO_STORE, Reply, bytes_reply
 
@@ -69,3 +70,13 @@ def _is_accepted_json(element: str) -> bool:
     """Return whether an element of a list of media types is JSON with a weight above zero."""
     name, *parameters = element.replace(" ", "").lower().split(";")
     return name in _JSON and not any(map(_NO_WEIGHT.fullmatch, parameters))
+
+
+def explained(explanation: Explanation) -> Reply:
+    """Return the reply with the explanation of a ruling: 200 if it allows the request, else 403."""
+    body = json.dumps(explanation.as_json()).encode()
+    ruling = explanation.ruling
+    if ruling.allows:
+        return bytes_reply(200, "application/json", body, NO_STORE)
+    header = (REASON, ruling.reason.value.encode())
+    return bytes_reply(403, "application/json", body, header, NO_STORE)

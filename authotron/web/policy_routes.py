@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from authotron.gateway.asking import StatedRequest
 from authotron.gateway.authorization import Deny, authorize
@@ -15,7 +15,13 @@ from authotron.model.request import Facts, KnownFacts
 from authotron.policy.ruling import RESTRICTED, Ruling
 from authotron.web import policy_replies, replies
 from authotron.web.authz_body import read_question
-from authotron.web.policy_questions import Asking, asking, bad_token, judged
+from authotron.web.policy_questions import (
+    Asking,
+    asking,
+    bad_token,
+    judged,
+    wants_explanation,
+)
 from authotron.web.replies import Reply
 from authotron.web.request import Request
 from authotron.web.routing import EarlyReply
@@ -29,7 +35,8 @@ class AuthzRoute:
 
     async def answer(self, requester: Authentication, request: Request) -> Reply:
         """
-        Answer whether the bearer of a token may do something: 204 or 403.
+        Answer whether the bearer of a token may do something: 204 or 403; with C{?explain} 200 or
+        403, each with an explanation.
 
         @param requester: the authenticated client that asks.
 
@@ -41,7 +48,10 @@ class AuthzRoute:
         decision, found = await judged(self._gateway, question.token, request.sender)
         if question.audience is not None and not _names(question.token, question.audience):
             raise EarlyReply(bad_token(self._gateway))
+        explains = wants_explanation(request)
         try:
+            if explains:
+                each.caller.check_may_explain()
             each.caller.check_user(*found.identity[:2])
             stated = each.caller.request(
                 question.resource,
@@ -57,6 +67,9 @@ class AuthzRoute:
         except (AmbiguousRequest, UnusableFact) as error:
             raise _unclear(each, error) from None
         each.answered(f"{found.identity.username} in realm {found.identity.realm}", stated, ruling)
+        if explains:
+            explanation = each.caller.enforcement.explain(found, stated.known)
+            return policy_replies.explained(evolve(explanation, ruling=ruling))
         if ruling.allows:
             return replies.ALLOWED
         accepted = ",".join(request.header_values("Accept"))

@@ -185,6 +185,18 @@ class OutputTests(OutputCase):
                 self.assertEqual(found["providers"][0]["name"], "staff")
                 self.assertNotIn(password, done.stdout + done.stderr)
 
+    def test_explain_of_a_request(self) -> None:
+        """C{explain --path} applies the policy to a request of the user that logs in."""
+        rule = {"name": "r", "subject": [["username=alice"]], "permissions": ["/a:GET"]}
+        path = self.file(policy={"rules": [rule]})
+        for resource, status in (("/a", 0), ("/b", 1)):
+            words = ("explain", "--user", "alice", "--config", path, "--json", "--path", resource)
+            done = self.run_process(*words, said="wonder\n")
+            self.assertEqual(done.returncode, status, done.stderr)
+            found = json.loads(done.stdout)
+            self.assertTrue(found["accepted"])
+            self.assertEqual(found["ruling"]["decision"], "deny" if status else "allow")
+
     def test_explain_of_no_header(self) -> None:
         """A malformed header is reported in words, without the name of a class."""
         done = self.run_process("explain", "--config", self.file(), said="alice:pw")

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.concurrency.pieces import PIECE, Pieces
 from authotron.gateway.asking import StatedRequest
 from authotron.gateway.policy import PolicyAccess
 from authotron.model.errors import AmbiguousRequest, MayNotAsk, UnusableFact
+from authotron.model.naming import normalize
 from authotron.policy.ruling import Ruling
 from authotron.web.authzen.entities import (
     Action,
@@ -32,6 +33,9 @@ from authotron.web.policy_questions import Asking
 
 MOST = 1_000
 """Maximum number of questions in one request."""
+
+_MOST_EXPLAINED = 50
+"""Maximum number of questions in one request of which each is explained."""
 
 _IN_A_TURN = 16
 """Number of questions that are answered in one turn of the reactor."""
@@ -73,11 +77,13 @@ class Evaluator:
     """
     Answers the questions in one request of a client.
 
+    @ivar explains: whether each answer has an explanation, which only an asker gets.
     @ivar _known: what the policies allow to each set of claims, because the questions in one
         request are often about the same subject.
     """
 
     asking: Asking
+    explains: bool = False
     _known: dict[frozenset[str], PolicyAccess] = field(factory=dict, init=False)
 
     def evaluate(self, given: Mapping[str, Any]) -> Decision:
@@ -94,9 +100,18 @@ class Evaluator:
             self.asking.unclear()
             raise Malformed(str(unclear)) from None
         self.asking.answered(_about(question.subject), stated, ruling)
-        if ruling.allows:
-            return {"decision": True}
-        return {"decision": False, "context": {"reason": ruling.reason.value}}
+        context: dict[str, Any] = {} if ruling.allows else {"reason": ruling.reason.value}
+        if self.explains:
+            context["explanation"] = self._explanation(question, stated, ruling)
+        return {"decision": ruling.allows, **({"context": context} if context else {})}
+
+    def _explanation(
+        self, question: Evaluation, stated: StatedRequest, ruling: Ruling
+    ) -> dict[str, Any]:
+        claims = subject_claims(question.subject)
+        whole = claims | entity_claims(question.resource, question.action)
+        found = self.asking.caller.enforcement.explain_claims(map(normalize, whole), stated.known)
+        return evolve(found, ruling=ruling).as_json()
 
     def ruled(self, question: Evaluation) -> tuple[StatedRequest, Ruling]:
         """
@@ -152,6 +167,8 @@ async def evaluate_all(
     @raise MayNotAsk: the client may not ask one of the questions.
     """
     questions, semantic = _questions(given), _semantic(given)
+    if evaluator.explains and len(questions) > _MOST_EXPLAINED:
+        raise Malformed(f"evaluations has more than {_MOST_EXPLAINED} elements to explain")
     if not questions:
         return evaluator.evaluate(given)
     pieces = Pieces(clock)
@@ -160,7 +177,7 @@ async def evaluate_all(
         answers.append(_answer(evaluator, given, question))
         if _ends(semantic, answers[-1]):
             break
-        await pieces.add(PIECE // _IN_A_TURN)
+        await pieces.add(PIECE if evaluator.explains else PIECE // _IN_A_TURN)
     return {"evaluations": answers}
 
 

@@ -18,7 +18,7 @@ from authotron.web.authzen.entities import Malformed
 from authotron.web.authzen.evaluations import Evaluator, evaluate_all
 from authotron.web.authzen.searches import Searcher
 from authotron.web.json_bodies import read_object
-from authotron.web.policy_questions import Asking, asking
+from authotron.web.policy_questions import Asking, asking, wants_explanation
 from authotron.web.replies import Reply
 from authotron.web.request import Request
 from authotron.web.routing import EarlyReply
@@ -31,6 +31,9 @@ PATHS = {
     "search_action_endpoint": "/access/v1/search/action",
 }
 """The paths of the API, by the names that they have in the metadata."""
+
+_EXPLAINED = ("evaluation", "evaluations")
+"""The parts of the API whose answers can have explanations."""
 
 _MOST_CONTAINERS = 8_192
 """Maximum number of arrays and objects in the body of a request."""
@@ -76,20 +79,25 @@ class AuthzenRoutes:
         given = read_object(request, _MOST_CONTAINERS)
         each = asking(name, self._gateway, requester, request)
         try:
-            return replies.private_json(await self._found(name, each, given))
+            explains = name in _EXPLAINED and wants_explanation(request)
+            if explains:
+                each.caller.check_may_explain()
+            return replies.private_json(await self._found(name, each, given, explains=explains))
         except Malformed as malformed:
             return _error(400, str(malformed))
         except MayNotAsk as why:
             return _as_message(each.refused(why))
 
-    async def _found(self, name: str, each: Asking, given: Given) -> object:
+    async def _found(self, name: str, each: Asking, given: Given, *, explains: bool) -> object:
         """
         Return the answer to a request, as JSON.
+
+        @param explains: whether each evaluation has an explanation.
 
         @raise Malformed: the request is malformed.
         @raise MayNotAsk: the client may not ask this.
         """
-        evaluator = Evaluator(each)
+        evaluator = Evaluator(each, explains)
         if name == "evaluation":
             return evaluator.evaluate(given)
         if name == "evaluations":
