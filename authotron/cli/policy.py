@@ -150,7 +150,9 @@ def _result(given: PolicyTest, policies: Policies, namespace: str, now: float) -
     except ValueError as ambiguous:
         found = {"decision": "deny", "reason": f"ambiguous path ({ambiguous})", "rule": ""}
     else:
-        ruling = policies.access(given.claims).rule(request, now if asked.at is None else asked.at)
+        at = now if asked.at is None else asked.at
+        login = None if given.login is None else given.login.as_login(at)
+        ruling = policies.access(given.claims, login=login).rule(request, at)
         found = {
             "decision": "allow" if ruling.allows else "deny",
             "reason": ruling.reason.value,
@@ -216,7 +218,7 @@ def who_can(verb: str, resource: str, namespace: str | None, path: Path, *, as_j
 
 def _limits(rule: Rule) -> list[str]:
     """Return the names of the keys that limit a rule further, such as hosts."""
-    keys = ("hosts", "networks", "methods", "times", "not_before", "expires", "when")
+    keys = ("hosts", "networks", "methods", "times", "not_before", "expires", "when", "require")
     return [key for key in keys if getattr(rule, key) not in (None, ())]
 
 

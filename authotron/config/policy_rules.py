@@ -19,12 +19,13 @@ from pydantic import (
 )
 
 from authotron.config.problems import of_key, require_none
-from authotron.config.section import NonEmptyStr, Section
+from authotron.config.section import NonEmptyStr, Section, WholeSeconds
 from authotron.model.hosts import check_host_pattern
 from authotron.model.http_grammar import TOKEN
 from authotron.model.paths import AmbiguousPath, canonical
 from authotron.policy import expressions, namespaces, networks, permissions, subjects, times
 from authotron.policy.permissions import Permission
+from authotron.policy.requirements import Requirement
 from authotron.policy.resources import ANY, DEEP, flaw
 from authotron.policy.rules import Group, Rule
 from authotron.policy.times import DAYS, Times
@@ -32,14 +33,8 @@ from authotron.policy.verbs import is_misspelt
 
 _TOKEN = re.compile(TOKEN.decode())
 
-_NOT_YET = {
-    "require": "`require` is not supported: step-up authentication is not part of this version",
-}
-"""
-Keys that this version does not support; a rule with one of these keys must not be
-used without it.
-"""
-
+_ACR = re.compile(r"[!#-\[\]-~]{1,256}")
+"""The characters that RFC 9470 section 3 and RFC 6749 section 3.3 allow in a name in a list."""
 
 Namespace = Annotated[NonEmptyStr, AfterValidator(namespaces.check)]
 """A namespace such as C{/data/archive}."""
@@ -204,6 +199,46 @@ Python.
 """
 
 
+def _acr(text: str) -> str:
+    if not _ACR.fullmatch(text):
+        raise ValueError(
+            "is not a name of an authentication context: 1 to 256 characters of ASCII without "
+            "blanks, quotes and backslashes"
+        )
+    return text
+
+
+class RequireConfig(Section):
+    """How a client must have logged in so that a rule allows a request (RFC 9470)."""
+
+    acr: Annotated[
+        tuple[Annotated[str, AfterValidator(_acr)], ...],
+        Field(strict=False),
+        _filled("name authentication contexts", "such as [gold]"),
+    ] = Field(
+        default=(),
+        strict=False,
+        description="the accepted values of the claim `acr`, the preferred ones first",
+    )
+    max_age: WholeSeconds | None = Field(
+        default=None,
+        description="maximum age of the login (claim `auth_time`) in whole seconds, such as 5m",
+    )
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> RequireConfig:
+        if not self.acr and self.max_age is None:
+            raise ValueError("requires nothing; name `acr`, or `max_age`, or both")
+        return self
+
+    def as_requirement(self) -> Requirement:
+        """Return the requirement for the policy."""
+        return Requirement(tuple(dict.fromkeys(self.acr)), self.max_age)
+
+
+_APART = "write the deny into a rule of its own"
+"""What to do with a permission that denies in a rule that requires a login."""
+
 Note = Callable[[str, str], None]
 """A function that receives the name of a rule, and why its condition has no value."""
 
@@ -261,14 +296,11 @@ class RuleConfig(Section):
         description="a condition in CEL over `claims`, `request` and `now`, such as "
         "`request.host in claims.host` (needs the extra `cel`)",
     )
+    require: RequireConfig | None = Field(
+        default=None,
+        description="how a client must have logged in so that the rule allows a request (RFC 9470)",
+    )
     disabled: bool = Field(default=False, description="whether the rule is switched off")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unsupported(cls, given: Any) -> Any:
-        if isinstance(given, dict):
-            require_none((key, why) for key, why in _NOT_YET.items() if key in given)
-        return given
 
     @model_validator(mode="after")
     def _check_whole(self) -> RuleConfig:
@@ -281,6 +313,12 @@ class RuleConfig(Section):
             raise of_key("methods", "is empty; leave it out for all methods")
         if None not in (self.not_before, self.expires) and self.not_before >= self.expires:  # type: ignore[operator] # neither value is None here
             raise of_key("expires", "is not after not_before, so the rule would never count")
+        if self.require is not None:
+            require_none(
+                ("permissions", f"{each} denies, but a rule with `require` only allows; {_APART}")
+                for each in self.permissions
+                if each.startswith("-")
+            )
         return self
 
     def parsed_permissions(self) -> tuple[Permission, ...]:
@@ -311,6 +349,7 @@ class RuleConfig(Section):
             self.disabled,
             self.description,
             when or None,
+            None if self.require is None else self.require.as_requirement(),
         )
 
 

@@ -13,8 +13,9 @@ from pydantic import AfterValidator, Field
 from authotron.config import section, yaml_file
 from authotron.config.origins import Origins
 from authotron.config.policy_rules import Method, Moment, Namespace, Tag
-from authotron.config.section import NonEmptyStr, Section
+from authotron.config.section import NonEmptyStr, Seconds, Section
 from authotron.config.sources import Sources
+from authotron.model.authentication import Login
 from authotron.model.errors import ConfigError
 
 
@@ -31,12 +32,35 @@ class RequestOfTest(Section):
     at: Moment | None = Field(default=None, description="the moment (RFC 3339); now if not set")
 
 
+class LoginOfTest(Section):
+    """The login of the client of a test of policies."""
+
+    acr: NonEmptyStr | None = Field(
+        default=None, description="the authentication context, the claim `acr`"
+    )
+    age: Seconds | None = Field(
+        default=None, description="the time since the login, such as 2m; not known if not set"
+    )
+
+    def as_login(self, now: float) -> Login:
+        """
+        Return the login for the policy.
+
+        @param now: the moment of the request, in seconds since the epoch.
+        """
+        return Login(self.acr, None if self.age is None else now - self.age)
+
+
 class PolicyTest(Section):
     """One test of a policy: claims, a request, and the expected ruling."""
 
     name: str = Field(default="", description="what the test shows, for people")
     claims: Annotated[tuple[Tag, ...], Field(strict=False)] = Field(
         strict=False, description="the claims of the identity, such as `role=reader`"
+    )
+    login: LoginOfTest | None = Field(
+        default=None,
+        description="what an identity provider states about the login, for rules with `require`",
     )
     request: RequestOfTest = Field(description="what the identity asks for")
     expect: Literal["allow", "deny"] = Field(description="what is expected")

@@ -102,7 +102,10 @@ class Enforcement:
         if authentication.identity.attributes:
             self._check(authentication)
         access = self.policies.access_of(
-            authentication.identity, self._source(authentication), authentication.unrestricted
+            authentication.identity,
+            self._source(authentication),
+            authentication.unrestricted,
+            authentication.login,
         )
         return PolicyAccess(self, access, self._now)
 
@@ -144,6 +147,7 @@ class Enforcement:
             request,
             self._now() if now is None else now,
             unrestricted=whole and claims.claims_of(whole, self._source(authentication)),
+            login=authentication.login,
             most_steps=most_steps,
         )
 

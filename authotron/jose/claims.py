@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from attrs import Factory, field, frozen
 from twisted.logger import Logger
@@ -12,12 +13,15 @@ from authotron.jose.claim_roles import KEYCLOAK_ROLES, RoleClaims
 from authotron.jose.claim_values import Route, as_text, shown, timestamp
 from authotron.jose.claims_config import ClaimsConfig, Scalar
 from authotron.jose.purposes import Claims
-from authotron.model.authentication import Authentication
+from authotron.model.authentication import Authentication, Login
 from authotron.model.errors import InsufficientScope, Rejected
 from authotron.model.identity import Identity
 
 _CONSUMED = frozenset({"sub", "scope", *KEYCLOAK_ROLES})
 """Claims of a JWT that do not become attributes."""
+
+_LONGEST_ACR = 256
+"""Maximum number of characters of the claim C{acr}."""
 
 _CONFIRMATIONS: Mapping[str, type] = {
     "jwk": dict,
@@ -74,7 +78,9 @@ class ClaimRules:
         if expires != claimed and "exp" in attributes:
             attributes["exp"] = str(int(expires or 0))
         identity = Identity(self.realm, username, roles, attributes, {self.name: scopes})
-        return Authentication(identity, expires=expires, fresh_until=expires)
+        return Authentication(
+            identity, expires=expires, fresh_until=expires, login=login_of(claims)
+        )
 
     def check_type(self, header: Claims, claims: Claims) -> None:
         """
@@ -206,6 +212,22 @@ class ClaimRules:
                 else:
                     found[name] = as_text(left)
         return found
+
+
+def login_of(claims: Claims) -> Login | None:
+    """
+    Return what the claims C{acr} and C{auth_time} state about the login of a user (OpenID Connect
+    Core section 2, RFC 9068 section 2.2.1, RFC 9470 section 6), or C{None} if they state nothing.
+
+    A malformed claim counts as absent: only rules that require a certain login read the two claims,
+    and such a rule does not allow a request if the claim is absent.
+    """
+    acr, at = claims.get("acr"), None
+    with suppress(Rejected):
+        at = timestamp(claims, "auth_time")
+    if not (isinstance(acr, str) and 0 < len(acr) <= _LONGEST_ACR):
+        acr = None
+    return None if acr is None and at is None else Login(acr, at)
 
 
 def effective_expiry(claimed: float | None, now: float, leeway: float) -> float | None:

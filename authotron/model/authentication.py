@@ -15,6 +15,19 @@ class Restriction(Protocol):
         """Return the identity without the roles and scopes that the credential does not grant."""
 
 
+class Login(NamedTuple):
+    """
+    What an identity provider states about the login of a user.
+
+    @ivar acr: the authentication context, such as C{gold}, by which an identity provider names how
+        strong a login was; C{None} if it does not name one.
+    @ivar at: the time of the login, in seconds since the epoch, or C{None} if it is not known.
+    """
+
+    acr: str | None = None
+    at: float | None = None
+
+
 class Authentication(NamedTuple):
     """
     A verified identity, with the provider that verified it, its expiry, and its limits.
@@ -34,6 +47,8 @@ class Authentication(NamedTuple):
         augmenters have answered.
     @ivar unrestricted: the identity with all its roles and scopes, if the restriction has removed
         some; rules that deny something to a role apply to this identity.
+    @ivar login: what the identity provider states about the login of the user, or C{None} if the
+        credential does not stem from a login, or states nothing; an API token never states it.
     """
 
     identity: Identity
@@ -44,6 +59,7 @@ class Authentication(NamedTuple):
     conditions: tuple[Condition, ...] = ()
     restriction: Restriction | None = None
     unrestricted: Identity | None = None
+    login: Login | None = None
 
     def enriched(self, addition: Addition) -> Authentication:
         """
@@ -53,7 +69,17 @@ class Authentication(NamedTuple):
         more, added, until = addition.roles, addition.attributes, addition.fresh_until
         if not more and not added and until is None:
             return self
-        identity, provider, expires, fresh_until, unaugmented, conditions, restriction, whole = self
+        (
+            identity,
+            provider,
+            expires,
+            fresh_until,
+            unaugmented,
+            conditions,
+            restriction,
+            whole,
+            login,
+        ) = self
         # If an augmenter replaces the C{exp} attribute, its earlier value still limits the lifetime
         # of the JWT.
         if added and "exp" in added:
@@ -69,6 +95,7 @@ class Authentication(NamedTuple):
             conditions,
             restriction,
             whole,
+            login,
         )
 
     def restricted(self) -> Authentication:

@@ -25,6 +25,9 @@ value.
 """
 
 
+_LOGIN = 80
+"""Number of bytes in memory of what is known about a login, without its C{acr}."""
+
 _TUPLE, _TEXT = 56, 57
 """Number of bytes in memory of an empty tuple, and of an empty ASCII string and its tuple slot."""
 
@@ -48,6 +51,8 @@ def authentication_bytes(found: Authentication) -> int:
         size += restriction.__sizeof__()
     elif found.conditions:
         size += sum(map(getsizeof, found.conditions))
+    if found.login is not None:
+        size += _LOGIN + getsizeof(found.login.acr)
     if found.unrestricted is not None:
         size += _unaugmented_bytes(found.unrestricted, identity)
     return size if before is None else size + _unaugmented_bytes(before, identity)

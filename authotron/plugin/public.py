@@ -36,6 +36,7 @@ from authotron.limits.client_turns import ClientTurns
 from authotron.limits.rejected_passwords import PasswordGuard, PasswordStatus, RetryConfig
 from authotron.model.authentication import (
     Authentication,
+    Login,
     Restriction,
 )
 from authotron.model.client_certificate import ClientCertificate
@@ -166,6 +167,7 @@ __all__ = [
     "ITokenStore",
     "IUserLookup",
     "Identity",
+    "Login",
     "LookupCache",
     "MaybeAwaited",
     "Name",

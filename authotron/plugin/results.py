@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from authotron.model.authentication import Authentication
+from authotron.model.authentication import Authentication, Login
 from authotron.model.errors import BadIdentity
 from authotron.model.identity import Addition, Identity
 from authotron.model.naming import normalize
@@ -49,10 +49,11 @@ def check_authentication(found: object, provider: IJudge) -> WrongResult | Other
     """
     if not isinstance(found, Authentication):
         return wrong_type(found)
-    identity, _, expires, fresh_until, _, conditions, restriction, _ = found
+    identity, _, expires, fresh_until, _, conditions, restriction, _, login = found
     if (
         conditions
         or restriction is not None
+        or login is not None
         or type(identity) is not Identity
         or type(expires) not in _NUMBERS
         or type(fresh_until) not in _NUMBERS
@@ -109,6 +110,17 @@ def _flaws_of_authentication(found: Authentication) -> Iterator[str]:
         yield "an object of conditions has no method holds"
     if restriction is not None and not callable(getattr(restriction, "restrict", None)):
         yield f"restriction is {_name(restriction)}, and has no method restrict"
+    if found.login is not None:
+        yield from _flaws_of_login(found.login)
+
+
+def _flaws_of_login(login: object) -> Iterator[str]:
+    if not isinstance(login, Login):
+        yield f"login is {_name(login)}, must be Login"
+        return
+    if not isinstance(login.acr, str | None):
+        yield f"login.acr is {_name(login.acr)}, must be str"
+    yield from _flaws_of_times(**{"login.at": login.at})
 
 
 def _flaws_of_addition(found: Addition) -> Iterator[str]:

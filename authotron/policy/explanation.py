@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from authotron.model.authentication import Login
 from authotron.policy.claims import by_key
 from authotron.policy.near_misses import Failed, Unmet, unmet_by_permission, unmet_by_rule
 from authotron.policy.permissions import Permission
@@ -29,6 +30,9 @@ MOST_STEPS = 10_000
 Maximum number of steps in which an explanation searches the rules, so that the search takes less
 than 50 ms: each permission takes one step, and one more for each segment that is compared.
 """
+
+_TWO = 2
+"""Number of unmet conditions from which on a permission is not a near miss."""
 
 _MOST_SHOWN = 10
 """Maximum number of near misses in an explanation."""
@@ -120,6 +124,7 @@ def explain(
     now: float,
     *,
     unrestricted: Iterable[str] | None = None,
+    login: Login | None = None,
     most_steps: int | None = MOST_STEPS,
 ) -> Explanation:
     """
@@ -129,16 +134,17 @@ def explain(
     @param now: the time of the request, in seconds since the epoch.
     @param unrestricted: the claims that the identity would have by another credential, if its
         credential hides some.
+    @param login: what is known about the login of the client.
     @param most_steps: the maximum number of steps of the search, or C{None} to search all rules.
     """
     own = sorted(each for each in {*claims} if not each.startswith(GROUP))
     whole = None if unrestricted is None else {*unrestricted}
-    access = policies.access(own, (), whole)
+    access = policies.access(own, (), whole, login)
     ruling = access.rule(request, now)
     is_known = ruling.reason is not Reason.NAMESPACE
     groups = policies.groups_of(access.held.tags, request.namespace) if is_known else ()
     rules = _nearest_first(policies, access.held.tags, request.namespace) if is_known else ()
-    search = _Search(request, now, frozenset([*own, *groups]), by_key(own), most_steps)
+    search = _Search(request, now, frozenset([*own, *groups]), by_key(own), login, most_steps)
     matches, near_misses = _separated(search.found(rules))
     return Explanation(
         request,
@@ -204,6 +210,7 @@ class _Search:
     now: float
     held: Tags
     claims: Claims
+    login: Login | None
     left: int | None
     is_exhausted: bool = field(default=False, init=False)
 
@@ -225,6 +232,9 @@ class _Search:
             holds = rule.when.holds(self.claims, self.request, self.now)
             if not (permission.denies if holds is None else holds):
                 unmet = [Unmet.condition(rule, holds)]
+        if rule.require is not None and not permission.denies and len(unmet) < _TWO:
+            if not rule.require.is_met(self.login, self.now):
+                unmet.append(Unmet.login(rule, self.login, self.now))
         if not unmet:
             tags = next(tags for tags in rule.subject if tags <= self.held)
             return Match(rule, permission, tags)

@@ -7,6 +7,7 @@ from enum import Enum
 
 from attrs import frozen
 
+from authotron.model.authentication import Login
 from authotron.model.hosts import any_host_fits
 from authotron.policy.networks import any_holds
 from authotron.policy.permissions import Permission
@@ -22,6 +23,7 @@ class Failed(Enum):
     The values are the keys of a rule in the configuration, and the three parts of a permission.
     """
 
+    REQUIRE = "require"
     WHEN = "when"
     NETWORKS = "networks"
     TIMES = "times"
@@ -68,6 +70,12 @@ class Unmet:
     def condition(cls, rule: Rule, value: bool | None) -> Unmet:  # noqa: FBT001 - the value of the condition
         """Return the object for a rule whose condition C{when} does not hold, or has no value."""
         return cls(Failed.WHEN, [limits_of(rule)["when"]], NO_VALUE if value is None else "false")
+
+    @classmethod
+    def login(cls, rule: Rule, login: Login | None, now: float) -> Unmet:
+        """Return the object for a rule that requires another login than that of the client."""
+        limit = limits_of(rule)["require"]
+        return cls(Failed.REQUIRE, _as_words(limit), _described(login, now))
 
 
 def unmet_by_rule(
@@ -122,10 +130,22 @@ def _unmet_limits(rule: Rule, request: Request, now: float) -> Iterator[Unmet]:
 
 def _as_words(limit: object) -> Sequence[str]:
     """Return a limit of a rule, as a configuration states it, as words for people."""
+    if isinstance(limit, dict) and "days" not in limit:
+        acr = [f"acr {' or '.join(limit['acr'])}"] if "acr" in limit else []
+        return [*acr, f"a login in the last {limit['max_age']} s"] if "max_age" in limit else acr
     if isinstance(limit, dict):
         days, span = " ".join(limit["days"]), f"{limit['from']}-{limit['to']}"
         return [f"{span} {days} {limit['zone']}"]
     return limit if isinstance(limit, list) else [str(limit)]
+
+
+def _described(login: Login | None, now: float) -> str:
+    """Describe what is known about a login."""
+    if login is None:
+        return "nothing is known about the login"
+    acr = "no acr" if login.acr is None else f"acr {login.acr}"
+    age = "at an unknown time" if login.at is None else f"{now - login.at:.0f} s ago"
+    return f"{acr}, {age}"
 
 
 def unmet_by_permission(permission: Permission, request: Request) -> Iterator[Unmet]:

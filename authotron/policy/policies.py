@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import define, field, frozen
 
+from authotron.model.authentication import Login
 from authotron.model.identity import Identity
 from authotron.policy.claims import (
     Known,
@@ -106,6 +107,7 @@ class Policies:
         claims: Iterable[str],
         restrictions: tuple[Restriction, ...] = (),
         unrestricted: Iterable[str] | None = None,
+        login: Login | None = None,
     ) -> Access:
         """
         Return an object that decides what an identity may do.
@@ -116,22 +118,28 @@ class Policies:
         @param unrestricted: the claims that the identity would have by another credential, if its
             credential hides some: a request that these claims do not allow is not allowed either,
             so that hiding a claim never lifts a deny.
+        @param login: what is known about the login of the client.
         """
         held = self._held(claims)
         whole = held if unrestricted is None else self._held(unrestricted)
-        return Access(self, held, restrictions, None if whole == held else whole)
+        return Access(self, held, restrictions, None if whole == held else whole, login)
 
     def access_of(
-        self, identity: Identity, source: Source, unrestricted: Identity | None = None
+        self,
+        identity: Identity,
+        source: Source,
+        unrestricted: Identity | None = None,
+        login: Login | None = None,
     ) -> Access:
         """
         Return an object that decides what an identity may do.
 
         @param unrestricted: the identity with all roles and scopes, if its credential hides some.
+        @param login: what is known about the login of the client.
         """
         held = self._held_by(identity, source)
         whole = held if unrestricted is None else self._held_by(unrestricted, source)
-        return Access(self, held, (), None if whole == held else whole)
+        return Access(self, held, (), None if whole == held else whole, login)
 
     def _held_by(self, identity: Identity, source: Source) -> Held:
         if self._has_conditions:
@@ -240,12 +248,14 @@ class Access:
     @ivar restrictions: the restrictions of the credential, each of which must allow a request, too.
     @ivar unrestricted: the claims that the identity would have if its credential hid none, or
         C{None} if it hides none.
+    @ivar login: what is known about the login of the client.
     """
 
     policies: Policies = field(repr=False)
     held: Held
     restrictions: tuple[Restriction, ...] = ()
     unrestricted: Held | None = None
+    login: Login | None = None
 
     def rule(self, asked: Asked, now: float) -> Ruling:
         """
@@ -289,8 +299,8 @@ class Access:
         table = policies.table(held.tags, asked.namespace)
         if table is None:
             return BAD_NAMESPACE
-        ruling = table.rule(asked, now, held.claims)
-        if ruling.allows or ruling.reason is Reason.DENIED or not policies.allows_by_default:
+        ruling = table.rule(asked, now, held.claims, self.login)
+        if ruling.allows or ruling.reason in _BY_RULE or not policies.allows_by_default:
             return ruling
         return BY_DEFAULT
 
@@ -299,6 +309,9 @@ class Access:
         whole = self.unrestricted
         return _ACCESS + self.held.__sizeof__() + (whole.__sizeof__() if whole else 0)
 
+
+_BY_RULE = (Reason.DENIED, Reason.LOGIN)
+"""Reasons for which a rule refuses a request, so that the default of the policy does not count."""
 
 _ACCESS = 450
 """Number of bytes of an access object without any tag."""

@@ -20,6 +20,7 @@ class Reason(Enum):
     NETWORK = "network"
     TIME = "time"
     CONDITION = "condition"
+    LOGIN = "insufficient-user-authentication"
     NAMESPACE = "namespace"
     RESTRICTED = "restricted"
     UNUSABLE = "unusable-fact"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from authotron.policy.expressions import Expression
+from authotron.policy.requirements import Requirement
 from authotron.policy.rules import Rule
 from authotron.policy.times import DAYS, Times
 
@@ -44,6 +45,11 @@ def _when(given: object) -> str:
     return given.text if isinstance(given, Expression) else "?"
 
 
+def _require(given: Requirement) -> dict[str, Any]:
+    found: dict[str, Any] = {"acr": [*given.acr]} if given.acr else {}
+    return found if given.max_age is None else {**found, "max_age": given.max_age}
+
+
 def _texts(given: tuple[object, ...]) -> list[str]:
     return [str(each) for each in given]
 
@@ -56,5 +62,6 @@ _LIMITS: Mapping[str, Callable[[Any], Any]] = {
     "not_before": moment,
     "expires": moment,
     "when": _when,
+    "require": _require,
 }
 """For each limit of a rule, a function that returns the form of its value."""

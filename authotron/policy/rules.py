@@ -7,11 +7,13 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from attrs import frozen
 
+from authotron.model.authentication import Login
 from authotron.model.hosts import any_host_fits
 from authotron.policy.namespaces import ROOT, is_within
 from authotron.policy.networks import Network, any_holds
 from authotron.policy.permissions import Permission
 from authotron.policy.reasons import Reason
+from authotron.policy.requirements import Requirement
 from authotron.policy.subjects import Subject
 from authotron.policy.times import Times
 
@@ -88,6 +90,8 @@ class Rule:
     @ivar expires: the time, in seconds since the epoch, from which on the rule does not count any
         more.
     @ivar when: a condition on claims, request and time.
+    @ivar require: how a client must have logged in, so that the permissions of the rule allow
+        something; permissions that deny do not depend on it.
     """
 
     name: str
@@ -105,6 +109,7 @@ class Rule:
     disabled: bool = False
     description: str = ""
     when: Condition | None = None
+    require: Requirement | None = None
 
     @property
     def is_conditional(self) -> bool:
@@ -120,6 +125,7 @@ class Rule:
             or self.not_before is not None
             or self.expires is not None
             or self.when is not None
+            or self.require is not None
         )
 
     def counts_in(self, namespace: str) -> bool:
@@ -128,13 +134,16 @@ class Rule:
             return False
         return not self.targets or any(is_within(namespace, each) for each in self.targets)
 
-    def obstacle(self, asked: Asked, now: float, claims: Claims, *, denies: bool) -> Reason | None:
+    def obstacle(
+        self, asked: Asked, now: float, claims: Claims, login: Login | None, *, denies: bool
+    ) -> Reason | None:
         """
         Return why a permission of the rule does not count for a request to which it applies, or
         C{None} if it counts.
 
         A condition that cannot be evaluated never helps a client: permissions that deny count, and
-        permissions that allow do not count.
+        permissions that allow do not count. The login is checked last, so that a client is asked
+        for another login only if the rule allows the request afterwards.
 
         @param denies: whether the permission denies the request.
         """
@@ -150,7 +159,8 @@ class Rule:
             holds = self.when.holds(claims, asked, now)
             if not (denies if holds is None else holds):
                 return Reason.CONDITION
-        return None
+        is_weak = self.require is not None and not self.require.is_met(login, now)
+        return Reason.LOGIN if is_weak and not denies else None
 
     def _is_in_time(self, now: float) -> bool:
         if self.not_before is not None and now < self.not_before:

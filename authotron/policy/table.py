@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from authotron.model.authentication import Login
 from authotron.policy.permissions import Permission
 from authotron.policy.reasons import Reason
 from authotron.policy.resources import ANY, DEEP, is_literal, split
 from authotron.policy.rules import Asked, Claims, Rule
-from authotron.policy.ruling import NOT_ALLOWED, Ruling
+from authotron.policy.ruling import NOT_ALLOWED, Ruling, login_required
 
 
 class _Entry(NamedTuple):
@@ -68,7 +69,7 @@ class _Node:
         return found
 
     def limited(
-        self, asked: Asked, now: float, claims: Claims
+        self, asked: Asked, now: float, claims: Claims, login: Login | None
     ) -> Iterator[tuple[Ruling, Reason | None]]:
         """
         Yield the rulings of permissions that depend on more than the verb, each with the reason why
@@ -79,7 +80,7 @@ class _Node:
             if not permission.counts_for(asked.id):
                 continue
             if verb in permission.verbs or ANY in permission.verbs:
-                obstacle = rule.obstacle(asked, now, claims, denies=permission.denies)
+                obstacle = rule.obstacle(asked, now, claims, login, denies=permission.denies)
                 if obstacle is None or ruling.allows:
                     yield ruling, obstacle
 
@@ -263,16 +264,24 @@ class Table:
         found = {text for text in self.exact if text.startswith("/")}
         return found | {f"{text}/" for text in self.slashed}
 
-    def rule(self, asked: Asked, now: float, claims: Claims = _NO_CLAIMS) -> Ruling:
+    def rule(
+        self,
+        asked: Asked,
+        now: float,
+        claims: Claims = _NO_CLAIMS,
+        login: Login | None = None,
+    ) -> Ruling:
         """
         Apply the rules to a request; the ruling allows the request only if a rule allows it and no
         rule denies it.
 
         @param claims: the claims of the identity, which only conditions of rules read.
+        @param login: what is known about the login of the client.
         """
         verb = asked.verb
         denial: Ruling | None = None
         grant: Ruling | None = None
+        later: Ruling | None = None
         obstacles: set[Reason] | None = None
         for node in self._nodes(asked.resource):
             by_verb = node.by_verb
@@ -281,13 +290,18 @@ class Table:
                     denies, allows = by_verb[key]
                     denial, grant = _first(denial, denies), _first(grant, allows)
             if node.entries:
-                for ruling, obstacle in node.limited(asked, now, claims):
-                    if obstacle is not None:
+                for ruling, obstacle in node.limited(asked, now, claims, login):
+                    if obstacle is Reason.LOGIN:
+                        later = _first(later, ruling)
+                    elif obstacle is not None:
                         obstacles = (obstacles or set()) | {obstacle}
                     elif ruling.allows:
                         grant = _first(grant, ruling)
                     else:
                         denial = _first(denial, ruling)
+        if later is not None and denial is None and grant is None:
+            assert later.rule is not None
+            return login_required(later.rule)
         return denial or grant or NOT_ALLOWED[_nearest(obstacles)]
 
 
@@ -321,20 +335,29 @@ class SeveralTables:
         """Return the paths that permissions name without a wildcard."""
         return set().union(*(each.paths() for each in self._tables))
 
-    def rule(self, asked: Asked, now: float, claims: Claims = _NO_CLAIMS) -> Ruling:
+    def rule(
+        self,
+        asked: Asked,
+        now: float,
+        claims: Claims = _NO_CLAIMS,
+        login: Login | None = None,
+    ) -> Ruling:
         """Apply the rules of all tables to a request, as if they were in one table."""
         denial: Ruling | None = None
         grant: Ruling | None = None
+        later: Ruling | None = None
         obstacles: set[Reason] = set()
         for each in self._tables:
-            found = each.rule(asked, now, claims)
+            found = each.rule(asked, now, claims, login)
             if found.allows:
                 grant = _first(grant, found)
             elif found.reason is Reason.DENIED:
                 denial = _first(denial, found)
+            elif found.reason is Reason.LOGIN:
+                later = _first(later, found)
             else:
                 obstacles.add(found.reason)
-        return denial or grant or NOT_ALLOWED[_nearest(obstacles)]
+        return denial or grant or later or NOT_ALLOWED[_nearest(obstacles)]
 
 
 def _together(parts: Sequence[dict[str, _Node]]) -> dict[str, _Node]:

@@ -97,7 +97,7 @@ class PolicyAnswerer:
         self._log(decision, ruling, asked.facts(), observes=observes)
         if observes:
             return _ALLOWED
-        return policy_replies.forbidden(ruling.reason, _accept(values)), ruling.text
+        return policy_replies.refused(ruling, _accept(values)), ruling.text
 
     @staticmethod
     def is_settled(access: PolicyAccess, facts: Facts) -> bool:

@@ -1,4 +1,4 @@
-"""The replies to clients that the policies do not allow to make their request."""
+"""The replies to clients that the policies do not allow to make their requests."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ import re
 
 from authotron.policy.explanation import Explanation
 from authotron.policy.reasons import Reason
-from authotron.web.replies import NO_STORE, Reply, bytes_reply
+from authotron.policy.requirements import Requirement
+from authotron.policy.ruling import Ruling
+from authotron.web.replies import NO_STORE, Reply, bytes_reply, json_reply
 
 REASON = b"X-Auth-Reason"
 """The header of a refusal with its reason, a word of L{Reason}."""
+
+STEP_UP = "insufficient_user_authentication"
+"""The error of a Bearer challenge that asks for another login (RFC 9470 section 3)."""
+
+_LOGIN = "The policy allows this request only after a stronger or more recent login."
 
 _PROBLEM = "application/problem+json"
 _JSON = frozenset({"application/json", _PROBLEM})
@@ -23,6 +30,7 @@ _DETAILS = {
     Reason.NETWORK: "The policy does not allow this request from the network of the client.",
     Reason.TIME: "The policy does not allow this request at this time.",
     Reason.CONDITION: "The policy allows this request only under a condition, which is not met.",
+    Reason.LOGIN: _LOGIN,
     Reason.NAMESPACE: "The namespace of the request is malformed.",
     Reason.RESTRICTED: "The credential does not allow this request.",
 }
@@ -46,6 +54,38 @@ def _problem(reason: Reason) -> Reply:
     }
     header = (REASON, reason.value.encode())
     return bytes_reply(403, _PROBLEM, json.dumps(content).encode(), header, NO_STORE)
+
+
+def refused(ruling: Ruling, accept: str) -> Reply:
+    """
+    Return the refusal of a request that the policies do not allow: a 401 if another login would
+    help, else a 403.
+    """
+    required = ruling.required
+    return forbidden(ruling.reason, accept) if required is None else _step_up(required, accept)
+
+
+def _step_up(required: Requirement, accept: str) -> Reply:
+    """
+    Return the 401 to a client that needs a stronger or more recent login (RFC 9470 section 3).
+
+    @param accept: the header C{Accept} of the client; if it names JSON, the body has problem
+        details.
+    """
+    wanted: dict[str, object] = {}
+    if required.acr:
+        wanted["acr_values"] = " ".join(required.acr)
+    if required.max_age is not None:
+        wanted["max_age"] = required.max_age
+    parameters = {"error": STEP_UP, "error_description": _LOGIN, **wanted}
+    challenge = "Bearer " + ", ".join(f'{key}="{value}"' for key, value in parameters.items())
+    reason = Reason.LOGIN.value
+    headers = ((b"WWW-Authenticate", challenge.encode()), (REASON, reason.encode()), NO_STORE)
+    if not _names_json(accept):
+        return json_reply(401, {"error": "Unauthorized access"}, *headers)
+    about = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": _LOGIN}
+    body = json.dumps({**about, "reason": reason, **wanted}).encode()
+    return bytes_reply(401, _PROBLEM, body, *headers)
 
 
 _REPLIES = {reason: (_plain(reason), _problem(reason)) for reason in _DETAILS}

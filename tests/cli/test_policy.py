@@ -26,8 +26,8 @@ GROUPS = [{"name": "boss", "subject": [["username=eve"]]}]
 class PolicyCase(CommandCase):
     """A configuration with a policy, and files beside it."""
 
-    def config(self) -> str:
-        return self.file(policy={"rules": RULES, "groups": GROUPS})
+    def config(self, **over: Any) -> str:
+        return self.file(policy={"rules": RULES, "groups": GROUPS, **over})
 
     def write(self, name: str, content: Any) -> str:
         path = self.folder / name
@@ -172,6 +172,30 @@ class TestTests(PolicyCase):
             {**reader, "request": {"path": "/data//x"}, "expect": "deny"},
         )
         self.assertEqual((result.exit_code, result.stdout), (0, "5 of 5 tests passed\n"))
+
+    def test_login(self) -> None:
+        """A test states how long ago, and how strong, the login of its client was."""
+        rule = {"acr": ["gold"], "max_age": "5m"}
+        rules = [{**RULES[0], "name": "admin", "permissions": ["/**:*"], "require": rule}]
+        asked = {"claims": ["role=reader"], "request": {"path": "/admin"}}
+        path = self.write(
+            "tests.yaml",
+            {
+                "tests": [
+                    {**asked, "login": {"acr": "gold", "age": "5m"}, "expect": "allow"},
+                    {**asked, "login": {"acr": "gold", "age": 301}, "expect": "deny"},
+                    {**asked, "login": {"acr": "gold"}, "expect": "deny"},
+                    {
+                        **asked,
+                        "expect": "deny",
+                        "reason": "insufficient-user-authentication",
+                        "rule": "admin",
+                    },
+                ]
+            },
+        )
+        result = self.policy("test", "--config", self.config(rules=rules), path)
+        self.assertEqual((result.exit_code, result.stdout), (0, "4 of 4 tests passed\n"))
 
     def test_different(self) -> None:
         """Tests whose rulings are otherwise are printed with what was found."""

@@ -8,6 +8,7 @@ from authotron.config import check
 from authotron.config.check import Config
 from authotron.daemon.compose import compose
 from authotron.model.errors import ConfigError
+from authotron.policy.requirements import Requirement
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.worlds import NOW, clock_at, world
 from tests.config.cases import BASE, ConfigCase, laid_over
@@ -149,9 +150,36 @@ class RuleTests(PolicyCase):
         moments = {"not_before": "2027-01-01T00:00:00Z", "expires": "2026-01-01T00:00:00Z"}
         self.assertIn("the rule would never count", self.of_rule(**moments)[0])
 
-    def test_not_supported(self) -> None:
-        """Keys of later versions are refused, because without them a rule would allow more."""
-        self.assertIn("`require` is not supported", self.of_rule(require={"acr": ["gold"]})[0])
+    def test_require(self) -> None:
+        """A required login names at least one thing, in words that fit into a challenge."""
+        for given, expected in (
+            ({}, "require: requires nothing; name `acr`, or `max_age`, or both"),
+            ({"acr": []}, "require.acr: is empty; name authentication contexts"),
+            ({"acr": ["a b"]}, "require.acr[0]: is not a name of an authentication context"),
+            ({"acr": ['a"']}, "require.acr[0]: is not a name of an authentication context"),
+            ({"acr": ["a\\"]}, "require.acr[0]: is not a name of an authentication context"),
+            ({"acr": ["g\u00f6ld"]}, "require.acr[0]: is not a name of an authentication context"),
+            ({"acr": ["a" * 257]}, "require.acr[0]: is not a name of an authentication context"),
+            ({"max_age": 0}, "require.max_age: "),
+            ({"max_age": "500ms"}, "require.max_age: "),
+            ({"max_age": "soon"}, "require.max_age: "),
+            ({"acr": ["gold"], "amr": ["otp"]}, "require.amr: "),
+            ("gold", "require: must be a mapping"),
+        ):
+            [problem] = self.of_rule(require=given)
+            self.assertTrue(problem.startswith(expected), problem)
+        required = {"acr": ["gold", "urn:x:y", "gold"], "max_age": "5m"}
+        found = self.changed(policy={"rules": [{**RULE, "require": required}]}).policy
+        assert found is not None
+        rule = found.rules[0].as_rule(0)
+        self.assertEqual(rule.require, Requirement(("gold", "urn:x:y"), 300))
+
+    def test_require_of_a_deny(self) -> None:
+        """A rule that requires a login may not deny, which would deny to the strong logins only."""
+        permissions = ["/a:*", "-/a/b:GET"]
+        [problem] = self.of_rule(permissions=permissions, require={"acr": ["gold"]})
+        expected = "permissions: -/a/b:GET denies, but a rule with `require` only allows"
+        self.assertTrue(problem.startswith(expected), problem)
 
     def test_when(self) -> None:
         """An expression with a mistake is a problem of its rule, with its place."""

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from authotron.gateway.authentication import Authenticator
-from authotron.model.authentication import Authentication
+from authotron.model.authentication import Authentication, Login
 from authotron.model.errors import BadIdentity, Unavailable
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.plugin.interfaces import IProvider, IUserLookup
@@ -20,6 +20,7 @@ from authotron.telemetry.metrics import Metrics
 from authotron.tokens.owners import Owners
 from tests.gateway.test_authentication import Giver, Odd, Oracle, Prompt
 
+WRONG: Any = []
 ALICE: Any = Authentication(Identity("here", "alice"))
 STRANGER = Authentication(Identity("elsewhere", "alice"))
 WRONG_TYPE = "the plugin returned a result of the wrong type: "
@@ -57,6 +58,12 @@ class ProviderTests(ResultCase):
             (ALICE._replace(identity=None), "identity is None, must be Identity"),
             (ALICE._replace(expires="soon"), "expires is str, must be a number or None"),
             (ALICE._replace(fresh_until=True), "fresh_until is bool, must be a number or None"),
+            (ALICE._replace(login="gold"), "login is str, must be Login"),
+            (ALICE._replace(login=Login(WRONG)), "login.acr is list, must be str"),
+            (
+                ALICE._replace(login=Login(None, WRONG)),
+                "login.at is list, must be a number or None",
+            ),
             (ALICE._replace(conditions="owl"), "conditions is str, must be tuple"),
             (ALICE._replace(conditions=("owl",)), "an object of conditions has no method holds"),
             (ALICE._replace(restriction="owl"), "restriction is str, and has no method restrict"),

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.limits.lru_cache import Entry, LruCache
-from authotron.model.authentication import Authentication
+from authotron.model.authentication import Authentication, Login
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Addition, Identity
 from authotron.model.token import Grant
@@ -136,6 +136,7 @@ class SizeTests(SynchronousTestCase):
             plain._replace(restriction=Grant(scopes={"x": (text,)})),
             plain._replace(restriction=Grant(hosts=(text,))),
             plain._replace(conditions=(Grant(networks=(text,)),)),
+            plain._replace(login=Login(text)),
         ):
             with self.subTest(repr(what)[:80]):
                 size = authentication_bytes(what)

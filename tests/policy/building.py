@@ -51,6 +51,7 @@ def build_rule(given: Mapping[str, Any], number: int = 0) -> Rule:
         given.get("expires"),
         given.get("disabled", False),
         when=expressions.compiled(given["when"]) if "when" in given else None,
+        require=given.get("require"),
     )
 
 

@@ -6,6 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from authotron.model.authentication import Login
 from authotron.policy.permissions import Permission
 from authotron.policy.reasons import Reason
 from authotron.policy.rules import Group, Request, Rule
@@ -64,6 +65,19 @@ def obstacle(rule: Rule, request: Request, now: float) -> Reason | None:
     return None
 
 
+def is_strong(rule: Rule, login: Login | None, now: float) -> bool:
+    """Return whether a login is one that a rule requires."""
+    wanted = rule.require
+    if wanted is None:
+        return True
+    is_named = not wanted.acr or (login is not None and login.acr in wanted.acr)
+    if wanted.max_age is None:
+        return is_named and login is not None
+    if login is None or login.at is None:
+        return False
+    return is_named and login.at - 60 <= now <= login.at + wanted.max_age
+
+
 def tags(
     groups: Sequence[Group], claims: Iterable[str], namespace: str, *, heaviest: bool
 ) -> set[str]:
@@ -106,14 +120,17 @@ def ruled(
     *,
     heaviest: bool = False,
     allows_by_default: bool = False,
+    login: Login | None = None,
 ) -> tuple[bool, Reason, str]:
     """Return whether a request is allowed, why, and the name of the first rule that decides."""
     held = tags(groups, claims, request.namespace, heaviest=heaviest)
-    grants, denials, obstacles = _said(speaking(rules, held, request), request, now)
+    grants, denials, later, obstacles = _said(speaking(rules, held, request), request, now, login)
     if denials:
         return False, Reason.DENIED, denials[0]
     if grants:
         return True, Reason.ALLOWED, grants[0]
+    if later:
+        return False, Reason.LOGIN, later[0]
     if allows_by_default:
         return True, Reason.DEFAULT, ""
     order = (Reason.NETWORK, Reason.TIME, Reason.NO_RULE)
@@ -121,17 +138,22 @@ def ruled(
 
 
 def _said(
-    rules: Iterable[Rule], request: Request, now: float
-) -> tuple[list[str], list[str], set[Reason]]:
-    """Return the rules that allow and that deny, and what keeps other rules from allowing."""
-    grants, denials, obstacles = list[str](), list[str](), set[Reason]()
+    rules: Iterable[Rule], request: Request, now: float, login: Login | None
+) -> tuple[list[str], list[str], list[str], set[Reason]]:
+    """
+    Return the rules that allow, that deny, and that would allow after another login, and what keeps
+    other rules from allowing.
+    """
+    grants, denials, later, obstacles = list[str](), list[str](), list[str](), set[Reason]()
     for rule in rules:
         for permission in rule.permissions:
             if not fits(permission, request):
                 continue
             found = obstacle(rule, request, now)
-            if found is None:
-                (denials if permission.denies else grants).append(rule.name)
+            if found is None and permission.denies:
+                denials.append(rule.name)
+            elif found is None:
+                (grants if is_strong(rule, login, now) else later).append(rule.name)
             elif not permission.denies:
                 obstacles.add(found)
-    return grants, denials, obstacles
+    return grants, denials, later, obstacles

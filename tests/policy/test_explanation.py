@@ -9,13 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.model.authentication import Login
 from authotron.policy.explanation import Explanation, explain
 from authotron.policy.near_misses import Failed
+from authotron.policy.reasons import Reason
+from authotron.policy.requirements import Requirement
 from authotron.policy.resources import covers
 from authotron.policy.rules import Request
 from authotron.policy.times import Times
 from tests.policy.building import build_policies
-from tests.policy.test_policies import ASKED, CLAIMS, NOON, PATTERNS, REQUESTS, groups, ruled, rules
+from tests.policy.test_policies import (
+    ASKED,
+    CLAIMS,
+    LOGINS,
+    NOON,
+    PATTERNS,
+    REQUESTS,
+    groups,
+    ruled,
+    rules,
+)
 
 READ: dict[str, Any] = {
     "name": "read",
@@ -89,6 +102,25 @@ class NearMissTests(SynchronousTestCase):
         """A condition is named with its text, and whether it is false or has no value."""
         self.one("when", ["claims.role == ['b']"], "false", when="claims.role == ['b']")
         self.one("when", ["claims.y == ['b']"], "no value", when="claims.y == ['b']")
+
+    def test_login(self) -> None:
+        """A login is named with what the rule requires, and what is known about it."""
+        gold = Requirement(("gold", "silver"), 300)
+        needed = ["acr gold or silver", "a login in the last 300 s"]
+        unknown = "nothing is known about the login"
+        self.one("require", needed, unknown, require=gold)
+        found = explained({**READ, "require": gold}, login=Login("bronze", NOON - 60))
+        expected = [("read", "require", needed, "acr bronze, 60 s ago")]
+        self.assertEqual(missed(found), expected)
+        found = explained({**READ, "require": Requirement((), 60)}, login=Login("gold"))
+        expected = [
+            ("read", "require", ["a login in the last 60 s"], "acr gold, at an unknown time")
+        ]
+        self.assertEqual(missed(found), expected)
+        found = explained({**READ, "require": gold}, login=Login("gold", NOON))
+        self.assertEqual([each.rule.name for each in found.matches], ["read"])
+        weak = explained({**READ, "require": gold, "methods": ["PUT"]})
+        self.assertEqual(missed(weak), [])
 
     def test_two_conditions(self) -> None:
         """A rule of which a request does not meet two conditions is not a near miss."""
@@ -200,8 +232,14 @@ class ExplanationTests(SynchronousTestCase):
             heaviest=data.draw(some.booleans()),
         )
         claims = data.draw(some.lists(some.sampled_from(CLAIMS)))
-        found = explain(policies, claims, data.draw(REQUESTS), NOON)
+        login = data.draw(LOGINS)
+        found = explain(policies, claims, data.draw(REQUESTS), NOON, login=login)
         first = found.matches[0].rule if found.matches else None
+        if found.ruling.reason is Reason.LOGIN:
+            self.assertIsNone(first)
+            nearest = found.near_misses[0]
+            self.assertIs(nearest.unmet.failed, Failed.REQUIRE)
+            first = nearest.rule
         self.assertIs(found.ruling.rule, first)
 
 

@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.model.authentication import Login
 from authotron.policy import policies as policies_module
 from authotron.policy.policies import Policies
 from authotron.policy.reasons import Reason
+from authotron.policy.requirements import Requirement
 from authotron.policy.rules import Request
 from authotron.policy.ruling import Ruling
 from authotron.policy.times import Times
@@ -30,6 +32,16 @@ CLAIMS = ["role=a", "role=b", "realm=x", "@group:name=g0"]
 VERBS = some.lists(some.sampled_from(["GET", "POST", "*"]), min_size=1, max_size=2)
 TIMES = some.sampled_from([None, None, Times(end=3600), Times(start=7200, end=3600)])
 MOMENTS = some.sampled_from([None, None, 0.0, NOON, NOON + 1])
+
+
+REQUIREMENTS = some.sampled_from(
+    [None, None, Requirement(("gold",)), Requirement(("gold", "silver"), 300), Requirement((), 60)]
+)
+LOGINS = some.none() | some.builds(
+    Login,
+    some.sampled_from([None, "gold", "silver", "Gold"]),
+    some.none() | some.sampled_from([NOON - each for each in (-61, -60, 0, 60, 61, 300, 301)]),
+)
 
 
 def _path(segments: list[str], end: str) -> str:
@@ -69,6 +81,7 @@ def rules(draw: some.DrawFn, number: int) -> dict[str, Any]:
         "not_before": draw(MOMENTS),
         "expires": draw(MOMENTS),
         "disabled": draw(some.sampled_from([False, False, False, True])),
+        "require": draw(REQUIREMENTS),
     }
 
 
@@ -126,7 +139,8 @@ class CompiledTests(SynchronousTestCase):
         self.patch(policies_module, "_LARGE", large)
         self.patch(policies_module, "_MOST_TOGETHER", most)
         claims = data.draw(some.lists(some.sampled_from(CLAIMS), unique=True))
-        access = policies.access(claims)
+        login = data.draw(LOGINS)
+        access = policies.access(claims, login=login)
         for _ in range(6):
             request, now = data.draw(REQUESTS), data.draw(some.sampled_from([NOON, NOON - 40_000]))
             found = access.rule(request, now)
@@ -138,6 +152,7 @@ class CompiledTests(SynchronousTestCase):
                 now,
                 heaviest=heaviest,
                 allows_by_default=allows,
+                login=login,
             )
             name = found.rule.name if found.rule else ""
             self.assertEqual((found.allows, found.reason, name), expected)
