@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "plugin": "model concurrency config limits net jose",
     "providers": "model concurrency config limits net jose ldap mtls plugin",
     "augmenters": "model concurrency config net ldap plugin",
+    "authorizers": "model config net jose plugin",
     "stores": "model concurrency config limits net plugin",
     # the gateway
     "tokens": "model concurrency config limits telemetry net jose plugin",
@@ -50,10 +51,11 @@ MAY_IMPORT = {
 """
 For each package of authotron the other packages that it may import.
 
-Providers, augmenters and stores are imported by C{config.plugins.load} alone, by their C{type:}.
+Providers, augmenters, authorizers and stores are imported by C{config.plugins.load} alone, by their
+C{type:}.
 """
 
-PLUGGED_IN = {"providers", "augmenters", "stores"}
+PLUGGED_IN = {"providers", "augmenters", "authorizers", "stores"}
 
 ALONE = {
     "yaml": {"config.yaml_file", "config.yaml_core"},

@@ -67,7 +67,16 @@ def _summary(found: Config) -> dict[str, Any]:
         "augmenters": [_plugin(each) for each in found.augmenters],
         "store": None if found.store is None else found.store.type,
         "policy": _policy(found),
+        **_authorizer(found),
     }
+
+
+def _authorizer(found: Config) -> dict[str, Any]:
+    """Return the authorizer under its key, or nothing if there is no authorizer."""
+    authorizer = found.authorizer
+    if authorizer is None:
+        return {}
+    return {"authorizer": {"name": authorizer.name, "type": authorizer.type}}
 
 
 def _policy(found: Config) -> dict[str, Any] | None:
@@ -136,4 +145,6 @@ def _description(found: Config) -> list[str]:
         lines.append(f"store:     {found.store.type}{_where(found.store)}")
     if (policy := summary["policy"]) is not None:
         lines.append("policy:    " + ", ".join(f"{key} {value}" for key, value in policy.items()))
+    if found.authorizer is not None:
+        lines.append(f"authorizer: {found.authorizer.name} ({found.authorizer.type})")
     return lines

@@ -38,7 +38,7 @@ class _Subject:
     """
     A plugin whose connection to remote services C{authotron doctor} checks.
 
-    @ivar kind: the kind of the plugin, C{provider}, C{augmenter} or C{store}.
+    @ivar kind: the kind of the plugin, C{provider}, C{augmenter}, C{authorizer} or C{store}.
     """
 
     kind: str
@@ -123,6 +123,10 @@ def _subjects(
     for augmenter, section in zip(authenticator.augmenters, config.augmenters, strict=True):
         results = _results(augmenter, section, for_augmenter(section, world), username)
         yield _Subject("augmenter", section.name, section.type, results)
+    if gateway.authorizer is not None:
+        results = _results(gateway.authorizer.plugin, config.authorizer, world, username)
+        name, type_ = gateway.authorizer.plugin.name, gateway.authorizer.plugin.type
+        yield _Subject("authorizer", name, type_, results)
     if gateway.tokens is not None and config.store is not None:
         store = gateway.tokens.store
         yield _Subject("store", "store", config.store.type, remote_checks.of_store(store))

@@ -15,6 +15,7 @@ from authotron.config.endpoint import PREFIXES
 from authotron.config.origins import Origins
 from authotron.config.plugins import (
     AugmenterConfig,
+    AuthorizerConfig,
     ContractConfig,
     PluginConfig,
     StoreConfig,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:  # imported only if a configuration has the section policy
 
 S = TypeVar("S", bound=section.Section)
 
+AUTHORIZER = "authorizer"
+"""The name of the section about the service that must also allow each request."""
+
 
 @frozen
 class Config:
@@ -40,6 +44,8 @@ class Config:
 
     @ivar policy: the policy that says which identities may make which requests, or C{None} if all
         may make any request.
+    @ivar authorizer: the section of the service that must also allow each request, or C{None} if
+        there is no such service.
     @ivar warnings: what an operator should look at, although the gateway can run.
     @ivar origins: where each value of the configuration came from.
     @ivar hash_key: a random key for hashes that workers exchange; all workers of one service have
@@ -53,6 +59,7 @@ class Config:
     contracts: Sequence[ContractConfig]
     warnings: Sequence[str]
     policy: Policy | None = None
+    authorizer: AuthorizerConfig | None = None
     origins: Origins = field(factory=Origins, repr=False, eq=False)
     hash_key: bytes = field(factory=lambda: os.urandom(32), repr=False, eq=False)
 
@@ -71,7 +78,7 @@ def check(
     sources = sources or Sources()
     given = {key: value for key, value in given.items() if not key.startswith(EXTENSION)}
     problems: list[Problem] = []
-    file, store, policy, of_pepper = None, None, None, list[str]()
+    file, store, policy, authorizer, of_pepper = None, None, None, None, list[str]()
     with _collect(problems):
         file = section.read(File, given, "", sources)
     providers, augmenters = (
@@ -84,10 +91,12 @@ def check(
     with _collect(problems):
         policy = _policy(given, sources)
     with _collect(problems):
+        authorizer = _authorizer(given, sources)
+    with _collect(problems):
         of_pepper = _pepper_warnings(store, given)
     with _collect(problems):
         _check_sharing(store, file, given)
-    secrets = [*_secrets(file, providers, augmenters, store)]
+    secrets = [*_secrets(file, providers, augmenters, store, authorizer)]
     problems += [Problem(at, _UNFILLED) for at, text in secrets if placeholders.is_unfilled(text)]
     problems += _shared_port(given)
     if problems or file is None:
@@ -100,11 +109,12 @@ def check(
         *warnings.of_plugins(providers, augmenters),
         *warnings.of_secrets(secrets),
         *warnings.of_store(store),
+        *warnings.of_authorizer(authorizer),
         *of_pepper,
         *_policy_warnings(policy, given),
         *_certificate_warnings(providers, given),
     ]
-    return Config(file, providers, augmenters, store, contracts, found, policy)
+    return Config(file, providers, augmenters, store, contracts, found, policy, authorizer)
 
 
 @contextmanager
@@ -127,6 +137,7 @@ def _secrets(
     providers: Sequence[PluginConfig],
     augmenters: Sequence[PluginConfig],
     store: StoreConfig | None,
+    authorizer: AuthorizerConfig | None,
 ) -> Iterator[tuple[str, str]]:
     """Yield the path and the text of every secret in the configuration."""
     if file is not None:
@@ -136,6 +147,8 @@ def _secrets(
             yield from secrets_in(config, f"{kind}[{place}]")
     if store is not None:
         yield from secrets_in(store, "store")
+    if authorizer is not None:
+        yield from secrets_in(authorizer, AUTHORIZER)
 
 
 def _plugins(given: object, kind: str, sources: Sources, problems: list[Problem]) -> list[Any]:
@@ -230,15 +243,33 @@ def _store(given: object, sources: Sources) -> StoreConfig | None:
 
 def _policy(given: Mapping[str, Any], sources: Sources) -> Policy | None:
     """
-    Read the section C{policy}, if the configuration has one; an empty section is a policy, too.
+    Read the section C{policy}, if the configuration has one; an empty section is a policy, too. An
+    authorizer without a policy decides alone.
 
     @raise ConfigError: all problems of the section, and of the files that it names.
     """
-    if "policy" not in given:
+    if "policy" not in given and AUTHORIZER not in given:
         return None
     from authotron.config import policy  # noqa: PLC0415 - only needed here
 
+    if "policy" not in given:
+        return policy.without_rules()
     return policy.read(given["policy"], sources)
+
+
+def _authorizer(given: Mapping[str, Any], sources: Sources) -> AuthorizerConfig | None:
+    """
+    Read the section C{authorizer}, if the configuration has one. An empty section is a mistake, so
+    that it does not switch the authorizer off.
+    """
+    if AUTHORIZER not in given:
+        return None
+    value = given[AUTHORIZER]
+    if not isinstance(value, dict):
+        raise ConfigError([Problem(AUTHORIZER, "must be a mapping, with `type` and `url`")])
+    module = plugins.load("authorizers", value.get("type"), AUTHORIZER)
+    config: type[AuthorizerConfig] = module.Config
+    return _read(config, value, AUTHORIZER, sources)
 
 
 def _policy_warnings(found: Policy | None, given: Mapping[str, Any]) -> Iterator[str]:
@@ -246,7 +277,11 @@ def _policy_warnings(found: Policy | None, given: Mapping[str, Any]) -> Iterator
         from authotron.config import policy  # noqa: PLC0415 - only needed here
 
         trusted = _section(given, "server").get("trusted_proxies")
-        yield from policy.warnings(found, is_trust_configured=trusted is not None)
+        yield from policy.warnings(
+            found,
+            is_trust_configured=trusted is not None,
+            has_authorizer=AUTHORIZER in given,
+        )
 
 
 def _certificate_warnings(

@@ -38,6 +38,8 @@ def json_schema(unusable: list[str] | None = None) -> dict[str, Any]:
     listed["store"] = (stores, File.model_fields["store"])
     of_policy: Any = policy_section() | None
     listed["policy"] = (of_policy, File.model_fields["policy"])
+    authorizers: Any = Union[tuple(_configs("authorizers", left_out))]  # noqa: UP007 - of a list
+    listed["authorizer"] = (authorizers | None, File.model_fields["authorizer"])
     whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -83,6 +83,13 @@ class AugmenterConfig(PluginConfig):
     )
 
 
+class AuthorizerConfig(Section):
+    """The configuration keys that every authorizer has."""
+
+    type: str = Field(description="the type of the plugin; names the module that implements it")
+    name: NonEmptyStr = Field(default="authorizer", description="the name in logs and metrics")
+
+
 class StoreConfig(Section):
     """The configuration keys that every token store has."""
 
@@ -198,6 +205,7 @@ def _text(secret: Secret | None) -> str:
 _BASES: Mapping[str, type[Section]] = {
     "providers": PluginConfig,
     "augmenters": PluginConfig,
+    "authorizers": AuthorizerConfig,
     "stores": StoreConfig,
     "contracts": ContractConfig,
 }
@@ -218,8 +226,8 @@ def load(kind: str, type_: object, at: str) -> ModuleType:
     """
     Import the module of one plugin, and no other plugin.
 
-    @param kind: the kind of the plugin, C{"providers"}, C{"augmenters"}, C{"stores"} or
-        C{"contracts"}.
+    @param kind: the kind of the plugin, C{"providers"}, C{"augmenters"}, C{"authorizers"},
+        C{"stores"} or C{"contracts"}.
     @param type_: the value of C{type:}.
     @param at: the path of the section in the file.
 

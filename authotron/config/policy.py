@@ -46,6 +46,11 @@ class Policy:
     files: Sequence[Path] = ()
 
 
+def without_rules() -> Policy:
+    """Return the policy of a configuration in which an authorizer alone decides."""
+    return Policy(PolicyConfig(default="allow"), (), ())
+
+
 def read(given: object, sources: Sources) -> Policy:
     """
     Read the section C{policy} and the files of rules.
@@ -246,11 +251,14 @@ def _each(kind: str, parts: Iterable[_Part]) -> Iterator[tuple[_Part, str, Any]]
             yield part, f"{kind}[{place}]", each
 
 
-def warnings(policy: Policy, *, is_trust_configured: bool) -> Iterator[str]:
+def warnings(
+    policy: Policy, *, is_trust_configured: bool, has_authorizer: bool = False
+) -> Iterator[str]:
     """
     Yield the warnings about a policy that an operator should look at.
 
     @param is_trust_configured: whether C{server.trusted_proxies} is written in the configuration.
+    @param has_authorizer: whether an authorizer must also allow each request.
     """
     given = policy.section
     if given.mode == "observe":
@@ -260,7 +268,8 @@ def warnings(policy: Policy, *, is_trust_configured: bool) -> Iterator[str]:
             "server.trusted_proxies: not set, so every program of this machine counts as a proxy "
             "and can state any request to the policy; name the addresses of the proxies"
         )
-    if not any(not each.disabled for each in policy.rules):
+    decides_alone = has_authorizer and given.default == "allow"
+    if not any(not each.disabled for each in policy.rules) and not decides_alone:
         what = "denied" if given.default == "deny" else "allowed"
         yield f"{AT}.rules: no rule is in use, so every request of a proxy is {what}"
     yield from rule_warnings(policy)

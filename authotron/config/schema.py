@@ -366,6 +366,12 @@ class File(Section):
         description="which identities may make which requests; without this section all may make "
         "any request",
     )
+    authorizer: Any = Field(
+        default=None,
+        repr=False,
+        description="another service that must also allow each request, such as a policy decision "
+        "point with the AuthZEN API",
+    )
     services: tuple[Service, ...] = Field(
         default=(), strict=False, description="accepted as in auth-o-tron, and ignored"
     )

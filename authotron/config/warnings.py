@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from authotron.config import credentials, endpoint, placeholders
-from authotron.config.plugins import PluginConfig, StoreConfig, place_of
+from authotron.config.plugins import AuthorizerConfig, PluginConfig, StoreConfig, place_of
 from authotron.config.schema import MOST_MILLISECONDS, File
 from authotron.config.server import SYSTEMD, VERY_MANY, Operations, Server
 from authotron.model import hosts
@@ -91,7 +91,14 @@ def of_plugins(
             )
 
 
-def _of_plugin(config: PluginConfig, at: str) -> Sequence[str]:
+def of_authorizer(authorizer: AuthorizerConfig | None) -> Iterator[str]:
+    """Yield the warnings about the section C{authorizer}."""
+    if authorizer is not None:
+        for warning in _of_plugin(authorizer, "authorizer"):
+            yield f"authorizer: {warning}"
+
+
+def _of_plugin(config: PluginConfig | AuthorizerConfig, at: str) -> Sequence[str]:
     """
     Return what the method C{warnings} of a plugin's C{Config} returns.
 

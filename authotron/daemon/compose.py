@@ -15,7 +15,7 @@ from zope.interface.interface import InterfaceClass
 from authotron.concurrency.reactor_time import Meter
 from authotron.config import plugins
 from authotron.config.carried import CredentialNames, credential_names
-from authotron.config.check import Config
+from authotron.config.check import AUTHORIZER, Config
 from authotron.config.plugins import ContractConfig, FactName
 from authotron.config.schema import File, JwtConfig
 from authotron.config.server import Forwarded
@@ -34,7 +34,7 @@ from authotron.model.errors import ConfigError, Problem
 from authotron.net.world import World
 from authotron.plugin import trusted_proxies
 from authotron.plugin.contract import Contract
-from authotron.plugin.interfaces import IAugmenter, IProvider, ITokenStore
+from authotron.plugin.interfaces import IAugmenter, IAuthorizer, IProvider, ITokenStore
 from authotron.plugin.policy_facts import NGINX, with_policy_facts
 from authotron.telemetry.metrics import Metrics, Part
 from authotron.tokens.owners import Owners
@@ -42,6 +42,7 @@ from authotron.tokens.provider import TokenProvider
 from authotron.web.replies import Replies, Reply
 
 if TYPE_CHECKING:  # imported at run time only if policies or a token store are configured
+    from authotron.gateway.authorizer import Authorizer
     from authotron.gateway.policy import Enforcement
     from authotron.tokens.service import TokenService
 
@@ -62,12 +63,13 @@ def compose(
     @raise ConfigError: a plugin cannot be built, or a file that the configuration names cannot be
         read.
     """
-    file = config.file
+    file, has_authorizer = config.file, config.authorizer is not None
     with config.origins.locating():
         _check_counts("providers", config.providers)
         _check_counts("augmenters", config.augmenters)
-    limit_connections = connection_limiter([*config.providers, *config.augmenters])
-    memory = file.auth.cache.max_bytes // 2 // (len(config.providers) + len(config.augmenters) + 1)
+    remotes = [*config.providers, *config.augmenters, *([config.authorizer] * has_authorizer)]
+    limit_connections = connection_limiter(remotes)
+    memory = file.auth.cache.max_bytes // 2 // (len(remotes) + 1)
     timeout = file.auth.timeout_in_ms / 1000
     world = evolve(world, timeout=timeout, limit_connections=limit_connections, memory=memory)
     problems: list[Problem] = []
@@ -136,8 +138,30 @@ def _enforcement(
     from authotron.daemon import compose_policy  # noqa: PLC0415 - only needed here
 
     return compose_policy.enforcement(
-        config.policy, world.clock, metrics, config.file.jwt.iss, providers
+        config.policy,
+        world.clock,
+        metrics,
+        config.file.jwt.iss,
+        providers,
+        _authorizer(config, world, metrics),
     )
+
+
+def _authorizer(config: Config, world: World, metrics: Metrics) -> Authorizer | None:
+    """
+    Build the object that asks the authorizer, if the configuration has an authorizer.
+
+    @raise ConfigError: the authorizer cannot be built.
+    """
+    if config.authorizer is None:
+        return None
+    from authotron.gateway.authorizer import Authorizer  # noqa: PLC0415 - only needed here
+
+    plugin: IAuthorizer = _build_plugin(
+        IAuthorizer, "authorizers", AUTHORIZER, config.authorizer, world
+    )
+    metrics.expect_authorizer(plugin)
+    return Authorizer(plugin, world.clock, world.timeout, metrics)
 
 
 def _contracts(config: Config, names: CredentialNames) -> Contracts:

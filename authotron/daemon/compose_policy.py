@@ -11,12 +11,13 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.policy import Policy
 from authotron.config.policy_rules import Note, ignore
+from authotron.gateway.authorizer import Authorizer
 from authotron.gateway.condition_log import ConditionLog
 from authotron.gateway.policy import Enforcement
 from authotron.model.errors import ConfigError, Problem
 from authotron.policy.policies import Policies
 from authotron.telemetry.metrics import Metrics, Part
-from authotron.web.policy_answering import OBSERVED_RULINGS, RULINGS
+from authotron.web.policy_answering import rulings
 
 
 def compile_policies(policy: Policy, note: Note = ignore) -> Policies:
@@ -36,7 +37,12 @@ def compile_policies(policy: Policy, note: Note = ignore) -> Policies:
 
 
 def enforcement(
-    policy: Policy, clock: IReactorTime, metrics: Metrics, issuer: str, providers: Iterable[Part]
+    policy: Policy,
+    clock: IReactorTime,
+    metrics: Metrics,
+    issuer: str,
+    providers: Iterable[Part],
+    authorizer: Authorizer | None = None,
 ) -> Enforcement:
     """
     Build the object that applies the policies.
@@ -44,10 +50,12 @@ def enforcement(
     @param issuer: the issuer of the JWTs that the gateway mints.
     @param providers: all providers, whose types are claims of the identities that they return.
 
+    @param authorizer: the authorizer that must also allow each request, if there is one.
+
     @raise ConfigError: the type of a provider does not follow from its name.
     """
     observes = policy.section.mode == "observe"
-    metrics.expect_rulings(OBSERVED_RULINGS if observes else RULINGS)
+    metrics.expect_rulings(rulings(observes=observes, has_authorizer=authorizer is not None))
     return Enforcement(
         compile_policies(policy, ConditionLog(clock, metrics.condition_failed).failed),
         policy.section.namespace,
@@ -57,6 +65,7 @@ def enforcement(
         _types(providers),
         clock.seconds,
         frozenset(policy.section.askers),
+        authorizer,
     )
 
 

@@ -18,6 +18,7 @@ from zope.interface.verify import verifyObject
 from authotron.model.errors import ConfigError, Problem
 from authotron.plugin.interfaces import (
     IAugmenter,
+    IAuthorizer,
     IBacksUp,
     IChecksPepper,
     IConnected,
@@ -39,6 +40,7 @@ _TYPES: Mapping[InterfaceClass, Mapping[str, tuple[type, ...]]] = {
         "required": (bool,),
         "timeout": (int, float, type(None)),
     },
+    IAuthorizer: {"name": (str,), "type": (str,)},
     ITokenStore: {"type": (str,)},
 }
 """The types that the interface of a plugin requires of its attributes."""

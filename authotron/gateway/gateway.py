@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # compose() loads this module if a token store is configured
     from authotron.tokens.service import TokenService
 
 if TYPE_CHECKING:  # imported only if policies are configured
+    from authotron.gateway.authorizer import Authorizer
     from authotron.gateway.policy import Enforcement
 
 R = TypeVar("R")
@@ -53,12 +54,20 @@ class Gateway(Generic[R]):
     carriers: Carriers = NO_CARRIERS
     credential_names: CredentialNames = NO_NAMES
 
+    @property
+    def authorizer(self) -> Authorizer | None:
+        """The authorizer that must also allow each request, if there is one."""
+        return None if self.enforcement is None else self.enforcement.authorizer
+
     def close(self) -> None:
         """
         Close the connections and files that the plugins keep open, because the plugins are not used
         any more.
         """
-        for plugin in (*self.authenticator.providers, *self.authenticator.augmenters):
+        plugins: list[object] = [*self.authenticator.providers, *self.authenticator.augmenters]
+        if self.authorizer is not None:
+            plugins.append(self.authorizer.plugin)
+        for plugin in plugins:
             if IConnected.providedBy(plugin):
                 IConnected(plugin).close()
 

@@ -7,9 +7,11 @@ from typing import Protocol
 
 from attrs import define, field
 
+from authotron.gateway.authorizer import Authorizer, Verdict
 from authotron.model.authentication import Authentication
 from authotron.model.errors import BadIdentity, Flaw, UnusableFact
 from authotron.model.request import Facts
+from authotron.plugin.evaluation import Evaluation
 from authotron.policy import claims, permission_list, rules
 from authotron.policy.claims import Source
 from authotron.policy.explanation import MOST_STEPS, Explanation, explain
@@ -17,7 +19,7 @@ from authotron.policy.permission_list import Layer
 from authotron.policy.policies import Access, Policies
 from authotron.policy.resources import flaw
 from authotron.policy.rules import Request
-from authotron.policy.ruling import Ruling
+from authotron.policy.ruling import BY_AUTHORIZER, NO_VERDICT, Ruling
 from authotron.policy.table import SeveralTables, Table
 from authotron.policy.verbs import is_misspelt
 
@@ -82,6 +84,7 @@ class Enforcement:
     @ivar observes: whether requests that the policies deny are only logged and counted, and pass.
     @ivar observer: the object that counts what the policies decide.
     @ivar askers: the roles that may ask the gateway what the policies allow to others.
+    @ivar authorizer: the authorizer that must also allow each request, if there is one.
     """
 
     policies: Policies
@@ -92,6 +95,7 @@ class Enforcement:
     _types: Mapping[str, str]
     _now: Callable[[], float]
     askers: frozenset[str] = frozenset()
+    authorizer: Authorizer | None = None
 
     def access(self, authentication: Authentication) -> PolicyAccess:
         """
@@ -177,11 +181,22 @@ class Enforcement:
 
 @define(eq=False)
 class PolicyAccess:
-    """Says what the policies allow to one authenticated client."""
+    """
+    Says what the policies allow to one authenticated client.
+
+    @ivar verdict: what the authorizer has said about the one request for which this object was
+        made; C{None} if the authorizer was not asked, or is unavailable; a fact of the request that
+        cannot be used, if the authorizer could not be asked because of the fact.
+    """
 
     enforcement: Enforcement
     _access: Access = field(repr=False)
     _now: Callable[[], float] = field(repr=False)
+    verdict: Verdict | UnusableFact = None
+
+    def with_verdict(self, verdict: Verdict | UnusableFact) -> PolicyAccess:
+        """Return an object for one request, about which the authorizer has been asked."""
+        return PolicyAccess(self.enforcement, self._access, self._now, verdict)
 
     def asked(self, facts: Facts) -> Asked:
         """
@@ -207,7 +222,29 @@ class PolicyAccess:
 
     def rule(self, asked: Asked) -> Ruling:
         """
-        Apply the policies to one request of the client.
+        Apply the policies to one request of the client; if there is an authorizer, it must have
+        allowed the request, too.
+
+        @raise UnusableFact: a rule depends on a fact of the request that no trusted proxy states
+            clearly, or that a backend could read in another way.
+        """
+        return self._with_authorizer(self.rule_alone(asked))
+
+    def _with_authorizer(self, ruling: Ruling) -> Ruling:
+        """
+        Return a ruling of the rules, unless the authorizer says something else.
+
+        @raise UnusableFact: the authorizer could not be asked because of a fact of the request.
+        """
+        if self.enforcement.authorizer is None or not ruling.allows or self.verdict is True:
+            return ruling
+        if isinstance(self.verdict, UnusableFact):
+            raise self.verdict
+        return NO_VERDICT if self.verdict is None else BY_AUTHORIZER
+
+    def rule_alone(self, asked: Asked) -> Ruling:
+        """
+        Apply the rules to one request of the client, whatever the authorizer says.
 
         @raise UnusableFact: a rule depends on a fact of the request that no trusted proxy states
             clearly, or that a backend could read in another way.
@@ -221,7 +258,15 @@ class PolicyAccess:
     def ruling(self, asked: rules.Asked) -> Ruling:
         """
         Apply the policies to a request that was checked already, and that may be about another
-        resource than a path.
+        resource than a path; if there is an authorizer, it must have allowed the request, too.
+
+        @raise UnusableFact: a rule depends on a fact that the request does not state.
+        """
+        return self._with_authorizer(self.ruling_alone(asked))
+
+    def ruling_alone(self, asked: rules.Asked) -> Ruling:
+        """
+        Apply the rules as L{ruling} does, whatever the authorizer says.
 
         @raise UnusableFact: a rule depends on a fact that the request does not state.
         """
@@ -236,19 +281,62 @@ class PolicyAccess:
 
     def layers(self, namespace: str) -> Iterator[Layer]:
         """
-        Yield the layers of the permission list of the client in a namespace.
+        Yield the layers of the permission list of the client in a namespace. If there is an
+        authorizer, one layer allows nothing, because no list states what the authorizer says.
 
         @raise TooLong: the client has more permissions than a list may have.
         """
-        return permission_list.layers(self._access, namespace)
+        yield from permission_list.layers(self._access, namespace)
+        if self.enforcement.authorizer is not None:
+            yield Layer(())
 
     def is_settled(self, asked: Asked) -> bool:
         """Return whether the ruling about an equal request would be the same at any time."""
+        if self.enforcement.authorizer is not None:
+            return False
         return self._access.is_settled(asked.resource, asked.namespace)
 
     def __sizeof__(self) -> int:
         """Return how many bytes the object takes, for caches with a budget in bytes."""
         return _ACCESS + self._access.__sizeof__()
+
+
+def evaluations(authentication: Authentication, asked: rules.Asked) -> list[Evaluation]:
+    """
+    Return the questions about a request for the authorizer.
+
+    If the credential of a client hides some of its roles, the authorizer is also asked about the
+    identity with all its roles, so that hiding a role never lifts a deny.
+
+    @raise UnusableFact: the requested host is not stated clearly.
+    """
+    identities = [authentication.identity]
+    if authentication.unrestricted is not None:
+        identities.append(authentication.unrestricted)
+    host, address = _host(asked), asked.address
+    return [
+        Evaluation(
+            each,
+            authentication.provider,
+            asked.verb,
+            asked.resource,
+            asked.namespace,
+            host,
+            address,
+            asked.id,
+        )
+        for each in identities
+    ]
+
+
+def _host(asked: rules.Asked) -> str | None:
+    """Return the requested host, or C{None} if the proxy states no host."""
+    try:
+        return asked.host
+    except UnusableFact as unusable:
+        if unusable.flaw is Flaw.MISSING:
+            return None
+        raise
 
 
 _ACCESS = 100

@@ -156,6 +156,13 @@ class RemoteResponse:
     status: int
     _body: bytes = field(repr=False)
     _location: str | None = field(default=None, repr=False)
+    _content_type: str = field(default="", repr=False)
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the header C{Content-Type}, sent once, says that the body is JSON."""
+        media_type = self._content_type.partition(";")[0]
+        return media_type.strip(" \t").lower() == "application/json"
 
     @property
     def answered(self) -> str:
@@ -281,6 +288,8 @@ class WebClient:
         bearer: str | None = None,
         repeatable: bool = False,
         new_connection: bool = False,
+        limit: int = LIMIT,
+        headers: Mapping[str, str] | None = None,
     ) -> RemoteResponse:
         """
         Send a POST request with a form, or with C{content} as JSON.
@@ -291,24 +300,27 @@ class WebClient:
             twice. A repeatable request is sent once more if a kept connection was closed before the
             first byte of the response.
         @param new_connection: whether to connect for this request alone; see L{get}.
+        @param limit: maximum number of bytes in the body of the response.
+        @param headers: headers to send in addition to, or in place of, the usual ones.
 
         @raise Unavailable: there was no response in time, or its body is too large. After an error
             the remote service may still have received the request, so do not repeat a request that
             must not be sent twice.
         """
         if form is not None:
-            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            further = {"Content-Type": "application/x-www-form-urlencoded"}
             body = urlencode(form).encode()
         else:
-            headers = {"Content-Type": "application/json"}
+            further = {"Content-Type": "application/json"}
             body = json.dumps(content, separators=(",", ":")).encode()
         authorization = _authorization(basic, bearer)
         if authorization is not None:
-            headers["Authorization"] = authorization
+            further["Authorization"] = authorization
+        further.update(headers or {})
         if new_connection:
-            headers.update(_CLOSE)
+            further.update(_CLOSE)
         kind = http_body.RepeatableBytes if repeatable else http_body.BytesProducer
-        return await self._ask("POST", request_url(url), LIMIT, None, headers, kind(body))
+        return await self._ask("POST", request_url(url), limit, None, further, kind(body))
 
     async def _ask(
         self,
@@ -408,7 +420,9 @@ class WebClient:
             body_read = await http_body.read(response, limit)
             locations = response.headers.getRawHeaders(b"location", [])
             location = locations[0].decode("latin-1") if len(locations) == 1 else None
-            return RemoteResponse(place, response.code, body_read, location)
+            types = response.headers.getRawHeaders(b"content-type", [])
+            content_type = types[0].decode("latin-1") if len(types) == 1 else ""
+            return RemoteResponse(place, response.code, body_read, location, content_type)
         except http_body.BadBody as error:
             raise Unavailable(f"{place} {error}") from None
         except ProxyFailed as error:

@@ -16,6 +16,7 @@ from authotron.concurrency.racing import MaybeAwaited
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.model.token import Revoked, Token
+from authotron.plugin.evaluation import Evaluation
 
 
 class Affinity(Enum):
@@ -141,6 +142,22 @@ class TokenQuery:
     after: str = ""
     most: int = 100
     below: str | None = None
+
+
+class IAuthorizer(Interface):
+    """A plugin that decides whether an identity may make a request, in addition to the rules."""
+
+    name: str = Attribute("the name in logs and metrics")
+    type: str = Attribute("the value of the configuration key C{type}, such as authzen")
+
+    async def allows(evaluation: Evaluation) -> bool:
+        """
+        Return whether an identity may make a request.
+
+        The gateway cancels a call that takes longer than C{auth.timeout_in_ms}.
+
+        @raise Unavailable: the authorizer reached no decision; the client gets a 503.
+        """
 
 
 class ITokenStore(Interface):

@@ -11,6 +11,7 @@ from authotron.concurrency.racing import (
 from authotron.config.plugins import (
     API_VERSION,
     AugmenterConfig,
+    AuthorizerConfig,
     ContractConfig,
     PluginConfig,
     PrefixConfig,
@@ -87,6 +88,7 @@ from authotron.plugin.cache import (
     authentication_bytes,
 )
 from authotron.plugin.contract import Answers, Contract, Endpoint, appended, fixed
+from authotron.plugin.evaluation import Evaluation
 from authotron.plugin.fact_sources import (
     X_FORWARDED,
     AddressList,
@@ -102,6 +104,7 @@ from authotron.plugin.interfaces import (
     Affinity,
     CheckResult,
     IAugmenter,
+    IAuthorizer,
     IConnected,
     IDescribesRemote,
     IMayAskRemotes,
@@ -142,6 +145,7 @@ __all__ = [
     "AugmenterConfig",
     "Authentication",
     "AuthenticationCache",
+    "AuthorizerConfig",
     "Awaited",
     "CheckResult",
     "ClientCertificate",
@@ -153,12 +157,14 @@ __all__ = [
     "Credential",
     "DataPath",
     "Endpoint",
+    "Evaluation",
     "Facts",
     "FilePath",
     "Flaw",
     "Forwarded",
     "Header",
     "IAugmenter",
+    "IAuthorizer",
     "IConnected",
     "IDescribesRemote",
     "IMayAskRemotes",

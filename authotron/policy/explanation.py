@@ -232,13 +232,16 @@ class _Search:
             holds = rule.when.holds(self.claims, self.request, self.now)
             if not (permission.denies if holds is None else holds):
                 unmet = [Unmet.condition(rule, holds)]
-        if rule.require is not None and not permission.denies and len(unmet) < _TWO:
-            if not rule.require.is_met(self.login, self.now):
-                unmet.append(Unmet.login(rule, self.login, self.now))
+        if len(unmet) < _TWO and not permission.denies and self._is_weak(rule):
+            unmet.append(Unmet.login(rule, self.login, self.now))
         if not unmet:
             tags = next(tags for tags in rule.subject if tags <= self.held)
             return Match(rule, permission, tags)
         return NearMiss(rule, permission, unmet[0]) if len(unmet) == 1 else None
+
+    def _is_weak(self, rule: Rule) -> bool:
+        """Return whether a rule requires another login than that of the client."""
+        return rule.require is not None and not rule.require.is_met(self.login, self.now)
 
     def _step(self, permission: Permission) -> bool:
         """Count the steps that a permission takes, and return whether they are left."""

@@ -23,4 +23,6 @@ class Reason(Enum):
     LOGIN = "insufficient-user-authentication"
     NAMESPACE = "namespace"
     RESTRICTED = "restricted"
+    AUTHORIZER = "denied-by-authorizer"
+    NO_VERDICT = "authorizer-unavailable"
     UNUSABLE = "unusable-fact"

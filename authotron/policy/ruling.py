@@ -44,6 +44,8 @@ _TEXTS = {
     Reason.LOGIN: "a rule of the policy allows the request after a stronger or more recent login",
     Reason.NAMESPACE: "the namespace of the request is malformed",
     Reason.RESTRICTED: "a restriction of the credential does not allow the request",
+    Reason.AUTHORIZER: "the authorizer denies the request",
+    Reason.NO_VERDICT: "the authorizer is unavailable, so the request is not allowed",
     Reason.UNUSABLE: "the proxy does not state the request clearly",
 }
 
@@ -51,6 +53,8 @@ BY_DEFAULT = Ruling(allows=True, reason=Reason.DEFAULT)
 BAD_NAMESPACE = Ruling(allows=False, reason=Reason.NAMESPACE)
 RESTRICTED = Ruling(allows=False, reason=Reason.RESTRICTED)
 UNUSABLE = Ruling(allows=False, reason=Reason.UNUSABLE)
+BY_AUTHORIZER = Ruling(allows=False, reason=Reason.AUTHORIZER)
+NO_VERDICT = Ruling(allows=False, reason=Reason.NO_VERDICT)
 
 
 def login_required(rule: Rule) -> Ruling:

@@ -35,6 +35,13 @@ Counted = dict[str, Any]
 """The metrics of one process, as a value that can be sent as JSON; see L{Metrics.counted}."""
 
 
+class NamedPart(Protocol):
+    """The attributes of an authorizer that metrics show as labels."""
+
+    name: str
+    type: str
+
+
 class Part(Protocol):
     """The attributes of a provider or an augmenter that metrics show as labels."""
 
@@ -45,6 +52,7 @@ class Part(Protocol):
 
 _PROVIDER = ("provider_name", "provider_type", "realm")
 _AUGMENTER = ("augmenter_name", "augmenter_type", "realm")
+_AUTHORIZER = ("authorizer_name", "authorizer_type")
 
 
 def _timed_counts(durations: Mapping[str, Histogram]) -> Iterator[Counts]:
@@ -65,6 +73,12 @@ def _timed_counts(durations: Mapping[str, Histogram]) -> Iterator[Counts]:
         "Augmentation attempts",
         (*_AUGMENTER, "result"),
         durations=durations["augmenter_duration_seconds"],
+    )
+    yield Counts(
+        "authotron_authorizer_attempts",
+        "Questions to the authorizer",
+        (*_AUTHORIZER, "result"),
+        durations=durations["authotron_authorizer_duration_seconds"],
     )
     yield Counts(
         "authotron_http_requests",
@@ -141,6 +155,9 @@ def _histograms() -> Iterator[Histogram]:
         "augmenter_duration_seconds", "Augmentation latency", _AUGMENTER[1:], longest=2.5
     )
     yield Histogram(
+        "authotron_authorizer_duration_seconds", "Authorizer latency", _AUTHORIZER, longest=5.0
+    )
+    yield Histogram(
         "authotron_http_request_duration_seconds",
         "Time to answer an HTTP request",
         ("route", "method"),
@@ -168,6 +185,7 @@ class Metrics(Collector):
         self._requests = self._counts["auth_requests"].values
         self._attempts = self._counts["auth_provider_attempts"].values
         self._augmentations = self._counts["augmenter_attempts"].values
+        self._verdicts = self._counts["authotron_authorizer_attempts"].values
         self._http = self._counts["authotron_http_requests"].values
         self._in_flight = self._counts["authotron_http_requests_in_flight"].values
         self._left_fast_path = self._counts["authotron_front_handed_over"].values
@@ -305,6 +323,20 @@ class Metrics(Collector):
     def augmenter_answered(self, augmenter: Part, result: str, seconds: float) -> None:
         """Count an answer of an augmenter, whose result is C{success} or C{error}."""
         self._augmentations[augmenter.name, augmenter.type, augmenter.realm, result].add(seconds)
+
+    def expect_authorizer(self, authorizer: NamedPart) -> None:
+        """Report zero answers of the authorizer before it is asked for the first time."""
+        for result in ("allow", "deny", "error", "timeout"):
+            labels = (authorizer.name, authorizer.type, result)
+            self._counts["authotron_authorizer_attempts"].show(*labels)
+
+    def authorizer_answered(self, authorizer: NamedPart, result: str, seconds: float) -> None:
+        """Count an answer of the authorizer: C{allow}, C{deny}, C{error} or C{timeout}."""
+        tally = self._verdicts[authorizer.name, authorizer.type, result]
+        if result == "timeout":
+            tally.number += 1
+        else:
+            tally.add(seconds)
 
     def request_started(self, method: str) -> None:
         """Count an HTTP request that has arrived as in flight."""

@@ -11,12 +11,13 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from authotron.gateway import outcomes
 from authotron.gateway.authorization import Deny, Reason, authorize
-from authotron.gateway.gateway import LiveGateway
+from authotron.gateway.gateway import Gateway, LiveGateway
 from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.errors import UnusableFact
 from authotron.model.identity import Client
@@ -121,6 +122,8 @@ class Answerer:
         self._live.metrics.request_authenticated(
             outcome.result, outcome.realm, self._clock.seconds() - began
         )
+        consulted = self.consulted(contract, decision, lambda: facts, client)
+        decision = consulted if isinstance(consulted, Decision) else await consulted
         denied = self.denied(contract, decision, facts, values)
         if denied is not None:
             return denied
@@ -128,6 +131,49 @@ class Answerer:
             return Answer(decision.reply, outcome)
         reply, reason = self.dressed(contract, decision, facts)
         return Answer(reply, outcome, reason)
+
+    def decide(
+        self,
+        gateway: Gateway[Reply],
+        contract: Contract,
+        presented: Presented,
+        facts: Callable[[], Facts],
+        client: Callable[[], Client],
+    ) -> Decision[Reply] | Deferred[Decision[Reply]]:
+        """
+        Decide about the credentials of a proxy's request, and ask the authorizer about the request,
+        if there is an authorizer.
+
+        @param facts: a function that returns the facts of the client's request.
+        @param client: a function that returns the address of the client, or a function for it.
+        """
+        decided = gateway.decisions.decide(presented, client)
+        if not asks_authorizer(gateway):
+            return decided
+        if isinstance(decided, Decision):
+            return self.consulted(contract, decided, facts, client())
+        sender = client()
+        return decided.addCallback(
+            lambda decision: self.consulted(contract, decision, facts, sender)
+        )
+
+    def consulted(
+        self,
+        contract: Contract | None,
+        decision: Decision[Reply],
+        facts: Callable[[], Facts],
+        client: Client,
+    ) -> Decision[Reply] | Deferred[Decision[Reply]]:
+        """
+        Return the decision about one request with the verdict of the authorizer. If there is no
+        authorizer, or no proxy asks, the decision is returned unchanged.
+        """
+        access = decision.access
+        if contract is None or access is None or access.enforcement.authorizer is None:
+            return decision
+        if decision.outcome.authentication is None:
+            return decision
+        return self._policies.consulted(decision, access, facts(), client)
 
     def dressed(
         self, contract: Contract, decision: Decision[Reply], facts: Facts | None = None
@@ -349,6 +395,11 @@ class Answerer:
                 suppressed_count=count,
                 event="routes.question.refused",
             )
+
+
+def asks_authorizer(gateway: Gateway[Reply]) -> bool:
+    """Return whether an authorizer must also allow each request that the policy allows."""
+    return gateway.authorizer is not None
 
 
 def identity_fields(

@@ -15,7 +15,6 @@ from authotron.concurrency.racing import start, wait_all, with_timeout
 from authotron.gateway.gateway import LiveGateway
 from authotron.model.errors import Unavailable
 from authotron.plugin.interfaces import IReachable
-from authotron.telemetry.metrics import Part
 from authotron.web import pages, replies
 from authotron.web.replies import Reply, text_reply
 from authotron.web.request import Request
@@ -103,10 +102,15 @@ class ProcessStatus:
         plugins: list[Any] = [*gateway.authenticator.providers, *gateway.authenticator.augmenters]
         if gateway.tokens is not None:
             plugins.append(gateway.authenticator.own)
+        outages = {**gateway.authenticator.outages}
+        if (authorizer := gateway.authorizer) is not None:
+            plugins.append(authorizer.plugin)
+            if authorizer.outage:
+                outages[id(authorizer.plugin)] = authorizer.outage
         return {
             "ready": not self._serving.stopping,
             "version": __version__,
-            "parts": await self._reachability(plugins, gateway.authenticator.outages),
+            "parts": await self._reachability(plugins, outages),
             "warnings": list(gateway.config.warnings),
             "last_reload": list(self._serving.problems) or "good",
         }
@@ -138,9 +142,11 @@ async def _check_reachable(plugin: Any, outages: Mapping[int, str]) -> None:
         raise Unavailable(reason)
 
 
-def _plugin_status(plugin: Part, failure: Failure | None) -> dict[str, object]:
-    """Build the entry for a plugin in the body of C{/ready}."""
-    status: dict[str, object] = {"name": plugin.name, "type": plugin.type, "realm": plugin.realm}
+def _plugin_status(plugin: Any, failure: Failure | None) -> dict[str, object]:
+    """Build the entry for a plugin in the body of C{/ready}; an authorizer has no realm."""
+    status: dict[str, object] = {"name": plugin.name, "type": plugin.type}
+    if (realm := getattr(plugin, "realm", None)) is not None:
+        status["realm"] = realm
     if failure is None:
         return {**status, "reachable": True}
     reason = str(failure.value) if failure.check(Unavailable) else "broken"

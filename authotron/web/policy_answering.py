@@ -9,12 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from attrs import define
+from attrs import define, evolve
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from authotron.concurrency.racing import Started, start
+from authotron.gateway.authorization import Deny, authorize
+from authotron.gateway.authorizer import Authorizer
 from authotron.gateway.outcomes import Decision
-from authotron.gateway.policy import Asked, PolicyAccess
+from authotron.gateway.policy import Asked, PolicyAccess, evaluations
+from authotron.limits.slots import CLIENT
 from authotron.model.errors import UnusableFact
+from authotron.model.identity import Client
 from authotron.model.request import Facts
+from authotron.plugin.evaluation import Evaluation
 from authotron.policy.reasons import Reason
 from authotron.policy.ruling import UNUSABLE, Ruling
 from authotron.telemetry import audit
@@ -26,18 +35,31 @@ ALLOW, DENY, OBSERVED, UNDECIDED = "allow", "deny", "observed", "undecided"
 
 _ALLOWING = (Reason.ALLOWED, Reason.DEFAULT)
 
-RULINGS = (
-    *((ALLOW, reason.value) for reason in _ALLOWING),
-    *((DENY, reason.value) for reason in Reason if reason not in (*_ALLOWING, Reason.UNUSABLE)),
-    (UNDECIDED, Reason.UNUSABLE.value),
-)
-"""The results and reasons that are counted if policies are enforced."""
+_UNDECIDED = (Reason.UNUSABLE, Reason.NO_VERDICT)
+"""Reasons for which a request is neither allowed nor denied."""
 
-OBSERVED_RULINGS = (
-    *((ALLOW, reason.value) for reason in _ALLOWING),
-    *((OBSERVED, reason.value) for reason in Reason if reason not in _ALLOWING),
-)
-"""The results and reasons that are counted if policies are only observed."""
+_OF_AUTHORIZER = (Reason.AUTHORIZER, Reason.NO_VERDICT)
+"""Reasons that occur only with an authorizer."""
+
+
+def rulings(*, observes: bool, has_authorizer: bool) -> list[tuple[str, str]]:
+    """
+    Return the results and reasons that are counted.
+
+    @param observes: whether policies are only observed.
+    """
+    reasons = [each for each in Reason if has_authorizer or each not in _OF_AUTHORIZER]
+    return [(_result(each, observes=observes), each.value) for each in reasons]
+
+
+def _result(reason: Reason, *, observes: bool) -> str:
+    """Return the label C{result} of a ruling."""
+    if reason in _ALLOWING:
+        return ALLOW
+    if observes:
+        return OBSERVED
+    return UNDECIDED if reason in _UNDECIDED else DENY
+
 
 _BY_RULE = Reason.ALLOWED.value
 
@@ -54,6 +76,7 @@ class PolicyAnswerer:
     """
 
     _note: Callable[[str, UnusableFact], None]
+    _logger = Logger()
 
     def ruled(
         self,
@@ -93,11 +116,57 @@ class PolicyAnswerer:
             enforcement.observer.policy_ruled(ALLOW, ruling.reason.value)
             return _ALLOWED
         observes = enforcement.observes
-        enforcement.observer.policy_ruled(OBSERVED if observes else DENY, ruling.reason.value)
+        result = _result(ruling.reason, observes=observes)
+        enforcement.observer.policy_ruled(result, ruling.reason.value)
+        if result == UNDECIDED:
+            return policy_replies.AUTHORIZER_UNAVAILABLE, ruling.text
         self._log(decision, ruling, asked.facts(), observes=observes)
         if observes:
             return _ALLOWED
         return policy_replies.refused(ruling, _accept(values)), ruling.text
+
+    def consulted(
+        self, decision: Decision[Reply], access: PolicyAccess, facts: Facts, client: Client
+    ) -> Decision[Reply] | Deferred[Decision[Reply]]:
+        """
+        Ask the authorizer about a request that the rules allow, and return the decision with the
+        verdict, which counts for this request alone.
+
+        A decision without a verdict does not allow a request, so an exception refuses the request.
+        """
+        try:
+            started = self._consult(decision, access, facts, client)
+        except Exception:  # noqa: BLE001 - without a verdict the request is refused
+            self._logger.failure("asking the authorizer failed", event="routes.request.broken")
+            return decision
+        if isinstance(started, Failure):
+            self._logger.failure(
+                "asking the authorizer failed", started, event="routes.request.broken"
+            )
+            return decision
+        return started
+
+    def _consult(
+        self, decision: Decision[Reply], access: PolicyAccess, facts: Facts, client: Client
+    ) -> Started[Decision[Reply]]:
+        """Start to ask the authorizer, unless the request is refused whatever its verdict is."""
+        found, authorizer = decision.outcome.authentication, access.enforcement.authorizer
+        assert found is not None
+        assert authorizer is not None
+        try:
+            if found.conditions and isinstance(authorize(found, facts), Deny):
+                return decision
+            asked = access.asked(facts)
+            if not access.rule_alone(asked).allows:
+                return decision
+            questions = evaluations(found, asked)
+        except UnusableFact as unusable:
+            return evolve(decision, access=access.with_verdict(unusable))
+        before = CLIENT.set(client)
+        try:
+            return start(_with_verdict(decision, access, authorizer, questions))
+        finally:
+            CLIENT.reset(before)
 
     @staticmethod
     def is_settled(access: PolicyAccess, facts: Facts) -> bool:
@@ -147,6 +216,17 @@ class PolicyAnswerer:
             _stated(facts),
             observes=observes,
         )
+
+
+async def _with_verdict(
+    decision: Decision[Reply],
+    access: PolicyAccess,
+    authorizer: Authorizer,
+    questions: Sequence[Evaluation],
+) -> Decision[Reply]:
+    """Return a decision for one request with what the authorizer says about the request."""
+    verdict = await authorizer.verdict(questions)
+    return evolve(decision, access=access.with_verdict(verdict))
 
 
 def _accept(values: Callable[[str], Sequence[str]]) -> str:

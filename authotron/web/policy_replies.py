@@ -9,7 +9,7 @@ from authotron.policy.explanation import Explanation
 from authotron.policy.reasons import Reason
 from authotron.policy.requirements import Requirement
 from authotron.policy.ruling import Ruling
-from authotron.web.replies import NO_STORE, Reply, bytes_reply, json_reply
+from authotron.web.replies import NO_STORE, Reply, bytes_reply, json_reply, outage
 
 REASON = b"X-Auth-Reason"
 """The header of a refusal with its reason, a word of L{Reason}."""
@@ -33,8 +33,13 @@ _DETAILS = {
     Reason.LOGIN: _LOGIN,
     Reason.NAMESPACE: "The namespace of the request is malformed.",
     Reason.RESTRICTED: "The credential does not allow this request.",
+    Reason.AUTHORIZER: "The authorizer does not allow this request.",
 }
 """For each reason of a refusal a sentence for people."""
+
+
+AUTHORIZER_UNAVAILABLE = outage("Authorization is temporarily unavailable")
+"""The 503 to a request about which the authorizer cannot be asked."""
 
 
 def _plain(reason: Reason) -> Reply:

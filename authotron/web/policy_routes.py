@@ -8,10 +8,12 @@ from authotron.gateway.asking import StatedRequest
 from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.gateway import Gateway
 from authotron.gateway.outcomes import Decision
+from authotron.gateway.policy import evaluations
 from authotron.jose import unverified
 from authotron.model.authentication import Authentication
 from authotron.model.errors import AmbiguousRequest, MayNotAsk, Problem, UnusableFact
 from authotron.model.request import Facts, KnownFacts
+from authotron.policy.reasons import Reason
 from authotron.policy.ruling import RESTRICTED, Ruling
 from authotron.web import policy_replies, replies
 from authotron.web.authz_body import read_question
@@ -61,7 +63,7 @@ class AuthzRoute:
                 question.ip,
                 question.host,
             )
-            ruling = _ruling(decision, found, stated)
+            ruling = await _ruling(decision, found, stated)
         except MayNotAsk as why:
             raise EarlyReply(each.refused(why)) from None
         except (AmbiguousRequest, UnusableFact) as error:
@@ -72,6 +74,8 @@ class AuthzRoute:
             return policy_replies.explained(evolve(explanation, ruling=ruling))
         if ruling.allows:
             return replies.ALLOWED
+        if ruling.reason is Reason.NO_VERDICT:
+            return policy_replies.AUTHORIZER_UNAVAILABLE
         accepted = ",".join(request.header_values("Accept"))
         return policy_replies.forbidden(ruling.reason, accepted)
 
@@ -87,16 +91,23 @@ def _names(token: str, audience: str) -> bool:
     return audience in named if isinstance(named, list) else audience == named
 
 
-def _ruling(decision: Decision[Reply], found: Authentication, stated: StatedRequest) -> Ruling:
+async def _ruling(
+    decision: Decision[Reply], found: Authentication, stated: StatedRequest
+) -> Ruling:
     """
-    Return what the conditions of a credential and the policies say about a stated request.
+    Return what the conditions of a credential, the policies and the authorizer say about a stated
+    request.
 
     A condition that depends on something that the question does not state refuses the request.
     """
     if found.conditions and isinstance(authorize(found, _facts(stated)), Deny):
         return RESTRICTED
-    assert decision.access is not None
-    return decision.access.ruling(stated)
+    access = decision.access
+    assert access is not None
+    authorizer = access.enforcement.authorizer
+    if authorizer is not None and access.ruling_alone(stated).allows:
+        access = access.with_verdict(await authorizer.verdict(evaluations(found, stated)))
+    return access.ruling(stated)
 
 
 def _facts(stated: StatedRequest) -> Facts:

@@ -147,16 +147,16 @@ def page_reply(status: int, body: bytes, *headers: Header) -> Reply:
     return _reply(status, ((b"Content-Type", b"text/html; charset=utf-8"), *headers), body)
 
 
-def _outage(message: str) -> Reply:
+def outage(message: str) -> Reply:
     """Build a 503 for a temporary failure, with C{Retry-After}."""
     return json_reply(503, {"error": message}, (b"Retry-After", b"%d" % RETRY_AFTER), NO_STORE)
 
 
 REVOKED = ALLOWED = _reply(204, (NO_STORE,))
 HEALTHY = text_reply("text/plain; charset=utf-8", b"OK")
-UNAVAILABLE = _outage("Authentication is temporarily unavailable")
+UNAVAILABLE = outage("Authentication is temporarily unavailable")
 STORE_DISABLED = json_reply(503, {"error": "Token store is disabled"}, NO_STORE)
-STORE_UNAVAILABLE = _outage("The token store is temporarily unavailable")
+STORE_UNAVAILABLE = outage("The token store is temporarily unavailable")
 FORBIDDEN = json_reply(403, {"error": "Forbidden"}, NO_STORE)
 BROKEN = json_reply(500, {"error": "Internal error"}, NO_STORE)
 TOO_LARGE = json_reply(403, {"error": "The identity is too large for the proxy"}, NO_STORE)

@@ -21,7 +21,7 @@ from authotron.gateway.outcomes import Decision, Outcome
 from authotron.limits.unfinished_heads import UnfinishedHeads
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential
-from authotron.net.world import World
+from authotron.net.world import Agents, World, forbid_http
 from authotron.plugin.interfaces import Affinity, IProvider
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.worlds import NOW, clock_at, run_at_once
@@ -125,6 +125,7 @@ class InMemoryGateway:
     over: dict[str, Any] = field(factory=dict)
     clock: Clock = field(factory=lambda: clock_at(NOW))
     metrics: Metrics = field(factory=Metrics)
+    agents: Agents = forbid_http
     serving: LiveGateway[Reply] = field(init=False)
     public: Site = field(init=False)
     entrance: FastPathFactory = field(init=False)
@@ -132,7 +133,7 @@ class InMemoryGateway:
 
     def __attrs_post_init__(self) -> None:
         found = check.check(laid_over(BASE, self.over))
-        gateway = compose(found, World(self.clock, run_at_once), self.metrics)
+        gateway = compose(found, World(self.clock, run_at_once, self.agents), self.metrics)
         self.serving = LiveGateway(gateway, self.metrics)
         routes = gateway_routes.GatewayRoutes(self.serving, self.clock)
         self.public = self._site(routes)
@@ -165,7 +166,7 @@ class InMemoryGateway:
 
     def reload(self) -> None:
         """Load the same configuration again, and keep the open store."""
-        old, world = self.serving.gateway, World(self.clock, run_at_once)
+        old, world = self.serving.gateway, World(self.clock, run_at_once, self.agents)
         kept = old.tokens.store.backend if old.tokens else None
         self.serving.gateway = compose(old.config, world, self.metrics, kept)
 

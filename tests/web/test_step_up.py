@@ -8,7 +8,7 @@ import jwt
 
 from authotron.testing.issuers import CLAIMS
 from authotron.testing.worlds import NOW
-from tests.web.conversations import ALICE, Answer, InMemoryGateway
+from tests.web.conversations import ALICE, Answer, InMemoryGateway, basic
 from tests.web.fastcgi.conversations import FastCgiGateway
 from tests.web.grpc.dialogue import Proxy
 from tests.web.test_policies import PROXIED, PolicyCase, stated
@@ -192,6 +192,24 @@ class OtherCredentialTests(StepUpCase):
         given["augmenters"] = [{**section, **added}]
         self.make(given)
         self.assertEqual(self.came("/strong"), WANTED)
+
+
+class ApiTests(StepUpCase):
+    """A service that asks whether the bearer of a token may do something."""
+
+    def test_authz(self) -> None:
+        """C{POST /authz} judges the login of the token; a weak one is a 403 with its reason."""
+        given = with_login(askers=["asker"])
+        users = [{"username": "pdp", "password": "point", "roles": ["asker"]}]
+        plain = {"type": "plain", "name": "staff", "realm": "internal", "users": users}
+        self.make({**given, "providers": [SSO, plain], "store": {"type": "memory"}})
+        for claims, expected in (({"acr": "gold"}, 204), ({"acr": "silver"}, 403), ({}, 403)):
+            token = bearer(**claims).partition(" ")[2]
+            content = {"token": token, "resource": "/strong", "action": "GET", "namespace": "/"}
+            answer = self.gateway.post("/authz", content, Authorization=basic("pdp", "point"))
+            self.assertEqual(answer.status, expected)
+            if expected != 204:
+                self.assertEqual(answer.headers["x-auth-reason"], REASON)
 
 
 class AnswerTests(StepUpCase):

@@ -271,7 +271,10 @@ class FastCgi(PeerConnection, TimeoutMixin):
         began = self._clock.seconds()
         gateway = self._serving.gateway
         presented = asked.presented(gateway.carriers)
-        decision = gateway.decisions.decide(presented, lambda: asked.address)
+        contract = gateway.contracts.of_protocol(FASTCGI)
+        decision = self._answerer.decide(
+            gateway, contract, presented, asked.facts, lambda: asked.address
+        )
         if isinstance(decision, Decision):
             self._decided(gateway, asking, asked, began, decision)
             return

@@ -34,10 +34,11 @@ from zope.interface import implementer
 from authotron.concurrency.reactor_time import LONGEST
 from authotron.gateway.carriers import Carriers
 from authotron.gateway.contracts import Asked, Contracts
-from authotron.gateway.gateway import LiveGateway
+from authotron.gateway.gateway import Gateway, LiveGateway
 from authotron.gateway.outcomes import Decision, Outcome
 from authotron.model.identity import Client
-from authotron.web.answering import Answer, Answerer
+from authotron.model.request import Presented
+from authotron.web.answering import Answer, Answerer, asks_authorizer
 from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
@@ -177,7 +178,7 @@ class FastPath(Protocol, TimeoutMixin):
         factory = self._factory
         gateway = factory.serving.gateway
         if gateway.contracts is not factory.contracts:
-            factory.recognise(gateway.contracts, gateway.carriers)  # since a reload
+            factory.recognise(gateway)  # since a reload
         began = factory.clock.seconds()
         repeats = self._repeats() if factory.reads_facts else factory.repeats
         found = repeats.find(self._bytes)
@@ -217,17 +218,29 @@ class FastPath(Protocol, TimeoutMixin):
                 self._answer_unasked(shape, request_id, began, unasked)
                 return
         decisions = gateway.decisions
+        self._asked = shape.asked
         if factory.has_carriers:
             head = self._with_others(head, gateway.carriers)
             presented = head.presented
         self._repeats().remember(self._bytes, head, decisions.key)
-        self._asked = shape.asked
-        decision = decisions.decide(presented, self._client)
+        decision = (
+            self._decide_with_authorizer(gateway, presented)
+            if factory.asks_authorizer
+            else decisions.decide(presented, self._client)
+        )
         if isinstance(decision, Decision):
             self._decided(decision, shape, request_id, began, stated=stated)
         else:
             factory.site.meter(shape.route).note(factory.clock.seconds() - began)
             self._wait(head, began, decision)
+
+    def _decide_with_authorizer(
+        self, gateway: Gateway[Reply], presented: Presented
+    ) -> Decision[Reply] | Deferred[Decision[Reply]]:
+        contract, endpoint, _ = self._asked
+        facts = partial(endpoint.facts, self._question(self._bytes, self._asked))
+        answerer = self._factory.answerer
+        return answerer.decide(gateway, contract, presented, facts, self._client)
 
     def _with_others(self, head: Head, carriers: Carriers) -> Head:
         """
@@ -620,21 +633,24 @@ class FastPathFactory(Factory):
         self.longest = min(request.LONGEST, site.limit)
         self.encoder = ReplyEncoder()
         self.answerer = Answerer(serving, clock)
-        self.recognise(serving.gateway.contracts, serving.gateway.carriers)
+        self.recognise(serving.gateway)
         self._open = OpenConnections()
         self.connection_limit = ConnectionLimit(
             clock, serving.metrics, most, (self._open, site.open)
         )
 
-    def recognise(self, contracts: Contracts, carriers: Carriers) -> None:
+    def recognise(self, gateway: Gateway[Reply]) -> None:
         """
         Recognise the requests of the proxies that a new configuration names, and forget all
         remembered heads.
         """
-        self.contracts = contracts
+        contracts, carriers = gateway.contracts, gateway.carriers
+        self.contracts: Contracts = contracts
+        self.asks_authorizer = asks_authorizer(gateway)
         self.recogniser = Recogniser(contracts)
         self.has_carriers = bool(carriers)
-        self.repeats = Repeats(self.longest)
+        # An authorizer is asked about each request, so that remembered heads save nothing.
+        self.repeats = Repeats(0 if self.asks_authorizer else self.longest)
         self.reads_facts = carriers.reads_facts
         self.no_repeats = Repeats(0)
 

@@ -65,8 +65,12 @@ class Authorization:
             question = questions.read(message, peer)
         except DecodeError:
             return calls.failed(Status.INTERNAL, "the message is malformed")
-        decision = gateway.decisions.decide(
-            question.presented(gateway.carriers), lambda: question.address
+        decision = self._answerer.decide(
+            gateway,
+            gateway.contracts.of_protocol(GRPC),
+            question.presented(gateway.carriers),
+            lambda: question.facts,
+            lambda: question.address,
         )
         if isinstance(decision, Decision):
             answer = self._decided(gateway, question, began, decision)

@@ -8,6 +8,7 @@ from typing import Any
 from attrs import define, field
 
 from authotron.daemon.protocols import factory_of
+from authotron.net.world import Agents, forbid_http
 from authotron.web.fastcgi import records
 from authotron.web.fastcgi.records import Record
 from authotron.web.trusted_peers import TrustedPeersFactory
@@ -85,11 +86,12 @@ class FastCgiGateway:
     """A gateway in memory that serves FastCGI."""
 
     over: Mapping[str, Any] = field(factory=lambda: PROXIED)
+    agents: Agents = forbid_http
     gateway: InMemoryGateway = field(init=False)
     factory: TrustedPeersFactory = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.gateway = InMemoryGateway(dict(self.over))
+        self.gateway = InMemoryGateway(dict(self.over), agents=self.agents)
         gateway = self.gateway
         self.factory = factory_of("fastcgi", gateway.entrance, gateway.serving, gateway.clock)
 
