@@ -15,6 +15,7 @@ from authotron.cli.composed import composed
 from authotron.cli.options import Command, config_option, json_option, load_config
 from authotron.cli.output import say, say_json
 from authotron.cli.remote_checks import noting_proxies
+from authotron.cli.user_claims import with_claims
 from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
@@ -68,6 +69,7 @@ def doctor(path: Any, username: str | None, *, as_json: bool) -> None:
     The command checks key sets, LDAP directories, other remote services and the token store. The
     keys of a key set are listed by name and algorithm. Each server of a directory is checked
     separately: connection, TLS, bind, search, and with --user the roles of a user and their groups.
+    If the configuration has policies, --user also lists the claims that the user has for them.
     Services that verify tokens are sent an invalid token. The token store is asked to make a change
     without effect, to check that the store accepts changes. The HTTP proxies through which requests
     are sent are printed. At last the command prints which reverse proxies, unless they are
@@ -118,7 +120,7 @@ def _subjects(
     world = evolve(outside, timeout=config.file.auth.timeout_in_ms / 1000)
     authenticator = gateway.authenticator
     for plugin, section in zip(authenticator.providers, config.providers, strict=True):
-        results = _results(plugin, section, world, username)
+        results = with_claims(_results(plugin, section, world, username), gateway, plugin, username)
         yield _Subject("provider", section.name, section.type, results)
     for augmenter, section in zip(authenticator.augmenters, config.augmenters, strict=True):
         results = _results(augmenter, section, for_augmenter(section, world), username)

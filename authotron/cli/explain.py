@@ -73,6 +73,14 @@ _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
 )
 """Errors that end the authentication, and their names in the output."""
 
+_WHY_NO_CLAIM = {
+    "reserved": "only the gateway sets claims that begin with @",
+    "own": "claims of this key are made of realm, user name, roles or scopes",
+    "malformed": "its name is empty, or has a blank or `=`",
+    "empty": "it has no value",
+}
+"""Why an attribute does not become a claim, by the reason in one word."""
+
 
 @click.command(
     cls=Command,
@@ -279,8 +287,10 @@ async def _explain(
         try:
             parsed = _parse(present(gateway.carriers), gateway, report)
             found = await _authenticate(gateway, parsed, realm, report)
-            if gateway.enforcement is not None:
-                report.list_policy_claims(sorted(gateway.enforcement.claims(found)))
+            if gateway.claims is not None:
+                report.list_policy_claims(
+                    gateway.claims.checked(found), gateway.claims.left_out(found)
+                )
         except (BadCredentials, BadIdentity, NotConfigured, Rejected, Unavailable) as reason:
             report.end(reason)
         else:
@@ -356,6 +366,7 @@ class Report:
     _policy_claims: list[str] | None = field(default=None, init=False)
     _ruling: Explanation | None = field(default=None, init=False)
     _denied: str | None = field(default=None, init=False)
+    _left_out: dict[str, str] | None = field(default=None, init=False)
     _size: int | None = field(default=None, init=False)
 
     def __call__(self, event: LogEvent) -> None:
@@ -421,12 +432,17 @@ class Report:
         for condition in self._conditions:
             self.say(f"  valid for some requests alone: {condition}")
 
-    def list_policy_claims(self, claims: list[str]) -> None:
-        """List the claims to which the policies are applied for each request."""
-        self._policy_claims = claims
+    def list_policy_claims(self, claims: list[str], left_out: dict[str, str]) -> None:
+        """
+        List the claims to which the policies are applied for each request, and those attributes
+        that do not become claims, each with the reason.
+        """
+        self._policy_claims, self._left_out = claims, left_out
         self.say("claims for the policies", bold=True)
         for claim in claims:
             self.say(f"  {claim}")
+        for name, why in left_out.items():
+            self.say(f"  attribute {name!a} is no claim: {_WHY_NO_CLAIM[why]}")
 
     @property
     def is_allowed(self) -> bool:
@@ -489,6 +505,7 @@ class Report:
             "policy_claims": self._policy_claims,
             "denied": self._denied,
             "ruling": None if self._ruling is None else self._ruling.as_json(),
+            "not_claims": self._left_out,
             "jwt_bytes": self._size,
         }
 

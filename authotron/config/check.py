@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
 
-from authotron.config import placeholders, plugins, section, warnings
+from authotron.config import claim_warnings, placeholders, plugins, section, warnings
 from authotron.config.credentials import reads_certificates
 from authotron.config.endpoint import PREFIXES
 from authotron.config.origins import Origins
@@ -113,6 +113,7 @@ def check(
         *of_pepper,
         *_policy_warnings(policy, given),
         *_certificate_warnings(providers, given),
+        *_claims_warnings(file, policy, providers, store),
     ]
     return Config(file, providers, augmenters, store, contracts, found, policy, authorizer)
 
@@ -294,6 +295,18 @@ def _certificate_warnings(
             "server.trusted_proxies: not set, so every program of this machine counts as a proxy "
             "and can state the certificate of any client; name the addresses of the proxies"
         )
+
+
+def _claims_warnings(
+    file: File,
+    policy: Policy | None,
+    providers: Sequence[PluginConfig],
+    store: StoreConfig | None,
+) -> Iterator[str]:
+    if policy is None and not file.jwt.emit_claims:
+        yield from claim_warnings.without_effect(providers)
+    elif policy is not None and not (store is not None and store.imported):
+        yield from claim_warnings.impossible_tags(policy, providers)
 
 
 def _pepper_warnings(store: StoreConfig | None, given: Mapping[str, Any]) -> list[str]:

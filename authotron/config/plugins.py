@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, get_args, get_origin
 
 from pydantic import Field, field_validator, model_validator
 
+from authotron.config.claim_filter import ClaimFilterConfig
 from authotron.config.credentials import Carriers
 from authotron.config.entry_points import entry_points
 from authotron.config.section import (
@@ -63,6 +64,11 @@ class ProviderConfig(PluginConfig):
     """The configuration keys that every provider has."""
 
     credentials: Carriers | None = Field(default=None, description=_CREDENTIALS)
+    claims: ClaimFilterConfig | None = Field(
+        default=None,
+        description="which claims the identities have for policies and in the claim `identity` of "
+        "JWTs; roles and attributes stay as they are",
+    )
 
     @property
     def verifies_passwords(self) -> bool:

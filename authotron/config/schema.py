@@ -68,6 +68,11 @@ class JwtConfig(Section):
     emit_aud: bool = Field(
         default=False, description="put `aud` into the JWTs; backends must then expect it"
     )
+    emit_claims: bool = Field(
+        default=False,
+        description="put the claims of the identity into the JWTs (`identity`), as policies know "
+        "them: a sorted list of `key=value`",
+    )
     exp: WholeSeconds = Field(
         default=3600, description="maximum lifetime of a minted JWT, in seconds"
     )

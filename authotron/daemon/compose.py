@@ -43,6 +43,7 @@ from authotron.web.replies import Replies, Reply
 
 if TYPE_CHECKING:  # imported at run time only if policies or a token store are configured
     from authotron.gateway.authorizer import Authorizer
+    from authotron.gateway.client_claims import ClientClaims
     from authotron.gateway.policy import Enforcement
     from authotron.tokens.service import TokenService
 
@@ -103,7 +104,13 @@ def compose(
         carriers=looking.by_judge,
     )
     replies = _replies(file, looking.challenged, contracts.contracts)
-    enforcement = _enforcement(config, world, metrics, [*providers, *([own] if tokens else [])])
+    judges = [*providers, *([own] if tokens else [])]
+    with config.origins.locating():
+        claims = _claims(config, metrics, judges)
+    enforcement = _enforcement(config, world, metrics, claims)
+    if claims is not None and file.jwt.emit_claims:
+        # the policies, if there are any, have checked the claims before a JWT is minted
+        signer = signer.emitting(claims.checked if enforcement is None else claims.listed)
     remembered = decisions.make(
         file.auth.cache,
         world.clock,
@@ -114,7 +121,7 @@ def compose(
         None if enforcement is None else enforcement.access,
         looking.carriers,
     )
-    metrics.expect([*providers, *([own] if tokens else [])], augmenters, outcomes.RESULTS)
+    metrics.expect(judges, augmenters, outcomes.RESULTS)
     return Gateway(
         config,
         authenticator,
@@ -126,24 +133,29 @@ def compose(
         enforcement,
         looking.carriers,
         names,
+        claims,
     )
 
 
+def _claims(config: Config, metrics: Metrics, providers: Iterable[Part]) -> ClientClaims | None:
+    """Build the object that makes the claims of clients, if policies or JWTs need claims."""
+    if config.policy is None and not config.file.jwt.emit_claims:
+        return None
+    from authotron.daemon import compose_claims  # noqa: PLC0415 - only needed here
+
+    return compose_claims.client_claims(config, providers, metrics)
+
+
 def _enforcement(
-    config: Config, world: World, metrics: Metrics, providers: Iterable[Part]
+    config: Config, world: World, metrics: Metrics, claims: ClientClaims | None
 ) -> Enforcement | None:
     """Build the object that applies the policies, if the configuration has a policy."""
-    if config.policy is None:
+    if config.policy is None or claims is None:
         return None
     from authotron.daemon import compose_policy  # noqa: PLC0415 - only needed here
 
     return compose_policy.enforcement(
-        config.policy,
-        world.clock,
-        metrics,
-        config.file.jwt.iss,
-        providers,
-        _authorizer(config, world, metrics),
+        config.policy, world.clock, metrics, claims, _authorizer(config, world, metrics)
     )
 
 

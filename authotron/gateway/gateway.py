@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # compose() loads this module if a token store is configured
 
 if TYPE_CHECKING:  # imported only if policies are configured
     from authotron.gateway.authorizer import Authorizer
+    from authotron.gateway.client_claims import ClientClaims
     from authotron.gateway.policy import Enforcement
 
 R = TypeVar("R")
@@ -41,6 +42,8 @@ class Gateway(Generic[R]):
     @ivar carriers: reads the parts of requests that carry credentials besides C{Authorization}.
     @ivar credential_names: all parts of requests that carry credentials, which proxies must not
         pass on to backends.
+    @ivar claims: makes the claims of clients, if the configuration has a policy, or JWTs contain
+        claims.
     """
 
     config: Config
@@ -53,6 +56,7 @@ class Gateway(Generic[R]):
     enforcement: Enforcement | None = None
     carriers: Carriers = NO_CARRIERS
     credential_names: CredentialNames = NO_NAMES
+    claims: ClientClaims | None = None
 
     @property
     def authorizer(self) -> Authorizer | None:

@@ -8,12 +8,12 @@ from typing import Protocol
 from attrs import define, field
 
 from authotron.gateway.authorizer import Authorizer, Verdict
+from authotron.gateway.client_claims import ClientClaims
 from authotron.model.authentication import Authentication
-from authotron.model.errors import BadIdentity, Flaw, UnusableFact
+from authotron.model.errors import Flaw, UnusableFact
 from authotron.model.request import Facts
 from authotron.plugin.evaluation import Evaluation
 from authotron.policy import claims, permission_list, rules
-from authotron.policy.claims import Source
 from authotron.policy.explanation import MOST_STEPS, Explanation, explain
 from authotron.policy.permission_list import Layer
 from authotron.policy.policies import Access, Policies
@@ -29,9 +29,6 @@ class PolicyObserver(Protocol):
 
     def policy_ruled(self, result: str, reason: str, /) -> None:
         """Count a request to which the policies were applied."""
-
-    def claims_dropped(self, number: int, /) -> None:
-        """Count attributes of identities that did not become claims."""
 
     def policy_asked(self, api: str, result: str, /) -> None:
         """Count a question of a client about the policies."""
@@ -91,8 +88,7 @@ class Enforcement:
     namespace: str
     observes: bool
     observer: PolicyObserver
-    _issuer: str
-    _types: Mapping[str, str]
+    _claims: ClientClaims
     _now: Callable[[], float]
     askers: frozenset[str] = frozenset()
     authorizer: Authorizer | None = None
@@ -103,11 +99,11 @@ class Enforcement:
 
         @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
         """
-        if authentication.identity.attributes:
-            self._check(authentication)
+        self._claims.check(authentication)
+        source = self._claims.source(authentication)
         access = self.policies.access_of(
             authentication.identity,
-            self._source(authentication),
+            source,
             authentication.unrestricted,
             authentication.login,
         )
@@ -123,9 +119,7 @@ class Enforcement:
 
         @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
         """
-        if authentication.identity.attributes:
-            self._check(authentication)
-        return claims.claims_of(authentication.identity, self._source(authentication))
+        return self._claims.claims(authentication)
 
     def explain(
         self,
@@ -150,7 +144,7 @@ class Enforcement:
             self.claims(authentication),
             request,
             self._now() if now is None else now,
-            unrestricted=whole and claims.claims_of(whole, self._source(authentication)),
+            unrestricted=whole and claims.claims_of(whole, self._claims.source(authentication)),
             login=authentication.login,
             most_steps=most_steps,
         )
@@ -158,25 +152,6 @@ class Enforcement:
     def explain_claims(self, stated: Iterable[str], request: Request) -> Explanation:
         """Explain what the policies rule about a request of an identity with given claims."""
         return explain(self.policies, stated, request, self._now())
-
-    def _source(self, authentication: Authentication) -> Source:
-        name = authentication.provider
-        return Source(self._types.get(name, "unknown"), name, self._issuer)
-
-    def _check(self, authentication: Authentication) -> None:
-        """
-        Count the attributes of an identity that do not become claims; refuse an identity with a
-        reserved attribute from an augmenter.
-        """
-        identity, before = authentication.identity, authentication.unaugmented
-        dropped = claims.unclaimable(identity)
-        if not dropped:
-            return
-        self.observer.claims_dropped(len(dropped))
-        if self.observes or before is None:
-            return
-        if any(claims.is_reserved(key) and key not in before.attributes for key in dropped):
-            raise BadIdentity("an augmenter has set an attribute whose name begins with @")
 
 
 @define(eq=False)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jwt
-from attrs import define, field
+from attrs import define, evolve, field
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 from pydantic_core import PydanticSerializationError, to_json
@@ -39,6 +39,10 @@ _MAX_WARNED = 1000
 """Maximum number of users whose last warning of a large JWT is remembered."""
 
 
+ClaimsOf = Callable[[Authentication], Sequence[str]]
+"""A function that returns the claims C{key=value} of an identity, as policies know them."""
+
+
 @define(eq=False)
 class Minter:
     """
@@ -47,6 +51,7 @@ class Minter:
     @ivar life: the maximum number of seconds for which a JWT is valid.
     @ivar jwks: the published key set.
     @ivar warn_bytes: length of a JWT above which the log warns.
+    @ivar _claims_of: a function that returns the claims of an identity, if the JWTs contain them.
     """
 
     _clock: IReactorTime
@@ -59,6 +64,7 @@ class Minter:
     _public: Mapping[str, PublicKey]
     jwks: Mapping[str, Any]
     warn_bytes: int
+    _claims_of: ClaimsOf | None = None
     _next_warnings: dict[tuple[str, str], int] = field(factory=dict, init=False, repr=False)
     _log = Logger()
     _sign: Callable[[bytes], bytes] = field(init=False, repr=False)
@@ -80,6 +86,8 @@ class Minter:
         client.
 
         @raise Rejected: the identity has expired.
+        @raise BadIdentity: JWTs contain the claims of identities, and the identity has a claim that
+            only the gateway may set.
         """
         now = int(self._clock.seconds())
         signed = self._head + base64url(_json(self.claims(authentication, now)))
@@ -128,7 +136,13 @@ class Minter:
             "jti": next(self._ids),
             **identity_as_json(identity),
         }
+        if self._claims_of is not None:
+            claims["identity"] = self._claims_of(authentication)
         return {"aud": self._audience, **claims} if self._audience is not None else claims
+
+    def emitting(self, claims_of: ClaimsOf) -> Minter:
+        """Return a minter whose JWTs also contain the claims of identities, as C{identity}."""
+        return evolve(self, claims_of=claims_of)
 
     def verify(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """

@@ -3,22 +3,29 @@ Claims: the strings C{key=value} by which policies know an identity.
 
 Claims whose key begins with C{@} state how the gateway found out the identity. No provider or
 augmenter can set claims with C{@}, nor the claims C{realm}, C{username}, C{role} and C{scope}, by
-an attribute of that name.
+an attribute of that name. An attribute that is a list in JSON, as providers of tokens write lists,
+becomes one claim for each value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from attrs import frozen
 
+from authotron.model import strict_json
 from authotron.model.identity import Identity
+from authotron.policy.claim_filter import ClaimFilter
+from authotron.policy.claim_keys import is_claimable, why_not_claimable
 
-RESERVED = "@"
-"""The prefix of the claim keys that only the gateway sets."""
+_LIST = "["
+"""The first character of an attribute that may be a list in JSON."""
 
-_OWN = frozenset({"realm", "username", "role", "scope"})
-"""The keys of claims that are made of other parts of an identity than its attributes."""
+_UNPRINTABLE = frozenset({"Cc", "Cs"})
+"""The Unicode categories of control characters and of halves of surrogate pairs."""
 
 
 @frozen
@@ -29,23 +36,40 @@ class Source:
     @ivar type: the type of the provider that returned the identity.
     @ivar name: the name of the provider that returned the identity.
     @ivar issuer: the issuer of the JWTs that the gateway mints.
+    @ivar filter: chooses and renames the claims of the provider's identities, if the provider has a
+        filter.
     """
 
     type: str
     name: str
     issuer: str
+    filter: ClaimFilter | None = None
 
 
-def is_reserved(key: str) -> bool:
-    """Return whether only the gateway may set claims with a given key."""
-    return key.startswith(RESERVED)
+def values_of(attribute: str) -> Sequence[str]:
+    """
+    Return the values of an attribute: the elements of a list in JSON, or else the attribute itself.
+
+    Numbers and truth values are returned as JSON writes them. Elements that are empty, C{null},
+    lists, objects or strings with control characters are left out.
+    """
+    if not attribute.startswith(_LIST):
+        return (attribute,)
+    try:
+        listed = strict_json.loads(attribute.encode(), most=len(attribute))
+    except ValueError:
+        return (attribute,)
+    return [each for each in map(_value, listed) if each]
 
 
-def is_claimable(key: str, value: str) -> bool:
-    """Return whether an attribute becomes a claim."""
-    if not key or not value or is_reserved(key) or key in _OWN:
-        return False
-    return "=" not in key and not any(char.isspace() for char in key)
+def _value(element: object) -> str:
+    """Return an element of a list as the value of a claim, or an empty string if it is none."""
+    if isinstance(element, str):
+        is_clean = element.isprintable() or _UNPRINTABLE.isdisjoint(
+            map(unicodedata.category, element)
+        )
+        return element if is_clean else ""
+    return json.dumps(element) if isinstance(element, bool | int | float) else ""
 
 
 def claims_of(identity: Identity, source: Source) -> frozenset[str]:
@@ -62,18 +86,31 @@ def by_key(claims: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
-def unclaimable(identity: Identity) -> list[str]:
-    """Return the keys of those attributes that do not become claims."""
-    return [key for key, value in identity.attributes.items() if not is_claimable(key, value)]
+def left_out(identity: Identity) -> Iterator[tuple[str, str]]:
+    """Yield the keys of the attributes that do not become claims, with the reason in one word."""
+    for key, value in identity.attributes.items():
+        if not is_claimable(key, value):
+            yield key, why_not_claimable(key, value)
 
 
-def _claims(identity: Identity, source: Source) -> Iterator[str]:
+def _claims(identity: Identity, source: Source) -> Iterable[str]:
+    """Return the claims of an identity, some of which may be equal."""
+    found = chain(_own_claims(identity, source), _stated_claims(identity))
+    return found if source.filter is None else source.filter.apply(found)
+
+
+def _own_claims(identity: Identity, source: Source) -> Iterator[str]:
+    """Yield the claims that every identity has."""
     yield f"@source:type={source.type}"
     yield f"@source:name={source.name}"
     yield f"@source:realm={identity.realm}"
     yield f"@issuer={source.issuer}"
     yield f"realm={identity.realm}"
     yield f"username={identity.username}"
+
+
+def _stated_claims(identity: Identity) -> Iterator[str]:
+    """Yield the claims that are made of roles, scopes and attributes."""
     for role in identity.roles:
         yield f"role={role}"
     for service, scopes in identity.scopes.items():
@@ -83,7 +120,8 @@ def _claims(identity: Identity, source: Source) -> Iterator[str]:
                 yield f"scope={service}:{scope}"
     for key, value in identity.attributes.items():
         if is_claimable(key, value):
-            yield f"{key}={value}"
+            for each in values_of(value):
+                yield f"{key}={each}"
 
 
 Known = Mapping[str, Mapping[str, str]]
@@ -104,6 +142,8 @@ def known_claims(identity: Identity, source: Source, known: Known) -> frozenset[
     Return the claims of an identity that are among known tags, which is faster than to make all
     claims.
     """
+    if source.filter is not None:
+        return frozenset(_among(_claims(identity, source), known))
     stated = (
         ("@source:type", source.type),
         ("@source:name", source.name),
@@ -120,6 +160,16 @@ def known_claims(identity: Identity, source: Source, known: Known) -> frozenset[
             if ":" not in service:
                 found += [scopes[at] for name in each if (at := f"{service}:{name}") in scopes]
     for key, value in identity.attributes.items():
-        if key in known and value in known[key] and is_claimable(key, value):
-            found.append(known[key][value])
+        if key in known and is_claimable(key, value):
+            tags = known[key]
+            found += [tags[each] for each in values_of(value) if each in tags]
     return frozenset(found)
+
+
+def _among(claims: Iterable[str], known: Known) -> Iterator[str]:
+    """Yield those claims that are known tags, each as the string that rules share."""
+    for claim in claims:
+        key, _, value = claim.partition("=")
+        tag = known.get(key, {}).get(value)
+        if tag is not None:
+            yield tag

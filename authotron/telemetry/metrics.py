@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import accumulate, chain
+from itertools import accumulate, chain, product
 from typing import Any, Protocol
 
 from prometheus_client import (
@@ -134,8 +134,8 @@ def _counts() -> Iterator[Counts]:
     )
     yield Counts(
         "authotron_policy_claims_dropped",
-        "Attributes of identities that did not become claims for the policies",
-        (),
+        "Attributes of identities that did not become claims",
+        ("provider_name", "reason"),
     )
     yield Counts(
         "authotron_policy_conditions_failed",
@@ -371,7 +371,6 @@ class Metrics(Collector):
         """Report zero rulings for results and reasons that policies may have."""
         for result, reason in rulings:
             self._counts["policy_rulings"].show(result, reason)
-        self._counts["authotron_policy_claims_dropped"].show()
 
     def policy_ruled(self, result: str, reason: str) -> None:
         """Count a request to which the policies were applied."""
@@ -381,9 +380,14 @@ class Metrics(Collector):
         """Count a question of a client about what the policies allow."""
         self._questions[api, result].number += 1
 
-    def claims_dropped(self, number: int) -> None:
-        """Count attributes of an identity that did not become claims for the policies."""
-        self._dropped[()].number += number
+    def expect_claims(self, providers: Iterable[Part], reasons: Iterable[str]) -> None:
+        """Report zero attributes that did not become claims, for each provider and reason."""
+        for provider, reason in product(providers, reasons):
+            self._counts["authotron_policy_claims_dropped"].show(provider.name, reason)
+
+    def claims_dropped(self, provider: str, reason: str, number: int) -> None:
+        """Count attributes of an identity that did not become claims, for one reason."""
+        self._dropped[provider, reason].number += number
 
     def condition_failed(self, rule: str) -> None:
         """Count an evaluation of the condition of a rule that had no value."""

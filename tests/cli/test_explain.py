@@ -243,6 +243,29 @@ class NotAskedTests(SynchronousTestCase):
         )
 
 
+class ClaimsTests(SynchronousTestCase):
+    """Claims for policies, and attributes that become none."""
+
+    def test_listed(self) -> None:
+        """Claims are listed, and each attribute that becomes no claim with the reason."""
+        report = explain.Report()
+        left_out = {"@group:name": "reserved", "role": "own", "a=b": "malformed", "e": "empty"}
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            report.list_policy_claims(["realm=internal", "username=alice"], left_out)
+        lines = output.getvalue().splitlines()
+        self.assertEqual(lines[1:3], ["  realm=internal", "  username=alice"])
+        self.assertIn("attribute '@group:name' is no claim: only the gateway sets", lines[3])
+        self.assertEqual(len(lines), 7)
+        self.assertEqual(report.as_json()["not_claims"], left_out)
+        self.assertEqual(report.as_json()["policy_claims"], ["realm=internal", "username=alice"])
+
+    def test_none(self) -> None:
+        """Without policies there is no list."""
+        report = explain.Report(prints=False)
+        self.assertIsNone(report.as_json()["policy_claims"])
+        self.assertIsNone(report.as_json()["not_claims"])
+
+
 class ArgumentsTests(CommandCase):
     """The arguments of C{authotron explain}."""
 

@@ -79,11 +79,12 @@ SPOOFED = {
 class PoliciesTests(SynchronousTestCase):
     """Three people, two namespaces, and one table of what they may do."""
 
-    def start(self, **policy: Any) -> None:
+    def start(self, others: dict[str, Any] | None = None, **policy: Any) -> None:
         folder = Path(self.mktemp()).absolute()
         trusted = {"trusted_proxies": ["127.0.0.1/32"]}
         section = {"rules": RULES, "facts": {"namespace": "X-Space"}, **policy}
-        self.daemon = Daemon(folder).configure(providers=PROVIDERS, server=trusted, policy=section)
+        given = {"providers": PROVIDERS, "server": trusted, **(others or {})}
+        self.daemon = Daemon(folder).configure(**given, policy=section)
         self.daemon.start()
         self.addCleanup(self.daemon.stop)
         backend = Backend(folder).start()
@@ -139,3 +140,43 @@ class PoliciesTests(SynchronousTestCase):
             self.daemon.tell(signal.SIGHUP)
             self.daemon.logged(logged)
             self.assertEqual(self.ask("bob", "GET", "/files/x"), expected)
+
+    def test_claims(self) -> None:
+        """Rules see the claims that a provider chooses, and the service gets the same ones."""
+        robot = {
+            "token": "t" * 40,
+            "username": "Robbie",
+            "roles": ["reader"],
+            "attributes": {"groups": '["Ops","net"]', "iat": "5", "@group:name": "admins"},
+        }
+        claims = {"ignore": ["iat="], "rename": {"groups": "group"}, "lowercase": ["group"]}
+        provider = {"type": "static-token", "name": "robots", "realm": "here", "tokens": [robot]}
+        rules = [
+            {
+                "name": "ops",
+                "subject": [["group=ops", "@source:name=robots"]],
+                "permissions": ["/ops:GET"],
+            },
+            {"name": "forged", "subject": [["@group:name=admins"]], "permissions": ["/**:*"]},
+            {"name": "left out", "subject": [["iat=5"]], "permissions": ["/**:*"]},
+        ]
+        groups = [{"name": "admins", "subject": [["username=alice"]]}]
+        others = {"providers": [{**provider, "claims": claims}], "jwt": {"emit_claims": True}}
+        self.start(others, rules=rules, groups=groups)
+        headers = {"Authorization": "Bearer " + "t" * 40}
+        answer = wire.ask(self.port, "/ops", headers)
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(
+            answer.json()["claims"]["identity"][1:],
+            [
+                "@source:name=robots",
+                "@source:realm=here",
+                "@source:type=static-token",
+                "group=net",
+                "group=ops",
+                "realm=here",
+                "role=reader",
+                "username=Robbie",
+            ],
+        )
+        self.assertEqual(wire.ask(self.port, "/other", headers).status, 403)

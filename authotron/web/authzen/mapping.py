@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from authotron.policy.claims import is_claimable
+from authotron.policy.claim_keys import is_claimable
 from authotron.policy.subjects import GROUP, is_tag
 from authotron.web.authzen.entities import (
     Action,

@@ -1,0 +1,120 @@
+"""The key C{claims} of a provider: which claims its identities have, and under which keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, model_validator
+
+from authotron.config.problems import require_none
+from authotron.config.section import Section
+from authotron.model.naming import normalize
+from authotron.policy.claim_filter import ALWAYS, ClaimFilter
+from authotron.policy.claim_keys import OWN, RESERVED, is_reserved, is_well_formed
+
+_BY_GATEWAY = f"begins with {RESERVED}; such claims are set by the gateway, and never changed"
+
+
+def _prefix(text: str) -> str:
+    if not text or text != text.strip():
+        raise ValueError("is empty, or has blanks at its beginning or end; write email= or role=a")
+    if is_reserved(text):
+        raise ValueError(_BY_GATEWAY)
+    return normalize(text)
+
+
+def _ignored(text: str) -> str:
+    key, equals, _ = text.partition("=")
+    if equals and key.lower() in ALWAYS:
+        raise ValueError(f"is about {key}=, which is a claim of every identity")
+    return text
+
+
+def _flaw_of_key(text: str) -> str:
+    """Return why a text is not the key of a claim that a filter may change, or an empty string."""
+    if text.endswith("=") and is_well_formed(text[:-1]):
+        return f"ends with `=`; write the key alone, {text[:-1]}"
+    if not is_well_formed(text):
+        return "is not the key of a claim: it is empty, or has a blank or `=`"
+    return _BY_GATEWAY if is_reserved(text) else ""
+
+
+def _lowered_key(text: str) -> str:
+    if why := _flaw_of_key(text):
+        raise ValueError(why)
+    if text == "realm":
+        raise ValueError("is realm, whose value is the name in the configuration")
+    return normalize(text)
+
+
+_PARTS = {
+    "realm": "the realm of the provider",
+    "username": "the name of the user",
+    "role": "the roles",
+    "scope": "the scopes",
+}
+"""For each claim key that only the gateway sets, from which part of an identity it is made."""
+
+_MADE_OF = (
+    "the key {key} is made of {part}; only claims of attributes are renamed, and to keys of their "
+    "own"
+)
+
+Prefix = Annotated[str, AfterValidator(_prefix)]
+"""The beginning of a claim C{key=value}."""
+
+
+class ClaimFilterConfig(Section):
+    """
+    Which claims the identities of a provider have for policies and in the claim `identity` of JWTs.
+
+    The keys have an effect in this order: `ignore` and `include`, then `rename`, then `lowercase`.
+    """
+
+    include: tuple[Prefix, ...] = Field(
+        default=(),
+        strict=False,
+        description="prefixes of the claims that are kept, such as `email=` or `role=`; all if "
+        "empty. Upper and lower case are equal. The claims `realm=`, `username=` and those that "
+        "begin with `@` are always kept",
+    )
+    ignore: tuple[Annotated[Prefix, AfterValidator(_ignored)], ...] = Field(
+        default=(),
+        strict=False,
+        description="prefixes of the claims that are removed, even if they are included, such as "
+        "`iat=`. Upper and lower case are equal",
+    )
+    rename: dict[str, str] = Field(
+        default_factory=dict,
+        description="for each key of an attribute's claim the new key, such as `{mail: email}`",
+    )
+    lowercase: tuple[Annotated[str, AfterValidator(_lowered_key)], ...] = Field(
+        default=(),
+        strict=False,
+        description="the keys, after `rename`, of the claims whose values become lower case, such "
+        "as `email`",
+    )
+
+    @model_validator(mode="after")
+    def _check_together(self) -> ClaimFilterConfig:
+        require_none(self._problems())
+        return self
+
+    def _problems(self) -> Iterator[tuple[str, str]]:
+        for old, new in self.rename.items():
+            for key in dict.fromkeys((old, new)):
+                if why := _flaw_of_key(key):
+                    yield "rename", f"the key {key!a} {why}"
+                elif key in OWN:
+                    yield "rename", _MADE_OF.format(key=key, part=_PARTS[key])
+            if old == new:
+                yield "rename", f"the key {old!a} is renamed to itself"
+        for key in self.lowercase:
+            if key in self.rename and key not in self.rename.values():
+                yield "lowercase", f"the key {key} is renamed; write {self.rename[key]}"
+
+    def as_filter(self) -> ClaimFilter:
+        """Return the filter that the section describes."""
+        rename = {normalize(old): normalize(new) for old, new in self.rename.items()}
+        return ClaimFilter(self.include, self.ignore, rename, frozenset(self.lowercase))

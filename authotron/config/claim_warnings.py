@@ -1,0 +1,43 @@
+"""Warnings about the key C{claims} of providers, and about rules that it leaves without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from authotron.config.plugins import PluginConfig, ProviderConfig
+from authotron.policy.claim_filter import ClaimFilter
+
+if TYPE_CHECKING:  # imported only if a configuration has the section policy
+    from authotron.config.policy import Policy
+
+
+def without_effect(providers: Sequence[PluginConfig]) -> Iterator[str]:
+    """Warn of filters of claims in a configuration in which nothing reads claims."""
+    for place, each in enumerate(providers):
+        if _filter_of(each) is not None:
+            yield (
+                f"providers[{place}].claims: without effect, because nothing reads claims: there "
+                "is no section policy, and jwt.emit_claims is not true"
+            )
+
+
+def impossible_tags(policy: Policy, providers: Sequence[PluginConfig]) -> Iterator[str]:
+    """Warn of claims that rules and groups name, and that the filters of all providers prevent."""
+    filters = [each for each in map(_filter_of, providers) if each is not None]
+    if not filters or len(filters) < len(providers):
+        return
+    for what, listed in (("rule", policy.rules), ("group", policy.groups)):
+        for each in listed:
+            for tag in dict.fromkeys(tag for tags in each.subject for tag in tags):
+                if not any(one.may_yield(tag) for one in filters):
+                    yield (
+                        f"policy: {what} {each.name!r} names {tag}, which no identity can have: "
+                        "the claims of every provider leave it out, rename it or change its case"
+                    )
+
+
+def _filter_of(section: PluginConfig) -> ClaimFilter | None:
+    if not isinstance(section, ProviderConfig) or section.claims is None:
+        return None
+    return section.claims.as_filter()
