@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from unittest.mock import patch
 
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.internet.testing import EventLoggingObserver
@@ -18,6 +19,7 @@ from authotron.web.fastpath.protocol import FastPathFactory
 from authotron.web.grpc.messages import CheckRequest
 from authotron.web.site import Site
 from tests import STREAMS
+from tests.config.cases import ROOT
 from tests.web.conversations import ALICE, InMemoryGateway, answered, basic
 from tests.web.fastcgi.conversations import FastCgiGateway
 from tests.web.grpc.dialogue import Proxy, check_request
@@ -494,3 +496,44 @@ class DifferentialTests(SynchronousTestCase):
             found = self.entrances.outcomes(lines, f"/x?{query}")
         self.assertEqual(set(found), {found[0]}, (lines, query))
         self.assertEqual(self.entrances.gateway.handed_over(), 0)
+
+
+class DocumentedCookieTests(SynchronousTestCase):
+    """The example of docs/tokens.md, API tokens in a cookie."""
+
+    def setUp(self) -> None:
+        page = (ROOT / "docs/tokens.md").read_text(encoding="utf-8")
+        section = page.partition("### API keys in a cookie")[2].partition("\n### ")[0]
+        [example] = re.findall(r"^```yaml\n(.*?)^```", section, flags=re.MULTILINE | re.DOTALL)
+        store = {**yaml.safe_load(example)["store"], "type": "memory"}
+        del store["path"]
+        self.entrances = Entrances({**OVER, "store": store})
+        self.gateway = self.entrances.gateway
+        made = self.gateway.post("/tokens", {}, Authorization=ALICE)
+        self.token, self.name = made.json()["token"], made.json()["id"]
+
+    def outcomes(self, *lines: tuple[str, str]) -> set[Outcome]:
+        return {*self.entrances.outcomes(lines)}
+
+    def test_either(self) -> None:
+        """The API token counts in the cookie and in C{Authorization}, by every protocol."""
+        cookie = ("Cookie", f"theme=dark; __Host-api-key={self.token}")
+        self.assertEqual(self.outcomes(cookie), {(200, "alice")})
+        bearer = ("Authorization", f"Bearer {self.token}")
+        self.assertEqual(self.outcomes(bearer), {(200, "alice")})
+        self.assertEqual(self.outcomes(("Authorization", ALICE)), {(200, "alice")})
+
+    def test_cookie_decides(self) -> None:
+        """A cookie with a wrong or revoked API token is refused, whatever else is sent."""
+        wrong = ("Cookie", f"__Host-api-key={self.token}x")
+        self.assertEqual(self.outcomes(wrong, ("Authorization", ALICE)), {(401, "")})
+        self.gateway.post("/tokens/revoke", {"token": self.token})
+        revoked = ("Cookie", f"__Host-api-key={self.token}")
+        self.assertEqual(self.outcomes(revoked), {(401, "")})
+
+    def test_not_at_the_gateway(self) -> None:
+        """The cookie counts on no route of the gateway itself."""
+        cookie: dict[str, Any] = {"Cookie": f"__Host-api-key={self.token}"}
+        self.assertEqual(self.gateway.ask("GET /whoami", **cookie).status, 401)
+        self.assertEqual(self.gateway.ask(f"DELETE /tokens/{self.name}", **cookie).status, 401)
+        self.assertEqual(self.gateway.post("/tokens", {}, **cookie).status, 401)
