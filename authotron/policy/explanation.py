@@ -34,8 +34,14 @@ than 50 ms: each permission takes one step, and one more for each segment that i
 _TWO = 2
 """Number of unmet conditions from which on a permission is not a near miss."""
 
-_MOST_SHOWN = 10
+_MOST_MATCHES = 100
+"""Maximum number of permissions that apply to the request in an explanation."""
+
+_MOST_NEAR_MISSES = 10
 """Maximum number of near misses in an explanation."""
+
+_STEPS_OF_CONDITION = 10
+"""Number of steps as which the evaluation of a condition counts."""
 
 
 @frozen
@@ -71,7 +77,7 @@ class Explanation:
     @ivar near_misses: the permissions that would apply to the request but for one condition; those
         that would change the ruling come first.
     @ivar is_complete: whether all rules were searched, and not only as many as the maximum number
-        of steps allows.
+        of steps allows, and all matches are listed.
     """
 
     request: Request
@@ -153,9 +159,9 @@ def explain(
         own,
         sorted(each.removeprefix(GROUP) for each in groups),
         sorted((whole or {*own}) - {*own}),
-        sorted(matches, key=lambda each: (not each.permission.denies, each.rule.number)),
-        heapq.nsmallest(_MOST_SHOWN, near_misses, key=lambda each: _rank(each, ruling)),
-        not search.is_exhausted,
+        heapq.nsmallest(_MOST_MATCHES, matches, key=_rank_of_match),
+        heapq.nsmallest(_MOST_NEAR_MISSES, near_misses, key=lambda each: _rank(each, ruling)),
+        not search.is_exhausted and len(matches) <= _MOST_MATCHES,
     )
 
 
@@ -177,6 +183,11 @@ def _separated(found: Iterable[Match | NearMiss]) -> tuple[Sequence[Match], Sequ
         if not each.unmet.is_of_permission
         or (each.rule.number, each.permission.denies) not in matched
     ]
+
+
+def _rank_of_match(each: Match) -> tuple[bool, int]:
+    """Return the rank of a match: first permissions that deny, in the order of the rules."""
+    return not each.permission.denies, each.rule.number
 
 
 def _rank(missed: NearMiss, ruling: Ruling) -> tuple[bool, int, int, int]:
@@ -230,6 +241,7 @@ class _Search:
         unmet = [*of_rule, *unmet_by_permission(permission, self.request)]
         if not unmet and rule.when is not None:
             holds = rule.when.holds(self.claims, self.request, self.now)
+            self._count(_STEPS_OF_CONDITION)
             if not (permission.denies if holds is None else holds):
                 unmet = [Unmet.condition(rule, holds)]
         if len(unmet) < _TWO and not permission.denies and self._is_weak(rule):
@@ -245,10 +257,11 @@ class _Search:
 
     def _step(self, permission: Permission) -> bool:
         """Count the steps that a permission takes, and return whether they are left."""
-        if self.left is None:
-            return True
-        self.left -= 1
-        if ANY in permission.resource:
-            self.left -= self.request.resource.count("/")
-        self.is_exhausted = self.left < 0
+        is_pattern = ANY in permission.resource
+        self._count(1 + (self.request.resource.count("/") if is_pattern else 0))
+        self.is_exhausted = self.left is not None and self.left < 0
         return not self.is_exhausted
+
+    def _count(self, steps: int) -> None:
+        if self.left is not None:
+            self.left -= steps

@@ -15,13 +15,14 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from authotron.model.authentication import Login
 from authotron.policy.namespaces import is_within
 from authotron.policy.networks import Network
 from authotron.policy.permissions import Permission
 from authotron.policy.policies import Access, Held
 from authotron.policy.resources import ANY
 from authotron.policy.restrictions import Restriction
-from authotron.policy.rule_limits import limits_of
+from authotron.policy.rule_limits import limits_of, moment
 from authotron.policy.rules import Claims, Rule
 
 VERSION = 1
@@ -73,6 +74,13 @@ def fragments(head: Mapping[str, Any], listed: Sequence[Layer]) -> Iterator[str]
     yield ', "layers": ['
     yield from _joined(each.fragments() for each in listed)
     yield "]}"
+
+
+def login_as_json(login: Login | None) -> dict[str, Any] | None:
+    """Return what is known about the login of an identity, for rules that require a login."""
+    if login is None:
+        return None
+    return {"acr": login.acr, "time": None if login.at is None else moment(login.at)}
 
 
 def layers(access: Access, namespace: str) -> Iterator[Layer]:
@@ -143,33 +151,41 @@ def _checked(layer: Layer) -> Layer:
     return layer
 
 
-_Part = tuple[Mapping[str, Any], Sequence[Permission]]
-"""The limits of a rule, and its permissions."""
+_Part = tuple[Mapping[str, Any], Sequence[Rule]]
+"""Limits, and the rules that have them."""
 
 
-def _parts(rules: Iterable[Rule]) -> Iterator[_Part]:
-    """Yield the permissions of all rules without limits together, then those of each other rule."""
-    limited = [rule for rule in rules if rule.is_conditional]
-    always = dict.fromkeys(
-        permission for rule in rules if not rule.is_conditional for permission in rule.permissions
-    )
+def _parts(rules: Sequence[Rule]) -> Iterator[_Part]:
+    """Yield all rules without limits together, and then each other rule."""
+    always = [rule for rule in rules if not rule.is_conditional]
     if always:
-        yield {}, [*always]
-    for rule in limited:
-        yield limits_of(rule), rule.permissions
+        yield {}, always
+    for rule in rules:
+        if rule.is_conditional:
+            yield limits_of(rule), [rule]
 
 
 def _rule(part: _Part) -> Iterator[str]:
-    """Yield the JSON of some permissions with the same limits, in fragments."""
-    limits, permissions = part
+    """Yield the JSON of the permissions of rules with the same limits, in fragments."""
+    limits, rules = part
     yield '{"allow": ['
-    yield from _joined((_permission(each),) for each in permissions if not each.denies)
+    yield from _joined((_permission(each),) for each in _permissions(rules, denies=False))
     yield '], "deny": ['
-    yield from _joined((_permission(each),) for each in permissions if each.denies)
+    yield from _joined((_permission(each),) for each in _permissions(rules, denies=True))
     yield "]"
     for key, value in limits.items():
         yield f', "{key}": {json.dumps(value)}'
     yield "}"
+
+
+def _permissions(rules: Iterable[Rule], *, denies: bool) -> Iterator[Permission]:
+    """Yield the permissions of rules that deny, or those that allow, each once."""
+    seen: set[Permission] = set()
+    for rule in rules:
+        for permission in rule.permissions:
+            if permission.denies == denies and permission not in seen:
+                seen.add(permission)
+                yield permission
 
 
 def _permission(permission: Permission) -> str:

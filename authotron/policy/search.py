@@ -9,7 +9,6 @@ do not name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import NamedTuple
 
 from authotron.policy.rules import Group, Rule
@@ -32,16 +31,19 @@ class NamedSubject(NamedTuple):
 
 def named_subjects(
     rules: Iterable[Rule], groups: Iterable[Group], prefix: str, needed: str = ""
-) -> Iterator[list[NamedSubject]]:
+) -> list[NamedSubject]:
     """
-    Yield for each rule and each group the subjects that it names.
+    Return the subjects that rules and groups name, in alphabetical order.
 
     @param prefix: the beginning of the tag that states the id of a subject, such as C{username=}.
     @param needed: a tag that must stand beside it, or an empty string.
     """
-    for each in chain[Rule | Group](rules, groups):
-        tags = () if each.disabled else each.subject
-        yield [named for some in tags for named in _named(some, prefix, needed)]
+    subjects = [each.subject for each in rules if not each.disabled]
+    subjects += [each.subject for each in groups if not each.disabled]
+    found = {
+        named for subject in subjects for tags in subject for named in _named(tags, prefix, needed)
+    }
+    return sorted(found)
 
 
 def _named(tags: Tags, prefix: str, needed: str) -> Iterator[NamedSubject]:

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from authotron.concurrency.pieces import Pieces
 from authotron.gateway.gateway import Gateway
 from authotron.gateway.policy import PolicyAccess
-from authotron.model.authentication import Authentication
+from authotron.model.authentication import Authentication, Login
 from authotron.model.errors import AmbiguousRequest, MayNotAsk, Problem
 from authotron.model.naming import normalize
 from authotron.model.token import Grant
@@ -56,6 +56,7 @@ class _Subject:
     @ivar name: the identity as the log names it.
     @ivar claims: the claims of the identity, in alphabetical order.
     @ivar conditions: the limits of the credential, in the form of layers.
+    @ivar login: what is known about the login of the user.
     @ivar expires: when the credential expires, in seconds since the epoch; C{None} for never.
     """
 
@@ -63,6 +64,7 @@ class _Subject:
     access: PolicyAccess
     claims: list[str]
     conditions: tuple[Layer, ...] = ()
+    login: Login | None = None
     expires: float | None = None
 
 
@@ -139,6 +141,7 @@ class PermissionsRoute:
             enforcement.access(found),
             sorted(enforcement.claims(found)),
             tuple(self._conditions(each, found)),
+            found.login,
             found.expires_at() if grant.expires is None else grant.expires,
         )
 
@@ -182,6 +185,7 @@ class PermissionsRoute:
             "namespace": namespace,
             "mode": "observe" if enforcement.observes else "enforce",
             "claims": subject.claims,
+            "login": permission_list.login_as_json(subject.login),
             "expires": None if subject.expires is None else moment(subject.expires),
             "max_age": max(1, int(self._gateway.config.file.auth.cache.ttl)),
         }

@@ -17,6 +17,9 @@ When = Callable[[str, Json, "Asked", datetime], bool | None]
 """A function that evaluates a condition with claims, request and time."""
 
 
+LOGIN = "insufficient-user-authentication"
+
+
 class Asked(NamedTuple):
     """A request."""
 
@@ -34,7 +37,8 @@ def unknown(_text: str, _claims: Json, _asked: Asked, _now: datetime) -> bool | 
 
 def allows(listed: Json, asked: Asked, now: datetime, when: When = unknown) -> tuple[bool, str]:
     """Return whether all layers of a list allow a request, and the reason of the first layer."""
-    found = [_layer(layer, asked, now, when) for layer in listed["layers"]]
+    login = listed.get("login")
+    found = [_layer({**layer, "login": login}, asked, now, when) for layer in listed["layers"]]
     return all(is_allowed for is_allowed, _ in found), found[0][1]
 
 
@@ -53,6 +57,8 @@ def _layer(layer: Json, asked: Asked, now: datetime, when: When) -> tuple[bool, 
                 is_granted |= not obstacle
     if is_granted:
         return True, "allowed"
+    if LOGIN in obstacles:
+        return False, LOGIN
     if layer["default"] == "allow":
         return True, "default"
     order = ("network", "time", "condition")
@@ -100,7 +106,21 @@ def _obstacle(
         holds = None if claims is None else when(rule["when"], claims, asked, now)
         if not (is_denied if holds is None else holds):
             return "condition"
-    return ""
+    return "" if _is_strong(rule.get("require"), layer["login"], now) else LOGIN
+
+
+def _is_strong(required: Json | None, login: Json | None, now: datetime) -> bool:
+    """Return whether a login is as a rule requires."""
+    if required is None:
+        return True
+    if login is None or login["acr"] not in required.get("acr", [login["acr"]]):
+        return False
+    if "max_age" not in required:
+        return True
+    if login["time"] is None:
+        return False
+    age = (now - datetime.fromisoformat(login["time"])).total_seconds()
+    return -60 <= age <= float(required["max_age"])
 
 
 def _is_in_time(rule: Json, now: datetime) -> bool:

@@ -209,6 +209,18 @@ class ExplanationTests(SynchronousTestCase):
         self.assertEqual(found.hidden, ["role=reader"])
         self.assertEqual(missed(found), [("read", "subject", ["role=reader"], "")])
 
+    def test_many_matches(self) -> None:
+        """Of many permissions that apply the first hundred are listed."""
+        many = [{**READ, "name": f"r{each}"} for each in range(101)]
+        found = explained(*many)
+        self.assertEqual((len(found.matches), found.is_complete), (100, False))
+        self.assertIs(found.matches[0].rule, found.ruling.rule)
+
+    def test_conditions_take_steps(self) -> None:
+        """Evaluating conditions ends the search earlier."""
+        many = [{**READ, "name": f"r{each}", "when": "true"} for each in range(10)]
+        self.assertEqual(len(explained(*many, most_steps=40).matches), 3)
+
     def test_malformed_namespace(self) -> None:
         """No rule applies, or nearly applies, in a namespace that is malformed."""
         found = explained(READ, namespace="data")

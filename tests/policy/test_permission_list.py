@@ -12,15 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.model.authentication import Login
 from authotron.policy import permission_list
 from authotron.policy.policies import Access
+from authotron.policy.requirements import Requirement
 from authotron.policy.rule_limits import limits_of
 from authotron.policy.rules import Request, Rule
 from authotron.policy.times import Times
 from tests import STREAMS
 from tests.policy import local
 from tests.policy.building import build_policies, build_restriction, build_rule
-from tests.policy.test_policies import CLAIMS, NOON, REQUESTS, groups, rules
+from tests.policy.test_policies import CLAIMS, LOGINS, NOON, REQUESTS, groups, rules
 
 RESTRICTIONS = some.builds(
     lambda namespace, permissions, networks: {
@@ -34,17 +36,20 @@ RESTRICTIONS = some.builds(
 )
 
 
-def listed(access: Access, namespace: str = "/") -> Any:
+def listed(access: Access, namespace: str = "/", login: Login | None = None) -> Any:
     """Return the list as another program receives it."""
-    found = ["".join(each.fragments()) for each in permission_list.layers(access, namespace)]
-    return {"layers": [json.loads(each) for each in found]}
+    head = {"login": permission_list.login_as_json(login)}
+    layers = [*permission_list.layers(access, namespace)]
+    return json.loads("".join(permission_list.fragments(head, layers)))
 
 
-def locally(access: Access, request: Request, now: float) -> tuple[bool, str]:
+def locally(
+    access: Access, request: Request, now: float, login: Login | None = None
+) -> tuple[bool, str]:
     """Rule on a request by the list alone."""
     asked = local.Asked(request.resource, request.verb, request.id, request.host, request.address)
     moment = datetime.fromtimestamp(now, UTC)
-    return local.allows(listed(access, request.namespace), asked, moment)
+    return local.allows(listed(access, request.namespace, login), asked, moment)
 
 
 class RulingTests(SynchronousTestCase):
@@ -61,12 +66,14 @@ class RulingTests(SynchronousTestCase):
             heaviest=data.draw(some.booleans()),
             allows_by_default=data.draw(some.booleans()),
         )
-        access = policies.access(data.draw(some.lists(some.sampled_from(CLAIMS))))
+        login = data.draw(LOGINS)
+        access = policies.access(data.draw(some.lists(some.sampled_from(CLAIMS))), login=login)
         for request in data.draw(some.lists(REQUESTS, min_size=1, max_size=4)):
             now = data.draw(some.sampled_from([0.0, NOON - 1, NOON, NOON + 7200]))
             ruling = access.rule(request, now)
             expected = ruling.allows, ruling.reason.value
-            self.assertEqual(locally(access, request, now), expected, (given_rules, request))
+            found = locally(access, request, now, login)
+            self.assertEqual(found, expected, (given_rules, request))
 
     @settings(max_examples=STREAMS, deadline=None)
     @given(some.data())
@@ -201,6 +208,9 @@ class FormTests(SynchronousTestCase):
                 "not_before": 0.0,
                 "expires": NOON,
                 "when": "true",
+                "require": Requirement(("gold",), 300),
             }
         )
-        self.assertEqual({*limits_of(rule)}, limits)
+        found = limits_of(rule)
+        self.assertEqual({*found}, limits)
+        self.assertEqual(found["require"], {"acr": ["gold"], "max_age": 300})

@@ -61,6 +61,7 @@ class MineTests(PermissionsCase):
                     "role=reader",
                     "username=bob",
                 ],
+                "login": None,
                 "expires": None,
                 "max_age": 60,
             },
