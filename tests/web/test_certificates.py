@@ -153,8 +153,11 @@ class StatedTests(CertificatesCase):
 
     def test_remembered_heads_S_MTLSHEADER(self) -> None:
         """The head of a stranger is not remembered for a proxy, nor that of a proxy for others."""
+        self.entrances = Entrances({**over(self.file.absolute(), ALICE_PASSWORD), "store": None})
         gateway = self.entrances.gateway
-        data = head([self.stated()])
+        # The password is of another realm, and remembered as refused if there is no certificate.
+        others = (("Authorization", ALICE), ("X-Auth-Realm", "machines"))
+        data = head([self.stated(), *others])
         for address, status in (("203.0.113.1", 401), ("192.0.2.7", 200)) * 3:
             peer = IPv4Address("TCP", address, 4711)
             wire, channel = Wire(peerAddress=peer), gateway.entrance.buildProtocol(peer)
