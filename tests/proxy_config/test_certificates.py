@@ -65,6 +65,8 @@ class StatedTests(SynchronousTestCase):
         """Traefik removes the header of a client first, as it sets none without a certificate."""
         text, _ = self.files("traefik", "X-Forwarded-Tls-Client-Cert")
         self.assertIn("[authotron-clean, authotron-certificate, authotron, authotron-cred", text)
+        for name in ("X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Tls-Client-Cert"):
+            self.assertIn(f'          {name}: ""', text)
 
     def test_another_header(self) -> None:
         """A header in which the proxy cannot state a certificate causes a warning."""
