@@ -15,6 +15,7 @@ from zope.interface import Attribute, Interface
 from authotron.concurrency.racing import MaybeAwaited
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Addition, Credential, Identity
+from authotron.model.policy_document import PolicyDocument
 from authotron.model.token import Revoked, Token
 from authotron.plugin.evaluation import Evaluation
 
@@ -300,6 +301,31 @@ class IBacksUp(Interface):
 
         @raise Unavailable: the file cannot be read, or API tokens or a pepper in the store would be
             lost.
+        """
+
+
+class IKeepsPolicies(Interface):
+    """
+    A token store that keeps policies beside its API tokens, for all gateways that share the store.
+
+    All methods raise L{Unavailable} while the database cannot be used.
+    """
+
+    async def policy_state() -> str | None:
+        """Return the state of the stored policies, or C{None} if no policies were ever stored."""
+
+    async def policies() -> PolicyDocument | None:
+        """Return the stored policies, or C{None} if no policies were ever stored."""
+
+    async def replace_policies(new: PolicyDocument, earlier: str | None) -> bool:
+        """
+        Replace the stored policies if their state is still C{earlier}, in one atomic operation.
+
+        @param earlier: the state of the policies that are to be replaced, or C{None} if none were
+            ever stored.
+
+        @return: whether the policies were replaced; if not, another caller has replaced them
+            meanwhile.
         """
 
 

@@ -14,6 +14,7 @@ from zope.interface import implementer
 from authotron.config.plugins import StoreConfig
 from authotron.model.errors import TokenExists, TooMany
 from authotron.model.identity import Identity
+from authotron.model.policy_document import PolicyDocument
 from authotron.model.token import (
     CHANGEABLE,
     Revoked,
@@ -24,7 +25,12 @@ from authotron.model.token import (
     mark_of,
 )
 from authotron.net.world import World
-from authotron.plugin.interfaces import IChecksPepper, ITokenStore, TokenQuery
+from authotron.plugin.interfaces import (
+    IChecksPepper,
+    IKeepsPolicies,
+    ITokenStore,
+    TokenQuery,
+)
 from authotron.plugin.token_rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -42,7 +48,7 @@ class Config(StoreConfig):
     type: Literal["memory"]
 
 
-@implementer(IChecksPepper)
+@implementer(IChecksPepper, IKeepsPolicies)
 @define(eq=False)
 class MemoryStore:
     """Keeps API tokens in a dictionary, in the form of the rows that databases store."""
@@ -53,6 +59,7 @@ class MemoryStore:
     _rows: dict[str, Row] = field(factory=dict, init=False, repr=False)
     _revoked: dict[str, Revoked] = field(factory=dict, init=False, repr=False)
     _pepper_check: str | None = field(default=None, init=False, repr=False)
+    _policies: PolicyDocument | None = field(default=None, init=False, repr=False)
 
     async def open(self) -> None:
         """Do nothing: the store of type memory has no database to connect to."""
@@ -72,6 +79,18 @@ class MemoryStore:
     async def set_pepper_check(self, value: str, earlier: str | None) -> None:
         if self._pepper_check == earlier:
             self._pepper_check = value
+
+    async def policy_state(self) -> str | None:
+        return None if self._policies is None else self._policies.state
+
+    async def policies(self) -> PolicyDocument | None:
+        return self._policies
+
+    async def replace_policies(self, new: PolicyDocument, earlier: str | None) -> bool:
+        if await self.policy_state() != earlier:
+            return False
+        self._policies = new
+        return True
 
     async def add(self, token: Token, most: int | None = None) -> None:
         if token.id in self._rows:

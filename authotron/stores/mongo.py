@@ -26,6 +26,7 @@ from authotron.model.errors import (
     TooMany,
     Unavailable,
 )
+from authotron.model.policy_document import PolicyDocument
 from authotron.model.token import (
     CHANGEABLE,
     IMPORT,
@@ -37,7 +38,12 @@ from authotron.model.token import (
 )
 from authotron.net.tls import DatabaseTlsConfig
 from authotron.net.world import World
-from authotron.plugin.interfaces import IChecksPepper, ITokenStore, TokenQuery
+from authotron.plugin.interfaces import (
+    IChecksPepper,
+    IKeepsPolicies,
+    ITokenStore,
+    TokenQuery,
+)
 from authotron.plugin.token_rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -46,10 +52,13 @@ from authotron.plugin.token_rows import (
 )
 from authotron.stores.mongo_connections import MongoConnections
 from authotron.stores.mongo_documents import (
+    EVERY_POLICIES,
     FORM,
     REVOCATION_FIELDS,
     create_indexes,
     date,
+    number_of_policies,
+    policies_id,
     revocation_document,
     row_of,
     token_document,
@@ -63,10 +72,9 @@ _PEPPER_CHECK, _CHECKED = "pepper", "checked"
 The ids of two documents: one contains the check value of the pepper, one is written to test that
 MongoDB accepts changes.
 
-The document with the check value and the test document are in the collection of revocations,
-because the database user may lack rights on further collections. No API token has the id C{pepper}
-or C{checked}, so the document with the check value and the test document are not mistaken for
-revocations.
+The document with the check value, the test document and the documents with policies are in the
+collection of revocations, because the database user may lack rights on further collections. No API
+token has an id such as theirs, so none of them is mistaken for a revocation.
 """
 
 
@@ -119,7 +127,7 @@ class Config(StoreConfig, DatabaseTlsConfig):
 T = TypeVar("T")
 
 
-@implementer(IChecksPepper)
+@implementer(IChecksPepper, IKeepsPolicies)
 @define(eq=False)
 class MongoStore:
     """
@@ -223,6 +231,49 @@ class MongoStore:
                 await self._call(
                     lambda: self._revoked.update_one(which, {"$set": {"value": value}})
                 )
+
+    async def policy_state(self) -> str | None:
+        found = await self._newest_policies({"state": 1})
+        return None if found is None else str(found["state"])
+
+    async def policies(self) -> PolicyDocument | None:
+        found = await self._newest_policies()
+        if found is None:
+            return None
+        return PolicyDocument(found["state"], bytes(found.get("content", b"")))
+
+    async def _newest_policies(self, fields: Mapping[str, int] | None = None) -> Any:
+        """Return the document with the policies that were stored last, or C{None}."""
+        self._ready()
+        newest_first = sorting.sort(sorting.DESCENDING("_id"))
+        found = await self._read(
+            lambda: self._revoked.find(EVERY_POLICIES, fields, limit=1, sort=newest_first)
+        )
+        return found[0] if found else None
+
+    async def replace_policies(self, new: PolicyDocument, earlier: str | None) -> bool:
+        """
+        Implement L{IKeepsPolicies.replace_policies}.
+
+        Each state of the policies is a document of its own, whose id has the next number, because
+        not every server of the MongoDB protocol updates a document atomically, but each refuses a
+        second document with the same id. Documents that were replaced keep their ids, and lose
+        their content.
+        """
+        found = await self._newest_policies({"state": 1})
+        if (None if found is None else found["state"]) != earlier:
+            return False
+        number = 1 if found is None else number_of_policies(found["_id"]) + 1
+        document = {"_id": policies_id(number), "state": new.state, "content": new.content}
+        try:
+            await self._call(lambda: self._revoked.insert_one(document))
+        except DuplicateKeyError:
+            return False
+        # The content of the last state stays, because another gateway may be reading it.
+        which = {"_id": policies_id(number - 2)}
+        with suppress(Unavailable):  # the policies are stored already
+            await self._call(lambda: self._revoked.update_one(which, {"$unset": {"content": 1}}))
+        return True
 
     async def add(self, token: Token, most: int | None = None) -> None:
         """

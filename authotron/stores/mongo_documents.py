@@ -17,6 +17,12 @@ from authotron.stores.mongo_errors import of_answer
 FORM = 1
 """The version of the document format, which every document of authotron contains as C{form}."""
 
+_POLICIES = "policies-"
+"""The beginning of the ids of documents with policies."""
+
+EVERY_POLICIES: Mapping[str, Any] = {"_id": {"$gt": _POLICIES, "$lt": "policies."}}
+"""A query for all documents with policies; the character C{.} comes after C{-}."""
+
 _GRACE = 3600
 """Seconds from the expiry of a document until MongoDB deletes the document."""
 
@@ -62,6 +68,16 @@ def revocation_document(document: Mapping[str, Any], now: float) -> dict[str, An
         "until": until,
         "ends": date(until),
     }
+
+
+def policies_id(number: int) -> str:
+    """Return the id of the document with policies that has a number; ids sort by number."""
+    return f"{_POLICIES}{number:012}"
+
+
+def number_of_policies(id_: str) -> int:
+    """Return the number in the id of a document with policies."""
+    return int(id_.removeprefix(_POLICIES))
 
 
 def tree_terms(id_: str) -> list[dict[str, Any]]:

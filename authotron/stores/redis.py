@@ -20,6 +20,7 @@ from authotron.config.section import (
 )
 from authotron.limits.descriptors import LimitConnections
 from authotron.model.errors import TokenExists, TooMany, Unavailable
+from authotron.model.policy_document import PolicyDocument
 from authotron.model.token import (
     AT_ONCE,
     CHANGEABLE,
@@ -34,7 +35,12 @@ from authotron.net.sentinel import SentinelEndpoint
 from authotron.net.tls import DatabaseTlsConfig
 from authotron.net.tls_gates import wrap_tls
 from authotron.net.world import World
-from authotron.plugin.interfaces import IChecksPepper, ITokenStore, TokenQuery
+from authotron.plugin.interfaces import (
+    IChecksPepper,
+    IKeepsPolicies,
+    ITokenStore,
+    TokenQuery,
+)
 from authotron.plugin.token_rows import (
     IMPORTED_REVOKED_FOR,
     MOST_REVOKED,
@@ -42,7 +48,13 @@ from authotron.plugin.token_rows import (
     REVOKED_FOR,
     tokens_of,
 )
-from authotron.stores.redis_scripts import ADD, CHANGE, REMOVE, SET_PEPPER_CHECK
+from authotron.stores.redis_scripts import (
+    ADD,
+    CHANGE,
+    REMOVE,
+    REPLACE_POLICIES,
+    SET_PEPPER_CHECK,
+)
 
 _PAGE = 500
 """Number of API token ids that are requested from Redis in one command."""
@@ -139,7 +151,7 @@ class Config(StoreConfig, DatabaseTlsConfig):
             yield "tls", "has no effect with a UNIX socket (host)"
 
 
-@implementer(IChecksPepper)
+@implementer(IChecksPepper, IKeepsPolicies)
 @define(eq=False)
 class RedisStore:
     """
@@ -187,6 +199,19 @@ class RedisStore:
 
     async def set_pepper_check(self, value: str, earlier: str | None) -> None:
         await self._run(SET_PEPPER_CHECK, (self._about,), earlier or "", value)
+
+    async def policy_state(self) -> str | None:
+        found = await self._connected().ask("HGET", self._policies, "state")
+        return None if found is None else str(found.decode())
+
+    async def policies(self) -> PolicyDocument | None:
+        asked = ("HMGET", self._policies, "state", "content")
+        state, content = await self._connected().ask(*asked)
+        return None if state is None else PolicyDocument(state.decode(), content or b"")
+
+    async def replace_policies(self, new: PolicyDocument, earlier: str | None) -> bool:
+        content = (earlier or "", new.state, new.content)
+        return bool(await self._run(REPLACE_POLICIES, (self._policies,), *content))
 
     async def add(self, token: Token, most: int | None = None) -> None:
         row, owner = token.row(), token.owner
@@ -306,7 +331,7 @@ class RedisStore:
         rows = (_row(answer) for answer in answers if answer[0] is not None)
         return await tokens_of(rows, self._world.clock)
 
-    async def _run(self, script: str, keys: Sequence[str], *arguments: str) -> Any:
+    async def _run(self, script: str, keys: Sequence[str], *arguments: Word) -> Any:
         """
         Run a Lua script, which Redis executes as one atomic operation.
 
@@ -347,6 +372,10 @@ class RedisStore:
     @property
     def _about(self) -> str:
         return f"{self._config.prefix}about"
+
+    @property
+    def _policies(self) -> str:
+        return f"{self._config.prefix}policies"
 
     @property
     def _revocations(self) -> str:

@@ -121,3 +121,13 @@ return 1
 A Lua script that replaces the check value of the pepper only if the stored check value equals
 C{ARGV[1]}.
 """
+
+REPLACE_POLICIES = """
+if (redis.call('HGET', KEYS[1], 'state') or '') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'state', ARGV[2], 'content', ARGV[3])
+return 1
+"""
+"""
+A Lua script that replaces the policies only if their stored state equals C{ARGV[1]}, which is empty
+if no policies were ever stored: returns 1 if replaced, or else 0.
+"""

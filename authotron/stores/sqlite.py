@@ -24,6 +24,7 @@ from authotron.model.errors import (
     TooMany,
     Unavailable,
 )
+from authotron.model.policy_document import PolicyDocument
 from authotron.model.token import (
     CHANGEABLE,
     COLUMNS,
@@ -36,6 +37,7 @@ from authotron.plugin.interfaces import (
     IBacksUp,
     IChecksPepper,
     IKeepsPepper,
+    IKeepsPolicies,
     ITokenStore,
     TokenQuery,
 )
@@ -50,10 +52,13 @@ from authotron.stores import sqlite_backup
 from authotron.stores.sqlite_statements import (
     ADD,
     ADD_PEPPER_CHECK,
+    ADD_POLICIES,
+    IS_REPLACED,
     IS_USED,
     MIGRATIONS,
     PURGE_REVOCATIONS,
     PURGE_REVOCATIONS_OF_OWNER,
+    REPLACE_POLICIES,
     SELECT_TREE,
     SET_PEPPER_CHECK,
     WITH_TREE,
@@ -103,7 +108,7 @@ class Config(StoreConfig):
         return ()
 
 
-@implementer(IChecksPepper, IKeepsPepper, IBacksUp)
+@implementer(IChecksPepper, IKeepsPepper, IKeepsPolicies, IBacksUp)
 @define(eq=False)
 class SqliteStore:
     """
@@ -168,6 +173,23 @@ class SqliteStore:
         statement = ADD_PEPPER_CHECK if earlier is None else SET_PEPPER_CHECK
         await self._query(lambda database: database.execute(statement, values))
 
+    async def policy_state(self) -> str | None:
+        found = await self._policies("state")
+        return None if found is None else str(found[0])
+
+    async def policies(self) -> PolicyDocument | None:
+        found = await self._policies("state, content")
+        return None if found is None else PolicyDocument(*found)
+
+    async def _policies(self, columns: str) -> Any:
+        text = f"SELECT {columns} FROM policies"  # noqa: S608 - the format inserts names of columns only, and no values
+        return await self._query(lambda database: database.execute(text).fetchone())
+
+    async def replace_policies(self, new: PolicyDocument, earlier: str | None) -> bool:
+        values = {"state": new.state, "content": new.content, "earlier": earlier}
+        statement = ADD_POLICIES if earlier is None else REPLACE_POLICIES
+        return await self._query(lambda database: database.execute(statement, values).rowcount) > 0
+
     async def back_up(self, file: Path) -> None:
         copy = sqlite_backup.temporary(self._path)
         try:
@@ -216,9 +238,11 @@ class SqliteStore:
                 files.write_once(self._beside(".pepper"), pepper)
             self._open_database()
             assert self._database is not None
-            [is_used] = self._database.execute("SELECT EXISTS (SELECT 1 FROM tokens)").fetchone()
-            if is_used and not replace:
-                raise Unavailable(f"{self._path} has API tokens, which only --replace overwrites")
+            [is_replaced] = self._database.execute(IS_REPLACED).fetchone()
+            if is_replaced and not replace:
+                raise Unavailable(
+                    f"{self._path} has API tokens or policies, which only --replace overwrites"
+                )
             source.backup(self._database)
         self._prepare(self._database)
 

@@ -40,6 +40,13 @@ MIGRATIONS = (
     """
     CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE policies (
+        id INTEGER PRIMARY KEY CHECK (id = 1),
+        state TEXT NOT NULL,
+        content BLOB NOT NULL
+    );
+    """,
 )
 """
 Migrations of the database schema: the migration with index n upgrades a database from version n to
@@ -117,3 +124,18 @@ OR EXISTS (SELECT 1 FROM notes WHERE name = 'pepper')
 An SQL statement that finds out whether the database contains, or contained, API tokens, for which a
 pepper must exist.
 """
+
+IS_REPLACED = "SELECT EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM policies)"
+"""
+An SQL statement that finds out whether restoring a backup would overwrite API tokens or policies.
+"""
+
+ADD_POLICIES = """
+INSERT INTO policies SELECT 1, :state, :content WHERE :earlier IS NULL ON CONFLICT (id) DO NOTHING
+"""
+"""An SQL statement that stores the first policies, unless policies are stored already."""
+
+REPLACE_POLICIES = """
+UPDATE policies SET state = :state, content = :content WHERE state = :earlier
+"""
+"""An SQL statement that replaces the policies only if their state equals C{:earlier}."""

@@ -22,6 +22,7 @@ from authotron.gateway.identity_check import IdentityCheck
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Rejected, TokenExists, TooMany
 from authotron.model.identity import Addition, Credential, Identity
+from authotron.model.policy_document import PolicyDocument
 from authotron.model.token import (
     HTTP,
     IMPORT,
@@ -36,6 +37,7 @@ from authotron.plugin.interfaces import (
     IAugmenter,
     IChecksPepper,
     IJudge,
+    IKeepsPolicies,
     IProvider,
     ITokenStore,
     TokenQuery,
@@ -237,6 +239,68 @@ class EmptyStoreContract(AsynchronousTestCase):
         self.assertIsNone(await store.find_revoked(stranger.id))
         self.assertEqual(list(await store.list_tokens(TokenQuery())), [])
         self.assertEqual(await store.delete_expired(NOW), 0)
+
+
+class PolicyStoreContract(EmptyStoreContract):
+    """Contract tests of token stores that keep policies, for test cases that override L{make}."""
+
+    def document(self, version: int, content: bytes = b"content") -> PolicyDocument:
+        return PolicyDocument(f"{version}-{content.hex()[:32]}", content)
+
+    async def keeping(self) -> Any:
+        store = await self.opened()
+        verifyObject(IKeepsPolicies, store)
+        return store
+
+    async def test_no_policies(self) -> None:
+        """A new token store contains no policies, and none can be replaced."""
+        store = await self.keeping()
+        self.assertEqual((await store.policy_state(), await store.policies()), (None, None))
+        self.assertFalse(await store.replace_policies(self.document(2), "1-x"))
+        self.assertIsNone(await store.policies())
+
+    async def test_policies(self) -> None:
+        """A token store returns the last policies that were stored, whatever bytes they are."""
+        store, before = await self.keeping(), None
+        for version, content in enumerate((b"", bytes(range(256)), b"x" * 300_000, b"$1{}\r\n"), 1):
+            stored = self.document(version, content)
+            self.assertTrue(await store.replace_policies(stored, before))
+            before = await store.policy_state()
+            self.assertEqual((before, await store.policies()), (stored.state, stored))
+
+    async def test_other_state(self) -> None:
+        """A token store does not replace policies whose state is not the expected one."""
+        store, stored = await self.keeping(), self.document(1)
+        self.assertTrue(await store.replace_policies(stored, None))
+        for earlier in (None, "", "0", "1", "2-x", f"{stored.state}x"):
+            self.assertFalse(await store.replace_policies(self.document(2, b"other"), earlier))
+        self.assertEqual(await store.policies(), stored)
+
+    async def test_one_replaces(self) -> None:
+        """If several callers replace the same policies at once, only one of them succeeds."""
+        store, before = await self.keeping(), None
+        for version in (1, 2):
+            tries = [
+                Deferred.fromCoroutine(
+                    store.replace_policies(self.document(version, b"%d" % number), before)
+                )
+                for number in range(10)
+            ]
+            outcomes = await gatherResults(tries)
+            self.assertEqual(sorted(outcomes), [False] * 9 + [True])
+            before = await store.policy_state()
+            winner = self.document(version, b"%d" % outcomes.index(True))
+            self.assertEqual(await store.policies(), winner)
+
+    async def test_policies_stay(self) -> None:
+        """Policies are no API token and no revocation, and stay when expired tokens are deleted."""
+        store, stored = await self.keeping(), self.document(1)
+        self.assertTrue(await store.replace_policies(stored, None))
+        await store.delete_expired(NOW * 2)
+        self.assertEqual(await store.policies(), stored)
+        self.assertEqual(list(await store.list_tokens(TokenQuery())), [])
+        self.assertIsNone(await store.find_revoked("policies"))
+        self.assertIsNone(await store.get("policies"))
 
 
 class StoreContract(EmptyStoreContract):

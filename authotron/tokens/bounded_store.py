@@ -18,8 +18,15 @@ from authotron.concurrency.waiters import Waiters
 from authotron.config.plugins import StoreConfig
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.model.naming import spellings
+from authotron.model.policy_document import PolicyDocument
 from authotron.model.token import Revoked, Token
-from authotron.plugin.interfaces import IChecksPepper, IKeepsPepper, ITokenStore, TokenQuery
+from authotron.plugin.interfaces import (
+    IChecksPepper,
+    IKeepsPepper,
+    IKeepsPolicies,
+    ITokenStore,
+    TokenQuery,
+)
 from authotron.tokens import pepper_check
 from authotron.tokens.peppers import Peppers
 
@@ -177,6 +184,37 @@ class StoreClient:
 
     async def delete_expired(self, now: float) -> int:
         return await self._call(self.backend.delete_expired, now)
+
+    async def policy_state(self) -> str | None:
+        """
+        Return the state of the policies in the store, or C{None} if no policies were ever stored.
+
+        @raise Unavailable: the store cannot be reached, or keeps no policies.
+        """
+        return await self._call(self._policies().policy_state)
+
+    async def policies(self) -> PolicyDocument | None:
+        """
+        Return the policies in the store, or C{None} if no policies were ever stored.
+
+        @raise Unavailable: the store cannot be reached, or keeps no policies.
+        """
+        return await self._call(self._policies().policies)
+
+    async def replace_policies(self, new: PolicyDocument, earlier: str | None) -> bool:
+        """
+        Replace the policies in the store if their state is still C{earlier}.
+
+        @return: whether the policies were replaced.
+
+        @raise Unavailable: the store cannot be reached, or keeps no policies.
+        """
+        return await self._call(self._policies().replace_policies, new, earlier)
+
+    def _policies(self) -> Any:
+        if not IKeepsPolicies.providedBy(self.backend):
+            raise Unavailable(f"a token store of type {self.type} does not keep policies")
+        return self.backend
 
     async def wait_until_open(self) -> None:
         """

@@ -31,7 +31,7 @@ from authotron.net.endpoints import connector
 from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores import redis
-from authotron.testing.contracts import StoreContract, make_token
+from authotron.testing.contracts import PolicyStoreContract, StoreContract, make_token
 from authotron.testing.worlds import NOW
 from tests.functional.databases import Database, shared
 from tests.waiting import TEST_TIMEOUT, eventually
@@ -73,7 +73,7 @@ def is_none(found: object) -> bool:
     return found is None
 
 
-class RedisContractTests(StoreContract):
+class RedisContractTests(StoreContract, PolicyStoreContract):
     """The Redis store fulfils the contract of stores."""
 
     async def make(self) -> ITokenStore:
@@ -115,7 +115,7 @@ async def counted_as_earlier(test: TestCase, store: ITokenStore, kept: Token) ->
     test.assertEqual(len(await store.list_tokens(TokenQuery())), 1)
 
 
-class MongoContractTests(StoreContract):
+class MongoContractTests(StoreContract, PolicyStoreContract):
     """The MongoDB store fulfils the contract of stores."""
 
     async def make(self) -> ITokenStore:
@@ -142,7 +142,7 @@ class MongoContractTests(StoreContract):
         await counted_as_earlier(self, store, kept)
 
 
-class MongoJavaContractTests(StoreContract):
+class MongoJavaContractTests(StoreContract, PolicyStoreContract):
     """The contract with another server of the MongoDB protocol, whose updates are atomic."""
 
     async def make(self) -> ITokenStore:
@@ -421,4 +421,4 @@ class MongoFaultTests(MoreFaults, TestCase):
         self.assertIsNotNone(await (await self.opened(section)).find_revoked(revoked.id))
 
 
-del StoreContract
+del PolicyStoreContract, StoreContract

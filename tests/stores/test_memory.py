@@ -8,11 +8,16 @@ from authotron.config import plugins, section
 from authotron.model.errors import Unavailable
 from authotron.plugin.interfaces import ITokenStore
 from authotron.stores import memory, none
-from authotron.testing.contracts import EmptyStoreContract, StoreContract, make_token
+from authotron.testing.contracts import (
+    EmptyStoreContract,
+    PolicyStoreContract,
+    StoreContract,
+    make_token,
+)
 from authotron.testing.worlds import world
 
 
-class MemoryTests(StoreContract):
+class MemoryTests(StoreContract, PolicyStoreContract):
     """The store in memory fulfils the contract of stores."""
 
     async def make(self) -> ITokenStore:
@@ -44,4 +49,4 @@ class KindsTests(TestCase):
         self.assertEqual(sorted(kinds), ["memory", "mongo", "none", "redis", "sqlite"])
 
 
-del EmptyStoreContract, StoreContract
+del EmptyStoreContract, PolicyStoreContract, StoreContract

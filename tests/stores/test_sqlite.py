@@ -17,7 +17,7 @@ from authotron.model.errors import ConfigError, Problem, TooMany, Unavailable
 from authotron.model.token import COLUMNS, counts_towards_limit
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores import sqlite, sqlite_statements
-from authotron.testing.contracts import StoreContract, make_token
+from authotron.testing.contracts import PolicyStoreContract, StoreContract, make_token
 from authotron.testing.worlds import NOW, world
 
 
@@ -33,7 +33,7 @@ def fresh(path: str) -> Path:
     return folder
 
 
-class SqliteContractTests(StoreContract):
+class SqliteContractTests(StoreContract, PolicyStoreContract):
     """The SQLite store fulfils the contract of stores."""
 
     async def make(self) -> ITokenStore:
@@ -306,4 +306,4 @@ class SqliteTests(TestCase):
         return await Deferred.fromCoroutine(work).addErrback(lambda failure: failure.value)  # type: ignore[arg-type] # any coroutine
 
 
-del StoreContract
+del PolicyStoreContract, StoreContract
