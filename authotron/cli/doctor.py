@@ -131,7 +131,9 @@ def _subjects(
         yield _Subject("authorizer", name, type_, results)
     if gateway.tokens is not None and config.store is not None:
         store = gateway.tokens.store
-        yield _Subject("store", "store", config.store.type, remote_checks.of_store(store))
+        yield _Subject(
+            "store", "store", config.store.type, remote_checks.of_store(store, config.policy)
+        )
 
 
 async def _all_results(subject: _Subject, world: World) -> AsyncIterator[CheckResult]:

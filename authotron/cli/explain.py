@@ -17,6 +17,7 @@ from twisted.internet.task import react
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
+from authotron.cli import stored_policies
 from authotron.cli.composed import composed
 from authotron.cli.credential import ask_basic, header_value
 from authotron.cli.not_asked import why_not_asked
@@ -38,6 +39,8 @@ from authotron.config import schema
 from authotron.config.carried import credential_names
 from authotron.config.check import Config
 from authotron.config.credentials import AUTHORIZATION
+from authotron.config.policy import Policy
+from authotron.daemon import policy_follower
 from authotron.daemon.compose_policy import compile_policies
 from authotron.gateway import credentials
 from authotron.gateway.authentication import Authenticator
@@ -57,11 +60,13 @@ from authotron.model.errors import (
 )
 from authotron.model.identity import Credential
 from authotron.model.request import Facts, KnownFacts, Presented
+from authotron.net.world import World
 from authotron.plugin import certificate_parsers
 from authotron.policy import subjects
 from authotron.policy.explanation import Explanation
 from authotron.policy.explanation import explain as explain_ruling
 from authotron.telemetry import logs
+from authotron.telemetry.metrics import Metrics
 from authotron.web.replies import Reply
 
 _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
@@ -157,7 +162,9 @@ def explain(
     if claims and request is not None:
         if username is not None or source is not None or realm or any(carrier.values()):
             raise click.UsageError("give either --claim or a credential, not both")
-        _explain_claims(config, claims, request, as_json=as_json)
+        assert config.policy is not None
+        policy = stored_policies.with_stored(path, config.policy, as_json=as_json)
+        _explain_claims(policy, claims, request, as_json=as_json)
         return
     present = _presenter(config, carrier, username)
     read = (source or sys.stdin).read().strip() if username is None else ask_basic(username)
@@ -184,7 +191,7 @@ def _stated_request(
 
 
 def _explain_claims(
-    config: Config, claims: Sequence[str], request: Stated, *, as_json: bool
+    policy: Policy, claims: Sequence[str], request: Stated, *, as_json: bool
 ) -> None:
     """Explain the ruling about a request of an identity of which the operator states the claims."""
     for claim in claims:
@@ -192,8 +199,7 @@ def _explain_claims(
             subjects.check_tag(claim)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--claim") from None
-    assert config.policy is not None
-    policies = compile_policies(config.policy)
+    policies = compile_policies(policy)
     found = explain_ruling(policies, claims, request.request, request.at, most_steps=None)
     if as_json:
         say_json({"ruling": found.as_json()})
@@ -282,8 +288,10 @@ async def _explain(
     logs.log.configure(schema.LoggingConfig(level="debug"))
     report = Report(prints=not as_json)
     globalLogPublisher.addObserver(report)
-    async with composed(reactor, config, as_json=as_json) as (gateway, _):
+    async with composed(reactor, config, as_json=as_json) as (gateway, world):
         await _open_store(gateway, as_json=as_json)
+        if request is not None:
+            await _read_policies(gateway, world, as_json=as_json)
         try:
             parsed = _parse(present(gateway.carriers), gateway, report)
             found = await _authenticate(gateway, parsed, realm, report)
@@ -316,6 +324,17 @@ async def _open_store(gateway: Gateway[Reply], *, as_json: bool) -> None:
     if gateway.tokens is not None:
         with exit_on_config_error(as_json=as_json), suppress(Unavailable):
             await gateway.tokens.store.open()
+
+
+async def _read_policies(gateway: Gateway[Reply], world: World, *, as_json: bool) -> None:
+    """
+    Read the policies in the token store, if some are kept there.
+
+    @raise SystemExit: 78 if the policies cannot be read, or cannot be used.
+    """
+    if gateway.enforcement is not None and gateway.enforcement.is_stored:
+        with exit_on_config_error(as_json=as_json):
+            await policy_follower.make(gateway, world, Metrics()).take_over(None)
 
 
 def _parse(presented: Presented, gateway: Gateway[Reply], report: Report) -> Sequence[Credential]:

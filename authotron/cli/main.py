@@ -46,7 +46,7 @@ _GROUPS = {
         "doctor": "Check the services that a configuration needs.",
         "explain": "Show how a credential is authenticated.",
         "jwt": "Verify and print JWTs.",
-        "policy": "Check and test policies.",
+        "policy": "Check, test, compare and store policies.",
         "probe": "Attack a proxy, and report what gets past it.",
     },
     "API tokens": {"tokens": "Create, list, rotate and revoke API tokens."},

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from authotron.cli import stored_policies
 from authotron.cli.options import (
     Command,
     clock,
@@ -19,9 +20,10 @@ from authotron.cli.options import (
     text,
 )
 from authotron.cli.output import say, say_json
+from authotron.cli.policy_answers import answer_to
+from authotron.cli.policy_diff import diff
 from authotron.cli.policy_request import (
     NO_POLICY,
-    canonical_path,
     checked_namespace,
     checked_path,
     checked_verb,
@@ -34,12 +36,17 @@ from authotron.daemon.compose_policy import compile_policies
 from authotron.model.errors import ConfigError
 from authotron.policy import analysis, subjects
 from authotron.policy.policies import Policies
-from authotron.policy.rules import Request, Rule
+from authotron.policy.rules import Rule
 
 
 @click.group()
 def policy() -> None:
-    """Check and test policies."""
+    """Check, test, compare and store policies."""
+
+
+policy.add_command(stored_policies.apply)
+policy.add_command(stored_policies.list_stored)
+policy.add_command(diff)
 
 
 namespace_option = click.option(
@@ -48,12 +55,15 @@ namespace_option = click.option(
 
 
 def _load(path: Path, *, as_json: bool = False) -> Policy:
-    """Load the policy of a configuration; if it has no policy, print this and exit with 78."""
+    """
+    Load the policy of a configuration, with the rules in its token store, if it has some there; if
+    it has no policy, print this and exit with 78.
+    """
     found = load_config(path, as_json=as_json).policy
     if found is None:
         with exit_on_config_error(as_json=as_json):
             raise ConfigError(NO_POLICY)
-    return found
+    return stored_policies.with_stored(path, found, as_json=as_json)
 
 
 @policy.command(
@@ -138,26 +148,7 @@ def _result(given: PolicyTest, policies: Policies, namespace: str, now: float) -
     """Compare the ruling about the request of a test with the expected ruling."""
     asked = given.request
     expected = {"decision": given.expect, "reason": given.reason, "rule": given.rule}
-    try:
-        request = Request(
-            canonical_path(asked.path),
-            asked.method,
-            None,
-            asked.namespace or namespace,
-            asked.host,
-            asked.address,
-        )
-    except ValueError as ambiguous:
-        found = {"decision": "deny", "reason": f"ambiguous path ({ambiguous})", "rule": ""}
-    else:
-        at = now if asked.at is None else asked.at
-        login = None if given.login is None else given.login.as_login(at)
-        ruling = policies.access(given.claims, login=login).rule(request, at)
-        found = {
-            "decision": "allow" if ruling.allows else "deny",
-            "reason": ruling.reason.value,
-            "rule": ruling.rule.name if ruling.rule else "",
-        }
+    found = answer_to(policies, given.claims, asked, given.login, namespace, now).as_json()
     name = given.name or f"{', '.join(given.claims)}: {asked.method} {asked.path}"
     wanted = {key: value for key, value in expected.items() if value is not None}
     return {

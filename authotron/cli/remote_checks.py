@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
@@ -18,6 +18,9 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import CheckResult, IDescribesRemote, IReachable
 from authotron.plugin.remote_provider import RemoteProvider
 from authotron.tokens.bounded_store import StoreClient
+
+if TYPE_CHECKING:  # imported only if a configuration has the section policy
+    from authotron.config.policy import Policy
 
 INVALID_TOKEN = "authotron-doctor-asks-about-an-invalid-token"  # noqa: S105 - valid nowhere
 """An invalid token that C{authotron doctor} sends to remote services, which must all refuse it."""
@@ -55,12 +58,33 @@ async def _ask_about_invalid_token(plugin: RemoteProvider) -> CheckResult:
     return CheckResult("the service accepts an invalid token", good=False)
 
 
-async def of_store(store: StoreClient) -> AsyncIterator[CheckResult]:
-    """Check whether the token store can be opened, and whether it accepts changes."""
+async def of_store(store: StoreClient, policy: Policy | None = None) -> AsyncIterator[CheckResult]:
+    """
+    Check whether the token store can be opened, whether it accepts changes, and whether its
+    policies can be used.
+
+    @param policy: the policy of the configuration.
+    """
     await store.open()
     yield CheckResult("can be opened", good=True)
     await store.check_writable()
     yield CheckResult("accepts changes", good=True)
+    if policy is not None and policy.section.store:
+        yield await _check_policies(store, policy)
+
+
+async def _check_policies(store: StoreClient, policy: Policy) -> CheckResult:
+    from authotron.config import stored_policies  # noqa: PLC0415 - only needed here
+
+    stored = stored_policies.decode(await store.policies())
+    if stored.state is None:
+        return CheckResult("contains no policies, so no request is allowed", good=False)
+    whole = stored_policies.together(policy, stored)
+    detail = (
+        f"version {stored.version}, {len(stored.labels)} labels, {len(whole.rules)} rules with "
+        "those of the configuration"
+    )
+    return CheckResult("contains policies that can be used", good=True, detail=detail)
 
 
 @implementer(ILogObserver)

@@ -57,7 +57,8 @@ def run(path: Path, work: Work, *, opens: bool = True, as_json: bool = False) ->
 @frozen
 class _AuditLog:
     """
-    Writes the audit events of API tokens to standard error, as a gateway writes them to its log.
+    Writes the audit events of API tokens and of stored policies to standard error, as a gateway
+    writes them to its log.
 
     The event C{auth.identity.left_out}, about invalid roles of an owner, is logged.
     """
@@ -66,7 +67,8 @@ class _AuditLog:
 
     def __call__(self, event: LogEvent) -> None:
         name = str(event.get("event", ""))
-        if name.startswith("tokens.") or name == "auth.identity.left_out":
+        audited = ("auth.identity.left_out", "policy.store.changed")
+        if name.startswith("tokens.") or name in audited:
             self._log(event)
 
 

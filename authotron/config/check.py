@@ -96,6 +96,8 @@ def check(
         of_pepper = _pepper_warnings(store, given)
     with _collect(problems):
         _check_sharing(store, file, given)
+    with _collect(problems):
+        _check_policy_store(policy, store)
     secrets = [*_secrets(file, providers, augmenters, store, authorizer)]
     problems += [Problem(at, _UNFILLED) for at, text in secrets if placeholders.is_unfilled(text)]
     problems += _shared_port(given)
@@ -271,6 +273,26 @@ def _authorizer(given: Mapping[str, Any], sources: Sources) -> AuthorizerConfig 
     module = plugins.load("authorizers", value.get("type"), AUTHORIZER)
     config: type[AuthorizerConfig] = module.Config
     return _read(config, value, AUTHORIZER, sources)
+
+
+def _check_policy_store(found: Policy | None, store: StoreConfig | None) -> None:
+    """
+    Require a token store in which policies can be kept, if the policy has C{store: true}.
+
+    @raise ConfigError: no token store is configured, or only one in memory.
+    """
+    if found is None or not found.section.store:
+        return
+    if store is None:
+        why = "needs a token store; configure the section store, of type sqlite, redis or mongo"
+    elif store.type == "memory":
+        why = (
+            "needs a token store of another type than memory, because no command can reach the "
+            "memory of the gateway"
+        )
+    else:
+        return
+    raise ConfigError([Problem("policy.store", why)])
 
 
 def _policy_warnings(found: Policy | None, given: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,7 @@ The module is imported only if a configuration has the section C{policy}.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +182,27 @@ def read_files(paths: Sequence[Path]) -> Policy:
 
     @raise ConfigError: all problems of the files.
     """
+    return _together(PolicyConfig(), _read_parts(paths), paths)
+
+
+def read_given(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
+    """
+    Check files of rules together, and return their C{rules} and C{groups} as the files state them.
+
+    @raise ConfigError: all problems of the files.
+    """
+    found: dict[str, list[dict[str, Any]]] = {"rules": [], "groups": []}
+    for part in _read_parts(paths):
+        assert part.origins is not None
+        given = part.origins.given
+        if isinstance(part.content, PolicyConfig):
+            given = given[AT] or {}
+        for kind, listed in found.items():
+            listed.extend(given.get(kind) or ())
+    return found
+
+
+def _read_parts(paths: Sequence[Path]) -> list[_Part]:
     parts, problems, seen = list[_Part](), list[Problem](), set[Path]()
     named = list[Path]()
     for read_file, left in ((_rules_in, paths), (_named_rules_in, named)):
@@ -200,7 +221,23 @@ def read_files(paths: Sequence[Path]) -> Policy:
     problems += _check_together(parts)
     if problems:
         raise ConfigError(problems)
-    return _together(PolicyConfig(), parts, paths)
+    return parts
+
+
+def with_parts(policy: Policy, parts: Mapping[str, RulesFile]) -> Policy:
+    """
+    Return a policy with rules and groups from elsewhere added.
+
+    @param parts: further rules and groups, by the text with which messages begin that name them.
+
+    @raise ConfigError: problems of all rules together, such as duplicate names.
+    """
+    local = RulesFile.model_construct(rules=tuple(policy.rules), groups=tuple(policy.groups))
+    added = [_Part(content, f"{at}.", None) for at, content in parts.items()]
+    problems = [*_check_together([_Part(local, f"{AT}.", None), *added])]
+    if problems:
+        raise ConfigError(problems)
+    return _together(policy.section, [_Part(local, "", None), *added], policy.files)
 
 
 def _named_rules_in(path: Path) -> _Part:
@@ -269,15 +306,22 @@ def warnings(
             "and can state any request to the policy; name the addresses of the proxies"
         )
     decides_alone = has_authorizer and given.default == "allow"
-    if not any(not each.disabled for each in policy.rules) and not decides_alone:
+    has_rules = given.store or any(not each.disabled for each in policy.rules)
+    if not has_rules and not decides_alone:
         what = "denied" if given.default == "deny" else "allowed"
         yield f"{AT}.rules: no rule is in use, so every request of a proxy is {what}"
-    yield from rule_warnings(policy)
+    yield from rule_warnings(policy, is_whole=not given.store)
 
 
-def rule_warnings(policy: Policy) -> Iterator[str]:
-    """Yield the remarks about rules and groups that an operator should read."""
-    yield from _unknown_groups(policy)
+def rule_warnings(policy: Policy, *, is_whole: bool = True) -> Iterator[str]:
+    """
+    Yield the remarks about rules and groups that an operator should read.
+
+    @param is_whole: whether the policy has all groups to which its rules may refer, because none
+        are in a token store.
+    """
+    if is_whole:
+        yield from _unknown_groups(policy)
     yield from _unreachable(policy)
 
 

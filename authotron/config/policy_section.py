@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from authotron.config.policy_rules import Namespace, RulesFile
-from authotron.config.section import HeaderName, Names, NonEmptyStr, Section
+from authotron.config.section import HeaderName, Names, NonEmptyStr, Seconds, Section
 from authotron.policy import namespaces
 
 
@@ -79,4 +79,15 @@ class PolicyConfig(RulesFile):
         strict=False,
         description="files with further rules and groups, relative to the configuration file, such "
         "as `policy.d/*.yaml`",
+    )
+    store: bool = Field(
+        default=False,
+        description="whether further rules and groups are kept in the token store (`store`), "
+        "of type `sqlite`, `redis` or `mongo`, where `authotron policy apply` changes them",
+    )
+    recheck: Seconds = Field(
+        default=5,
+        ge=1,
+        description="seconds after which the gateway looks again whether the policies in the token "
+        "store have changed",
     )

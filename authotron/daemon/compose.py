@@ -34,7 +34,13 @@ from authotron.model.errors import ConfigError, Problem
 from authotron.net.world import World
 from authotron.plugin import trusted_proxies
 from authotron.plugin.contract import Contract
-from authotron.plugin.interfaces import IAugmenter, IAuthorizer, IProvider, ITokenStore
+from authotron.plugin.interfaces import (
+    IAugmenter,
+    IAuthorizer,
+    IKeepsPolicies,
+    IProvider,
+    ITokenStore,
+)
 from authotron.plugin.policy_facts import NGINX, with_policy_facts
 from authotron.telemetry.metrics import Metrics, Part
 from authotron.tokens.owners import Owners
@@ -118,7 +124,7 @@ def compose(
         signer,
         replies,
         Meter("/authenticate", world.clock, metrics.reactor_blocked),
-        None if enforcement is None else enforcement.access,
+        enforcement,
         looking.carriers,
     )
     metrics.expect(judges, augmenters, outcomes.RESULTS)
@@ -373,6 +379,8 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
         return None
     secret = config.file.jwt.secret
     backend = store or _build_plugin(ITokenStore, "stores", "store", config.store, world)
+    if config.policy is not None and config.policy.section.store:
+        _check_keeps_policies(backend)
     tokens: TokenService = import_module(_TOKENS).make(
         backend,
         config.file.tokens,
@@ -381,3 +389,14 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
         secret.get_secret_value() if secret else None,
     )
     return tokens
+
+
+def _check_keeps_policies(store: ITokenStore) -> None:
+    """
+    Require a token store that keeps policies.
+
+    @raise ConfigError: the token store keeps no policies; perhaps it is one of another package.
+    """
+    if not IKeepsPolicies.providedBy(store):
+        why = f"needs a token store that keeps policies, which type {store.type!r} does not"
+        raise ConfigError([Problem("policy.store", why)])

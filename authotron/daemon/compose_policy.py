@@ -15,7 +15,7 @@ from authotron.gateway.condition_log import ConditionLog
 from authotron.gateway.policy import Enforcement
 from authotron.policy.policies import Policies
 from authotron.telemetry.metrics import Metrics
-from authotron.web.policy_answering import rulings
+from authotron.web.policy_answering import OBSERVED, UNDECIDED, UNKNOWN, rulings
 
 
 def compile_policies(policy: Policy, note: Note = ignore) -> Policies:
@@ -49,8 +49,11 @@ def enforcement(
     """
     observes = policy.section.mode == "observe"
     metrics.expect_rulings(rulings(observes=observes, has_authorizer=authorizer is not None))
+    if policy.section.store:
+        metrics.expect_rulings([(OBSERVED if observes else UNDECIDED, UNKNOWN)])
+    note = ConditionLog(clock, metrics.condition_failed).failed
     return Enforcement(
-        compile_policies(policy, ConditionLog(clock, metrics.condition_failed).failed),
+        None if policy.section.store else compile_policies(policy, note),
         policy.section.namespace,
         observes,
         metrics,
@@ -58,4 +61,5 @@ def enforcement(
         clock.seconds,
         frozenset(policy.section.askers),
         authorizer,
+        is_stored=policy.section.store,
     )

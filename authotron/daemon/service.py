@@ -32,6 +32,7 @@ from authotron.daemon.listening import (
     site,
     why_not_listening,
 )
+from authotron.daemon.live_policies import LivePolicies
 from authotron.daemon.protocols import factory_of
 from authotron.daemon.runtime import Pool, make_world
 from authotron.gateway.gateway import Gateway, LiveGateway, Peers
@@ -59,6 +60,7 @@ class GatewayService(MultiService):
     The Twisted service that runs the gateway in this process.
 
     @ivar status: the exit status of the process.
+    @ivar policies: the policies in the token store, if they are kept there.
     @ivar served: a Deferred that fires when the gateway accepts connections, which is as soon as
         the reactor runs.
     @ivar has_served: whether the service ran before its present configuration; if so, an unusable
@@ -101,6 +103,7 @@ class GatewayService(MultiService):
         self._store = reload.LiveTokenStore(
             self.serving.gateway.tokens, self._serve_store, self._retired
         )
+        self.policies = LivePolicies(self.serving, self._world)
         self.listeners = self._listeners(config, sockets)
         self.served: Deferred[None] = succeed(None)
 
@@ -217,6 +220,7 @@ class GatewayService(MultiService):
         for listener in self.listeners:
             listener.log_listening()
         self._store.start()
+        self.policies.start()
 
     async def close(self) -> None:
         """Stop listening; do nothing if the service has stopped listening before."""
@@ -242,6 +246,7 @@ class GatewayService(MultiService):
                 event="shutdown.grace.exceeded",
             )
         self._retired.close_now()
+        self.policies.stop()
         self.serving.gateway.close()
         await self._all_stopped([self._store.stop])
         await _all([super().stopService()])
@@ -294,6 +299,7 @@ class GatewayService(MultiService):
         gateway = compose(config, self._world, self.serving.metrics, backend)
         if backend is not None and gateway.tokens is not None and self._derives_another(config):
             await _check_pepper(gateway.tokens)
+        await self.policies.prepare(gateway, is_same_store=backend is not None)
         return gateway
 
     def _derives_another(self, config: Config) -> bool:
@@ -311,6 +317,7 @@ class GatewayService(MultiService):
         self._fast_path.limit_connections(self._connection_limit(config))
         self.has_served = True
         self._store.replace(gateway.tokens, grace)
+        self.policies.replace()
         self._retired.close_later(grace, partial(_close, old))
         self.serving.metrics.reload_ended("success")
 

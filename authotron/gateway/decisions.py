@@ -8,7 +8,7 @@ from hashlib import blake2b
 from os import urandom
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -69,6 +69,12 @@ Number of bytes of memory that a cached decision takes up in addition to its aut
 reply.
 """
 
+_MOST_APPLIED = 20_000
+"""
+Maximum number of cached decisions to which changed policies are applied, which takes about 3 us for
+each.
+"""
+
 _UNKNOWN_TOKEN = ""
 """Tag of a cached decision that depends on an API token whose id is not known."""
 
@@ -99,8 +105,24 @@ class ReplyMaker(Protocol[R_co]):
         """
 
 
-AccessOf = Callable[[Authentication], "PolicyAccess"]
-"""Returns an object that says what the policies allow to an authenticated client."""
+class AccessMaker(Protocol):
+    """Says what the policies allow to authenticated clients."""
+
+    async def until_read(self) -> None:
+        """Wait until the policies have been read for the first time, or cannot be read."""
+
+    def access(self, authentication: Authentication, /) -> PolicyAccess:
+        """
+        Return an object that says what the policies allow to an authenticated client.
+
+        @raise BadIdentity: the identity has a claim that only the gateway may set.
+        """
+
+    def later_access(self, authentication: Authentication, /) -> PolicyAccess:
+        """
+        Return an object that applies the policies in use to an authenticated client when it is
+        first asked about a request.
+        """
 
 
 class _CachedDecision(Entry, Generic[R]):
@@ -170,7 +192,7 @@ class DecisionCache(Generic[R]):
     _reuse: float = 30
     _refusals: float = 5
     _meter: Meter | None = None
-    _access_of: AccessOf | None = None
+    _policies: AccessMaker | None = None
     _carriers: Carriers = NO_CARRIERS
     _context: Context = field(factory=Context, init=False, repr=False)
     _epoch: int = field(default=0, init=False)
@@ -261,6 +283,23 @@ class DecisionCache(Generic[R]):
         if len(self._changed) > _MAX_CHANGED:
             self._changed.clear()
             self._epoch += 1  # Results of lookups that began before an invalidation are not cached.
+
+    def apply_policies(self) -> None:
+        """
+        Apply the policies in use to all cached decisions, because the policies have changed.
+
+        The clients do not have to be authenticated again. Of more than 20,000 decisions all are
+        discarded instead, so that the reactor is not blocked for long.
+        """
+        if self._policies is None:
+            return
+        if len(self._good) > _MOST_APPLIED:
+            self.invalidate()
+            return
+        for each in self._good.entries():
+            found = each.decision.outcome.authentication
+            if found is not None:
+                each.decision = evolve(each.decision, access=self._policies.later_access(found))
 
     def remembered(self) -> int:
         """Return the number of cached decisions."""
@@ -378,6 +417,8 @@ class DecisionCache(Generic[R]):
         """
         cacheable = len(found) == 1
         try:
+            if self._policies is not None:
+                await self._policies.until_read()
             if cached is not None and (now := self._clock.seconds()) < cached.until:
                 known = cached.decision.outcome.authentication
                 assert known is not None
@@ -425,7 +466,7 @@ class DecisionCache(Generic[R]):
         @raise Rejected: the authentication has expired, so no JWT is minted.
         @raise BadIdentity: the identity has a claim that only the gateway may set.
         """
-        access = None if self._access_of is None else self._access_of(found)
+        access = None if self._policies is None else self._policies.access(found)
         try:
             token = self._minter.mint(found)
         except Rejected as rejected:
@@ -511,7 +552,7 @@ def make(
     minter: TokenMinter,
     replies: ReplyMaker[R],
     meter: Meter | None = None,
-    access_of: AccessOf | None = None,
+    policies: AccessMaker | None = None,
     carriers: Carriers = NO_CARRIERS,
 ) -> DecisionCache[R]:
     """
@@ -519,8 +560,7 @@ def make(
 
     @param meter: measures how long the work for requests blocks the reactor, if they are answered
         on the fast path, without Klein.
-    @param access_of: a function that returns what the policies allow to a client, if policies are
-        configured.
+    @param policies: says what the policies allow to a client, if policies are configured.
     """
     reuse = config.reuse if config.reuse is not None else 30.0
     return DecisionCache(
@@ -534,6 +574,6 @@ def make(
         reuse=min(reuse, minter.max_lifetime / 10),
         refusals=config.refusals,
         meter=meter,
-        access_of=access_of,
+        policies=policies,
         carriers=carriers,
     )

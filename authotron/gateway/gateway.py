@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # imported only if policies are configured
     from authotron.gateway.authorizer import Authorizer
     from authotron.gateway.client_claims import ClientClaims
     from authotron.gateway.policy import Enforcement
+    from authotron.gateway.policy_status import PolicyStatus
 
 R = TypeVar("R")
 """
@@ -117,6 +118,7 @@ class LiveGateway(Generic[R]):
     @ivar stopping: whether the service is about to stop, so that C{/ready} answers 503.
     @ivar problems: why the configuration that was read last is not in use.
     @ivar peers: the other processes of the service.
+    @ivar policy_status: the version and age of the policies, if they are kept in the token store.
     """
 
     gateway: Gateway[R]
@@ -124,6 +126,17 @@ class LiveGateway(Generic[R]):
     stopping: bool = False
     problems: tuple[str, ...] = field(default=())
     peers: Peers = field(factory=Peers)
+    policy_status: PolicyStatus | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        """
+        Whether the gateway accepts further requests: the service does not stop, and the policies
+        are known or only observed.
+        """
+        enforcement = self.gateway.enforcement
+        is_closed = enforcement and not (enforcement.is_known or enforcement.observes)
+        return not (self.stopping or is_closed)
 
     async def invalidate_all_workers(self, tokens: Sequence[str] | None = None) -> None:
         """

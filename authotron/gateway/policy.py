@@ -7,11 +7,13 @@ from typing import Protocol
 
 from attrs import define, field
 
+from authotron.concurrency.waiters import Waiters
 from authotron.gateway.authorizer import Authorizer, Verdict
 from authotron.gateway.client_claims import ClientClaims
 from authotron.model.authentication import Authentication
-from authotron.model.errors import Flaw, UnusableFact
+from authotron.model.errors import Flaw, PoliciesUnknown, UnusableFact
 from authotron.model.request import Facts
+from authotron.plugin.cache import authentication_bytes
 from authotron.plugin.evaluation import Evaluation
 from authotron.policy import claims, permission_list, rules
 from authotron.policy.explanation import MOST_STEPS, Explanation, explain
@@ -77,14 +79,21 @@ class Enforcement:
     """
     The policies of a configuration, and whether they are enforced.
 
+    If a part of the policies is in a token store, the policies are not known until that part has
+    been read, and no request is allowed until then.
+
     @ivar namespace: the namespace of requests for which the proxy names no namespace.
     @ivar observes: whether requests that the policies deny are only logged and counted, and pass.
     @ivar observer: the object that counts what the policies decide.
     @ivar askers: the roles that may ask the gateway what the policies allow to others.
     @ivar authorizer: the authorizer that must also allow each request, if there is one.
+    @ivar is_stored: whether a part of the policies is in a token store, so that the policies change
+        while the configuration stays the same.
+    @ivar first_read: the requests that wait until the policies in the token store have been read
+        for the first time, or C{None} if no request has to wait.
     """
 
-    policies: Policies
+    _policies: Policies | None
     namespace: str
     observes: bool
     observer: PolicyObserver
@@ -92,6 +101,39 @@ class Enforcement:
     _now: Callable[[], float]
     askers: frozenset[str] = frozenset()
     authorizer: Authorizer | None = None
+    is_stored: bool = False
+    first_read: Waiters[None] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def policies(self) -> Policies:
+        """
+        The policies in use.
+
+        @raise PoliciesUnknown: the policies in the token store have not been read yet.
+        """
+        if self._policies is None:
+            raise PoliciesUnknown("the policies in the token store are not known yet")
+        return self._policies
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all policies are known, those in the token store included."""
+        return self._policies is not None
+
+    def adopt(self, policies: Policies) -> None:
+        """
+        Use other policies; the caller must apply these policies to the decisions that are cached
+        already.
+        """
+        self._policies = policies
+
+    async def until_read(self) -> None:
+        """
+        Wait until the first attempt to read the policies in the token store has ended, whether it
+        succeeded or not.
+        """
+        if self.first_read is not None:
+            await self.first_read.join()
 
     def access(self, authentication: Authentication) -> PolicyAccess:
         """
@@ -100,14 +142,29 @@ class Enforcement:
         @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
         """
         self._claims.check(authentication)
-        source = self._claims.source(authentication)
-        access = self.policies.access_of(
+        if self.is_stored:
+            return self.later_access(authentication)
+        return PolicyAccess(self, self.access_of(authentication), self._now)
+
+    def later_access(self, authentication: Authentication) -> PolicyAccess:
+        """
+        Return an object that says what the policies allow to an authenticated client, and that
+        applies the policies in use when it is first asked about a request.
+        """
+        return PolicyAccess(self, None, self._now, authentication)
+
+    def access_of(self, authentication: Authentication) -> Access:
+        """
+        Apply the policies in use to an authenticated client.
+
+        @raise PoliciesUnknown: the policies in the token store have not been read yet.
+        """
+        return self.policies.access_of(
             authentication.identity,
-            source,
+            self._claims.source(authentication),
             authentication.unrestricted,
             authentication.login,
         )
-        return PolicyAccess(self, access, self._now)
 
     def access_by(self, stated: Iterable[str]) -> PolicyAccess:
         """Return an object that says what the policies allow to an identity with given claims."""
@@ -159,19 +216,23 @@ class PolicyAccess:
     """
     Says what the policies allow to one authenticated client.
 
+    @ivar _access: what the policies allow to the client, or C{None} until the client's first
+        request.
+    @ivar _client: the authentication of the client, if the policies are applied to it later.
     @ivar verdict: what the authorizer has said about the one request for which this object was
         made; C{None} if the authorizer was not asked, or is unavailable; a fact of the request that
         cannot be used, if the authorizer could not be asked because of the fact.
     """
 
     enforcement: Enforcement
-    _access: Access = field(repr=False)
+    _access: Access | None = field(repr=False)
     _now: Callable[[], float] = field(repr=False)
+    _client: Authentication | None = field(default=None, repr=False)
     verdict: Verdict | UnusableFact = None
 
     def with_verdict(self, verdict: Verdict | UnusableFact) -> PolicyAccess:
         """Return an object for one request, about which the authorizer has been asked."""
-        return PolicyAccess(self.enforcement, self._access, self._now, verdict)
+        return PolicyAccess(self.enforcement, self._access, self._now, self._client, verdict)
 
     def asked(self, facts: Facts) -> Asked:
         """
@@ -223,12 +284,13 @@ class PolicyAccess:
 
         @raise UnusableFact: a rule depends on a fact of the request that no trusted proxy states
             clearly, or that a backend could read in another way.
+        @raise PoliciesUnknown: the policies in the token store have not been read yet.
         """
         if why := flaw(asked.resource):
             raise UnusableFact("path", Flaw.MALFORMED, why)
         if is_misspelt(asked.verb):
             raise UnusableFact("method", Flaw.MALFORMED, _OTHER_CASE)
-        return self._access.rule(asked, self._now())
+        return (self._access or self._found()).rule(asked, self._now())
 
     def ruling(self, asked: rules.Asked) -> Ruling:
         """
@@ -245,14 +307,14 @@ class PolicyAccess:
 
         @raise UnusableFact: a rule depends on a fact that the request does not state.
         """
-        return self._access.rule(asked, self._now())
+        return (self._access or self._found()).rule(asked, self._now())
 
     def named(self, namespace: str) -> Table | SeveralTables | None:
         """
         Return the rules that the client can use in a namespace, or C{None} if the namespace is
         malformed.
         """
-        return self._access.named(namespace)
+        return (self._access or self._found()).named(namespace)
 
     def layers(self, namespace: str) -> Iterator[Layer]:
         """
@@ -261,7 +323,7 @@ class PolicyAccess:
 
         @raise TooLong: the client has more permissions than a list may have.
         """
-        yield from permission_list.layers(self._access, namespace)
+        yield from permission_list.layers(self._access or self._found(), namespace)
         if self.enforcement.authorizer is not None:
             yield Layer(())
 
@@ -269,10 +331,22 @@ class PolicyAccess:
         """Return whether the ruling about an equal request would be the same at any time."""
         if self.enforcement.authorizer is not None:
             return False
-        return self._access.is_settled(asked.resource, asked.namespace)
+        access = self._access
+        return access is not None and access.is_settled(asked.resource, asked.namespace)
+
+    def _found(self) -> Access:
+        assert self._client is not None
+        found = self._access = self.enforcement.access_of(self._client)
+        return found
 
     def __sizeof__(self) -> int:
-        """Return how many bytes the object takes, for caches with a budget in bytes."""
+        """
+        Return how many bytes the object takes, for caches with a budget in bytes; if the policies
+        are applied later, they keep at most three times as much about a client as its
+        authentication takes.
+        """
+        if self._client is not None:
+            return _LATER + 3 * authentication_bytes(self._client)
         return _ACCESS + self._access.__sizeof__()
 
 
@@ -316,6 +390,11 @@ def _host(asked: rules.Asked) -> str | None:
 
 _ACCESS = 100
 """Number of bytes of the object, apart from what the policies keep about the identity."""
+
+_LATER = 600
+"""
+Number of bytes of an object that applies the policies later, apart from the claims of a client.
+"""
 
 _OTHER_CASE = "a method in lower case, which some backends take for the one in upper case"
 """The reason why policies cannot be applied to a request."""

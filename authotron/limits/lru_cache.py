@@ -93,6 +93,10 @@ class LruCache(Generic[E]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def entries(self) -> Iterable[E]:
+        """Return all entries of the cache, which must not be added or removed meanwhile."""
+        return self._entries.values()
+
     def get(self, name: bytes) -> E | None:
         """
         Return the cache entry with a given key or alias, and mark the entry as the most recently

@@ -65,6 +65,10 @@ class Unavailable(Exception):
     """
 
 
+class PoliciesUnknown(Unavailable):
+    """The policies in the token store have not been read yet, so no request can be allowed."""
+
+
 class NotConfigured(Exception):
     """A provider lacks configuration, and accepts no credential until the operator adds it."""
 

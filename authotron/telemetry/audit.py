@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -196,6 +197,25 @@ def used_after_revocation(token: Revoked, client: str) -> None:
     )
 
 
+def policies_stored(label: str, version: int, number: int, by: Actor) -> None:
+    """
+    Log that rules or groups of the policies in the token store were changed.
+
+    @param number: how many rules and groups were created, changed or deleted.
+    """
+    _log.info(
+        "policies of label {label} in the token store changed to version {version} by {by}: "
+        "{number} rules and groups",
+        event="policy.store.changed",
+        label=label,
+        version=version,
+        number=number,
+        by=str(by),
+        by_username=by.username,
+        credential=by.credential,
+    )
+
+
 def request_denied(
     authentication: Authentication,
     reason: str,
@@ -218,6 +238,7 @@ def request_denied(
         realm=identity.realm,
         username=identity.username,
         provider=authentication.provider,
+        roles=json.dumps(identity.roles, ensure_ascii=False),
         result="would be denied by" if observes else "denied by",
         reason=reason,
         rule=rule,

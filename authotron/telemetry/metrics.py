@@ -164,6 +164,16 @@ def _histograms() -> Iterator[Histogram]:
     )
 
 
+POLICIES_VERSION, POLICIES_AGE = "authotron_policies_version", "authotron_policies_age_seconds"
+"""The gauges of policies from the token store."""
+
+_TOGETHER: Mapping[str, Callable[[list[float]], float]] = {POLICIES_VERSION: min, POLICIES_AGE: max}
+"""
+How the gauges of several workers become one gauge, if they are not added up: of the policies from
+the token store the worker that is furthest behind counts.
+"""
+
+
 class Metrics(Collector):
     """
     All metrics of the process. docs/metrics.md describes each of them in the section "Families".
@@ -427,6 +437,19 @@ class Metrics(Collector):
         """Count a reload of the configuration: C{success} or C{failure}."""
         self._reloads[(result,)].number += 1
 
+    def watch_policies(self, version: Callable[[], float], age: Callable[[], float]) -> None:
+        """Add gauges of the version and the age of the policies from the token store."""
+        self.watch(
+            POLICIES_VERSION,
+            "Version of the policies from the token store in use, 0 while none are known",
+            version,
+        )
+        self.watch(
+            POLICIES_AGE,
+            "Seconds since the token store last had the version of the policies in use",
+            age,
+        )
+
     def watch_reloads(self, problems: Callable[[], Sequence[str]]) -> None:
         """Add a gauge that shows whether the last reload of the configuration succeeded."""
         self.watch(
@@ -476,8 +499,9 @@ class Metrics(Collector):
                 total.nanoseconds += nanoseconds
                 total.buckets = [a + b for a, b in zip(total.buckets, buckets, strict=True)]
         for name, (about, value) in counted["gauges"].items():
-            so_far = self._gauges[name][1]() if name in self._gauges else 0
-            self.watch(name, about, partial(float, so_far + (0 if ended else value)))
+            known = [self._gauges[name][1]()] if name in self._gauges else []
+            values = known if ended else [*known, value]
+            self.watch(name, about, partial(float, _TOGETHER.get(name, sum)(values or [0])))
 
     def collect(self) -> Iterator[Metric]:
         """Yield all metrics, when C{prometheus_client} calls this method at each scrape."""

@@ -96,7 +96,8 @@ class ProcessStatus:
         remote services.
 
         An unreachable remote service does not make the gateway unready, because clients that other
-        providers know can still be authenticated.
+        providers know can still be authenticated. While the policies in the token store are not
+        known, the gateway is unready, because no request is allowed.
         """
         gateway = self._serving.gateway
         plugins: list[Any] = [*gateway.authenticator.providers, *gateway.authenticator.augmenters]
@@ -107,12 +108,14 @@ class ProcessStatus:
             plugins.append(authorizer.plugin)
             if authorizer.outage:
                 outages[id(authorizer.plugin)] = authorizer.outage
+        policies = self._serving.policy_status
         return {
-            "ready": not self._serving.stopping,
+            "ready": self._serving.is_ready,
             "version": __version__,
             "parts": await self._reachability(plugins, outages),
             "warnings": list(gateway.config.warnings),
             "last_reload": list(self._serving.problems) or "good",
+            **({} if policies is None else {"policies": policies.as_json()}),
         }
 
     async def _reachability(

@@ -20,7 +20,7 @@ from authotron.gateway.authorizer import Authorizer
 from authotron.gateway.outcomes import Decision
 from authotron.gateway.policy import Asked, PolicyAccess, evaluations
 from authotron.limits.slots import CLIENT
-from authotron.model.errors import UnusableFact
+from authotron.model.errors import PoliciesUnknown, UnusableFact
 from authotron.model.identity import Client
 from authotron.model.request import Facts
 from authotron.plugin.evaluation import Evaluation
@@ -60,6 +60,11 @@ def _result(reason: Reason, *, observes: bool) -> str:
         return OBSERVED
     return UNDECIDED if reason in _UNDECIDED else DENY
 
+
+UNKNOWN = "policies-unknown"
+"""
+The label C{reason} of requests that came before the policies in the token store were known.
+"""
 
 _BY_RULE = Reason.ALLOWED.value
 
@@ -111,6 +116,8 @@ class PolicyAnswerer:
             ruling = access.rule(asked)
         except UnusableFact as unusable:
             return self._unusable(contract, decision, access, asked.facts(), unusable)
+        except PoliciesUnknown as unknown:
+            return self._unknown(access, unknown)
         enforcement = access.enforcement
         if ruling.allows:
             enforcement.observer.policy_ruled(ALLOW, ruling.reason.value)
@@ -181,6 +188,16 @@ class PolicyAnswerer:
     def allowed_again(access: PolicyAccess) -> None:
         """Count a request that a rule allows because the rule has allowed an equal one."""
         access.enforcement.observer.policy_ruled(ALLOW, _BY_RULE)
+
+    @staticmethod
+    def _unknown(access: PolicyAccess, unknown: PoliciesUnknown) -> tuple[Reply | None, str]:
+        """Return the reply to a proxy's request while the policies are not known."""
+        enforcement = access.enforcement
+        if enforcement.observes:
+            enforcement.observer.policy_ruled(OBSERVED, UNKNOWN)
+            return _ALLOWED
+        enforcement.observer.policy_ruled(UNDECIDED, UNKNOWN)
+        return replies.UNAVAILABLE, str(unknown)
 
     def _unusable(
         self,

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from authotron.concurrency.racing import start
+from authotron.model.errors import PoliciesUnknown
 from authotron.web import pages, replies
 from authotron.web.replies import Reply
 
@@ -78,6 +79,7 @@ def handle_errors(app: Klein) -> None:
     handle(NotFound, lambda _: replies.NOT_FOUND)
     handle(MethodNotAllowed, _method_not_allowed)
     handle(HTTPException, lambda _: replies.BAD_REQUEST)
+    handle(PoliciesUnknown, lambda _: replies.UNAVAILABLE)
     handle(Exception, _broken)
 
 

@@ -16,6 +16,9 @@ from zope.interface import implementer
 from authotron.augmenters import http as augmenters_http
 from authotron.cli import doctor, remote_checks
 from authotron.config import section
+from authotron.config.policy import Policy
+from authotron.config.policy_section import PolicyConfig
+from authotron.config.stored_policies import StoredPolicies
 from authotron.model.errors import ConfigError, Problem, Rejected, Unavailable
 from authotron.net.world import World
 from authotron.plugin.interfaces import CheckResult, IDescribesRemote, IReachable
@@ -92,15 +95,33 @@ class RemoteServiceTests(SynchronousTestCase):
         self.assertEqual((found.what, found.good), ("is reachable", True))
         self.assertEqual(found.detail, "https://roles.example/r answered 405")
 
-    def store(self, backend: memory.MemoryStore) -> list[CheckResult]:
+    def store(self, backend: memory.MemoryStore, policy: Policy | None = None) -> list[CheckResult]:
         rules = section.read(memory.Config, {"type": "memory"})
         client = StoreClient(backend, rules, world().clock)
 
         async def collect() -> list[CheckResult]:
-            results = remote_checks.of_store(client)
+            results = remote_checks.of_store(client, policy)
             return [each async for each in doctor.surviving(results, world())]
 
         return self.successResultOf(Deferred.fromCoroutine(collect()))
+
+    def test_policies_in_the_store(self) -> None:
+        """The policies in the token store are read, and checked with those of the configuration."""
+        policy = Policy(PolicyConfig(store=True), (), ())
+        rule = {"name": "r", "subject": [["role=a"]], "permissions": ["/a:GET"]}
+        backend = memory.MemoryStore()
+        *_, found = self.store(backend, policy)
+        self.assertEqual((found.good, found.what[:20]), (False, "contains no policies"))
+        for permission, good, text in (
+            ("/a:GET", True, "version 1, 1 labels, 1 rules with those of the configuration"),
+            ("/a", False, "label x.rules[0].permissions[0]: the permission has no colon"),
+        ):
+            rules = [{**rule, "permissions": [permission]}]
+            backend._policies = StoredPolicies(None, {"x": {"rules": rules}}).following()
+            *_, found = self.store(backend, policy)
+            self.assertEqual(found.good, good)
+            self.assertIn(text, found.detail or found.what)
+        self.assertEqual(len(self.store(backend, Policy(PolicyConfig(), (), ()))), 2)
 
     def test_store_is_written_W_DOCTOR(self) -> None:
         """A change is tried at the token store, which leaves the store as it is."""

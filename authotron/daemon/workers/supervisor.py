@@ -225,7 +225,7 @@ class Supervisor(Service):
         return {
             **(report or {"version": __version__, "parts": []}),
             "warnings": list(self._config.warnings),
-            "ready": report is not None and not self.stopping,
+            "ready": report is not None and report.get("ready", True) and not self.stopping,
             "last_reload": list(self.problems) or "good",
             "workers": [{"pid": each.pid, "state": each.state} for each in self.pool.workers],
         }

@@ -103,6 +103,7 @@ class Worker(Service):
         """
         self._reactor = reactor
         self._is_ending = False
+        self._reading: Deferred[None] | None = None
         actions = {
             "metrics": lambda _: self._counted(),
             "ready": lambda _: Deferred.fromCoroutine(self._readiness()),
@@ -121,13 +122,48 @@ class Worker(Service):
 
     def startService(self) -> None:
         super().startService()
+        if self.gateway.has_served and self.gateway.policies.is_needed:
+            self._beat()
+            self._reading = Deferred.fromCoroutine(self._serve_with_policies())
+            self._reading.addErrback(self._stop_unserved)
+        else:
+            self._serve()
+
+    async def _serve_with_policies(self) -> None:
+        """
+        Read the policies in the token store before this worker accepts connections.
+
+        A worker that replaces another one must not answer requests before it knows the policies,
+        because the other worker knows them.
+        """
+        await self.gateway.policies.read()
+        self._serve()
+
+    def _stop_unserved(self, failure: Failure) -> None:
+        """End this worker, because it cannot read the policies; the supervisor tries again."""
+        if not self._is_ending:
+            self._log.error(
+                "a new worker cannot read the policies in the token store, so it ends: {reason}",
+                reason=str(failure.value),
+                event="policy.store.unreachable",
+            )
+            self.gateway.status = 1
+            self._stop()
+
+    def _serve(self) -> None:
         self.gateway.startService()
         self.channel.notify("serving")
+        if not self._heartbeat.running:
+            self._beat()
+
+    def _beat(self) -> None:
         self._heartbeat.start(HEARTBEAT).addErrback(self.gateway.fail)
 
     async def stopService(self) -> None:
         """Let requests in flight finish, then send the supervisor the metrics for the last time."""
         super().stopService()
+        if self._reading is not None:
+            self._reading.cancel()
         await self.gateway.stopService()
         if self._heartbeat.running:
             self._heartbeat.stop()

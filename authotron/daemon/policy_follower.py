@@ -1,0 +1,259 @@
+"""
+Follow the policies in the token store: read them when they have changed, and apply them.
+
+The module is imported only if policies are kept in the token store.
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from authotron.concurrency.racing import was_cancelled
+from authotron.concurrency.waiters import Waiters
+from authotron.config import stored_policies
+from authotron.config.policy import Policy
+from authotron.config.stored_policies import StoredPolicies
+from authotron.daemon.compose_policy import compile_policies
+from authotron.daemon.policy_reading import (
+    Found,
+    MissingPolicies,
+    PolicyReader,
+    RefusedPolicies,
+)
+from authotron.gateway.condition_log import ConditionLog
+from authotron.gateway.decisions import DecisionCache
+from authotron.gateway.gateway import Gateway
+from authotron.gateway.policy import Enforcement
+from authotron.gateway.policy_status import PolicyStatus
+from authotron.model.errors import ConfigError, Problem, Unavailable
+from authotron.net.world import World
+from authotron.policy.policies import Policies
+from authotron.telemetry.metrics import Metrics
+from authotron.web.replies import Reply
+
+_RETRY = 1.0
+"""Maximum number of seconds between two attempts to read the policies while none are known."""
+
+_MOST_PROBLEMS = 10
+"""Maximum number of problems of one version of the policies that are logged."""
+
+_UNREACHABLE, _MISSING = "policy.store.unreachable", "policy.store.missing"
+"""The events of the log that say why the policies cannot be read."""
+
+
+@define(eq=False)
+class PolicyFollower:
+    """
+    Keeps the policies of one gateway as they are in its token store.
+
+    Policies in use stay in use as a whole until other ones have been read, checked and compiled: if
+    the token store is unreachable, has lost its policies, or contains policies with a problem,
+    nothing changes but the age that the status shows.
+
+    @ivar status: the version and age of the policies, for operators.
+    @ivar known: the policies from the token store that are in use, or C{None} before the first.
+    """
+
+    _reader: PolicyReader
+    _enforcement: Enforcement
+    _decisions: DecisionCache[Reply]
+    _recheck: float
+    _clock: IReactorTime
+    status: PolicyStatus
+    known: StoredPolicies | None = field(default=None, init=False)
+    _trouble: str | None = field(default=None, init=False)
+    _refused: str | None = field(default=None, init=False)
+    _following: Deferred[None] | None = field(default=None, init=False)
+    _log = Logger()
+
+    def start(self) -> None:
+        """Read the policies now, unless they are known, and look for changes from then on."""
+        if self.known is None:
+            self._enforcement.first_read = Waiters()
+        self._begin(0.0 if self.known is None else self._recheck)
+
+    def stop(self) -> None:
+        """Stop looking for changes; requests do not wait for the policies any more."""
+        following, self._following = self._following, None
+        if following is not None:
+            following.cancel()
+        self._end_first_read()
+
+    def _begin(self, delay: float) -> None:
+        self._following = Deferred.fromCoroutine(self._follow(delay))
+        self._following.addErrback(self._failed)
+
+    def _failed(self, failure: Failure) -> None:
+        """Log an unexpected exception, and go on looking for changes."""
+        if was_cancelled(failure):
+            return
+        self._end_first_read()
+        self._log.failure(
+            "looking for changed policies failed because of an internal error, trying again",
+            failure,
+            event="policy.store.broken",
+        )
+        self._begin(self._recheck)
+
+    async def _follow(self, delay: float) -> None:
+        while True:
+            if delay:
+                await deferLater(self._clock, delay, lambda: None)
+            await self.look()
+            self._end_first_read()
+            delay = min(self._recheck, _RETRY) if self.known is None else self._recheck
+
+    def _end_first_read(self) -> None:
+        waiting, self._enforcement.first_read = self._enforcement.first_read, None
+        if waiting is not None:
+            waiting.succeed(None)
+
+    # --- one look ---
+
+    async def look(self) -> None:
+        """
+        Apply the policies in the token store if they differ from those in use; log and show in the
+        status why they cannot be used.
+        """
+        try:
+            state = await self._reader.state()
+            if self.known is not None and state == self.known.state:
+                self._confirm()
+            elif state != self._refused:
+                self._apply(await self._reader.read())
+            else:
+                self._end_trouble()
+        except Unavailable as error:
+            self._note(_UNREACHABLE, str(error) or "no answer in time")
+        except MissingPolicies as missing:
+            self._note(_MISSING, str(missing))
+        except RefusedPolicies as refused:
+            self._refuse(refused)
+
+    def _apply(self, found: Found) -> None:
+        self.use(found)
+        self._decisions.apply_policies()
+        self._log.info(
+            "policies of version {version} from the token store are in use: {rules} rules and "
+            "{groups} groups, with those of the configuration",
+            version=found.stored.version,
+            rules=len(found.policies.rules),
+            groups=len(found.policies.groups),
+            event="policy.store.applied",
+        )
+        self._confirm()
+
+    def use(self, found: Found) -> None:
+        """Use policies in a gateway that has not answered any request yet."""
+        self._enforcement.adopt(found.policies)
+        self.known = found.stored
+        self.status.version = found.stored.version
+        self.status.confirm()
+
+    async def take_over(self, earlier: PolicyFollower | None) -> None:
+        """
+        Read the policies for a gateway that is not in use yet; if they cannot be read, use those
+        that the earlier gateway has.
+
+        @param earlier: the follower of the earlier gateway, if it follows the same token store.
+
+        @raise ConfigError: the policies cannot be read and no earlier ones are known, or the
+            policies have problems together with those of the configuration.
+        """
+        try:
+            self.use(await self._reader.read())
+        except (Unavailable, MissingPolicies, RefusedPolicies) as error:
+            if earlier is None or earlier.known is None:
+                problems = error.problems if isinstance(error, RefusedPolicies) else None
+                raise ConfigError(problems or [Problem("policy.store", str(error))]) from None
+            self.use(await self._reader.again(earlier.known))
+            self.status.confirmed = earlier.status.confirmed
+
+    def _confirm(self) -> None:
+        """Note that the policies in use are those in the token store."""
+        self.status.confirm()
+        self.status.problem = self._refused = None
+        self._end_trouble()
+
+    def _end_trouble(self) -> None:
+        trouble, self._trouble = self._trouble, None
+        if trouble is not None:
+            self._log.info(
+                "the policies in the token store can be read again", event="policy.store.reached"
+            )
+
+    def _note(self, trouble: str, reason: str) -> None:
+        """Show in the status why the policies cannot be read, and log this once."""
+        self.status.problem = reason
+        if self._trouble == trouble:
+            return
+        self._trouble = trouble
+        if self.known is None:
+            self._log.warn(
+                "the policies in the token store are not known, so no request is allowed: {reason}",
+                reason=reason,
+                event=trouble,
+            )
+        else:
+            self._log.warn(
+                "policies of version {version}, which the token store had {age:.0f} s ago, stay in "
+                "use: {reason}",
+                version=self.known.version,
+                age=self.status.age,
+                reason=reason,
+                event=trouble,
+            )
+
+    def _refuse(self, refused: RefusedPolicies) -> None:
+        """Show in the status why policies are not used, and log this once for each version."""
+        self._end_trouble()
+        self._refused = refused.state
+        version = stored_policies.version_of(refused.state)
+        problems = [str(problem) for problem in refused.problems]
+        self.status.problem = f"version {version} is refused: {problems[0]}"
+        for problem in problems[:_MOST_PROBLEMS]:
+            self._log.error(
+                "policies of version {version} in the token store are refused; in use stays "
+                "version {used}: {problem}",
+                version=version,
+                used="none" if self.known is None else self.known.version,
+                problem=problem,
+                event="policy.store.refused",
+            )
+
+
+_STORED = "stored"
+"""
+The label C{rule} of all rules in a token store: the labels of metrics come from the configuration
+alone, so that their number is limited.
+"""
+
+
+def make(gateway: Gateway[Reply], world: World, metrics: Metrics) -> PolicyFollower:
+    """Build the object that follows the policies in the token store, for a gateway with some."""
+    policy, enforcement, tokens = gateway.config.policy, gateway.enforcement, gateway.tokens
+    assert policy is not None
+    assert enforcement is not None
+    assert tokens is not None
+
+    def compile_together(whole: Policy, local: Policy) -> Policies:
+        names = {each.name for each in local.rules}
+
+        def count(rule: str) -> None:
+            metrics.condition_failed(rule if rule in names else _STORED)
+
+        return compile_policies(whole, ConditionLog(world.clock, count).failed)
+
+    return PolicyFollower(
+        PolicyReader(policy, tokens.store, world, compile_together),
+        enforcement,
+        gateway.decisions,
+        policy.section.recheck,
+        world.clock,
+        PolicyStatus(world.clock.seconds),
+    )

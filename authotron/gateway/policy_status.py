@@ -1,0 +1,41 @@
+"""The version and the age of the policies from the token store, as operators see them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+
+
+@define(eq=False)
+class PolicyStatus:
+    """
+    The version and the age of the policies from the token store that this process applies.
+
+    @ivar version: the version in use, or C{None} while none is known.
+    @ivar confirmed: the time, in seconds since the epoch, at which the token store last had the
+        version in use, or at which the process began to read the policies.
+    @ivar problem: why the version in use may differ from the one in the token store, or C{None}.
+    """
+
+    _now: Callable[[], float]
+    version: int | None = None
+    confirmed: float = field(init=False)
+    problem: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.confirm()
+
+    def confirm(self) -> None:
+        """Note that the token store has the version in use."""
+        self.confirmed = self._now()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the token store last had the version in use."""
+        return max(0.0, self._now() - self.confirmed)
+
+    def as_json(self) -> dict[str, object]:
+        """Return the part of C{/ready} that describes the policies."""
+        found: dict[str, object] = {"version": self.version, "age": round(self.age, 1)}
+        return found if self.problem is None else {**found, "problem": self.problem}
