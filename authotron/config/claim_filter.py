@@ -118,3 +118,13 @@ class ClaimFilterConfig(Section):
         """Return the filter that the section describes."""
         rename = {normalize(old): normalize(new) for old, new in self.rename.items()}
         return ClaimFilter(self.include, self.ignore, rename, frozenset(self.lowercase))
+
+
+def filter_of(section: object) -> ClaimFilterConfig | None:
+    """
+    Return the filter of a provider's section, or C{None} if it has none.
+
+    The key C{claims} of a provider of another package may mean something else.
+    """
+    found = getattr(section, "claims", None)
+    return found if isinstance(found, ClaimFilterConfig) else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from authotron.config.plugins import PluginConfig, ProviderConfig
-from authotron.policy.claim_filter import ClaimFilter
+from authotron.config.claim_filter import filter_of
+from authotron.config.plugins import PluginConfig
 
 if TYPE_CHECKING:  # imported only if a configuration has the section policy
     from authotron.config.policy import Policy
@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # imported only if a configuration has the section policy
 def without_effect(providers: Sequence[PluginConfig]) -> Iterator[str]:
     """Warn of filters of claims in a configuration in which nothing reads claims."""
     for place, each in enumerate(providers):
-        if _filter_of(each) is not None:
+        if filter_of(each) is not None:
             yield (
                 f"providers[{place}].claims: without effect, because nothing reads claims: there "
                 "is no section policy, and jwt.emit_claims is not true"
@@ -24,7 +24,7 @@ def without_effect(providers: Sequence[PluginConfig]) -> Iterator[str]:
 
 def impossible_tags(policy: Policy, providers: Sequence[PluginConfig]) -> Iterator[str]:
     """Warn of claims that rules and groups name, and that the filters of all providers prevent."""
-    filters = [each for each in map(_filter_of, providers) if each is not None]
+    filters = [each.as_filter() for each in map(filter_of, providers) if each is not None]
     if not filters or len(filters) < len(providers):
         return
     for what, listed in (("rule", policy.rules), ("group", policy.groups)):
@@ -35,9 +35,3 @@ def impossible_tags(policy: Policy, providers: Sequence[PluginConfig]) -> Iterat
                         f"policy: {what} {each.name!r} names {tag}, which no identity can have: "
                         "the claims of every provider leave it out, rename it or change its case"
                     )
-
-
-def _filter_of(section: PluginConfig) -> ClaimFilter | None:
-    if not isinstance(section, ProviderConfig) or section.claims is None:
-        return None
-    return section.claims.as_filter()

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from authotron.config.check import Config
-from authotron.config.plugins import ProviderConfig
+from authotron.config.claim_filter import ClaimFilterConfig, filter_of
 from authotron.gateway.client_claims import ClientClaims
 from authotron.model.errors import ConfigError, Problem
 from authotron.policy.claim_filter import ClaimFilter
@@ -61,17 +61,13 @@ def _filters(config: Config) -> Mapping[str, ClaimFilter]:
 
     @raise ConfigError: providers with the same name have different filters.
     """
-    found: dict[str, object] = {}
+    found: dict[str, ClaimFilterConfig | None] = {}
     for place, each in enumerate(config.providers):
-        section = each.claims if isinstance(each, ProviderConfig) else None
+        section = filter_of(each)
         if found.setdefault(each.name, section) != section:
             why = (
                 f"another provider is named {each.name!r} as well and has other claims; choose "
                 "another name, or give both the same claims"
             )
             raise ConfigError([Problem(f"providers[{place}].claims", why)])
-    return {
-        each.name: each.claims.as_filter()
-        for each in config.providers
-        if isinstance(each, ProviderConfig) and each.claims is not None
-    }
+    return {name: section.as_filter() for name, section in found.items() if section is not None}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+from authotron.config.claim_filter import filter_of
 from authotron.config.plugins import ProviderConfig
 from tests.config.cases import BASE, ConfigCase
 
@@ -48,7 +50,7 @@ class ClaimsTests(ConfigCase):
             self.assertIn("a claim of every identity", self.wrong(ignore=[claim]))
         self.read(include=["username=", "realm="])
 
-    def test_rename_reserved(self) -> None:
+    def test_rename_reserved_S_CHOICE(self) -> None:
         """No key is renamed to a claim that only the gateway sets, nor is such a claim renamed."""
         for rename in ({"a": "@group:name"}, {"@a": "b"}):
             self.assertIn("begins with @", self.wrong(rename=rename))
@@ -70,6 +72,11 @@ class ClaimsTests(ConfigCase):
         self.assertIn("the name in the configuration", self.wrong(lowercase=["realm"]))
         self.assertIn("write email", self.wrong(rename={"mail": "email"}, lowercase=["mail"]))
         self.read(rename={"mail": "email", "old": "mail"}, lowercase=["mail"])
+
+    def test_key_of_another_package(self) -> None:
+        """A key C{claims} that a plugin of another package defines is no filter."""
+        self.assertIsNone(filter_of(SimpleNamespace(claims=["a"])))
+        self.assertIsNone(filter_of(SimpleNamespace()))
 
     def test_unknown_key(self) -> None:
         """A misspelt key is named."""

@@ -43,7 +43,7 @@ class ClientClaimsTests(SynchronousTestCase):
             self.assertIn(f"@source:name={name}", listed)
             self.assertEqual(listed, sorted(listed))
 
-    def test_labels(self) -> None:
+    def test_labels_S_CLAIM(self) -> None:
         """A name from the token store is no label of a metric."""
         attributes = {"@a": "x", "@b": "x", "e": ""}
         self.claims.check(found("staff", **attributes))
@@ -59,7 +59,7 @@ class ClientClaimsTests(SynchronousTestCase):
         )
         self.assertEqual(self.claims.left_out(found("staff", **attributes))["e"], "empty")
 
-    def test_forged(self) -> None:
+    def test_forged_S_CLAIM(self) -> None:
         """Only a reserved attribute that an augmenter has added or changed is refused."""
         own = found("staff", **{"@a": "x"})
         self.claims.check(own)

@@ -48,7 +48,7 @@ class ChoiceTests(SynchronousTestCase):
             ),
         )
 
-    def test_ignore(self) -> None:
+    def test_ignore_S_CHOICE(self) -> None:
         """An ignored prefix removes claims, however their letters are written."""
         found = filtered(ignore=("IAT=", "Role=", "group=a", "SCOPE=archive:"))
         self.assertEqual(found, ["email=Bob@Example.org", "group=b", "mail=b@x"])
@@ -62,7 +62,7 @@ class ChoiceTests(SynchronousTestCase):
         """What is ignored and included is removed."""
         self.assertEqual(filtered(include=("role=",), ignore=("role=o",)), ["role=Reader"])
 
-    def test_never_removed(self) -> None:
+    def test_never_removed_S_CHOICE(self) -> None:
         """Realm, user name and the claims of the gateway stay, whatever is ignored."""
         source = Source("plain", "staff", "gate", ClaimFilter(("x=",), ("re", "user", "@", "")))
         self.assertEqual(sorted(claims_of(BOB, source)), ALWAYS)
@@ -124,7 +124,7 @@ class LowercaseTests(SynchronousTestCase):
         expected = ["role=ops", "role=reader", "scope=archive:read", "username=bob"]
         self.assertEqual(found, expected)
 
-    def test_kelvin_sign(self) -> None:
+    def test_kelvin_sign_S_CHOICE(self) -> None:
         """No other character becomes a letter of ASCII."""
         self.assertEqual(lowered("\u212aate@X.org"), "\u212aate@x.org")
         self.assertEqual(lowered("STRASSE ÄÖÜ İ"), "strasse äöü i\u0307")

@@ -117,11 +117,11 @@ class AttributeTests(SynchronousTestCase):
         ):
             self.assertEqual(of(n=text), [f"n={text}"])
 
-    def test_control_characters(self) -> None:
+    def test_control_characters_S_CLAIM(self) -> None:
         """An element with a control character is left out, and not taken for another one."""
         self.assertEqual(of(group='["admins\\u0000","\\nops","\\u0085","é"]'), ["group=é"])
 
-    def test_equals_sign(self) -> None:
+    def test_equals_sign_S_CLAIM(self) -> None:
         """The first C{=} of a claim ends its key; a key with C{=} is no claim."""
         self.assertEqual(of(a="b=c=d"), ["a=b=c=d"])
         self.assertEqual(by_key(["a=b=c=d"]), {"a": ["b=c=d"]})

@@ -124,7 +124,7 @@ class ForgedClaimTests(PolicyCase):
         lines = [each for each in text if each.startswith("authotron_policy_claims_dropped_total{")]
         return [each for each in lines if not each.endswith(" 0.0")]
 
-    def test_groups(self) -> None:
+    def test_groups_S_CLAIM(self) -> None:
         """A provider cannot put a client into a group, and the attempt is counted."""
         found = self.ruled_by(["@group:name=ops"], {"@group:name": "ops", "a b": "x", "e": ""})
         self.assertEqual(found, "403 no-matching-policy")
@@ -137,13 +137,13 @@ class ForgedClaimTests(PolicyCase):
             ],
         )
 
-    def test_source(self) -> None:
+    def test_source_S_CLAIM(self) -> None:
         """A provider cannot name another source."""
         for key, value in (("@source:type", "ldap"), ("@source:name", "x"), ("@issuer", "x")):
             found = self.ruled_by([f"{key}={value}"], {key: value})
             self.assertEqual(found, "403 no-matching-policy")
 
-    def test_conditions(self) -> None:
+    def test_conditions_S_CLAIM(self) -> None:
         """A condition does not see a forged claim either."""
         rule = {
             "name": "r",
@@ -156,13 +156,13 @@ class ForgedClaimTests(PolicyCase):
         self.make({**over(rules=[rule]), "providers": given["providers"]})
         self.assertEqual(self.ruled("/x", who=TOKEN), "403 condition")
 
-    def test_list_of_a_provider(self) -> None:
+    def test_list_of_a_provider_S_CLAIM(self) -> None:
         """A value that looks like a claim stays the value of its key."""
         attributes = {"group": '["@group:name=ops","role=ops"]'}
         self.assertEqual(self.ruled_by(["role=ops"], attributes), "403 no-matching-policy")
         self.assertEqual(self.ruled_by(["group=role=ops"], attributes), "200")
 
-    def test_augmenter_replaces(self) -> None:
+    def test_augmenter_replaces_S_CLAIM(self) -> None:
         """An augmenter must not even replace a reserved attribute of the provider."""
         self.patch(plain, "make", lambda _config, _world: Adding({"@a": "other"}))
         rule = {"name": "r", "subject": [["realm=internal"]], "permissions": ["/**:*"]}
@@ -223,7 +223,7 @@ class EmittedClaimTests(SynchronousTestCase):
         for key in without.keys() - {"jti"}:
             self.assertEqual(found[key], without[key])
 
-    def test_forged_by_an_augmenter(self) -> None:
+    def test_forged_by_an_augmenter_S_CLAIM(self) -> None:
         """Without a policy, too, an identity with a reserved claim of an augmenter is refused."""
         self.patch(plain, "make", lambda _config, _world: Adding({"@a": "x"}))
         given = {**robots({}), **adding({})}

@@ -564,7 +564,7 @@ class ReservedClaimTests(PolicyCase):
         """An attribute of any other name is a claim."""
         self.assertEqual(self.ruled_with({"group": "a"}, ["group=a", "role=reader"]), "200")
 
-    def test_own_claims(self) -> None:
+    def test_own_claims_S_CLAIM(self) -> None:
         """An attribute cannot stand for a role, a user name, a realm or a scope."""
         for key, value in (
             ("role", "ops"),
@@ -576,7 +576,7 @@ class ReservedClaimTests(PolicyCase):
             self.assertEqual(found, "403 no-matching-policy", key)
         self.assertEqual(self.ruled_with({"role=a": "b"}, ["role=a=b"]), "403 no-matching-policy")
 
-    def test_reserved(self) -> None:
+    def test_reserved_S_CLAIM(self) -> None:
         """An identity to which an augmenter adds a reserved key is refused."""
         self.assertEqual(self.ruled_with({"@source:type": "ldap"}, ["role=reader"]), "403")
         self.assertEqual(self.ruled_with({"@group:name": "ops"}, ["role=reader"]), "403")
