@@ -19,7 +19,7 @@ from authotron.cli.user_claims import with_claims
 from authotron.concurrency.racing import with_timeout
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
-from authotron.daemon.compose import for_augmenter
+from authotron.daemon.compose import with_own_timeout
 from authotron.gateway.gateway import Gateway
 from authotron.model.errors import ConfigError, Rejected, TimedOut, Unavailable
 from authotron.model.naming import flaw, normalize
@@ -123,10 +123,12 @@ def _subjects(
         results = with_claims(_results(plugin, section, world, username), gateway, plugin, username)
         yield _Subject("provider", section.name, section.type, results)
     for augmenter, section in zip(authenticator.augmenters, config.augmenters, strict=True):
-        results = _results(augmenter, section, for_augmenter(section, world), username)
+        results = _results(augmenter, section, with_own_timeout(section, world), username)
         yield _Subject("augmenter", section.name, section.type, results)
     if gateway.authorizer is not None:
-        results = _results(gateway.authorizer.plugin, config.authorizer, world, username)
+        section = config.authorizer
+        own = with_own_timeout(section, world)
+        results = _results(gateway.authorizer.plugin, section, own, username)
         name, type_ = gateway.authorizer.plugin.name, gateway.authorizer.plugin.type
         yield _Subject("authorizer", name, type_, results)
     if gateway.tokens is not None and config.store is not None:

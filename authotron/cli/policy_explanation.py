@@ -65,6 +65,7 @@ _TEXTS = {
     Failed.TIMES: "the rule counts at other times alone: {needed} (now: {found})",
     Failed.NOT_BEFORE: "the rule counts from {needed} on (now: {found})",
     Failed.EXPIRES: "the rule expired at {needed} (now: {found})",
+    Failed.REQUIRE: "the rule requires another login: {needed} (login: {found})",
     Failed.NAMESPACE: "the rule counts in the namespace {needed} and below (namespace: {found})",
     Failed.DISABLED: "the rule is disabled",
 }

@@ -40,7 +40,6 @@ variable is ignored.
 _MOST_DIGITS = 20
 """Maximum number of digits of a whole number in an environment variable."""
 
-_STORE_TYPE = ("store", "type")
 _SOME_VARIABLE = f"a variable that begins with {PREFIX}"
 _STRAY_QUOTES = (
     "the quotes or backslashes in the value are part of it, as the value is taken literally; "
@@ -199,16 +198,21 @@ class Overlay:
     def _section(
         self, steps: tuple[str, ...], environ: Mapping[str, str]
     ) -> type[BaseModel] | None:
-        section = json_schema.section_of(steps[0], self._store_type(environ))
+        section = json_schema.section_of(steps[0], self._type_in(steps[0], environ))
         for step in steps[1:-1]:
             section = nested_section(section, step) if section else None
         return section
 
-    def _store_type(self, environ: Mapping[str, str]) -> str | None:
-        """Return the C{type} of the token store, which decides what other keys the store has."""
-        store = self.given.get("store")
-        written = store.get("type") if isinstance(store, dict) else None
-        named = (environ[name] for steps, name in sorted_by_key(environ) if steps == _STORE_TYPE)
+    def _type_in(self, key: str, environ: Mapping[str, str]) -> str | None:
+        """
+        Return the C{type} in the section of a plugin, which decides what other keys the section
+        has.
+
+        @param key: the key of the section, such as C{store}.
+        """
+        section = self.given.get(key)
+        written = section.get("type") if isinstance(section, dict) else None
+        named = (environ[name] for steps, name in sorted_by_key(environ) if steps == (key, "type"))
         found = next(named, written)
         return environment_value.unquoted(found.strip()) if isinstance(found, str) else None
 

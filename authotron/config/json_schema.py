@@ -84,19 +84,27 @@ def policy_section() -> type[BaseModel]:
     return PolicyConfig
 
 
-def section_of(key: str, store_type: str | None) -> type[BaseModel] | None:
+def section_of(key: str, type_: str | None) -> type[BaseModel] | None:
     """
     Return the section that a top-level key of the file holds, if the key holds one.
 
-    @param store_type: the C{type} of the store, which decides which keys the section C{store} has.
+    @param type_: the C{type} in the section, which decides which keys the section of a store or of
+        an authorizer has.
     """
     if key == "policy":
         return policy_section()
-    if key != "store":
-        return nested_section(File, key)
+    if key == "authorizer":
+        return _section_of_type("authorizers", type_, plugins.AuthorizerConfig)
+    if key == "store":
+        return _section_of_type("stores", type_, plugins.StoreConfig)
+    return nested_section(File, key)
+
+
+def _section_of_type(kind: str, type_: str | None, base: type[BaseModel]) -> type[BaseModel]:
+    """Return the C{Config} of a plugin, or C{base} if no such plugin can be used."""
     try:
-        module = plugins.load("stores", store_type, "store")
+        module = plugins.load(kind, type_, kind)
     except ConfigError:
-        return plugins.StoreConfig
+        return base
     config: type[BaseModel] = module.Config
     return config

@@ -94,6 +94,11 @@ class AuthorizerConfig(Section):
 
     type: str = Field(description="the type of the plugin; names the module that implements it")
     name: NonEmptyStr = Field(default="authorizer", description="the name in logs and metrics")
+    timeout: Seconds | None = Field(
+        default=None,
+        gt=0,
+        description="seconds that one question may take; `auth.timeout_in_ms` if not set",
+    )
 
 
 class StoreConfig(Section):

@@ -83,7 +83,7 @@ def compose(
     providers: list[IProvider] = [
         *_built(IProvider, "providers", config.providers, repeat(world), problems)
     ]
-    worlds = (for_augmenter(each, world) for each in config.augmenters)
+    worlds = (with_own_timeout(each, world) for each in config.augmenters)
     augmenters: list[IAugmenter] = [
         *_built(IAugmenter, "augmenters", config.augmenters, worlds, problems)
     ]
@@ -175,6 +175,7 @@ def _authorizer(config: Config, world: World, metrics: Metrics) -> Authorizer | 
         return None
     from authotron.gateway.authorizer import Authorizer  # noqa: PLC0415 - only needed here
 
+    world = with_own_timeout(config.authorizer, world)
     plugin: IAuthorizer = _build_plugin(
         IAuthorizer, "authorizers", AUTHORIZER, config.authorizer, world
     )
@@ -304,8 +305,11 @@ def _replies(
     return Replies(challenge(), profile, error_challenges, others)
 
 
-def for_augmenter(config: Any, world: World) -> World:
-    """Return the World of an augmenter, whose key `timeout` may override the common timeout."""
+def with_own_timeout(config: Any, world: World) -> World:
+    """
+    Return the World of an augmenter or an authorizer, whose key C{timeout} may override the common
+    timeout.
+    """
     return evolve(world, timeout=getattr(config, "timeout", None) or world.timeout)
 
 

@@ -45,12 +45,13 @@ class Authorizer:
     """
     Asks the authorizer with a time limit, counts its answers, and logs its outages.
 
+    @ivar timeout: maximum number of seconds that one question may take.
     @ivar outage: why the last call of the authorizer got no answer; empty if it got one.
     """
 
     plugin: IAuthorizer
     _clock: IReactorTime
-    _timeout: float
+    timeout: float
     _observer: AuthorizerObserver
     outage: str = field(default="", init=False)
     _suppression: Suppression = field(init=False, repr=False)
@@ -73,7 +74,7 @@ class Authorizer:
         return True
 
     async def _ask(self, evaluation: Evaluation) -> Verdict:
-        started = run(self._clock, self._timeout, self.plugin.allows, evaluation, self._done, None)
+        started = run(self._clock, self.timeout, self.plugin.allows, evaluation, self._done, None)
         try:
             return await result_of(started)
         except CancelledError:

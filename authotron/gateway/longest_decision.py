@@ -24,7 +24,7 @@ def longest_decision(gateway: Gateway[Any]) -> float:
     remote service at that moment, then the others. If a Basic credential may contain tokens, the
     providers of tokens are asked as well, once for each half that may be a token. After the
     providers, the augmenters of the realm are asked: first one group at the same time, and then
-    those that run last, one after the other.
+    those that run last, one after the other. At last the authorizer is asked, if there is one.
     """
     authenticator, timeout = gateway.authenticator, gateway.config.file.auth.timeout_in_ms / 1000
     judges: list[IJudge] = [*authenticator.providers]
@@ -34,7 +34,18 @@ def longest_decision(gateway: Gateway[Any]) -> float:
     groups = Counter({scheme: min(count, _MOST_GROUPS) for scheme, count in asked.items()})
     with_tokens = groups["basic"] + len(_basic_halves(gateway.config)) * groups["bearer"]
     most = max(with_tokens, *groups.values(), 0)
-    return most * timeout + _longest_addition(authenticator.augmenters, timeout)
+    addition = _longest_addition(authenticator.augmenters, timeout)
+    return most * timeout + addition + _longest_verdict(gateway)
+
+
+def _longest_verdict(gateway: Gateway[Any]) -> float:
+    """
+    Return the maximum number of seconds that the authorizer may take. The authorizer is asked twice
+    about an API token that hides roles of its owner.
+    """
+    if gateway.authorizer is None:
+        return 0
+    return gateway.authorizer.timeout * (1 if gateway.tokens is None else 2)
 
 
 def _basic_halves(config: Config) -> set[str]:

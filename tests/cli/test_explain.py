@@ -425,6 +425,20 @@ class RulingTests(CommandCase):
         result = self.explain("--claim", "role=x", "--path", "/data/x", "--method", "GET")
         self.assertIn("but the identity lacks role=reader\n", result.stdout)
 
+    def test_login(self) -> None:
+        """A rule that requires another login is named with what it requires."""
+        rule = {**self.RULES[0], "require": {"acr": ["gold"], "max_age": "5m"}}
+        result = self.explain(
+            "--claim", "role=reader", "--path", "/data/x", policy={"rules": [rule]}
+        )
+        self.assertEqual(result.exit_code, 1)
+        self.assertIn("denied (insufficient-user-authentication)", result.stdout)
+        self.assertIn(
+            "but the rule requires another login: acr gold, a login in the last 300 s "
+            "(login: nothing is known about the login)\n",
+            result.stdout,
+        )
+
     def test_time(self) -> None:
         """The time of the request is stated by an option."""
         claim = ("--claim", "role=reader", "--path", "/data/old")

@@ -105,6 +105,17 @@ class EnvironmentTests(ConfigCase):
             self.assertEqual(stored.password.get_secret_value(), '"a"#b')
             self.assertEqual(stored.pepper.get_secret_value(), "1" * 40)
 
+    def test_type_of_the_authorizer(self) -> None:
+        """The type of the authorizer, in the file or a variable, decides which keys are strings."""
+        url = {"AOT_AUTHORIZER__URL": "https://pdp.example/access/v1/evaluation"}
+        numbers = {"AOT_AUTHORIZER__SUBJECT_TYPE": "7", "AOT_AUTHORIZER__CACHE": "5s"}
+        for found in (
+            self.load({**BASE, "authorizer": {"type": "authzen"}}, **url, **numbers),
+            self.load(BASE, **url, **numbers, AOT_AUTHORIZER__TYPE="authzen"),
+        ):
+            section: Any = found.authorizer
+            self.assertEqual((section.subject_type, section.cache), ("7", 5))
+
     def test_variable_sets_a_twin_S_ENVSECRET(self) -> None:
         """Variables may set the C{_file} and C{_env} twins of a secret."""
         base = laid_over(BASE, {"jwt": {"secret": ...}})

@@ -40,6 +40,16 @@ class LongestDecisionTests(SynchronousTestCase):
         store = {"type": "memory"}
         self.assertEqual(self.seconds(providers=[*providers("a"), token], store=store), 10)
 
+    def test_authorizer(self) -> None:
+        """The authorizer is asked after the providers, and twice about some API tokens."""
+        section = {"type": "authzen", "url": "https://pdp.example/access/v1/evaluation"}
+        self.assertEqual(self.seconds(providers=providers("a"), authorizer=section), 10)
+        section["timeout"] = "2s"
+        self.assertEqual(self.seconds(providers=providers("a"), authorizer=section), 7)
+        store = {"type": "memory"}
+        found = self.seconds(providers=providers("a"), authorizer=section, store=store)
+        self.assertEqual(found, 9)
+
     def test_tokens_in_basic(self) -> None:
         """If a token may stand in Basic, providers of both schemes may be asked in turn."""
         store = {"type": "memory", "credentials": {"basic": "password"}}

@@ -467,6 +467,12 @@ class ApiTests(AuthorizerCase):
         expected = {"decision": False, "context": {"reason": "authorizer-unavailable"}}
         self.assertEqual((answer.status, answer.json()), (200, expected))
 
+    def test_permissions_S_PDP(self) -> None:
+        """A permission list has a layer that allows nothing, as it cannot know the authorizer."""
+        answer = self.gateway.ask("GET /permissions", Authorization=ALICE)
+        last = answer.json()["layers"][-1]
+        self.assertEqual(last, {"default": "deny", "rules": []})
+
 
 class MetricsTests(AuthorizerCase):
     """What is counted."""
