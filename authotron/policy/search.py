@@ -9,6 +9,7 @@ do not name.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from authotron.policy.rules import Group, Rule
@@ -31,19 +32,16 @@ class NamedSubject(NamedTuple):
 
 def named_subjects(
     rules: Iterable[Rule], groups: Iterable[Group], prefix: str, needed: str = ""
-) -> list[NamedSubject]:
+) -> Iterator[list[NamedSubject]]:
     """
-    Return the subjects that rules and groups name, in alphabetical order.
+    Yield for each rule and each group the subjects that it names.
 
     @param prefix: the beginning of the tag that states the id of a subject, such as C{username=}.
     @param needed: a tag that must stand beside it, or an empty string.
     """
-    subjects = [each.subject for each in rules if not each.disabled]
-    subjects += [each.subject for each in groups if not each.disabled]
-    found = {
-        named for subject in subjects for tags in subject for named in _named(tags, prefix, needed)
-    }
-    return sorted(found)
+    for each in chain[Rule | Group](rules, groups):
+        tags = () if each.disabled else each.subject
+        yield [named for some in tags for named in _named(some, prefix, needed)]
 
 
 def _named(tags: Tags, prefix: str, needed: str) -> Iterator[NamedSubject]:

@@ -9,7 +9,7 @@ depend on the verb alone, already decided, and then those that depend on more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from authotron.model.authentication import Login
@@ -254,15 +254,18 @@ class Table:
         found = {verb for node in nodes for verb in node.by_verb}
         return found.union(*(entry.permission.verbs for node in nodes for entry in node.entries))
 
-    def ids(self, resource: str) -> set[str]:
-        """Return the ids that permissions about a resource name."""
-        entries = (entry for node in self._nodes(resource) for entry in node.entries)
-        return {id_ for entry in entries for id_ in entry.permission.ids or ()}
+    def ids(self, resource: str) -> Iterator[Collection[str]]:
+        """Yield the ids that each permission about a resource names."""
+        for node in self._nodes(resource):
+            for entry in node.entries:
+                yield entry.permission.ids or ()
 
-    def paths(self) -> set[str]:
-        """Return the paths that permissions name without a wildcard."""
-        found = {text for text in self.exact if text.startswith("/")}
-        return found | {f"{text}/" for text in self.slashed}
+    def paths(self) -> Iterator[Collection[str]]:
+        """Yield the paths that permissions name without a wildcard, and nothing for a name."""
+        for text in self.exact:
+            yield (text,) if text.startswith("/") else ()
+        for text in self.slashed:
+            yield (f"{text}/",)
 
     def rule(
         self,
@@ -327,13 +330,15 @@ class SeveralTables:
         """Return the verbs that permissions about a resource name; C{*} stands for every verb."""
         return set().union(*(each.verbs(resource) for each in self._tables))
 
-    def ids(self, resource: str) -> set[str]:
-        """Return the ids that permissions about a resource name."""
-        return set().union(*(each.ids(resource) for each in self._tables))
+    def ids(self, resource: str) -> Iterator[Collection[str]]:
+        """Yield the ids that each permission about a resource names."""
+        for each in self._tables:
+            yield from each.ids(resource)
 
-    def paths(self) -> set[str]:
-        """Return the paths that permissions name without a wildcard."""
-        return set().union(*(each.paths() for each in self._tables))
+    def paths(self) -> Iterator[Collection[str]]:
+        """Yield the paths that permissions name without a wildcard, and nothing for a name."""
+        for each in self._tables:
+            yield from each.paths()
 
     def rule(
         self,

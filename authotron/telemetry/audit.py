@@ -276,6 +276,22 @@ def policy_asked(
     )
 
 
+def policy_questions_asked(by: Actor, api: str, number: int, allowed: int) -> None:
+    """
+    Log that a client has asked the gateway in one request whether the policies allow several
+    requests.
+
+    @param number: the number of questions, of which C{allowed} have the answer yes.
+    """
+    _log.info(
+        "{by} asked {number} questions by {api}: {allowed} allowed",
+        event="policy.asked.several",
+        **_of_question(by, api),
+        number=number,
+        allowed=allowed,
+    )
+
+
 def policy_searched(
     by: Actor, api: str, about: str, action: str, resource: str, number: int
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from attrs import frozen
 
@@ -41,23 +42,33 @@ class Asking:
     caller: Caller
     client: str
 
-    def answered(self, about: str, request: StatedRequest, ruling: Ruling) -> None:
-        """
-        Count and log the answer to one question.
-
-        @param about: the identity that the question is about, for the log.
-        """
+    def count(self, ruling: Ruling) -> None:
+        """Count the answer to a question."""
         result = ALLOW if ruling.allows else DENY
         self.caller.enforcement.observer.policy_asked(self.api, result)
+
+    def log(self, about: str, request: StatedRequest, ruling: Ruling) -> None:
+        """
+        Log the answer to a question.
+
+        @param about: the identity that the question is about.
+        """
         audit.policy_asked(
             self._by,
             self.api,
             about,
             {"verb": request.verb, "resource": request.resource, "namespace": request.namespace},
-            result,
+            ALLOW if ruling.allows else DENY,
             ruling.reason.value,
             ruling.rule.name if ruling.rule else "",
         )
+
+    def log_several(self, answers: Sequence[bool]) -> None:
+        """
+        Log that several questions in one request were answered; a line for each would let a short
+        request write a long log.
+        """
+        audit.policy_questions_asked(self._by, self.api, len(answers), sum(answers))
 
     @property
     def _by(self) -> Actor:

@@ -68,7 +68,8 @@ class AuthzRoute:
             raise EarlyReply(each.refused(why)) from None
         except (AmbiguousRequest, UnusableFact) as error:
             raise _unclear(each, error) from None
-        each.answered(f"{found.identity.username} in realm {found.identity.realm}", stated, ruling)
+        each.count(ruling)
+        each.log(f"{found.identity.username} in realm {found.identity.realm}", stated, ruling)
         if explains:
             explanation = each.caller.enforcement.explain(found, stated.known)
             return policy_replies.explained(evolve(explanation, ruling=ruling))

@@ -86,20 +86,38 @@ class Evaluator:
     explains: bool = False
     _known: dict[frozenset[str], PolicyAccess] = field(factory=dict, init=False)
 
-    def evaluate(self, given: Mapping[str, Any]) -> Decision:
+    def answer(self, given: Mapping[str, Any]) -> Decision:
         """
-        Answer one question.
+        Answer the only question of a request, and log it.
 
         @raise Malformed: the question cannot be answered; the message says why.
         @raise MayNotAsk: the client may not ask this question.
         """
+        question, stated, ruling = self._evaluate(given)
+        subject = question.subject
+        self.asking.log(f"{subject.type} {subject.id}", stated, ruling)
+        return self._decision(question, stated, ruling)
+
+    def answer_one_of_several(self, given: Mapping[str, Any]) -> Decision:
+        """
+        Answer one of several questions of a request.
+
+        @raise Malformed: the question cannot be answered; the message says why.
+        @raise MayNotAsk: the client may not ask this question.
+        """
+        return self._decision(*self._evaluate(given))
+
+    def _evaluate(self, given: Mapping[str, Any]) -> tuple[Evaluation, StatedRequest, Ruling]:
         question = parse_evaluation(given)
         try:
             stated, ruling = self.ruled(question)
         except (AmbiguousRequest, UnusableFact) as unclear:
             self.asking.unclear()
             raise Malformed(str(unclear)) from None
-        self.asking.answered(_about(question.subject), stated, ruling)
+        self.asking.count(ruling)
+        return question, stated, ruling
+
+    def _decision(self, question: Evaluation, stated: StatedRequest, ruling: Ruling) -> Decision:
         context: dict[str, Any] = {} if ruling.allows else {"reason": ruling.reason.value}
         if self.explains:
             context["explanation"] = self._explanation(question, stated, ruling)
@@ -149,10 +167,6 @@ class Evaluator:
         return found
 
 
-def _about(subject: Subject) -> str:
-    return f"{subject.type} {subject.id}"
-
-
 async def evaluate_all(
     evaluator: Evaluator, given: Mapping[str, Any], clock: IReactorTime
 ) -> dict[str, Any]:
@@ -170,7 +184,7 @@ async def evaluate_all(
     if evaluator.explains and len(questions) > _MOST_EXPLAINED:
         raise Malformed(f"evaluations has more than {_MOST_EXPLAINED} elements to explain")
     if not questions:
-        return evaluator.evaluate(given)
+        return evaluator.answer(given)
     pieces = Pieces(clock)
     answers: list[Decision] = []
     for question in questions:
@@ -178,6 +192,7 @@ async def evaluate_all(
         if _ends(semantic, answers[-1]):
             break
         await pieces.add(PIECE if evaluator.explains else PIECE // _IN_A_TURN)
+    evaluator.asking.log_several([each["decision"] for each in answers])
     return {"evaluations": answers}
 
 
@@ -207,7 +222,7 @@ def _answer(evaluator: Evaluator, given: Mapping[str, Any], question: object) ->
     @param given: the request, whose entities a question has unless it states its own.
     """
     try:
-        return evaluator.evaluate(dict(_with_defaults(given, question)))
+        return evaluator.answer_one_of_several(dict(_with_defaults(given, question)))
     except Malformed as malformed:
         error = {"status": 400, "message": str(malformed)}
         return {"decision": False, "context": {"error": error}}

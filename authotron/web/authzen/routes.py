@@ -99,7 +99,7 @@ class AuthzenRoutes:
         """
         evaluator = Evaluator(each, explains)
         if name == "evaluation":
-            return evaluator.evaluate(given)
+            return evaluator.answer(given)
         if name == "evaluations":
             return await evaluate_all(evaluator, given, self._clock)
         searcher = Searcher(evaluator, self._clock)

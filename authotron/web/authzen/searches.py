@@ -6,13 +6,14 @@ A search finds only what a rule names, because a policy knows nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.concurrency.pieces import PIECE, Pieces
+from authotron.concurrency.sorting import part_in_order
 from authotron.gateway.asking import StatedRequest
 from authotron.model.errors import AmbiguousRequest, MayNotAsk, UnusableFact
 from authotron.policy.resources import ANY
@@ -43,6 +44,9 @@ from authotron.web.authzen.mapping import (
 )
 from authotron.web.authzen.pages import Page, parse_page
 
+_N = TypeVar("_N")
+"""The type of what rules name: a string, or a subject."""
+
 _MOST_EXAMINED = 500
 """Maximum number of candidates that one request looks at; further ones are on the next page."""
 
@@ -51,9 +55,6 @@ _IN_A_TURN = 16
 
 _ANY = "any"
 """The name of an action or a resource that is searched."""
-
-_RULES_IN_A_TURN = 2_000
-"""Number of rules in which subjects are looked for in one turn of the reactor."""
 
 
 @frozen
@@ -91,11 +92,15 @@ class Searcher:
         if not self.evaluator.asking.caller.is_asker:
             raise MayNotAsk("only a client with a role of policy.askers may search for subjects")
         self._check(context, resource)
-        found = [
-            _subject_candidate(subject, named, action, resource, context)
-            for named in await self._named_subjects(subject.type)
-        ]
-        return await self._results(found, page, f"any {subject.type}", action.name, resource.type)
+        results = await self._results(
+            self._named_subjects(subject.type),
+            lambda each: _subject_candidate(subject, each, action, resource, context),
+            page,
+        )
+        self.evaluator.asking.searched(
+            f"any {subject.type}", action.name, resource.type, len(results["results"])
+        )
+        return results
 
     async def resources(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """
@@ -111,19 +116,17 @@ class Searcher:
         table = access.named(self._check(context).namespace)
         if table is None:
             return page.reply([], 0, 0)
-        is_path = resource.type == PATH
-        ids = sorted(table.paths() if is_path else table.ids(resource.type))
-        found = [
-            Candidate(
-                id_,
-                {"type": resource.type, "id": id_},
-                Evaluation(
-                    subject, action, Resource(resource.type, id_, resource.properties), context
-                ),
-            )
-            for id_ in ids
-        ]
-        return await self._results(found, page, _about(subject), action.name, resource.type)
+        type_, properties = resource.type, resource.properties
+
+        def candidate(id_: str) -> Candidate:
+            found = Resource(type_, id_, properties)
+            question = Evaluation(subject, action, found, context)
+            return Candidate(id_, {"type": type_, "id": id_}, question)
+
+        ids = table.paths() if type_ == PATH else table.ids(type_)
+        results = await self._results(ids, candidate, page)
+        self.evaluator.asking.searched(_about(subject), action.name, type_, len(results["results"]))
+        return results
 
     async def actions(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """
@@ -140,11 +143,16 @@ class Searcher:
         verbs = set() if table is None else table.verbs(stated.resource)
         if ANY in verbs and stated.resource.startswith("/"):
             verbs |= METHODS
-        found = [
-            Candidate(verb, {"name": verb}, Evaluation(subject, Action(verb), resource, context))
-            for verb in sorted(verbs - {ANY})
-        ]
-        return await self._results(found, page, _about(subject), "any action", resource.type)
+
+        def candidate(verb: str) -> Candidate:
+            question = Evaluation(subject, Action(verb), resource, context)
+            return Candidate(verb, {"name": verb}, question)
+
+        results = await self._results([verbs - {ANY}], candidate, page)
+        self.evaluator.asking.searched(
+            _about(subject), "any action", resource.type, len(results["results"])
+        )
+        return results
 
     def _check(self, context: Context, resource: Resource | None = None) -> StatedRequest:
         """
@@ -163,34 +171,37 @@ class Searcher:
             self.evaluator.asking.unclear()
             raise Malformed(str(ambiguous)) from None
 
-    async def _named_subjects(self, type_: str) -> list[NamedSubject]:
-        """Return the subjects of a type that rules and groups name, in alphabetical order."""
+    def _named_subjects(self, type_: str) -> Iterator[list[NamedSubject]]:
+        """Yield the subjects of a type that each rule and each group names."""
         policies = self.evaluator.asking.caller.enforcement.policies
         prefix, needed = (USERNAME, "") if type_ == USER else (SUBJECT_ID, f"{SUBJECT_TYPE}{type_}")
-        pieces = Pieces(self._clock)
-        found = {*named_subjects((), policies.groups, prefix, needed)}
-        for start in range(0, len(policies.rules), _RULES_IN_A_TURN):
-            rules = policies.rules[start : start + _RULES_IN_A_TURN]
-            found.update(named_subjects(rules, (), prefix, needed))
-            await pieces.add(PIECE)
-        return sorted(found)
+        return named_subjects(policies.rules, policies.groups, prefix, needed)
 
     async def _results(
-        self, candidates: list[Candidate], page: Page, about: str, action: str, resource: str
+        self,
+        named: Iterable[Collection[_N]],
+        candidate_of: Callable[[_N], Candidate],
+        page: Page,
     ) -> dict[str, Any]:
-        """Return one page of the candidates that the policies allow."""
+        """
+        Return one page of the candidates that the policies allow.
+
+        @param named: what rules name, which may be much more than fits on a page.
+        @param candidate_of: returns the candidate for something that a rule names.
+        """
+        part, total = await part_in_order(self._clock, named, page.start, _MOST_EXAMINED)
         pieces = Pieces(self._clock)
         results: dict[str, dict[str, Any]] = {}
         end = page.start
-        for candidate in candidates[page.start : page.start + _MOST_EXAMINED]:
+        for each in part:
             if len(results) >= page.limit:
                 break
             end += 1
+            candidate = candidate_of(each)
             if candidate.name not in results and self._is_allowed(candidate):
                 results[candidate.name] = candidate.result
             await pieces.add(PIECE // _IN_A_TURN)
-        self.evaluator.asking.searched(about, action, resource, len(results))
-        return page.reply([*results.values()], end, len(candidates))
+        return page.reply([*results.values()], end, total)
 
     def _is_allowed(self, candidate: Candidate) -> bool:
         try:

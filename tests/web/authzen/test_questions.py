@@ -149,6 +149,20 @@ class MappingTests(QuestionCase):
             "False no-matching-policy",
         )
 
+    def test_condition(self) -> None:
+        """A condition may compare a property of the resource with a claim of the subject."""
+        when = 'claims["@resource:owner"].exists(owner, owner in claims.username)'
+        owned = {**rule("own", [["role=reader"]], "page:edit"), "when": when}
+        self.gateway = self.make(policy={"askers": ["asker"], "rules": [owned]})
+        for owners, expected in (
+            ("bob", "True"),
+            (["alice", "bob"], "True"),
+            ("alice", "False condition"),
+            ([], "False condition"),
+        ):
+            page = {"type": "page", "id": "1", "properties": {"owner": owners}}
+            self.assertEqual(self.decided(page, "edit"), expected, owners)
+
     def test_normal_form_S_STATED(self) -> None:
         """A deny of a user is not hidden by another spelling of the same name in Unicode."""
         cafe = {"type": "cafe", "id": "1"}
@@ -285,6 +299,15 @@ class HostileTests(QuestionCase):
         [event] = self.named("policy.asked")
         for part in ("about", "verb", "resource", "namespace"):
             self.assertLessEqual(len(event[part]), 1000)
+
+    def test_log_of_many_S_QUESTION(self) -> None:
+        """Many questions in one request are one line of the log."""
+        request = {"subject": USER, "action": {"name": "GET"}, "resource": path("/data/x")}
+        given = {**request, "evaluations": [{}, {}, {"resource": path("/x")}]}
+        self.ask(given, api="evaluations")
+        self.assertEqual(self.named("policy.asked"), [])
+        [event] = self.named("policy.asked.several")
+        self.assertEqual((event["number"], event["allowed"]), (3, 2))
 
     def test_both_ways(self) -> None:
         """The fast path hands such a request over, and the answer is the same."""
