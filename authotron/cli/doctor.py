@@ -126,9 +126,8 @@ def _subjects(
         results = _results(augmenter, section, with_own_timeout(section, world), username)
         yield _Subject("augmenter", section.name, section.type, results)
     if gateway.authorizer is not None:
-        section = config.authorizer
-        own = with_own_timeout(section, world)
-        results = _results(gateway.authorizer.plugin, section, own, username)
+        own = with_own_timeout(config.authorizer, world)
+        results = _results(gateway.authorizer.plugin, config.authorizer, own, username)
         name, type_ = gateway.authorizer.plugin.name, gateway.authorizer.plugin.type
         yield _Subject("authorizer", name, type_, results)
     if gateway.tokens is not None and config.store is not None:
