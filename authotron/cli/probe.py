@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import secrets
 import sys
+from base64 import b64encode
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from authotron.cli.options import Command, json_option, text
 from authotron.cli.output import say, say_json
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.net import tls
+from authotron.plugin import certificate_parsers
 from authotron.probe import place
 from authotron.probe.attack import Finding, Phase
 from authotron.probe.campaign import Campaign, ProbeFailed, Result, Send
@@ -97,6 +99,17 @@ def _from_file(_context: Any, _option: Any, given: Path | None) -> bytes | None:
     return _line(line)
 
 
+def _from_pem(_context: Any, _option: Any, given: Path | None) -> bytes | None:
+    """Read a certificate in PEM, and return it in Base64 of DER."""
+    if given is None:
+        return None
+    try:
+        der = certificate_parsers.in_pem(given.read_text(encoding="ascii"))[0]
+    except (OSError, ValueError):
+        raise click.BadParameter("must contain a certificate in PEM, and nothing else") from None
+    return b64encode(der)
+
+
 def _line(text: str) -> bytes:
     """Return the header line with a credential."""
     return (text if _WHOLE_LINE.match(text) else f"Authorization: {text}").encode()
@@ -127,6 +140,13 @@ def _line(text: str) -> bytes:
     callback=_from_file,
     help="File with the same for an API token that is limited to network 203.0.113.0/24.",
 )
+@click.option(
+    "--certificate-file",
+    "certificate",
+    type=_FILE,
+    callback=_from_pem,
+    help="File with the certificate (PEM, without its key) of a client that the gateway accepts.",
+)
 @click.option("--gateway-down", "is_down", is_flag=True, help="Try what needs a stopped gateway.")
 @click.option(
     "--echo",
@@ -144,6 +164,7 @@ def probe(
     username: str | None,
     good: bytes | None,
     limited: bytes | None,
+    certificate: bytes | None,
     echo: tuple[str, int] | None,
     proxy: str | None,
     ca_file: Path | None,
@@ -177,7 +198,7 @@ def probe(
     plan = _Plan(
         where,
         address,
-        _credentials(good, limited),
+        _credentials(good, limited, certificate),
         Phase.GATEWAY_DOWN if is_down else Phase.GATEWAY_UP,
         echo,
         proxy,
@@ -214,11 +235,18 @@ def _verifier(where: Place | None, ca_file: Path | None) -> tls.Verifier | None:
         raise click.BadParameter(str(error), param_hint="--ca-file") from None
 
 
-def _credentials(good: bytes | None, limited: bytes | None) -> dict[Credential, bytes]:
+def _credentials(
+    good: bytes | None, limited: bytes | None, certificate: bytes | None = None
+) -> dict[Credential, bytes]:
     name = good.partition(b":")[0].decode() if good else "Authorization"
     scheme = "Bearer " if name.lower() == "authorization" else ""
     unknown = f"{name}: {scheme}unknown-{secrets.token_hex(16)}".encode()
-    found = {Credential.GOOD: good, Credential.UNKNOWN: unknown, Credential.LIMITED: limited}
+    found = {
+        Credential.GOOD: good,
+        Credential.UNKNOWN: unknown,
+        Credential.LIMITED: limited,
+        Credential.CERTIFICATE: certificate,
+    }
     return {kind: value for kind, value in found.items() if value}
 
 

@@ -27,6 +27,12 @@ _MOST_TIMEOUTS = 30
 
 _UNAUTHORIZED = 401
 
+_NEEDED = {
+    Credential.LIMITED: "give an API token for network 203.0.113.0/24 with --limited-token-file",
+    Credential.CERTIFICATE: "if clients have certificates, give one with --certificate-file",
+}
+"""The credentials that some attacks need, with what an operator can do."""
+
 Send = Callable[[bytes, Request], Awaitable[Received]]
 """
 A function that sends the bytes of a request on a new connection, and returns the bytes that come
@@ -109,11 +115,10 @@ class Campaign:
             return "stop the gateway, and run the probe with --gateway-down"
         if attack.phase is Phase.GATEWAY_UP and not self._is_up:
             return "start the gateway, and run the probe without --gateway-down"
-        if not attack.needs(Credential.LIMITED):
-            return None
-        if Credential.LIMITED not in self.target.credentials:
-            return "give an API token for network 203.0.113.0/24 with --limited-token-file"
-        return self._flaw_of_limited
+        for kind, advice in _NEEDED.items():
+            if attack.needs(kind) and kind not in self.target.credentials:
+                return advice
+        return self._flaw_of_limited if attack.needs(Credential.LIMITED) else None
 
     async def _with_gateway(self) -> Control:
         """

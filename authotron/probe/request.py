@@ -20,6 +20,7 @@ class Credential(Enum):
     NONE = "none"
     UNKNOWN = "unknown"
     LIMITED = "limited"
+    CERTIFICATE = "certificate"
 
 
 @frozen
@@ -29,7 +30,9 @@ class Target:
 
     @ivar host: the value of the header C{Host}.
     @ivar base: the path of the URL, which ends with a slash.
-    @ivar credentials: the header line with the credential, for each kind of credential.
+    @ivar credentials: the header line with the credential, for each kind of credential; for
+        C{CERTIFICATE} the certificate of a client in Base64, which a request states in a header of
+        its own.
     """
 
     host: bytes
@@ -44,7 +47,8 @@ class Request:
 
     In C{target}, C{host}, C{fields} and C{body} these words are replaced: C{{path}} by a path below
     the base that no other request has, C{{host}}, C{{canary}} by a text that no other request has,
-    C{{hidden}} by the mark of a request inside this one.
+    C{{hidden}} by the mark of a request inside this one, C{{base64}} by the certificate of a
+    client, and C{{pem}} by the same in PEM with percent-encoding.
 
     @ivar label: the name of the request in a report.
     @ivar fields: header lines, each without the line end.
@@ -61,6 +65,10 @@ class Request:
     connection: bytes = b"Connection: close"
     body: bytes = b""
     lingers: bool = False
+
+
+_PEM = b"-----BEGIN%%20CERTIFICATE-----%%0A%b%%0A-----END%%20CERTIFICATE-----%%0A"
+"""A certificate in PEM with percent-encoding, as nginx states it."""
 
 
 @frozen
@@ -99,6 +107,9 @@ def written(request: Request, target: Target, nonces: Nonces, number: int) -> by
     """Return a request of an attack as bytes."""
     nonce = nonces.of(number)
     credential = target.credentials.get(request.credential, b"")
+    certificate = b""
+    if request.credential is Credential.CERTIFICATE:
+        certificate, credential = credential, b""
     lines = [
         b" ".join(filter(None, (request.method, request.target, request.version))),
         *request.host,
@@ -113,6 +124,8 @@ def written(request: Request, target: Target, nonces: Nonces, number: int) -> by
         (b"{host}", target.host),
         (b"{canary}", canary(nonce).encode()),
         (b"{hidden}", f"{MARK}{nonces.hidden_in(number)}".encode()),
+        (b"{base64}", certificate),
+        (b"{pem}", _PEM % certificate.replace(b"+", b"%2B").replace(b"=", b"%3D")),
     ):
         text = text.replace(word, value)
     return text

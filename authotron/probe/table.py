@@ -7,12 +7,13 @@ An attack is one entry of a table in a module of C{authotron.probe.attacks}.
 from __future__ import annotations
 
 from authotron.probe.attack import Attack
-from authotron.probe.attacks import access, forwarded, framing, headers, outage
+from authotron.probe.attacks import access, certificates, forwarded, framing, headers, outage
 
 ATTACKS: tuple[Attack, ...] = (
     *access.ATTACKS,
     *headers.ATTACKS,
     *forwarded.ATTACKS,
+    *certificates.ATTACKS,
     *framing.ATTACKS,
     *outage.ATTACKS,
 )

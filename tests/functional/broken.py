@@ -37,6 +37,15 @@ BROKEN: Mapping[str, Broken] = {
         {"    proxy_set_header X-Auth-Roles      $authotron_roles;\n": ""},
         {"identity-header": {"X-Auth-Roles"}},
     ),
+    "certificate_of_the_client": Broken(
+        "nginx",
+        {
+            "        proxy_set_header X-Auth-Realm  $http_x_auth_realm;\n": "        "
+            "proxy_set_header X-Auth-Realm $http_x_auth_realm;\n        "
+            "proxy_set_header X-SSL-Client-Cert $http_x_ssl_client_cert;\n"
+        },
+        {"certificate-believed": {"X-SSL-Client-Cert"}},
+    ),
     "underscored_twin": Broken(
         "nginx",
         {"underscores_in_headers off;": "underscores_in_headers on;"},

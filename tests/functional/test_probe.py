@@ -20,12 +20,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
 from tests.functional.broken import BROKEN
-from tests.functional.daemon import Daemon, environment, free_port
+from tests.functional.daemon import USERS, Daemon, environment, free_port
 from tests.functional.proxies import envoy, shipped
 from tests.functional.proxies.shipped import Proxy
+from tests.functional.test_client_certificates import DATES
 from tests.functional.test_tokens import bearer, new
+from tests.mtls.issuing import pem, root
 from tests.waiting import DEADLINE, until
 
+HEADER = "X-SSL-Client-Cert"
 LIMITED = "203.0.113.0/24"
 NO_GATEWAY = 1
 """A port at which no gateway listens."""
@@ -54,6 +57,7 @@ class Stage:
     echo: int
     good: Path
     limited: Path
+    certificate: Path
 
 
 @cache
@@ -64,9 +68,19 @@ def stage() -> Stage:
     ports = {"http": free_port(), "grpc": free_port(), "fastcgi": free_port()}
     others = [name for name in ports if name != "http"]
     listen = [f"{name}:tcp:{ports[name]}:interface=127.0.0.1" for name in others]
-    over: dict[str, Any] = {"store": {"type": "memory"}, "include_legacy_headers": True}
+    authority, authorities = root("clients", **DATES), folder / "clients.pem"
+    authorities.write_bytes(authority.pem)
+    mtls = {"type": "mtls", "name": "m", "realm": "machines", "ca_file": str(authorities)}
+    over: dict[str, Any] = {
+        "store": {"type": "memory"},
+        "include_legacy_headers": True,
+        "providers": [{"name": "local", "type": "plain", "realm": "here", "users": USERS}, mtls],
+    }
+    # Every contract names the header, as an operator would who forgets the proxy.
+    proxies = ("nginx", "apache", "caddy", "haproxy", "traefik", "envoy")
+    contracts = [{"type": each, "headers": {"certificate": HEADER}} for each in proxies]
     daemon = Daemon(folder, port=ports["http"])
-    daemon.configure(server={"listen": listen}, **over).start()
+    daemon.configure(server={"listen": listen, "contracts": contracts}, **over).start()
     atexit.register(daemon.stop)
     echo = free_port()
     process = subprocess.Popen(
@@ -81,6 +95,7 @@ def stage() -> Stage:
         echo,
         _written(folder / "good", wire.basic("alice", "wonder")),
         _written(folder / "limited", bearer(token)["Authorization"]),
+        _written(folder / "robot.pem", pem(authority.issue(**DATES))),
     )
 
 
@@ -125,8 +140,9 @@ class ProbeCase(SynchronousTestCase):
     def report(self, proxy: Proxy, path: str = "/", *, is_down: bool = False) -> dict[str, Any]:
         """Attack a proxy, and return the report."""
         url = f"http://127.0.0.1:{proxy.port}{path}"
-        files = stage().good, stage().limited
-        up = ["--credential-file", str(files[0]), "--limited-token-file", str(files[1])]
+        good, limited, certificate = stage().good, stage().limited, stage().certificate
+        up = ["--credential-file", str(good), "--limited-token-file", str(limited)]
+        up += ["--certificate-file", str(certificate)]
         done = probe("--json", *(["--gateway-down"] if is_down else up), url)
         found: dict[str, Any] = json.loads(done.stdout)
         self.assertNotIn("error", found)

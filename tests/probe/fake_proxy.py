@@ -24,6 +24,7 @@ TARGET = Target(
         Credential.GOOD: GOOD,
         Credential.UNKNOWN: b"Authorization: Bearer x",
         Credential.LIMITED: LIMITED,
+        Credential.CERTIFICATE: b"MAA+",
     },
 )
 NONCES = Nonces("0123456789abcdef")

@@ -61,6 +61,13 @@ def _believing(head: bytes) -> bytes | None:
     return None
 
 
+def _believing_certificates(head: bytes) -> bytes | None:
+    """Let a request pass with the certificate that the client writes into a header."""
+    stated = b"X-SSL-Client-Cert: -----BEGIN%20CERTIFICATE-----%0AMAA%2B%0A-----END%20CERT"
+    arrived = echo.take(head) if stated in head else None
+    return None if arrived is None else echo.answer(arrived)
+
+
 def _desynchronized(head: bytes) -> bytes | None:
     """Answer an ordinary request with the answer to a hidden one."""
     if head.startswith(b"GET / ") or b"/authotron-probe-" + NONCES.of(4).encode() not in head:
@@ -109,6 +116,7 @@ MISTAKES: dict[str, FakeProxy] = {
     "forwarded-header": FakeProxy(passes=["x-forwarded-host"]),
     "forwarded-for-first": FakeProxy(adds=_hops),
     "forwarded-address-believed": FakeProxy(answers=_believing),
+    "certificate-believed": FakeProxy(answers=_believing_certificates),
     "overriding-header": FakeProxy(passes=["x-http-method-override"]),
     "request-framing": FakeProxy(is_strict=False),
     "other-protocol": FakeProxy(passes=["upgrade"]),
@@ -171,6 +179,11 @@ class AttackTests(CampaignCase):
         """The report names the header, and the attacks that follow from it say nothing."""
         leaks = self.leaks(FakeProxy(passes=["x-auth-roles"]))
         self.assertEqual(leaks, {"identity-header": ("X-Auth-Roles",)})
+
+    def test_certificate_S_MTLSHEADER(self) -> None:
+        """The report names the header in which the gateway believes a certificate of a client."""
+        leaks = self.leaks(MISTAKES["certificate-believed"], "certificate-believed")
+        self.assertEqual(leaks, {"certificate-believed": ("X-SSL-Client-Cert",)})
 
     def test_headers_of_all_profiles_are_lost(self) -> None:
         """A client that names the headers of any header profile in C{Connection} is noticed."""
@@ -296,8 +309,10 @@ class ControlTests(CampaignCase):
         few = {kind: TARGET.credentials[kind] for kind in (Credential.GOOD, Credential.UNKNOWN)}
         campaign = self.campaign(FakeProxy(), target=Target(TARGET.host, b"/", few))
         skipped = {each.attack.name: each.reason for each in campaign.skipped()}
-        self.assertEqual([*skipped], ["forwarded-address-believed", "gateway-down"])
+        names = ["forwarded-address-believed", "certificate-believed", "gateway-down"]
+        self.assertEqual([*skipped], names)
         self.assertIn("--limited-token-file", skipped["forwarded-address-believed"])
+        self.assertIn("--certificate-file", skipped["certificate-believed"])
         self.assertIn("--gateway-down", skipped["gateway-down"])
 
     def test_every_request_is_marked(self) -> None:
