@@ -36,6 +36,8 @@ test: check properties replays process backends docs test-plugin servers functio
 
 fuzz: export AUTHOTRON_STREAMS = 30000
 fuzz: $(VENV)/tools  ## the front against the site alone, heads found again, and both event loops, for half an hour
+	AUTHOTRON_STREAMS=100000 $(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-fuzz \
+	  tests.policy.test_policies.CompiledTests
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-fuzz \
 	  tests.web.fastpath.test_protocol.DifferentialTests.test_any_stream \
 	  tests.web.fastpath.test_protocol.DifferentialTests.test_any_stream_repeated \
@@ -146,8 +148,10 @@ test-image: $(VENV)/tools  ## build the container image and run it (root, one to
 	tests/image/packages
 	$(BIN)/python -m tests.image
 
-schema: $(VENV)/installed  ## write etc/authotron.schema.json anew
+schema: $(VENV)/installed  ## write the JSON Schemas in etc/ anew
 	$(BIN)/authotron schema > etc/authotron.schema.json
+	$(BIN)/authotron schema policy-rules > etc/authotron-policy-rules.schema.json
+	$(BIN)/authotron schema policy-tests > etc/authotron-policy-tests.schema.json
 
 proxy-examples: $(VENV)/tools  ## write the examples of proxies in etc/ anew, as `authotron proxy-config` prints them
 	$(BIN)/python -m tests.proxy_examples

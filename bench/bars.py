@@ -14,6 +14,8 @@ COLD, NEW_CREDENTIALS = "direct, cold", "new credentials"
 MANY = "100,000 credentials"
 FACTS = "the facts of a request"
 BURSTS = "bursts of connections"
+POLICIES, POLICIES_NEW, POLICIES_COLD = "policies", "policies, new URIs", "policies, cold"
+NO_POLICIES, SOME_POLICIES, MANY_POLICIES = "none", "1,000", "100,000"
 
 
 @frozen
@@ -119,6 +121,12 @@ BARS = (
     times_as_cheap("heads that never repeat", "epoll", "before", 0.92),
     times_as_cheap("heads that never repeat", "uvloop", "before", 1.1),
     times_the_rate(FACTS, "by contract", "without", 0.85),
+    *(
+        times_the_rate(name, count, NO_POLICIES, wanted)
+        for name in (POLICIES, POLICIES_NEW)
+        for count, wanted in ((SOME_POLICIES, 0.85), (MANY_POLICIES, 0.75))
+    ),
+    times_the_rate(POLICIES_COLD, SOME_POLICIES, NO_POLICIES, 0.85),
     times_as_cheap("new connections", "uvloop", "before", 1.2),
     times_as_cheap(COLD, "epoll", "before", 0.97),
     times_as_cheap(COLD, "uvloop", "before", 0.97),

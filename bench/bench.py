@@ -19,6 +19,7 @@ import bars
 import behind_nginx
 import direct
 import life
+import policies
 import servers
 import shares
 import table
@@ -49,6 +50,9 @@ PLANS = (
     Plan("a new X-Request-ID each time", direct.request_ids, 0.5),
     Plan("heads that never repeat", direct.new_heads),
     Plan(bars.FACTS, direct.facts, 0.5),
+    Plan(bars.POLICIES, policies.warm),
+    Plan(bars.POLICIES_NEW, policies.new_uris),
+    Plan(bars.POLICIES_COLD, policies.cold),
     Plan("new connections", direct.new_connections),
     Plan(bars.COLD, direct.cold, is_core=True),
     Plan("cold, shares", shares.shares, 0.5),

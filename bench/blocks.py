@@ -268,6 +268,40 @@ def further(results: Results) -> Iterator[str]:
     )
 
 
+def policies(results: Results) -> Iterator[str]:
+    """Compare gateways without policies, with 1,000 and with 100,000."""
+    kinds = {
+        "a cached decision, a URI that was sent before": bars.POLICIES,
+        "a cached decision, a new URI": bars.POLICIES_NEW,
+        "a password, no cached decision": bars.POLICIES_COLD,
+    }
+    counts = (bars.NO_POLICIES, bars.SOME_POLICIES, bars.MANY_POLICIES)
+    yield from table(
+        ("processor time of a request", "no policies", "1,000 policies", "100,000 policies"),
+        ([label, *_with_policies(find(results, name), counts)] for label, name in kinds.items()),
+    )
+    warm = find(results, bars.POLICIES)
+    more = warm.median(bars.MANY_POLICIES, "memory") - warm.median(bars.NO_POLICIES, "memory")
+    yield ""
+    yield (
+        "In brackets: the throughput, compared with the same gateway without policies. A process "
+        f"with 100,000 policies of two permissions each takes {more:.0f} MiB more, which is "
+        f"{more * 1024 / 100_000:.1f} KiB for each policy."
+    )
+
+
+def _with_policies(contest: Contest, counts: Iterable[str]) -> Iterator[str]:
+    """Yield the processor time of a request with some numbers of policies, as far as measured."""
+    for count in counts:
+        if not contest.has(count):
+            yield ""
+        elif count == bars.NO_POLICIES:
+            yield microseconds(contest, count)
+        else:
+            ratio = times(contest, count, bars.NO_POLICIES)
+            yield f"{microseconds(contest, count)} ({ratio})"
+
+
 def workers(results: Results) -> Iterator[str]:
     """Compare one worker with two."""
     contest = find(results, "workers")
@@ -334,5 +368,6 @@ BLOCKS: dict[str, Block] = {
     "requests": requests,
     "cold": cold,
     "further": further,
+    "policies": policies,
     "workers": workers,
 }

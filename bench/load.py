@@ -41,8 +41,10 @@ class Load:
     @ivar pace: requests per second; as many as possible, if 0.
     @ivar odd: one request in so many has a body, if not 0.
     @ivar host: the value of C{X-Forwarded-Host}; if empty the field is not sent.
-    @ivar heads: C{repeated}, C{request id} (a new C{X-Request-ID} in each head), or C{new} (13
-        fields, among them a new URI in each head).
+    @ivar heads: C{repeated}, C{request id} (a new C{X-Request-ID} in each head), C{new} (13
+        fields, among them a new URI in each head), C{nginx} (the fields of the shipped example of
+        nginx, with a new C{X-Request-ID} and one of a hundred URIs), or C{nginx, new} (the same,
+        with a new URI in each head).
     @ivar core: the cores on which the client runs.
     """
 

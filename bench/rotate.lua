@@ -34,6 +34,14 @@ local FORWARDED = table.concat({
     "X-Real-Ip: 127.0.0.1",
     "",
 }, "\r\n")
+-- What nginx sends with the shipped example, besides Host, Authorization, X-Original-URI and X-Request-ID.
+local NGINX = table.concat({
+    "X-Original-Method: GET",
+    "X-Forwarded-Proto: https",
+    "X-Forwarded-Host: archive.example.org",
+    "X-Forwarded-For: 192.0.2.7",
+    "",
+}, "\r\n")
 local built = {}
 local asked = 0
 request = function()
@@ -48,6 +56,13 @@ request = function()
     elseif heads == "request id" then
         built[place] = built[place] or begin(credentials[place]) .. "X-Request-ID: bench-"
         return string.format("%s%020d\r\n\r\n", built[place], asked)
+    end
+    if heads == "nginx" or heads == "nginx, new" then
+        built[place] = built[place] or begin(credentials[place]) .. NGINX .. "X-Original-URI: /archive/data-"
+        -- Every tenth request of a credential has the same URI: the credentials take turns, too.
+        local number = heads == "nginx" and math.floor(asked / #credentials) % 10 or asked
+        local uri = string.format("%d/%010d", number % 10 * 20, number)
+        return string.format("%s%s\r\nX-Request-ID: bench-%020d\r\n\r\n", built[place], uri, asked)
     end
     built[place] = built[place] or begin(credentials[place]) .. FORWARDED .. "X-Forwarded-Uri: /archive/"
     return string.format("%s%020d\r\n\r\n", built[place], asked)

@@ -6,10 +6,24 @@ pieces.
 from __future__ import annotations
 
 import gc
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 from attrs import define, field
 from twisted.internet.interfaces import IReactorCore, IReactorTime
 from twisted.internet.task import deferLater
+
+T = TypeVar("T")
+
+LONGEST_PIECE = 0.01
+"""Number of seconds after which a long piece of work lets the reactor run other work."""
+
+_THRESHOLDS = gc.get_threshold()
+"""The usual thresholds of the garbage collector."""
+
+_NEVER = 2**31 - 1
+"""A threshold of the garbage collector that is never reached."""
 
 PIECE = 64 * 1024
 """Number of bytes that are read or written in one reactor turn: about 3 ms of processor time."""
@@ -45,3 +59,46 @@ class Pieces:
         if self._bytes >= PIECE:
             self._bytes = 0
             await deferLater(self._clock, 0, lambda: None)
+
+
+async def in_pieces(clock: IReactorTime, work: Generator[None, None, T]) -> T:
+    """
+    Do work that consists of many short steps, and let the reactor run other work every
+    L{LONGEST_PIECE} seconds.
+
+    @param work: a generator that yields after each step, and returns the result of the work.
+
+    @return: the result of the work.
+    """
+    began = clock.seconds()
+    with _without_full_collections() as exempt:
+        while True:
+            try:
+                next(work)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            if clock.seconds() - began >= LONGEST_PIECE:
+                exempt.append(True)
+                await deferLater(clock, 0, lambda: None)
+                began = clock.seconds()
+
+
+@contextmanager
+def _without_full_collections() -> Iterator[list[bool]]:
+    """
+    Postpone full garbage collections, which would visit all objects that long work creates, and
+    which take 100 ms for a million objects.
+
+    Short collections go on. The block is given a list; if the block adds anything to the list, all
+    objects that exist at the end are exempt from garbage collection afterwards, as in
+    L{exempt_from_collection}.
+    """
+    exempt: list[bool] = []
+    gc.set_threshold(*_THRESHOLDS[:2], _NEVER)
+    try:
+        yield exempt
+    finally:
+        if exempt:
+            gc.freeze()
+        gc.set_threshold(*_THRESHOLDS)

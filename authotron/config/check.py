@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from authotron.config import claim_warnings, placeholders, plugins, section, warnings
 from authotron.config.credentials import reads_certificates
@@ -62,6 +62,13 @@ class Config:
     authorizer: AuthorizerConfig | None = None
     origins: Origins = field(factory=Origins, repr=False, eq=False)
     hash_key: bytes = field(factory=lambda: os.urandom(32), repr=False, eq=False)
+
+    def without_rules(self) -> Config:
+        """
+        Return the configuration without the rules of its policy, whose number may be large, to try
+        whether the rest can be used.
+        """
+        return self if self.policy is None else evolve(self, policy=self.policy.without_rules())
 
 
 def check(

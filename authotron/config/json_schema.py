@@ -14,6 +14,9 @@ from authotron.config.schema import EXTENSION, File, NoStore
 from authotron.config.server import Server
 from authotron.model.errors import ConfigError
 
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+"""The version of JSON Schema, as the key C{$schema} names it."""
+
 _EXTENSION = "ignored key, whose value may hold YAML anchors for other keys"
 
 
@@ -42,7 +45,7 @@ def json_schema(unusable: list[str] | None = None) -> dict[str, Any]:
     listed["authorizer"] = (authorizers | None, File.model_fields["authorizer"])
     whole = create_model("authotron", __base__=File, __doc__=File.__doc__, **listed)
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": DRAFT,
         **section.schema_of(whole),
         "patternProperties": {f"^{EXTENSION}": {"description": _EXTENSION}},
     }

@@ -7,6 +7,7 @@ The module is imported only if a configuration has the section C{policy}.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from attrs import frozen
 
 from authotron.config import section, yaml_file
 from authotron.config.origins import Origins
+from authotron.config.packed import Packed
 from authotron.config.policy_rules import GroupConfig, RuleConfig, RulesFile
 from authotron.config.policy_section import PolicyConfig
 from authotron.config.sources import Sources
@@ -36,7 +38,7 @@ class Policy:
 
     @ivar section: the section C{policy} as it is written in the configuration.
     @ivar rules: first the rules of the section, and then the rules of the files, ordered by the
-        names of the files.
+        names of the files. They are packed, because there may be 100,000 of them.
     @ivar files: the paths of the files of rules that were read.
     """
 
@@ -44,6 +46,10 @@ class Policy:
     rules: Sequence[RuleConfig]
     groups: Sequence[GroupConfig]
     files: Sequence[Path] = ()
+
+    def without_rules(self) -> Policy:
+        """Return the policy without rules and groups, to try the rest of a configuration."""
+        return Policy(self.section, (), (), self.files)
 
 
 def without_rules() -> Policy:
@@ -82,7 +88,7 @@ def _together(found: PolicyConfig, parts: Iterable[_Part], paths: Sequence[Path]
     parts = [*parts]
     return Policy(
         found,
-        [rule for part in parts for rule in part.content.rules],
+        Packed.of(rule for part in parts for rule in part.content.rules),
         [group for part in parts for group in part.content.groups],
         paths,
     )
@@ -310,7 +316,14 @@ def warnings(
     if not has_rules and not decides_alone:
         what = "denied" if given.default == "deny" else "allowed"
         yield f"{AT}.rules: no rule is in use, so every request of a proxy is {what}"
-    yield from rule_warnings(policy, is_whole=not given.store)
+    remarks = rule_warnings(policy, is_whole=not given.store)
+    yield from islice(remarks, _MOST_REMARKS)
+    if next(remarks, None) is not None:
+        yield f"{AT}: there are more warnings about rules; see `authotron policy check`"
+
+
+_MOST_REMARKS = 100
+"""Maximum number of warnings about rules that the gateway logs when it starts or reloads."""
 
 
 def rule_warnings(policy: Policy, *, is_whole: bool = True) -> Iterator[str]:

@@ -51,6 +51,7 @@ if TYPE_CHECKING:  # imported at run time only if policies or a token store are 
     from authotron.gateway.authorizer import Authorizer
     from authotron.gateway.client_claims import ClientClaims
     from authotron.gateway.policy import Enforcement
+    from authotron.policy.policies import Policies
     from authotron.tokens.service import TokenService
 
 _TOKENS = "authotron.tokens.service"
@@ -60,12 +61,18 @@ _log = Logger()
 
 
 def compose(
-    config: Config, world: World, metrics: Metrics, store: ITokenStore | None = None
+    config: Config,
+    world: World,
+    metrics: Metrics,
+    store: ITokenStore | None = None,
+    policies: Policies | None = None,
 ) -> Gateway[Reply]:
     """
     Build a gateway from a configuration, without starting services or opening connections.
 
     @param store: a token store that is open already, to be used instead of a new one.
+    @param policies: the compiled policies of the configuration, if they were compiled before
+        (L{compiled_policies}).
 
     @raise ConfigError: a plugin cannot be built, or a file that the configuration names cannot be
         read.
@@ -113,7 +120,7 @@ def compose(
     judges = [*providers, *([own] if tokens else [])]
     with config.origins.locating():
         claims = _claims(config, metrics, judges)
-    enforcement = _enforcement(config, world, metrics, claims)
+    enforcement = _enforcement(config, world, metrics, claims, policies)
     if claims is not None and file.jwt.emit_claims:
         # the policies, if there are any, have checked the claims before a JWT is minted
         signer = signer.emitting(claims.checked if enforcement is None else claims.listed)
@@ -152,8 +159,24 @@ def _claims(config: Config, metrics: Metrics, providers: Iterable[Part]) -> Clie
     return compose_claims.client_claims(config, providers, metrics)
 
 
+async def compiled_policies(config: Config, world: World, metrics: Metrics) -> Policies | None:
+    """
+    Compile the policies of a configuration in pieces, between which the process serves requests;
+    return C{None} if the configuration has no policy, or if further policies are in a token store.
+    """
+    if config.policy is None or config.policy.section.store:
+        return None
+    from authotron.daemon import compose_policy  # noqa: PLC0415 - only needed here
+
+    return await compose_policy.compile_in_pieces(config.policy, world.clock, metrics)
+
+
 def _enforcement(
-    config: Config, world: World, metrics: Metrics, claims: ClientClaims | None
+    config: Config,
+    world: World,
+    metrics: Metrics,
+    claims: ClientClaims | None,
+    policies: Policies | None,
 ) -> Enforcement | None:
     """Build the object that applies the policies, if the configuration has a policy."""
     if config.policy is None or claims is None:
@@ -161,7 +184,7 @@ def _enforcement(
     from authotron.daemon import compose_policy  # noqa: PLC0415 - only needed here
 
     return compose_policy.enforcement(
-        config.policy, world.clock, metrics, claims, _authorizer(config, world, metrics)
+        config.policy, world.clock, metrics, claims, _authorizer(config, world, metrics), policies
     )
 
 

@@ -21,6 +21,7 @@ from authotron.concurrency.pieces import exempt_from_collection
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon import systemd
+from authotron.daemon.reload import Load
 from authotron.daemon.service import GatewayService
 
 
@@ -47,7 +48,7 @@ class Gateway(Protocol):
 
 
 def build(
-    load: Callable[[], Config],
+    load: Load,
     config: Config,
     reactor: IGatewayReactor,
     *,

@@ -23,6 +23,9 @@ if TYPE_CHECKING:  # compose() loads this module if a token store is configured
 P = TypeVar("P")
 """The type of the object that a service builds from a configuration before it is in use."""
 
+Load = Callable[[], Config | Awaitable[Config]]
+"""Reads the configuration, at once or in another process."""
+
 _SOCKET_KEYS = {"host", "port", "listen"}
 """
 Keys of the section C{server} whose change needs a restart, because the supervisor holds the
@@ -68,7 +71,7 @@ class Reloader(Generic[P]):
         worker applies the change, but a single process only after a restart.
     """
 
-    _load: Callable[[], Config]
+    _load: Load
     _first: Config
     _prepare: Callable[[Config], Awaitable[P | None]]
     _adopt: Callable[[P], object]
@@ -90,7 +93,8 @@ class Reloader(Generic[P]):
 
     async def _reload(self) -> None:
         try:
-            config = self._load()
+            loaded = self._load()
+            config = loaded if isinstance(loaded, Config) else await loaded
             prepared = await self._prepare(config)
         except ConfigError as error:
             self._refuse([str(problem) for problem in error.problems])

@@ -18,7 +18,7 @@ from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.config.endpoint import HTTP
 from authotron.daemon import reload
-from authotron.daemon.compose import compose
+from authotron.daemon.compose import compiled_policies, compose
 from authotron.daemon.event_loop import clock_of
 from authotron.daemon.listening import (
     Listener,
@@ -71,7 +71,7 @@ class GatewayService(MultiService):
 
     def __init__(
         self,
-        load: Callable[[], Config],
+        load: reload.Load,
         config: Config,
         reactor: IGatewayReactor,
         sockets: Sequence[OpenSocket] = (),
@@ -296,7 +296,8 @@ class GatewayService(MultiService):
         tokens = self._store.tokens
         is_same = config.store == self.serving.gateway.config.store
         backend: ITokenStore | None = tokens.store.backend if tokens and is_same else None
-        gateway = compose(config, self._world, self.serving.metrics, backend)
+        policies = await compiled_policies(config, self._world, self.serving.metrics)
+        gateway = compose(config, self._world, self.serving.metrics, backend, policies)
         if backend is not None and gateway.tokens is not None and self._derives_another(config):
             await _check_pepper(gateway.tokens)
         await self.policies.prepare(gateway, is_same_store=backend is not None)

@@ -13,7 +13,7 @@ from twisted.python import usage
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import file
 from authotron.config.check import Config
-from authotron.daemon import event_loop, http_1, leftovers
+from authotron.daemon import config_reader, event_loop, http_1, leftovers
 from authotron.model.errors import EX_CONFIG, ConfigError
 from authotron.telemetry.terminal import visible
 
@@ -87,8 +87,9 @@ def makeService(options: Options, reactor: IGatewayReactor | None = None) -> ISe
 
         reactor = cast(IGatewayReactor, running)
     is_interactive = bool(options["interactive"])
+    load = config_reader.ConfigReader(options.path(), reactor)
     try:
-        return process.build(options.load, options.config, reactor, is_interactive=is_interactive)
+        return process.build(load, options.config, reactor, is_interactive=is_interactive)
     except ConfigError as error:
         raise refused(error) from None
 

@@ -29,8 +29,13 @@ from authotron.policy.verbs import is_misspelt
 class PolicyObserver(Protocol):
     """An object that counts what the policies decide."""
 
-    def policy_ruled(self, result: str, reason: str, /) -> None:
-        """Count a request to which the policies were applied."""
+    def policy_ruled(self, result: str, reason: str, seconds: float | None = None, /) -> None:
+        """
+        Count a request to which the policies were applied.
+
+        @param seconds: how long it took to compute the ruling, or C{None} if the ruling was
+            remembered.
+        """
 
     def policy_asked(self, api: str, result: str, /) -> None:
         """Count a question of a client about the policies."""
@@ -226,13 +231,13 @@ class PolicyAccess:
 
     enforcement: Enforcement
     _access: Access | None = field(repr=False)
-    _now: Callable[[], float] = field(repr=False)
+    now: Callable[[], float] = field(repr=False)
     _client: Authentication | None = field(default=None, repr=False)
     verdict: Verdict | UnusableFact = None
 
     def with_verdict(self, verdict: Verdict | UnusableFact) -> PolicyAccess:
         """Return an object for one request, about which the authorizer has been asked."""
-        return PolicyAccess(self.enforcement, self._access, self._now, self._client, verdict)
+        return PolicyAccess(self.enforcement, self._access, self.now, self._client, verdict)
 
     def asked(self, facts: Facts) -> Asked:
         """
@@ -256,15 +261,17 @@ class PolicyAccess:
         """
         return Asked(str(stated["path"]), str(stated["method"]), self.enforcement.namespace, facts)
 
-    def rule(self, asked: Asked) -> Ruling:
+    def rule(self, asked: Asked, now: float | None = None) -> Ruling:
         """
         Apply the policies to one request of the client; if there is an authorizer, it must have
         allowed the request, too.
 
+        @param now: the current time, in seconds since the epoch, if the caller knows it.
+
         @raise UnusableFact: a rule depends on a fact of the request that no trusted proxy states
             clearly, or that a backend could read in another way.
         """
-        return self._with_authorizer(self.rule_alone(asked))
+        return self._with_authorizer(self.rule_alone(asked, now))
 
     def _with_authorizer(self, ruling: Ruling) -> Ruling:
         """
@@ -278,9 +285,11 @@ class PolicyAccess:
             raise self.verdict
         return NO_VERDICT if self.verdict is None else BY_AUTHORIZER
 
-    def rule_alone(self, asked: Asked) -> Ruling:
+    def rule_alone(self, asked: Asked, now: float | None = None) -> Ruling:
         """
         Apply the rules to one request of the client, whatever the authorizer says.
+
+        @param now: the current time, in seconds since the epoch, if the caller knows it.
 
         @raise UnusableFact: a rule depends on a fact of the request that no trusted proxy states
             clearly, or that a backend could read in another way.
@@ -290,7 +299,7 @@ class PolicyAccess:
             raise UnusableFact("path", Flaw.MALFORMED, why)
         if is_misspelt(asked.verb):
             raise UnusableFact("method", Flaw.MALFORMED, _OTHER_CASE)
-        return (self._access or self._found()).rule(asked, self._now())
+        return (self._access or self._found()).rule(asked, self.now() if now is None else now)
 
     def ruling(self, asked: rules.Asked) -> Ruling:
         """
@@ -307,7 +316,7 @@ class PolicyAccess:
 
         @raise UnusableFact: a rule depends on a fact that the request does not state.
         """
-        return (self._access or self._found()).rule(asked, self._now())
+        return (self._access or self._found()).rule(asked, self.now())
 
     def named(self, namespace: str) -> Table | SeveralTables | None:
         """
@@ -333,6 +342,22 @@ class PolicyAccess:
             return False
         access = self._access
         return access is not None and access.is_settled(asked.resource, asked.namespace)
+
+    @property
+    def access(self) -> Access | None:
+        """
+        What the policies allow to the client, or C{None} until the client's first request; clients
+        of whom the rules see the same share one object.
+        """
+        return self._access
+
+    def is_uniform(self, path: str) -> bool:
+        """
+        Return whether the rulings about all paths directly in the folder of a path depend only on
+        the method, and would be the same at any time, for requests without a namespace.
+        """
+        access = self._access
+        return access is not None and access.is_uniform(path, self.enforcement.namespace)
 
     def _found(self) -> Access:
         assert self._client is not None

@@ -11,6 +11,9 @@ from authotron.model.paths import canonical, is_ordinary, split_target
 from authotron.plugin import certificate_parsers
 
 _METHOD = re.compile(TOKEN.decode())
+_USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods that are accepted without looking at their characters."""
+
 _ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 """The schemes that proxies name; Traefik names C{ws} and C{wss} for WebSockets."""
@@ -19,7 +22,7 @@ _LONGEST_NAMESPACE = 1024
 
 
 def _method(value: str) -> str:
-    if not _METHOD.fullmatch(value):
+    if value not in _USUAL and not _METHOD.fullmatch(value):
         raise ValueError("the value is not a method")
     return value
 

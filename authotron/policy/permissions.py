@@ -9,6 +9,7 @@ compared letter by letter.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -72,6 +73,7 @@ def parse(text: str) -> Permission:
     )
 
 
+@lru_cache(maxsize=1_000)  # most rules name the same few verbs, and share the sets in memory
 def _words(text: str, what: str) -> frozenset[str]:
     words = text.split(",")
     for word in words:

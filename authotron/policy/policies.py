@@ -13,21 +13,16 @@ from attrs import define, field, frozen
 
 from authotron.model.authentication import Login
 from authotron.model.identity import Identity
-from authotron.policy.claims import (
-    Known,
-    Source,
-    by_key,
-    claims_of,
-    known_claims,
-    known_tags,
-)
+from authotron.policy import index
+from authotron.policy.claims import Source, by_key, claims_of, known_claims
 from authotron.policy.groups import innermost_first, tags_of
+from authotron.policy.index import Block, Index
 from authotron.policy.namespaces import is_namespace
 from authotron.policy.reasons import Reason
 from authotron.policy.restrictions import Restriction
 from authotron.policy.rules import Asked, Claims, Group, Rule
 from authotron.policy.ruling import BAD_NAMESPACE, BY_DEFAULT, RESTRICTED, Ruling
-from authotron.policy.subjects import GROUP, Tags
+from authotron.policy.subjects import GROUP
 from authotron.policy.table import SeveralTables, Table
 
 _MOST_PERMISSIONS = 200_000
@@ -39,8 +34,14 @@ the number is exceeded, all tables are discarded, and the tables in use are buil
 _MOST_TOGETHER = 20_000
 """Maximum number of permissions that are put together in one table for an identity."""
 
-_LARGE = 2_000
-"""Number of permissions from which on the rules of one subject have a table of their own."""
+_MOST_SHARED = 1_000
+"""
+Maximum number of access objects that identities share, each of which takes about one kilobyte; when
+the number is exceeded, all are forgotten, and those in use soon return.
+"""
+
+_MOST_ROLES = 10
+"""Maximum number of roles of an identity that shares an access object with others."""
 
 _TABLE = 10
 """The number of permissions as which an empty table counts."""
@@ -75,32 +76,32 @@ class Policies:
     @ivar allows_by_default: whether a request is allowed if no rule applies to it.
     @ivar heaviest: whether only the group of an identity with the greatest weight counts.
     @ivar kept: the number of permissions in all tables that are kept.
+    @ivar _index: the rules, indexed by tags; it can be given if it was made in pieces.
     """
 
     rules: Sequence[Rule]
     groups: Sequence[Group] = ()
     allows_by_default: bool = False
     heaviest: bool = False
-    _by_tag: dict[str, list[_Block]] = field(init=False, repr=False)
-    _tags: dict[str, str] = field(init=False, repr=False)
-    _known: Known = field(init=False, repr=False)
-    _has_conditions: bool = field(init=False, repr=False)
+    _index: Index = field(repr=False)
     _ordered: Sequence[Group] = field(init=False, repr=False)
     _tables: dict[tuple[frozenset[str], str], Table | SeveralTables] = field(
         factory=dict, init=False, repr=False
     )
+    _shared: dict[object, Access] = field(factory=dict, init=False, repr=False)
     kept: int = field(default=0, init=False, repr=False)
+
+    @_index.default
+    def _indexed(self) -> Index:
+        found = Index()
+        for each in self.rules:
+            found.add(each)
+        return found
 
     def __attrs_post_init__(self) -> None:
         self._ordered = innermost_first(each for each in self.groups if not each.disabled)
-        usable = [each for each in self.rules if not each.disabled]
-        self._by_tag = _index(usable)
-        subjects = [each.subject for each in usable] + [each.subject for each in self._ordered]
-        # All identities share the strings of the rules, which takes less memory than strings of
-        # their own.
-        self._tags = {tag: tag for subject in subjects for tags in subject for tag in tags}
-        self._known = known_tags(self._tags)
-        self._has_conditions = any(each.when is not None for each in usable)
+        for each in self._ordered:
+            self._index.name(each.subject)
 
     def access(
         self,
@@ -134,24 +135,53 @@ class Policies:
         """
         Return an object that decides what an identity may do.
 
+        Identities of which the rules see the same share one object.
+
         @param unrestricted: the identity with all roles and scopes, if its credential hides some.
         @param login: what is known about the login of the client.
         """
+        if unrestricted is None and not (login is not None and self._index.has_requirements):
+            key = self._shared_key(identity, source)
+            if key is not None:
+                return self._shared.get(key) or self._share(key, self._held_by(identity, source))
         held = self._held_by(identity, source)
         whole = held if unrestricted is None else self._held_by(unrestricted, source)
         return Access(self, held, (), None if whole == held else whole, login)
 
+    def _shared_key(self, identity: Identity, source: Source) -> tuple[object, ...] | None:
+        """
+        Return all that the rules may see of an identity, or C{None} if they may see more than its
+        user name and a few roles.
+        """
+        realm, username, roles, attributes, scopes = identity
+        index = self._index
+        known = index.known
+        if index.has_conditions or len(roles) > _MOST_ROLES or (scopes and "scope" in known):
+            return None
+        if source.filter is not None or not known.keys().isdisjoint(attributes):
+            return None
+        named = username if "username" in known else None
+        return source.type, source.name, source.issuer, realm, named, roles
+
+    def _share(self, key: tuple[object, ...], held: Held) -> Access:
+        """Return the access object of all identities with the same tags, and share it."""
+        if len(self._shared) >= _MOST_SHARED:
+            self._shared.clear()
+        found = self._shared.get(held.tags) or Access(self, held)
+        self._shared[key] = self._shared[held.tags] = found
+        return found
+
     def _held_by(self, identity: Identity, source: Source) -> Held:
-        if self._has_conditions:
+        if self._index.has_conditions:
             return self._held(claims_of(identity, source))
-        return Held(known_claims(identity, source, self._known))
+        return Held(known_claims(identity, source, self._index.known))
 
     def _held(self, claims: Iterable[str]) -> Held:
         """Return the claims of an identity as policies keep them, without tags of groups."""
-        known = self._tags
+        known = self._index.tags
         own = [each for each in claims if not each.startswith(GROUP)]
         tags = frozenset([known[each] for each in own if each in known])
-        return Held(tags, by_key(own)) if self._has_conditions else Held(tags)
+        return Held(tags, by_key(own)) if self._index.has_conditions else Held(tags)
 
     def table(self, held: frozenset[str], namespace: str) -> Table | SeveralTables | None:
         """
@@ -180,31 +210,13 @@ class Policies:
         """Return the tags of the groups of identities with some tags, as they count for rules."""
         return tags_of(self._ordered, held, namespace, heaviest=self.heaviest)
 
-    def _blocks(self, held: frozenset[str], namespace: str) -> list[_Block]:
+    def _blocks(self, held: frozenset[str], namespace: str) -> list[Block]:
         """
         Return the rules that identities with given tags can use in a namespace,
         grouped by subject.
         """
         tags = held | self.groups_of(held, namespace)
-        return [
-            each
-            for tag in tags
-            for each in self._by_tag.get(tag, ())
-            if each.needed <= tags and each.rules[0].counts_in(namespace)
-        ]
-
-
-@frozen(eq=False)
-class _Block:
-    """
-    Rules for the same identities and namespaces, arranged only once for all identities.
-
-    @ivar needed: one set of tags from the subject of each rule.
-    """
-
-    needed: Tags
-    rules: Sequence[Rule]
-    table: Table
+        return self._index.fitting(tags, namespace)
 
 
 def _together(tables: Sequence[Table]) -> Table | SeveralTables:
@@ -212,32 +224,12 @@ def _together(tables: Sequence[Table]) -> Table | SeveralTables:
     Return the rules of several tables: small tables are put together, so that requests take less
     time, and large tables stay separate, so that the first request takes no longer.
     """
-    small = [each for each in tables if each.size < _LARGE]
+    small = [each for each in tables if each.size < index.LARGE]
     if sum(each.size for each in small) > _MOST_TOGETHER:
         return SeveralTables(tables)
-    large = [each for each in tables if each.size >= _LARGE]
+    large = [each for each in tables if each.size >= index.LARGE]
     found = [Table.together(small), *large] if small or not large else large
     return found[0] if len(found) == 1 else SeveralTables(found)
-
-
-def _index(rules: Iterable[Rule]) -> dict[str, list[_Block]]:
-    """
-    Arrange rules by the alternatives of their subjects, and index each alternative by one of its
-    tags, the one that the fewest alternatives name.
-    """
-    grouped: dict[tuple[Tags, str, tuple[str, ...]], list[Rule]] = {}
-    for rule in rules:
-        for needed in dict.fromkeys(rule.subject):
-            grouped.setdefault((needed, rule.namespace, rule.targets), []).append(rule)
-    uses: dict[str, int] = {}
-    for needed, _, _ in grouped:
-        for tag in needed:
-            uses[tag] = uses.get(tag, 0) + 1
-    found: dict[str, list[_Block]] = {}
-    for (needed, _, _), alike in grouped.items():
-        rarest = min(needed, key=lambda tag: (uses[tag], tag))
-        found.setdefault(rarest, []).append(_Block(needed, alike, Table(alike)))
-    return found
 
 
 @define(eq=False)
@@ -256,6 +248,11 @@ class Access:
     restrictions: tuple[Restriction, ...] = ()
     unrestricted: Held | None = None
     login: Login | None = None
+    _size: int = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        whole = self.unrestricted
+        self._size = _ACCESS + self.held.__sizeof__() + (whole.__sizeof__() if whole else 0)
 
     def rule(self, asked: Asked, now: float) -> Ruling:
         """
@@ -294,6 +291,17 @@ class Access:
         """
         return self.policies.table(self.held.tags, namespace)
 
+    def is_uniform(self, resource: str, namespace: str) -> bool:
+        """
+        Return whether the ruling about each resource directly in the folder of a resource depends
+        only on the verb and the namespace, so that all of them have one ruling, which never
+        changes.
+        """
+        if self.restrictions or self.unrestricted is not None:
+            return False
+        table = self.policies.table(self.held.tags, namespace)
+        return table is not None and table.is_uniform(resource)
+
     def _rule(self, held: Held, asked: Asked, now: float) -> Ruling:
         policies = self.policies
         table = policies.table(held.tags, asked.namespace)
@@ -306,8 +314,7 @@ class Access:
 
     def __sizeof__(self) -> int:
         """Return how many bytes the object takes."""
-        whole = self.unrestricted
-        return _ACCESS + self.held.__sizeof__() + (whole.__sizeof__() if whole else 0)
+        return self._size
 
 
 _BY_RULE = (Reason.DENIED, Reason.LOGIN)

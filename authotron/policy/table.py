@@ -13,9 +13,10 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from authotron.model.authentication import Login
+from authotron.policy.patterns import Patterns
 from authotron.policy.permissions import Permission
 from authotron.policy.reasons import Reason
-from authotron.policy.resources import ANY, DEEP, is_literal, split
+from authotron.policy.resources import ANY, DEEP, Resource, is_literal, split
 from authotron.policy.rules import Asked, Claims, Rule
 from authotron.policy.ruling import NOT_ALLOWED, Ruling, login_required
 
@@ -37,12 +38,18 @@ _NO_CLAIMS: Claims = {}
 
 
 class _Node:
-    """The permissions about one resource, or about one pattern of resources."""
+    """
+    The permissions about one resource, or about one pattern of resources.
 
-    __slots__ = ("by_verb", "entries")
+    @ivar by_verb: the rulings about each verb that a permission names.
+    @ivar others: the rulings about all other verbs.
+    """
+
+    __slots__ = ("by_verb", "entries", "others")
 
     def __init__(self) -> None:
         self.by_verb: dict[str, _Pair] = {}
+        self.others = _NEITHER
         self.entries: list[_Entry] = []
 
     def add(self, entry: _Entry) -> None:
@@ -51,21 +58,23 @@ class _Node:
         if rule.is_conditional or permission.ids is not None:
             self.entries.append(entry)
             return
-        for verb in permission.verbs:
-            denies, allows = self.by_verb.get(verb, _NEITHER)
-            if permission.denies:
-                self.by_verb[verb] = denies or ruling, allows
-            else:
-                self.by_verb[verb] = denies, allows or ruling
+        pair = (ruling, None) if permission.denies else (None, ruling)
+        if permission.has_any_verb:
+            self.others = _both(self.others, pair)
+        for verb in self.by_verb if permission.has_any_verb else permission.verbs:
+            self.by_verb[verb] = _both(self.about(verb), pair)
+
+    def about(self, verb: str) -> _Pair:
+        """Return the rulings about a verb."""
+        return self.by_verb.get(verb, self.others)
 
     def with_(self, other: _Node) -> _Node:
         """Return a node with the permissions of this node and of another node."""
         found = _Node()
         found.entries = self.entries + other.entries
-        found.by_verb = dict(self.by_verb)
-        for verb, (denies, allows) in other.by_verb.items():
-            before = found.by_verb.get(verb, _NEITHER)
-            found.by_verb[verb] = _first(before[0], denies), _first(before[1], allows)
+        found.others = _both(self.others, other.others)
+        for verb in (*self.by_verb, *other.by_verb):
+            found.by_verb[verb] = _both(self.about(verb), other.about(verb))
         return found
 
     def limited(
@@ -89,94 +98,65 @@ _BELOW = f"/{DEEP}"
 """The end of a pattern that matches everything below a resource."""
 
 
-class _Branch:
-    """
-    A position in the patterns of resources: it says which segments may follow.
-
-    @ivar stays: whether any further segment leads to this position again, because the pattern has
-        C{**} here.
-    @ivar ends: the node of the patterns that end at this position; in C{[1]} the node of those that
-        end with a slash.
-    @ivar tails: the nodes of the patterns that end at this position with C{**}, as in C{ends}.
-    """
-
-    __slots__ = ("any", "by_name", "deep", "ends", "stays", "tails")
-
-    def __init__(self, *, stays: bool = False) -> None:
-        self.by_name: dict[str, _Branch] = {}
-        self.any: _Branch | None = None
-        self.deep: _Branch | None = None
-        self.stays = stays
-        self.ends: list[_Node | None] = [None, None]
-        self.tails: list[_Node | None] = [None, None]
-
-    def child(self, segment: str) -> _Branch:
-        """Return the position behind a segment of a pattern, which is created if necessary."""
-        if segment == DEEP:
-            self.deep = self.deep or _Branch(stays=True)
-            return self.deep
-        if segment == ANY:
-            self.any = self.any or _Branch()
-            return self.any
-        return self.by_name.setdefault(segment, _Branch())
-
-    def next(self, segment: str) -> Iterator[_Branch]:
-        """Yield the positions that a segment of a resource leads to."""
-        found = self.by_name.get(segment)
-        if found is not None:
-            yield from found.with_deep()
-        if self.any is not None and segment:
-            yield from self.any.with_deep()
-        if self.stays:
-            yield from self.with_deep()
-
-    def with_deep(self) -> Iterator[_Branch]:
-        """
-        Yield this position, and the positions behind each C{**}, because C{**} may stand for no
-        segment.
-        """
-        branch: _Branch | None = self
-        while branch is not None:
-            yield branch
-            branch = branch.deep
-
-
 class Table:
     """
     The table of the rules that one identity can use in one namespace.
 
     Most patterns are a single resource, or end with their only C{**}; these patterns are found by
     looking up the resource, and each part of it that ends before a slash. Patterns with
-    wildcards elsewhere are compared with the resource at the same time, segment by segment.
+    wildcards elsewhere are found in the same way by the part before their first wildcard; what
+    stands behind that part is compared with the resource segment by segment.
 
     @ivar size: the number of permissions in the table.
     @ivar exact: the nodes of single resources, by the text of the resource.
     @ivar slashed: the nodes of paths that end with a slash, by the path without that slash.
     @ivar below: the nodes of patterns that end with their only C{**}, by the part of the pattern
         before it.
-    @ivar depth: the maximum number of segments before the C{**} at the end of a pattern.
-    @ivar patterns: the position in which all other patterns begin.
+    @ivar wild: the nodes of all other patterns, by the text of the pattern.
+    @ivar rests: what stands behind the first part of each pattern in C{wild}, by this part.
+    @ivar anywhere: the patterns in C{wild} that begin with a wildcard.
+    @ivar folders: the folders of all keys in C{exact}, C{slashed}, C{below} and C{rests}: what
+        stands before the last slash of the key.
+    @ivar depth: the maximum number of segments of the keys in C{below} and C{rests}.
     @ivar every: the node of the pattern C{*}, which matches every resource.
     """
 
-    __slots__ = ("below", "depth", "every", "exact", "patterns", "size", "slashed")
+    __slots__ = (
+        "anywhere",
+        "below",
+        "depth",
+        "every",
+        "exact",
+        "folders",
+        "rests",
+        "size",
+        "slashed",
+        "wild",
+    )
 
-    def __init__(self, rules: Iterable[Rule]) -> None:
+    def __init__(self, rules: Iterable[Rule] = ()) -> None:
         """@param rules: the rules that the identity can use, in the order of the configuration."""
         self.exact: dict[str, _Node] = {}
         self.slashed: dict[str, _Node] = {}
         self.below: dict[str, _Node] = {}
+        self.folders: set[str] = set()
         self.depth = 0
-        self.patterns: tuple[_Branch, ...] = ()
+        self.wild: dict[str, _Node] = {}
+        self.rests: dict[str, Patterns[_Node]] = {}
+        self.anywhere: Patterns[_Node] | None = None
         self.every: _Node | None = None
         self.size = 0
         for rule in rules:
-            denied = Ruling(allows=False, reason=Reason.DENIED, rule=rule)
-            allowed = Ruling(allows=True, reason=Reason.ALLOWED, rule=rule)
-            for permission in rule.permissions:
-                ruling = denied if permission.denies else allowed
-                self._node(permission.resource).add(_Entry(ruling, rule, permission))
-                self.size += 1
+            self.add(rule)
+
+    def add(self, rule: Rule) -> None:
+        """Add a rule, whose number must be greater than the numbers of all rules before."""
+        denied = Ruling(allows=False, reason=Reason.DENIED, rule=rule)
+        allowed = Ruling(allows=True, reason=Reason.ALLOWED, rule=rule)
+        for permission in rule.permissions:
+            ruling = denied if permission.denies else allowed
+            self._node(permission.resource).add(_Entry(ruling, rule, permission))
+        self.size += len(rule.permissions)
 
     @classmethod
     def together(cls, tables: Sequence[Table]) -> Table:
@@ -186,12 +166,15 @@ class Table:
         """
         if len(tables) == 1:
             return tables[0]
-        found = cls(())
+        found = cls()
         found.exact = _together([each.exact for each in tables])
         found.slashed = _together([each.slashed for each in tables])
         found.below = _together([each.below for each in tables])
+        found.folders.update(*[each.folders for each in tables])
         found.depth = max([each.depth for each in tables], default=0)
-        found.patterns = tuple(start for each in tables for start in each.patterns)
+        found.wild = _together([each.wild for each in tables])
+        for pattern, node in found.wild.items():
+            found._place(split(pattern), node)
         found.every = _together(
             [{} if each.every is None else {ANY: each.every} for each in tables]
         ).get(ANY)
@@ -205,20 +188,32 @@ class Table:
             return self.every
         text, ends_in_slash = resource = split(pattern)
         if is_literal(pattern):
+            self.folders.add(_folder(text))
             nodes = self.slashed if ends_in_slash else self.exact
             return nodes.setdefault(text, _Node())
         above = text.removesuffix(_BELOW)
         if above != text and is_literal(above) and not ends_in_slash:
+            self.folders.add(_folder(above))
             self.depth = max(self.depth, above.count("/") + 1)
             return self.below.setdefault(above, _Node())
-        self.patterns = self.patterns or (_Branch(),)
-        branch = self.patterns[0]
-        *segments, last = resource.segments
-        for segment in segments:
-            branch = branch.child(segment)
-        ends = branch.tails if last == DEEP else branch.child(last).ends
-        node = ends[ends_in_slash] = ends[ends_in_slash] or _Node()
+        node = self.wild.get(pattern)
+        if node is None:
+            node = self.wild[pattern] = _Node()
+            self._place(resource, node)
         return node
+
+    def _place(self, pattern: Resource, node: _Node) -> None:
+        """Make the node of a pattern with a wildcard known to lookups."""
+        segments = pattern.segments
+        first = next(place for place, each in enumerate(segments) if each in (ANY, DEEP))
+        if first:
+            self.depth = max(self.depth, first)
+            before = "/".join(segments[:first])
+            self.folders.add(_folder(before))
+            patterns = self.rests.setdefault(before, Patterns())
+        else:
+            patterns = self.anywhere = self.anywhere or Patterns()
+        patterns.put(segments[first:], node, ends_in_slash=pattern.ends_in_slash)
 
     def _nodes(self, resource: str) -> list[_Node]:
         """Return the nodes of the permissions that apply to a resource."""
@@ -230,28 +225,50 @@ class Table:
                 found.append(node)
         if (node := self.exact.get(text)) is not None:
             found.append(node)
-        if self.depth:
-            below, end = self.below, -1
-            for _ in range(self.depth):
-                end = text.find("/", end + 1)
-                if (node := below.get(text if end < 0 else text[:end])) is not None:
-                    found.append(node)
-                if end < 0:
-                    break
-        if self.patterns:
-            segments = text.split("/")
-            for start in self.patterns:
-                found += _matching(start, segments, ends_in_slash=text != resource)
+        below, rests, end = self.below, self.rests, -1
+        for _ in range(self.depth):
+            end = text.find("/", end + 1)
+            part = text if end < 0 else text[:end]
+            if (node := below.get(part)) is not None:
+                found.append(node)
+            if rests and (patterns := rests.get(part)) is not None:
+                left = 0 if end < 0 else text.count("/", end)
+                if left >= patterns.least:
+                    segments = text[end + 1 :].split("/") if left else ()
+                    found += patterns.matching(segments, ends_in_slash=text != resource)
+            if end < 0:
+                break
+        if self.anywhere is not None:
+            found += self.anywhere.matching(text.split("/"), ends_in_slash=text != resource)
         return found
 
     def is_settled(self, resource: str) -> bool:
         """Return whether the ruling about a resource depends only on the verb."""
         return not any(node.entries for node in self._nodes(resource))
 
+    def is_uniform(self, resource: str) -> bool:
+        """
+        Return whether the ruling about each resource directly in the folder of a resource is the
+        same, and depends only on the verb.
+
+        The answer is false if a pattern names a resource in the folder, or if a wildcard could
+        match some of them.
+        """
+        if _folder(resource) in self.folders or self.anywhere is not None:
+            return False
+        segments = resource.split("/")
+        for place in range(1, len(segments)):
+            patterns = self.rests.get("/".join(segments[:place]))
+            if patterns is not None and patterns.least <= len(segments) - place:
+                return False
+        return self.is_settled(resource)
+
     def verbs(self, resource: str) -> set[str]:
         """Return the verbs that permissions about a resource name; C{*} stands for every verb."""
         nodes = self._nodes(resource)
         found = {verb for node in nodes for verb in node.by_verb}
+        if any(node.others != _NEITHER for node in nodes):
+            found.add(ANY)
         return found.union(*(entry.permission.verbs for node in nodes for entry in node.entries))
 
     def ids(self, resource: str) -> Iterator[Collection[str]]:
@@ -287,11 +304,11 @@ class Table:
         later: Ruling | None = None
         obstacles: set[Reason] | None = None
         for node in self._nodes(asked.resource):
-            by_verb = node.by_verb
-            for key in (verb, ANY):
-                if key in by_verb:
-                    denies, allows = by_verb[key]
-                    denial, grant = _first(denial, denies), _first(grant, allows)
+            denies, allows = node.by_verb.get(verb, node.others)
+            if denies is not None:
+                denial = _first(denial, denies)
+            if allows is not None:
+                grant = _first(grant, allows)
             if node.entries:
                 for ruling, obstacle in node.limited(asked, now, claims, login):
                     if obstacle is Reason.LOGIN:
@@ -325,6 +342,10 @@ class SeveralTables:
     def is_settled(self, resource: str) -> bool:
         """Return whether the ruling about a resource depends on nothing but the verb."""
         return all(each.is_settled(resource) for each in self._tables)
+
+    def is_uniform(self, resource: str) -> bool:
+        """Return whether all resources in a folder have the same ruling, as in a single table."""
+        return all(each.is_uniform(resource) for each in self._tables)
 
     def verbs(self, resource: str) -> set[str]:
         """Return the verbs that permissions about a resource name; C{*} stands for every verb."""
@@ -365,6 +386,11 @@ class SeveralTables:
         return denial or grant or later or NOT_ALLOWED[_nearest(obstacles)]
 
 
+def _folder(resource: str) -> str:
+    """Return what stands before the last slash of a resource."""
+    return resource.rpartition("/")[0]
+
+
 def _together(parts: Sequence[dict[str, _Node]]) -> dict[str, _Node]:
     """Return the nodes of several tables in one mapping."""
     largest = max(parts, key=len, default={})
@@ -379,6 +405,11 @@ def _together(parts: Sequence[dict[str, _Node]]) -> dict[str, _Node]:
                 known = found.get(text)
                 found[text] = node if known is None else known.with_(node)
     return found
+
+
+def _both(one: _Pair, other: _Pair) -> _Pair:
+    """Return of two pairs of rulings the first one that denies, and the first one that allows."""
+    return _first(one[0], other[0]), _first(one[1], other[1])
 
 
 def _first(one: Ruling | None, other: Ruling | None) -> Ruling | None:
@@ -400,35 +431,3 @@ def _nearest(obstacles: set[Reason] | None) -> Reason:
             if reason in obstacles:
                 return reason
     return Reason.NO_RULE
-
-
-def _matching(start: _Branch, segments: list[str], *, ends_in_slash: bool) -> Iterator[_Node]:
-    """
-    Yield the nodes of the patterns that match the segments of a resource.
-
-    All patterns are followed at the same time, segment by segment, so that the time depends on the
-    number of segments and of patterns, not on how often a pattern could match.
-    """
-    ends = (0, 1) if ends_in_slash else (0,)
-    branches = dict.fromkeys(start.with_deep())
-    seen: set[int] = set()
-    for segment in segments:
-        yield from _tails(branches, ends, seen)
-        branches = dict.fromkeys(after for branch in branches for after in branch.next(segment))
-        if not branches:
-            return
-    yield from _tails(branches, ends, seen)
-    for branch in branches:
-        for end in ends:
-            if (node := branch.ends[end]) is not None:
-                yield node
-
-
-def _tails(branches: Iterable[_Branch], ends: tuple[int, ...], seen: set[int]) -> Iterator[_Node]:
-    """Yield the nodes of patterns whose C{**} stands for all remaining segments."""
-    for branch in branches:
-        for end in ends:
-            node = branch.tails[end]
-            if node is not None and id(node) not in seen:
-                seen.add(id(node))
-                yield node

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
 from attrs import define, field
 
@@ -31,11 +32,16 @@ class Durations:
     @ivar nanoseconds: the sum of all durations, as an integer. A sum of floats depends on the order
         of its terms, so the sum over all workers could decrease slightly when a worker ends, and
         Prometheus would take the decrease for a restart.
-    @ivar buckets: the number of durations in each bucket, whose upper bounds are L{BOUNDS}.
+    @ivar bounds: the upper bounds of the buckets, in seconds.
+    @ivar buckets: the number of durations in each bucket; the last bucket has no upper bound.
     """
 
     nanoseconds: int = 0
-    buckets: list[int] = field(factory=lambda: [0] * (len(BOUNDS) + 1))
+    bounds: Sequence[float] = BOUNDS
+    buckets: list[int] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.buckets = [0] * (len(self.bounds) + 1)
 
 
 @define(eq=False)
@@ -69,7 +75,7 @@ class Tally:
         durations.nanoseconds += int(sum(new) * 1e9)
         new.sort()
         below = 0
-        for place, bound in enumerate(BOUNDS):
+        for place, bound in enumerate(durations.bounds):
             up_to = bisect_right(new, bound, below)
             durations.buckets[place] += up_to - below
             below = up_to
@@ -92,15 +98,18 @@ class Histogram:
 
     @ivar longest: the upper bound, in seconds, of the last bucket of the histogram that is shown in
         the metrics.
+    @ivar bounds: the upper bounds of all buckets, in seconds.
     """
 
     name: str
     about: str
     labels: Sequence[str]
     longest: float = BOUNDS[-1]
-    values: defaultdict[Labels, Durations] = field(
-        factory=lambda: defaultdict(Durations), init=False
-    )
+    bounds: Sequence[float] = BOUNDS
+    values: defaultdict[Labels, Durations] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.values = defaultdict(partial(Durations, bounds=self.bounds))
 
 
 class _Tallies(dict[Labels, Tally]):

@@ -26,7 +26,7 @@ from prometheus_client.registry import Collector
 
 from authotron import __version__
 from authotron.telemetry import process_usage
-from authotron.telemetry.counters import BOUNDS, Counts, Durations, Histogram, Tally
+from authotron.telemetry.counters import Counts, Durations, Histogram, Tally
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """HTTP methods that metrics show as a label; all other methods are shown as C{other}."""
@@ -86,6 +86,12 @@ def _timed_counts(durations: Mapping[str, Histogram]) -> Iterator[Counts]:
         ("route", "method", "status_code"),
         durations=durations["authotron_http_request_duration_seconds"],
     )
+    yield Counts(
+        "policy_rulings",
+        "Requests of authenticated clients to which the policies were applied",
+        ("result", "reason"),
+        durations=durations["policy_seconds"],
+    )
 
 
 def _counts() -> Iterator[Counts]:
@@ -123,11 +129,6 @@ def _counts() -> Iterator[Counts]:
         ("contract", "fact", "flaw"),
     )
     yield Counts(
-        "policy_rulings",
-        "Requests of authenticated clients to which the policies were applied",
-        ("result", "reason"),
-    )
-    yield Counts(
         "authotron_policy_questions",
         "Questions of clients about what the policies allow",
         ("api", "result"),
@@ -146,6 +147,13 @@ def _counts() -> Iterator[Counts]:
     yield Counts("authotron_workers_lost", "Workers that ended unexpectedly", ("reason",))
 
 
+_RULINGS = (2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 1e-2, 1e-1)
+"""
+Upper bounds of the buckets for rulings of policies, in seconds: a ruling usually takes less time
+than the first bucket of the other histograms.
+"""
+
+
 def _histograms() -> Iterator[Histogram]:
     yield Histogram("auth_duration_seconds", "Authentication latency", ("result", "realm"))
     yield Histogram(
@@ -161,6 +169,9 @@ def _histograms() -> Iterator[Histogram]:
         "authotron_http_request_duration_seconds",
         "Time to answer an HTTP request",
         ("route", "method"),
+    )
+    yield Histogram(
+        "policy_seconds", "Time to apply the policies to a request", ("result",), bounds=_RULINGS
     )
 
 
@@ -382,9 +393,17 @@ class Metrics(Collector):
         for result, reason in rulings:
             self._counts["policy_rulings"].show(result, reason)
 
-    def policy_ruled(self, result: str, reason: str) -> None:
-        """Count a request to which the policies were applied."""
-        self._rulings[result, reason].number += 1
+    def policy_ruled(self, result: str, reason: str, seconds: float | None = None) -> None:
+        """
+        Count a request to which the policies were applied.
+
+        @param seconds: how long it took to compute the ruling, or C{None} if the ruling was
+            remembered.
+        """
+        if seconds is None:
+            self._rulings[result, reason].number += 1
+        else:
+            self._rulings[result, reason].add(seconds)
 
     def policy_asked(self, api: str, result: str) -> None:
         """Count a question of a client about what the policies allow."""
@@ -557,7 +576,7 @@ def _counter_family(counts: Counts) -> Metric:
 def _histogram_family(histogram: Histogram) -> Metric:
     """Convert a family of histograms to the type of C{prometheus_client}."""
     family = HistogramMetricFamily(histogram.name, histogram.about, labels=histogram.labels)
-    ends = [*(f"{bound:g}" for bound in BOUNDS if bound <= histogram.longest), "+Inf"]
+    ends = [*(f"{bound:g}" for bound in histogram.bounds if bound <= histogram.longest), "+Inf"]
     for labels, durations in histogram.values.items():
         totals = list(accumulate(durations.buckets))
         buckets = list(zip(ends, [*totals[: len(ends) - 1], totals[-1]], strict=True))

@@ -112,19 +112,22 @@ class PolicyAnswerer:
         values: Callable[[str], Sequence[str]],
     ) -> tuple[Reply | None, str]:
         """Apply the policies as L{ruled} does, to a request in the form that rules read."""
+        began = access.now()
         try:
-            ruling = access.rule(asked)
+            ruling = access.rule(asked, began)
         except UnusableFact as unusable:
             return self._unusable(contract, decision, access, asked.facts(), unusable)
         except PoliciesUnknown as unknown:
             return self._unknown(access, unknown)
         enforcement = access.enforcement
         if ruling.allows:
-            enforcement.observer.policy_ruled(ALLOW, ruling.reason.value)
+            # To read the value of an enumeration would take longer than the look-up of the ruling.
+            reason = _BY_RULE if ruling.rule else ruling.reason.value
+            enforcement.observer.policy_ruled(ALLOW, reason, access.now() - began)
             return _ALLOWED
         observes = enforcement.observes
-        result = _result(ruling.reason, observes=observes)
-        enforcement.observer.policy_ruled(result, ruling.reason.value)
+        result, seconds = _result(ruling.reason, observes=observes), access.now() - began
+        enforcement.observer.policy_ruled(result, ruling.reason.value, seconds)
         if result == UNDECIDED:
             return policy_replies.AUTHORIZER_UNAVAILABLE, ruling.text
         self._log(decision, ruling, asked.facts(), observes=observes)

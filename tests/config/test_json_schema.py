@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import jsonschema
 import yaml
 
-from authotron.config import json_schema
+from authotron.config import json_schema, policy_schemas, yaml_core
 from tests.config.cases import BASE, ROOT, ConfigCase, laid_over
 
 
@@ -26,6 +27,31 @@ class ShippedTests(ConfigCase):
         """The schema under etc/ is what C{authotron schema} prints; C{make schema} writes it."""
         shipped = json.loads((ROOT / "etc" / "authotron.schema.json").read_text())
         self.assertEqual(shipped, json.loads(json.dumps(json_schema.json_schema())))
+
+    def test_shipped_schemas_of_policies_are_current(self) -> None:
+        """The schemas of rules and of tests are what C{authotron schema} prints for them."""
+        for kind in ("policy-rules", "policy-tests"):
+            shipped = json.loads((ROOT / "etc" / f"authotron-{kind}.schema.json").read_text())
+            self.assertEqual(shipped, json.loads(json.dumps(policy_schemas.schema_of(kind))))
+
+    def test_schemas_of_policies_accept_documented_files(self) -> None:
+        """The schemas accept the rules and the tests of the documentation, and reject a typo."""
+        page = (ROOT / "docs" / "policies.md").read_text()
+        texts = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+        blocks = [
+            yaml_core.Values(str).value_of(node) for node in map(yaml_core.compose, texts) if node
+        ]
+        for kind, key in (("policy-rules", "rules"), ("policy-tests", "tests")):
+            schema = policy_schemas.schema_of(kind)
+            jsonschema.Draft202012Validator.check_schema(schema)
+            validator = jsonschema.Draft202012Validator(schema)
+            listed = [each.get("policy", each) for each in blocks if isinstance(each, dict)]
+            found = [{key: each[key]} for each in listed if key in each]
+            self.assertTrue(found)
+            for content in found:
+                validator.validate(content)
+                wrong = {key: [{**content[key][0], "nmae": "x"}]}
+                self.assertRaises(jsonschema.ValidationError, validator.validate, wrong)
 
     def test_schema_accepts_shipped_files(self) -> None:
         """The schema accepts the base, the sample and the quick start, and rejects a typo."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.model.authentication import Login
+from authotron.policy import index as index_module
 from authotron.policy import policies as policies_module
 from authotron.policy.policies import Policies
 from authotron.policy.reasons import Reason
@@ -136,7 +137,7 @@ class CompiledTests(SynchronousTestCase):
             given_rules, given_groups, heaviest=heaviest, allows_by_default=allows
         )
         large, most = data.draw(some.sampled_from([(2_000, 20_000), (2, 20_000), (2_000, 2)]))
-        self.patch(policies_module, "_LARGE", large)
+        self.patch(index_module, "LARGE", large)
         self.patch(policies_module, "_MOST_TOGETHER", most)
         claims = data.draw(some.lists(some.sampled_from(CLAIMS), unique=True))
         login = data.draw(LOGINS)

@@ -99,14 +99,21 @@ class Descriptors:
         }
 
 
-def command() -> list[str]:
-    """Return the command that starts a worker with the interpreter and modules of this process."""
+def command(entry: str = "authotron.daemon.workers.entry", *arguments: str) -> list[str]:
+    """
+    Return the command that starts a worker, or another process of the gateway, with the interpreter
+    and modules of this process.
+
+    @param entry: the module whose function C{main} is called.
+    @param arguments: the arguments of the command, which C{main} finds in C{sys.argv}.
+    """
     switches = {"-I": sys.flags.isolated, "-S": sys.flags.no_site, "-B": sys.dont_write_bytecode}
     path = f"import sys; sys.path[:] = {sys.path!r}"
     # Ctrl-C and SIGHUP at a terminal reach workers, too, even while workers are still starting.
     ignore = "import signal; [signal.signal(n, signal.SIG_IGN) for n in (1, 2)]"
-    code = f"{ignore}; {path}; from authotron.daemon.workers.entry import main; main()"
-    return [sys.executable, *(switch for switch, on in switches.items() if on), "-c", code]
+    code = f"{ignore}; {path}; from {entry} import main; main()"
+    options = (switch for switch, on in switches.items() if on)
+    return [sys.executable, *options, "-c", code, *arguments]
 
 
 def environment(

@@ -54,9 +54,7 @@ class Supervisor(Service):
 
     _log = Logger()
 
-    def __init__(
-        self, load: Callable[[], Config], config: Config, reactor: IGatewayReactor
-    ) -> None:
+    def __init__(self, load: reload.Load, config: Config, reactor: IGatewayReactor) -> None:
         """@raise ConfigError: the configuration cannot be used."""
         self._reactor = reactor
         self._try(config)
@@ -82,9 +80,12 @@ class Supervisor(Service):
         """
         Build the gateway of a configuration as a worker would, and start nothing.
 
+        The rules of the policy are left out, because they were checked when they were read.
+
         @raise ConfigError: the configuration cannot be used.
         """
-        compose(config, make_world(self._reactor, Pool(self._reactor)), Metrics())
+        world = make_world(self._reactor, Pool(self._reactor))
+        compose(config.without_rules(), world, Metrics())
 
     @property
     def served(self) -> Deferred[None]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from socket import socket
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from attrs import evolve
@@ -42,12 +42,16 @@ from authotron.web.answering import Answer, Answerer, asks_authorizer
 from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
+from authotron.web.fastpath.allowed import AlwaysAllowed
 from authotron.web.fastpath.question import HeadQuestion
 from authotron.web.fastpath.repeats import ONE_IN, Repeated, Repeats, no_access
 from authotron.web.fastpath.request import END, Head, Recogniser, Shape, joined_values
 from authotron.web.fastpath.response import ReplyEncoder
 from authotron.web.replies import BAD_REQUEST, Reply
 from authotron.web.site import Answered, Site
+
+if TYPE_CHECKING:  # imported only if policies are configured
+    from authotron.gateway.policy import PolicyAccess
 
 T = TypeVar("T")
 
@@ -473,20 +477,54 @@ class FastPath(Protocol, TimeoutMixin):
         if repeated is not None and access is not None and repeated.settled() is access:
             answerer.allowed_again(access)
             return None
+        if stated is not None and shape.is_complete and access is not None:
+            return self._denied_stated(head, decision, shape, stated, access)
         contract, endpoint, _ = shape.asked
         question = self._question(head, shape.asked)
         known = repeated.known if repeated else _NOTHING_KNOWN
         if stated is not None:
             known = request.stated_facts(shape, stated)
-            if shape.is_complete and len(known) == len(shape.states):
-                facts_of = partial(endpoint.facts, question, known)
-                return answerer.denied_stated(contract, decision, known, facts_of, question.values)
         facts = endpoint.facts(question, known)
         denied = answerer.denied(contract, decision, facts, question.values)
         if repeated is not None and access is not None and repeated.tried() is not access:
             repeated.tried = ref(access)
             is_always = denied is None and answerer.is_settled(decision, facts)
             repeated.settled = repeated.tried if is_always else no_access
+        return denied
+
+    def _denied_stated(
+        self,
+        head: bytes,
+        decision: Decision[Reply],
+        shape: Shape,
+        stated: Mapping[bytes, bytes],
+        access: PolicyAccess,
+    ) -> Answer | None:
+        """
+        Do the same as L{_denied}, for a request whose head states all facts on which policies
+        always depend.
+        """
+        answerer, allowed = self._factory.answerer, self._factory.allowed
+        found = decision.outcome.authentication
+        has_conditions = found is not None and found.conditions
+        (_, method_header, _), (_, uri_header, _) = shape.states
+        method, uri = stated[method_header], stated[uri_header]
+        shared = None if has_conditions else access.access
+        if shared is not None and allowed.has(shared, method, uri):
+            answerer.allowed_again(access)
+            return None
+        contract, endpoint, _ = shape.asked
+        question = self._question(head, shape.asked)
+        known = request.stated_facts(shape, stated)
+        facts_of = partial(endpoint.facts, question, known)
+        if len(known) < len(shape.states):
+            return answerer.denied(contract, decision, facts_of(), question.values)
+        denied = answerer.denied_stated(contract, decision, known, facts_of, question.values)
+        if denied is not None or shared is None or not allowed.is_next():
+            return denied
+        if answerer.is_settled(decision, facts_of()):
+            path = str(known["path"])
+            allowed.add(shared, method, uri, path, in_folder=access.is_uniform(path))
         return denied
 
     def _answer_unasked(
@@ -649,6 +687,7 @@ class FastPathFactory(Factory):
         self.asks_authorizer = asks_authorizer(gateway)
         self.recogniser = Recogniser(contracts)
         self.has_carriers = bool(carriers)
+        self.allowed = AlwaysAllowed()
         # An authorizer is asked about each request, so that remembered heads save nothing.
         self.repeats = Repeats(0 if self.asks_authorizer else self.longest)
         self.reads_facts = carriers.reads_facts

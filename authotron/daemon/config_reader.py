@@ -1,0 +1,132 @@
+"""
+Reads the configuration again in a process of its own, so that the gateway serves requests
+meanwhile.
+
+To read a file of 50 MB takes two minutes of processor time and several gigabytes of memory. Neither
+is spent in the process that serves requests.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessDone, ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from authotron.concurrency.reactor import IGatewayReactor
+from authotron.config import file
+from authotron.config.check import Config
+from authotron.daemon.workers import spawning
+from authotron.model.errors import ConfigError, Problem
+
+ANSWER = 3
+"""The descriptor to which the reading process writes what it has read."""
+
+SMALL = 16 * 1024
+"""Number of bytes of a configuration file that this process itself reads in some 30 ms."""
+
+LONGEST = 600.0
+"""Number of seconds after which the process that reads the configuration is killed."""
+
+MOST_PROBLEMS = 100
+"""Maximum number of problems of a configuration that are logged."""
+
+
+def may_be_large(path: Path) -> bool:
+    """
+    Return whether reading a configuration may take so long that another process should do it: the
+    file is large, or has a policy, whose files may be large.
+    """
+    try:
+        with path.open("rb") as content:
+            start = content.read(SMALL + 1)
+    except OSError:
+        return False
+    return len(start) > SMALL or b"policy" in start or any("POLICY" in name for name in os.environ)
+
+
+@frozen
+class ConfigReader:
+    """Reads the configuration of a running gateway, in another process if it may be large."""
+
+    _path: Path
+    _reactor: IGatewayReactor
+
+    def __call__(self) -> Config | Deferred[Config]:
+        """
+        Read the configuration.
+
+        @raise ConfigError: the configuration is invalid; the error lists its problems.
+        """
+        if not may_be_large(self._path):
+            return file.load(self._path, os.environ)
+        reading = _Reading(self._path)
+        command = spawning.command("authotron.daemon.config_reading", str(self._path))
+        self._reactor.spawnProcess(
+            reading, command[0], command, None, childFDs={0: 0, 1: 1, 2: 2, ANSWER: "r"}
+        )
+        stop = self._reactor.addSystemEventTrigger("before", "shutdown", reading.stop)
+        deadline = self._reactor.callLater(LONGEST, reading.expire)
+        return reading.config.addBoth(self._forget, stop, deadline)
+
+    def _forget(self, result: Any, stop: Any, deadline: IDelayedCall) -> Any:
+        """Pass a result on; the process that reads the configuration need not be stopped."""
+        self._reactor.removeSystemEventTrigger(stop)
+        if deadline.active():
+            deadline.cancel()
+        return result
+
+
+class _Reading(ProcessProtocol):
+    """
+    A process that reads the configuration.
+
+    @ivar config: a Deferred that fires with the configuration when the process has ended, or fails
+        with L{ConfigError}.
+    """
+
+    transport: Any
+
+    def __init__(self, path: Path) -> None:
+        self.config: Deferred[Config] = Deferred(lambda _: self.stop())
+        self._path = path
+        self._parts: list[bytes] = []
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - the name is Twisted's
+        self._parts.append(data)
+
+    def processEnded(self, reason: Failure) -> None:
+        answer, self._parts = b"".join(self._parts), []
+        if self.config.called:
+            return
+        found: object = None
+        if reason.check(ProcessDone):
+            found = pickle.loads(answer)  # noqa: S301 - our own process has pickled the object
+        if isinstance(found, Config):
+            self.config.callback(found)
+        elif isinstance(found, list):
+            self.config.errback(ConfigError(found))
+        else:
+            self._fail(f"has ended: {reason.value}")
+
+    def _fail(self, what: str) -> None:
+        why = f"the process that reads the configuration {what}"
+        self.config.errback(ConfigError([Problem(str(self._path), why)]))
+
+    def expire(self) -> None:
+        """End the process, because it runs for too long."""
+        self.stop()
+        self._fail(f"has not ended after {LONGEST:.0f} s")
+
+    def stop(self) -> None:
+        """End the process, if it runs."""
+        with suppress(ProcessExitedAlready):
+            self.transport.signalProcess("KILL")
