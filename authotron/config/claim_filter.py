@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from authotron.config.problems import require_none
+from authotron.config.problems import of_key, require_none
 from authotron.config.section import Section
 from authotron.model.naming import normalize
 from authotron.policy.claim_filter import ALWAYS, ClaimFilter
@@ -61,6 +61,20 @@ _MADE_OF = (
     "own"
 )
 
+
+def _problems_of_renaming(rename: Mapping[str, str]) -> Iterator[str]:
+    for old, new in rename.items():
+        for key in dict.fromkeys((old, new)):
+            if why := _flaw_of_key(key):
+                yield f"the key {key!a} {why}"
+            elif key in OWN:
+                yield _MADE_OF.format(key=key, part=_PARTS[key])
+        if normalize(old) == normalize(new):
+            yield f"the key {old!a} is renamed to itself"
+    if len({*map(normalize, rename)}) < len(rename):
+        yield "two keys are spellings of one key; keep one of them"
+
+
 Prefix = Annotated[str, AfterValidator(_prefix)]
 """The beginning of a claim C{key=value}."""
 
@@ -96,28 +110,22 @@ class ClaimFilterConfig(Section):
         "as `email`",
     )
 
-    @model_validator(mode="after")
-    def _check_together(self) -> ClaimFilterConfig:
-        require_none(self._problems())
-        return self
+    @field_validator("rename")
+    @classmethod
+    def _check_rename(cls, rename: dict[str, str]) -> dict[str, str]:
+        require_none(("", why) for why in _problems_of_renaming(rename))
+        return {normalize(old): normalize(new) for old, new in rename.items()}
 
-    def _problems(self) -> Iterator[tuple[str, str]]:
-        for old, new in self.rename.items():
-            for key in dict.fromkeys((old, new)):
-                if why := _flaw_of_key(key):
-                    yield "rename", f"the key {key!a} {why}"
-                elif key in OWN:
-                    yield "rename", _MADE_OF.format(key=key, part=_PARTS[key])
-            if old == new:
-                yield "rename", f"the key {old!a} is renamed to itself"
+    @model_validator(mode="after")
+    def _check_lowercase(self) -> ClaimFilterConfig:
         for key in self.lowercase:
             if key in self.rename and key not in self.rename.values():
-                yield "lowercase", f"the key {key} is renamed; write {self.rename[key]}"
+                raise of_key("lowercase", f"the key {key} is renamed; write {self.rename[key]}")
+        return self
 
     def as_filter(self) -> ClaimFilter:
         """Return the filter that the section describes."""
-        rename = {normalize(old): normalize(new) for old, new in self.rename.items()}
-        return ClaimFilter(self.include, self.ignore, rename, frozenset(self.lowercase))
+        return ClaimFilter(self.include, self.ignore, self.rename, frozenset(self.lowercase))
 
 
 def filter_of(section: object) -> ClaimFilterConfig | None:

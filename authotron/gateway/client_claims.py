@@ -7,7 +7,7 @@ The module is imported only if the configuration has a policy, or JWTs contain c
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from attrs import define
@@ -24,6 +24,10 @@ UNKNOWN = "unknown"
 
 IMPORTED_TYPE = "imported"
 """The claim C{@source:type} of the owners of API tokens that were imported from other services."""
+
+
+_MOST_SHOWN = 64
+"""Maximum number of characters of the name of an attribute that a message repeats."""
 
 
 class ClaimsObserver(Protocol):
@@ -99,8 +103,14 @@ class ClientClaims:
         if not dropped:
             return
         self._count(authentication.provider, [reason for _, reason in dropped])
-        if self.refuses and _is_forged(authentication, [key for key, _ in dropped]):
-            raise BadIdentity("an augmenter has set an attribute whose name begins with @")
+        if not self.refuses:
+            return
+        for key in _forged(authentication, [key for key, _ in dropped]):
+            name = ascii(key[:_MOST_SHOWN])
+            raise BadIdentity(
+                f"an augmenter has set the attribute {name}, but only the gateway sets attributes "
+                "whose names begin with @"
+            )
 
     def _count(self, provider: str, reasons: Iterable[str]) -> None:
         # The name of a provider may come from the token store, and must not become a label then.
@@ -109,10 +119,15 @@ class ClientClaims:
             self._observer.claims_dropped(known, reason, number)
 
 
-def _is_forged(authentication: Authentication, dropped: Iterable[str]) -> bool:
-    """Return whether an augmenter has added or changed an attribute that only the gateway sets."""
+def _forged(authentication: Authentication, dropped: Iterable[str]) -> Iterator[str]:
+    """
+    Yield the names of those attributes that only the gateway may set, and that an augmenter has
+    added or changed.
+    """
     before = authentication.unaugmented
     if before is None:
-        return False
+        return
     now = authentication.identity.attributes
-    return any(is_reserved(key) and before.attributes.get(key) != now[key] for key in dropped)
+    for key in dropped:
+        if is_reserved(key) and before.attributes.get(key) != now[key]:
+            yield key

@@ -7,7 +7,7 @@ from typing import Any
 
 from authotron.config.claim_filter import filter_of
 from authotron.config.plugins import ProviderConfig
-from tests.config.cases import BASE, ConfigCase
+from tests.config.cases import BASE, ConfigCase, laid_over
 
 RULES = [{"name": "r", "subject": [["role=a"]], "permissions": ["/**:*"]}]
 
@@ -63,7 +63,10 @@ class ClaimsTests(ConfigCase):
         for key in ("", "a b", "a=b", "a\u00a0b"):
             self.assertIn("is not the key of a claim", self.wrong(rename={"x": key}))
         self.assertIn("write the key alone, mail", self.wrong(rename={"mail=": "email"}))
-        self.assertIn("renamed to itself", self.wrong(rename={"a": "a"}))
+        for same in ("a", "e\u0301"):
+            self.assertIn("renamed to itself", self.wrong(rename={same: same}))
+        twice = {"e\u0301": "a", "\u00e9": "b"}
+        self.assertIn("two keys are spellings of one key", self.wrong(rename=twice))
 
     def test_lowercase(self) -> None:
         """Only values of keys that rules can name become lower case."""
@@ -72,6 +75,14 @@ class ClaimsTests(ConfigCase):
         self.assertIn("the name in the configuration", self.wrong(lowercase=["realm"]))
         self.assertIn("write email", self.wrong(rename={"mail": "email"}, lowercase=["mail"]))
         self.read(rename={"mail": "email", "old": "mail"}, lowercase=["mail"])
+
+    def test_all_at_once(self) -> None:
+        """The mistakes of all keys are listed together."""
+        claims = {"ignore": ["@x"], "rename": {"a": "role", "b": "@c"}, "lowercase": ["x="]}
+        given = laid_over(BASE, with_claims(claims))
+        found = "; ".join(self.problems(given))
+        for text in ("ignore[0]", "the key role", "'@c' begins with @", "lowercase[0]"):
+            self.assertIn(text, found)
 
     def test_key_of_another_package(self) -> None:
         """A key C{claims} that a plugin of another package defines is no filter."""

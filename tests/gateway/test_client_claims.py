@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from attrs import define, field
+from hypothesis import given
+from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.gateway.client_claims import ClientClaims
+from authotron.gateway.identity_check import IdentityCheck
 from authotron.model.authentication import Authentication
 from authotron.model.errors import BadIdentity
 from authotron.model.identity import Addition, Identity
-from authotron.policy.claims import Source
+from authotron.policy.claim_filter import ClaimFilter
+from authotron.policy.claim_keys import OWN, is_reserved
+from authotron.policy.claims import Source, claims_of
 
 KNOWN = Source("plain", "staff", "gate")
 
@@ -65,5 +70,49 @@ class ClientClaimsTests(SynchronousTestCase):
         self.claims.check(own)
         self.claims.check(own.enriched(Addition(attributes={"b": "", "role": "ops"})))
         for added in ({"@b": "x"}, {"@a": "y"}):
-            with self.assertRaises(BadIdentity):
+            with self.assertRaises(BadIdentity) as caught:
                 self.claims.check(own.enriched(Addition(attributes=added)))
+            self.assertIn(f"the attribute '{next(iter(added))}', but only", str(caught.exception))
+
+
+KEYS = some.text(max_size=8) | some.builds(
+    "".join,
+    some.lists(
+        some.sampled_from(
+            ["@", "group:name", "source:type", "role", "=", "\x00", "\u200b", "\uff20"]
+        ),
+        max_size=4,
+    ),
+)
+FILTERS = some.none() | some.builds(
+    ClaimFilter,
+    rename=some.dictionaries(some.sampled_from(["a", "\uff20group:name"]), some.just("b")),
+    lowercase=some.frozensets(some.sampled_from(["a", "b", "role", "username"])),
+)
+
+
+class ForgeryTests(SynchronousTestCase):
+    """Attributes of any names and values."""
+
+    @given(some.dictionaries(KEYS, KEYS, max_size=4), FILTERS)
+    def test_no_forgery_S_CLAIM(
+        self, attributes: dict[str, str], chosen: ClaimFilter | None
+    ) -> None:
+        """Whatever the attributes are, they add no claim that only the gateway sets."""
+        bare = Identity("Internal", "Bob", ("Reader",), {}, {"a": ("b",)})
+        source = Source("plain", "staff", "gate", chosen)
+        checked = IdentityCheck().admit(bare._replace(attributes=attributes))
+        claims = claims_of(checked, source)
+        own = {each for each in claims if is_own(each.partition("=")[0])}
+        self.assertEqual(own, claims_of(bare, source))
+        for each in claims:
+            key, equals, value = each.partition("=")
+            self.assertTrue(key and equals and value, each)
+            self.assertTrue(key.split() == [key] and value.translate(CONTROL) == value, each)
+
+
+CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)])
+
+
+def is_own(key: str) -> bool:
+    return is_reserved(key) or key in OWN
