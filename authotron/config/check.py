@@ -120,7 +120,7 @@ def check(
         *warnings.of_store(store),
         *warnings.of_authorizer(authorizer),
         *of_pepper,
-        *_policy_warnings(policy, given),
+        *_policy_warnings(policy, given, providers),
         *_certificate_warnings(providers, given),
         *_claims_warnings(file, policy, providers, store),
     ]
@@ -302,7 +302,9 @@ def _check_policy_store(found: Policy | None, store: StoreConfig | None) -> None
     raise ConfigError([Problem("policy.store", why)])
 
 
-def _policy_warnings(found: Policy | None, given: Mapping[str, Any]) -> Iterator[str]:
+def _policy_warnings(
+    found: Policy | None, given: Mapping[str, Any], providers: Sequence[PluginConfig]
+) -> Iterator[str]:
     if found is not None:
         from authotron.config import policy  # noqa: PLC0415 - only needed here
 
@@ -312,6 +314,7 @@ def _policy_warnings(found: Policy | None, given: Mapping[str, Any]) -> Iterator
             is_trust_configured=trusted is not None,
             has_authorizer=AUTHORIZER in given,
         )
+        yield from policy.login_warnings(found, [each.type for each in providers])
 
 
 def _certificate_warnings(

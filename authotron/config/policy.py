@@ -27,6 +27,11 @@ from authotron.policy.subjects import GROUP
 AT = "policy"
 """The path of the section C{policy} in the configuration."""
 
+_WITHOUT_LOGIN = frozenset(
+    {"ecmwf-api", "efas-api", "http", "ldap", "mtls", "plain", "static-token"}
+)
+"""The types of providers of authotron whose identities come without C{acr} and C{auth_time}."""
+
 LARGEST = 64 * 1024 * 1024
 """Maximum number of bytes of one file of rules."""
 
@@ -324,6 +329,23 @@ def warnings(
 
 _MOST_REMARKS = 100
 """Maximum number of warnings about rules that the gateway logs when it starts or reloads."""
+
+
+def login_warnings(policy: Policy, types: Iterable[str]) -> Iterator[str]:
+    """
+    Warn of rules that require a login if no provider can state anything about a login.
+
+    @param types: the types of the configured providers.
+    """
+    if not {*types} <= _WITHOUT_LOGIN:
+        return
+    for rule in policy.rules:
+        if rule.require is not None and not rule.disabled:
+            yield (
+                f"{AT}: rule {rule.name!r} requires a login, about which no configured provider "
+                "states anything, so the rule allows nothing; add a provider of type jwt, "
+                "openid-offline or introspection"
+            )
 
 
 def rule_warnings(policy: Policy, *, is_whole: bool = True) -> Iterator[str]:

@@ -174,6 +174,17 @@ class RuleTests(PolicyCase):
         rule = found.rules[0].as_rule(0)
         self.assertEqual(rule.require, Requirement(("gold", "urn:x:y"), 300))
 
+    def test_require_without_a_provider(self) -> None:
+        """A rule that requires a login is a warning if no provider states how a user logged in."""
+        rules = [{**RULE, "require": {"acr": ["gold"]}}]
+        [warning] = [each for each in self.warned(rules=rules) if "requires a login" in each]
+        self.assertIn("rule 'r' requires a login, about which no configured provider", warning)
+        sso = {"type": "jwt", "name": "sso", "realm": "here", "secret": "s" * 32}
+        found = self.changed(policy={"rules": rules}, providers=[*BASE["providers"], sso])
+        self.assertNotIn("requires a login", " ".join(found.warnings))
+        disabled = [{**rules[0], "disabled": True}]
+        self.assertNotIn("requires a login", " ".join(self.warned(rules=disabled)))
+
     def test_require_of_a_deny(self) -> None:
         """A rule that requires a login may not deny, which would deny to the strong logins only."""
         permissions = ["/a:*", "-/a/b:GET"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
+import jwt
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.functional import wire
@@ -107,6 +109,33 @@ class PoliciesTests(SynchronousTestCase):
         for who, method, path, expected in TABLE * 2:
             with self.subTest(who=who, method=method, path=path):
                 self.assertEqual(self.ask(who, method, path), expected)
+
+    def test_step_up(self) -> None:
+        """Nginx passes on which login a rule requires, and the reason."""
+        rule = {
+            "name": "fresh",
+            "subject": [["realm=sso"]],
+            "permissions": ["/files/**:GET"],
+            "require": {"acr": ["gold"], "max_age": "5m"},
+        }
+        secret = "a secret of thirty-two bytes ..."
+        sso = {"name": "sso", "type": "jwt", "realm": "sso", "secret": secret}
+        self.start({"providers": [sso]}, rules=[rule])
+        now = int(time.time())  # noqa: TID251 - the gateway reads the clock of the machine
+        for login, expected in (
+            ({"acr": "gold", "auth_time": now}, 200),
+            ({"acr": "gold", "auth_time": now - 3_600}, 401),
+            ({"acr": "silver", "auth_time": now}, 401),
+            ({}, 401),
+        ):
+            claims = {"iss": "idp", "sub": "tess", "exp": now + 300, **login}
+            token = jwt.encode(claims, secret, "HS256")
+            answer = wire.ask(self.port, "/files/x", {"Authorization": f"Bearer {token}"})
+            self.assertEqual(answer.status, expected)
+            if answer.status != 200:
+                challenge = answer.header("WWW-Authenticate") or ""
+                self.assertIn('error="insufficient_user_authentication"', challenge)
+                self.assertTrue(challenge.endswith('acr_values="gold", max_age="300"'), challenge)
 
     def test_observed(self) -> None:
         """With mode: observe nothing changes, and each refusal is logged."""
