@@ -104,7 +104,7 @@ def _counts(found: Policy) -> dict[str, int]:
 
 
 def _warnings(found: Policy) -> Iterator[str]:
-    yield from policy_config.rule_warnings(found)
+    yield from policy_config.rule_warnings(found, is_whole=not found.section.store)
     for finding in analysis.without_effect(compile_policies(found).rules):
         yield str(finding)
 

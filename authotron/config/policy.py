@@ -193,7 +193,9 @@ def read_files(paths: Sequence[Path]) -> Policy:
 
     @raise ConfigError: all problems of the files.
     """
-    return _together(PolicyConfig(), _read_parts(paths), paths)
+    parts = _read_parts(paths)
+    sections = [part.content for part in parts if isinstance(part.content, PolicyConfig)]
+    return _together(sections[0] if sections else PolicyConfig(), parts, paths)
 
 
 def read_given(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:

@@ -117,6 +117,8 @@ def decode(document: PolicyDocument | None) -> StoredPolicies:
         labels: dict[str, dict[str, list[Any]]] = {}
         for line in lines:
             label, kind, each = json.loads(line)
+            if not LABEL.fullmatch(label) or not isinstance(each["name"], str):
+                raise _unreadable("is damaged")
             labels.setdefault(label, {name: [] for name in _KINDS})[kind].append(each)
     except (zlib.error, ValueError, TypeError, LookupError, RecursionError):
         raise _unreadable("is damaged") from None

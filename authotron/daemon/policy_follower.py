@@ -17,7 +17,6 @@ from authotron.concurrency.racing import was_cancelled
 from authotron.concurrency.waiters import Waiters
 from authotron.config import stored_policies
 from authotron.config.policy import Policy
-from authotron.config.stored_policies import StoredPolicies
 from authotron.daemon.compose_policy import compile_policies
 from authotron.daemon.policy_reading import (
     Found,
@@ -31,6 +30,7 @@ from authotron.gateway.gateway import Gateway
 from authotron.gateway.policy import Enforcement
 from authotron.gateway.policy_status import PolicyStatus
 from authotron.model.errors import ConfigError, Problem, Unavailable
+from authotron.model.policy_document import PolicyDocument
 from authotron.net.world import World
 from authotron.policy.policies import Policies
 from authotron.telemetry.metrics import Metrics
@@ -65,7 +65,7 @@ class PolicyFollower:
     _recheck: float
     _clock: IReactorTime
     status: PolicyStatus
-    known: StoredPolicies | None = field(default=None, init=False)
+    known: PolicyDocument | None = field(default=None, init=False)
     _trouble: str | None = field(default=None, init=False)
     _refused: str | None = field(default=None, init=False)
     _following: Deferred[None] | None = field(default=None, init=False)
@@ -141,7 +141,7 @@ class PolicyFollower:
         self._log.info(
             "policies of version {version} from the token store are in use: {rules} rules and "
             "{groups} groups, with those of the configuration",
-            version=found.stored.version,
+            version=self.status.version,
             rules=len(found.policies.rules),
             groups=len(found.policies.groups),
             event="policy.store.applied",
@@ -151,8 +151,8 @@ class PolicyFollower:
     def use(self, found: Found) -> None:
         """Use policies in a gateway that has not answered any request yet."""
         self._enforcement.adopt(found.policies)
-        self.known = found.stored
-        self.status.version = found.stored.version
+        self.known = found.document
+        self.status.version = stored_policies.version_of(found.document.state)
         self.status.confirm()
 
     async def take_over(self, earlier: PolicyFollower | None) -> None:
@@ -171,7 +171,7 @@ class PolicyFollower:
             if earlier is None or earlier.known is None:
                 problems = error.problems if isinstance(error, RefusedPolicies) else None
                 raise ConfigError(problems or [Problem("policy.store", str(error))]) from None
-            self.use(await self._reader.again(earlier.known))
+            self.use(await self._reader.compiled(earlier.known))
             self.status.confirmed = earlier.status.confirmed
 
     def _confirm(self) -> None:
@@ -203,7 +203,7 @@ class PolicyFollower:
             self._log.warn(
                 "policies of version {version}, which the token store had {age:.0f} s ago, stay in "
                 "use: {reason}",
-                version=self.known.version,
+                version=self.status.version,
                 age=self.status.age,
                 reason=reason,
                 event=trouble,
@@ -221,7 +221,7 @@ class PolicyFollower:
                 "policies of version {version} in the token store are refused; in use stays "
                 "version {used}: {problem}",
                 version=version,
-                used="none" if self.known is None else self.known.version,
+                used="none" if self.known is None else self.status.version,
                 problem=problem,
                 event="policy.store.refused",
             )

@@ -8,8 +8,8 @@ from attrs import frozen
 
 from authotron.config import stored_policies
 from authotron.config.policy import Policy
-from authotron.config.stored_policies import StoredPolicies
 from authotron.model.errors import ConfigError, Problem
+from authotron.model.policy_document import PolicyDocument
 from authotron.net.world import World
 from authotron.policy.policies import Policies
 from authotron.tokens.bounded_store import StoreClient
@@ -53,7 +53,7 @@ class Found:
     @ivar policies: the policies of the store and of the configuration, compiled together.
     """
 
-    stored: StoredPolicies
+    document: PolicyDocument
     policies: Policies
 
 
@@ -94,29 +94,25 @@ class PolicyReader:
         if document is None:
             raise MissingPolicies(NONE_STORED)
 
-        def prepare() -> Found:
-            return self._together(stored_policies.decode(document))
-
         try:
-            return await self._in_thread(prepare)
+            return await self.compiled(document)
         except ConfigError as error:
             raise RefusedPolicies(document.state, error.problems) from None
 
-    async def again(self, stored: StoredPolicies) -> Found:
+    async def compiled(self, document: PolicyDocument) -> Found:
         """
-        Compile policies that were read before, with those of another configuration.
+        Check and compile policies that were read, together with those of the configuration.
 
-        @raise ConfigError: the policies have problems together with those of the configuration.
+        @raise ConfigError: the policies have problems.
         """
-        return await self._in_thread(lambda: self._together(stored))
 
-    async def _in_thread(self, work: Callable[[], Found]) -> Found:
+        def work() -> Found:
+            stored = stored_policies.decode(document)
+            whole = stored_policies.together(self._local, stored)
+            return Found(document, self._compile(whole, self._local))
+
         thread = self._world.own_thread()
         try:
             return await thread(work)
         finally:
             thread.stop()
-
-    def _together(self, stored: StoredPolicies) -> Found:
-        whole = stored_policies.together(self._local, stored)
-        return Found(stored, self._compile(whole, self._local))

@@ -56,6 +56,14 @@ class CheckTests(PolicyCase):
         for expected in ("permissions[0]: the permission has no colon", "(", "none.yaml: cannot"):
             self.assertIn(expected, result.stderr)
 
+    def test_groups_in_the_store(self) -> None:
+        """A configuration whose other groups are in a token store misses none."""
+        rules = [{**RULES[0], "subject": [["@group:name=elsewhere"]]}]
+        for store, number in ((True, 0), (False, 1)):
+            path = self.write("config.yaml", {"policy": {"store": store, "rules": rules}})
+            result = self.policy("check", "--json", path)
+            self.assertEqual(len(json.loads(result.stdout)["warnings"]), number)
+
     def test_without_effect(self) -> None:
         """Shadowed, denied and unknown things are warnings."""
         rules = [

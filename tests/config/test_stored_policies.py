@@ -69,6 +69,10 @@ class DocumentTests(SynchronousTestCase):
             signed(zlib.compress(form + b'\n["a", "roles", {}]')),
             signed(zlib.compress(form + b'\n[["a"], "rules", {}]')),
             signed(zlib.compress(form + b"\n\xff")),
+            signed(zlib.compress(form + b'\n["a", "rules", {}]')),
+            signed(zlib.compress(form + b'\n["a", "rules", {"name": 5}]')),
+            signed(zlib.compress(form + b'\n["a\\n", "rules", {"name": "r"}]')),
+            signed(zlib.compress(form + b'\n["a", "rules", ["name"]]')),
         ):
             error = self.assertRaises(ConfigError, stored_policies.decode, document)
             self.assertIn("is damaged", f"{error}".replace("was written by a newer", "is damaged"))

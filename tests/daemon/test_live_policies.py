@@ -15,6 +15,7 @@ from authotron.config import check
 from authotron.config.stored_policies import StoredPolicies
 from authotron.daemon.compose import compose
 from authotron.daemon.live_policies import LivePolicies
+from authotron.gateway import decisions
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.model.policy_document import PolicyDocument
 from authotron.net.world import World
@@ -166,6 +167,17 @@ class FollowingTests(StoredCase):
         self.serving.gateway.authenticator.providers = []
         self.store.put(document(2, READ, DENY))
         self.pass_(5)
+        self.assertEqual(self.ask(), 403)
+
+    def test_many_decisions(self) -> None:
+        """If very many decisions are cached, they are discarded after a change."""
+        self.patch(decisions, "_MOST_APPLIED", 0)
+        self.store.put(document(1, READ))
+        self.start()
+        self.assertEqual((self.ask(), self.serving.gateway.decisions.remembered()), (200, 1))
+        self.store.put(document(2, READ, DENY))
+        self.pass_(5)
+        self.assertEqual(self.serving.gateway.decisions.remembered(), 0)
         self.assertEqual(self.ask(), 403)
 
     def test_read_only_when_changed(self) -> None:
