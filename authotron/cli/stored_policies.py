@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +172,7 @@ async def _apply(wish: _Wish, config: Config, store: StoreClient) -> _Result:
         new = others.with_label(wish.label, wish.given)
         changes = [*_all_changes(stored, new)]
         whole = stored_policies.together(_local(config), new)
-        warnings = [*policy_config.rule_warnings(whole)]
+        warnings = [*_warnings(config, whole)]
         is_equal = not changes and stored.state is not None and not wish.replaces_all
         if is_equal or wish.is_trial:
             return _Result(stored.version, changes, warnings, applied=False)
@@ -182,6 +182,15 @@ async def _apply(wish: _Wish, config: Config, store: StoreClient) -> _Result:
             audit.policies_stored(wish.label, version, len(changes), audit.at_terminal())
             return _Result(version, changes, warnings, applied=True)
     raise Unavailable("nothing stored: other commands change the policies all the time")
+
+
+def _warnings(config: Config, whole: Policy) -> Iterator[str]:
+    if not _local(config).section.store:
+        yield (
+            "policy.store: not true in this configuration, so a gateway with it does not use what "
+            "is stored"
+        )
+    yield from policy_config.rule_warnings(whole)
 
 
 async def _read(store: StoreClient, *, discards: bool = False) -> StoredPolicies:

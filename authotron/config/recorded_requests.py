@@ -63,21 +63,22 @@ def read(path: Path) -> Iterator[Recorded | None]:
     """
     Yield the requests in a file, and C{None} for each line without a usable request.
 
+    A file whose name ends in C{.yaml} or C{.yml} has tests of policies, any other has lines of
+    JSON.
+
     @raise ConfigError: the file cannot be read, or a request in it has problems.
     """
+    if path.suffix in (".yaml", ".yml"):
+        for each in policy_test_file.read(path).tests:
+            yield _recorded(each)
+        return
     try:
         with path.open(encoding="utf-8", errors="backslashreplace") as file:
-            is_json = file.read(1) == "{"
-            file.seek(0)
-            if is_json:
-                for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), ""), 1):
-                    yield _of_line(line, f"{path}:{number}")
-                return
+            for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE), ""), 1):
+                yield _of_line(line, f"{path}:{number}")
     except OSError as error:
         message = f"cannot be read: {error.strerror} (name a file with recorded requests)"
         raise ConfigError([Problem(str(path), message)]) from None
-    for each in policy_test_file.read(path).tests:
-        yield _recorded(each)
 
 
 def _recorded(given: PolicyTest | _Line) -> Recorded:

@@ -79,16 +79,17 @@ class DiffTests(PolicyCase):
         """Lines of JSON have the keys of tests; other lines are ignored."""
         request = {"path": "/d/x", "method": "GET", "at": "2026-06-01T12:00:00Z"}
         over = self.lines(
+            "a line before",
             {"claims": ["role=reader"], "request": request},
             "",
-            "no JSON",
+            "2026-01-01 INFO no JSON",
             "[" * 100_000,
             "[1]",
             "5",
             {"other": 1},
         )
         found = self.compare(over, 1)
-        self.assertEqual((found["requests"], found["ignored"]), (1, 6))
+        self.assertEqual((found["requests"], found["ignored"]), (1, 7))
 
     def test_bad_line(self) -> None:
         """A line with claims that has a mistake is named, and so is a file without requests."""

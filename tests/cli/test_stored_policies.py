@@ -110,6 +110,16 @@ class ApplyTests(CommandCase):
         self.assertIn("label a.rules[0].name: another one", self.refused("a", WRITE))
         self.assertEqual(self.labels(), {"b": ["read"]})
 
+    def test_warnings(self) -> None:
+        """A configuration that does not use the store is warned of, and unknown groups are."""
+        rule = {**READ, "subject": [["@group:name=boss"]]}
+        found = self.successResultOf(self.work("a", rule))
+        first, second = found.warnings
+        self.assertIn("policy.store: not true", first)
+        self.assertIn("refers to @group:name=boss, which does not exist", second)
+        self.over["policy"] = {"store": True}
+        self.assertEqual(self.successResultOf(self.work("b", groups=[GROUP])).warnings, [])
+
     def test_expected_version(self) -> None:
         """With an expected version nothing is stored on top of another one."""
         self.apply("a", READ, expected=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -14,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.functional import wire
 from tests.functional.daemon import TWISTD, Daemon, environment
 from tests.functional.databases import Database, shared
-from tests.functional.test_workers import Traffic
+from tests.functional.test_workers import Traffic, workers
 from tests.waiting import DEADLINE, until
 
 ALICE = wire.basic("alice", "wonder")
@@ -224,6 +225,18 @@ class SqliteTests(TwoGateways, StoredCase):
         gateway.tell(signal.SIGHUP)
         gateway.logged("a new worker cannot read the policies in the token store")
         gateway.logged("a worker with the new configuration did not start")
+        for _ in range(20):
+            self.assertEqual((self.status(gateway), self.status(gateway, "/other")), (200, 403))
+        lost = "a new worker cannot read the policies in the token store"
+        before, victim = gateway.log().count(lost), next(iter(workers(gateway)))
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: gateway.log().count(lost) > before + 1, "tried again", otherwise=gateway.log)
+        for _ in range(20):
+            self.assertEqual((self.status(gateway), self.status(gateway, "/other")), (200, 403))
+        database.rmdir()
+        (self.folder / "away.db").rename(database)
+        (self.folder / "away.db-wal").rename(self.folder / "tokens.db-wal")
+        until(lambda: list(workers(gateway).values()) == ["serving"] * 2, "two workers")
         for _ in range(20):
             self.assertEqual((self.status(gateway), self.status(gateway, "/other")), (200, 403))
 
