@@ -30,6 +30,7 @@ from cryptography.x509.verification import (
 
 from authotron.model.client_certificate import ClientCertificate
 from authotron.model.errors import Rejected
+from authotron.mtls import name_constraints
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -120,6 +121,7 @@ class Authorities:
         self._check_purpose(leaf)
         for each in (leaf, *issuers):
             _check_key(each)
+        name_constraints.check_effort((leaf, *issuers))
         verifier = (
             PolicyBuilder()
             .store(self._store)
@@ -128,9 +130,11 @@ class Authorities:
             .build_client_verifier()
         )
         try:
-            return verifier.verify(leaf, issuers).chain
+            chain: Chain = verifier.verify(leaf, issuers).chain
         except VerificationError as error:
             raise Rejected(self._reason((leaf, *issuers), error)) from None
+        name_constraints.check_supported(chain[1:])
+        return chain
 
     def _check_purpose(self, leaf: x509.Certificate) -> None:
         """

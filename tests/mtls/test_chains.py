@@ -203,6 +203,30 @@ class RejectedTests(ChainsCase):
         why = self.reason(between.issue(names=[x509.DNSName("example.com")]), between)
         self.assertIn("not valid", why)
 
+    def test_constrained_subjects_S_MTLSCHAIN(self) -> None:
+        """An authority for some subjects alone vouches for none, as the limit is not observed."""
+        limit = x509.DirectoryName(named("partner"))
+        for limits in (x509.NameConstraints([limit], None), x509.NameConstraints(None, [limit])):
+            for given in (
+                {"critical": [limits]},
+                {"more": (usage("key_cert_sign"), limits)},
+            ):
+                between = self.root.authority("limited", **given)
+                self.assertIn("onstraint", self.reason(between.issue(), between))
+                own = root("limited", **given)
+                self.assertIn("onstraint", self.reason(own.issue(), trusts=own))
+
+    def test_many_constraints_S_MTLSCHAIN(self) -> None:
+        """A client cannot have very many names compared with very many constraints."""
+        names = [x509.DNSName(f"{number:03}.example") for number in range(200)]
+        limits = x509.NameConstraints(None, [x509.DNSName(f"{n:03}.x") for n in range(60)])
+        stranger = Authority(self.root.certificate, key("stranger"))
+        for authority in (self.root, stranger):
+            between = authority.authority("limited", critical=[limits])
+            self.assertIn("too many names", self.reason(between.issue(names=names), between))
+        between = self.root.authority("limited", critical=[limits])
+        self.verify(between.issue(names=names[:50]), between)
+
     def test_weak_signatures_S_MTLSCHAIN(self) -> None:
         """Signatures with SHA-1 or MD5, and keys of unusual kinds, are not accepted."""
         own = Authority(root().certificate, rsa_key(2048))
