@@ -105,16 +105,36 @@ class RevocationLists:
             found = await self._threads(
                 partial(self._list_of, content, certificate, chain[place + 1])
             )
-            if now >= found.end:
-                raise Unavailable(
-                    f"{self._file}: the revocation list of {_shown(found.issuer)} has expired "
-                    f"({found.end:%Y-%m-%d %H:%M}); write a new one to the file"
-                )
+            self._check_validity(found, now)
             if certificate.serial_number in found.revoked:
                 whose = "the certificate" if place == 0 else "an authority of the certificate"
                 raise Rejected(f"{whose} is revoked")
             ends.append(found.end.timestamp())
         return min(ends, default=float("inf"))
+
+    async def check_current(self) -> None:
+        """
+        Check that the file can be used, and that none of its lists has expired.
+
+        @raise Unavailable: the file cannot be used, or one of its lists has expired.
+        """
+        now = dt.datetime.fromtimestamp(self._clock.seconds(), dt.UTC)
+        for each in (await self._current()).lists:
+            self._check_validity(each, now)
+
+    def describe(self) -> str:
+        """Say how many lists the file has, and when the first of them expires."""
+        found = () if self._content is None else self._content.lists
+        ends = [f"{each.end:%Y-%m-%d %H:%M}" for each in found]
+        lists = "list" if len(ends) == 1 else "lists"
+        return f"{len(ends)} revocation {lists}, the first expires {min(ends, default='never')}"
+
+    def _check_validity(self, found: _List, now: dt.datetime) -> None:
+        if now >= found.end:
+            raise Unavailable(
+                f"{self._file}: the revocation list of {_shown(found.issuer)} has expired "
+                f"({found.end:%Y-%m-%d %H:%M}); write a new one to the file"
+            )
 
     def _list_of(
         self, content: _Content, certificate: x509.Certificate, authority: x509.Certificate

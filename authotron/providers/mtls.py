@@ -32,7 +32,7 @@ from authotron.mtls.chains import Authorities, Chain, load_authorities
 from authotron.mtls.names import Claims
 from authotron.mtls.revocation import RevocationLists
 from authotron.net.world import World
-from authotron.plugin.interfaces import Affinity, IProvider
+from authotron.plugin.interfaces import Affinity, IDescribesRemote, IProvider
 
 _FRESH = 60.0
 """
@@ -130,7 +130,6 @@ class Mtls:
     _config: Config = field(repr=False)
     _clock: IReactorTime
     _authorities: Authorities = field(repr=False)
-    _revocations: RevocationLists | None
     type: str = field(default="mtls", init=False)
     scheme: str = field(default="certificate", init=False)
     local: bool = field(default=True, init=False)
@@ -144,23 +143,11 @@ class Mtls:
         except ValueError:
             raise Rejected("the credential is not a certificate") from None
         chain = self._authorities.verify(presented, self._clock.seconds())
-        found = self._authentication(chain)
-        if self._revocations is None:
-            return found
-        return self._unless_revoked(self._revocations, chain, found)
+        return self._authenticated(chain)
 
-    async def _unless_revoked(
-        self, revocations: RevocationLists, chain: Chain, found: Authentication
-    ) -> Authentication:
-        """
-        Return an authentication, if no certificate of the chain is revoked.
-
-        @raise Rejected: a certificate is revoked.
-        @raise Unavailable: no revocation list says whether a certificate is revoked.
-        """
-        until = await revocations.check(chain)
-        fresh_until = earliest(until, self._clock.seconds() + _FRESH)
-        return found._replace(fresh_until=fresh_until)
+    def _authenticated(self, chain: Chain) -> MaybeAwaited[Authentication]:
+        """Return the authentication that a verified chain proves."""
+        return self._authentication(chain)
 
     def _authentication(self, chain: Chain) -> Authentication:
         claims = names.claims_of(chain)
@@ -178,6 +165,31 @@ class Mtls:
         )
         expires = min(each.not_valid_after_utc.timestamp() for each in chain)
         return Authentication(identity, self.name, expires)
+
+
+@implementer(IDescribesRemote)
+@define(eq=False)
+class MtlsWithLists(Mtls):
+    """Verifies the TLS certificates of clients also by revocation lists."""
+
+    _revocations: RevocationLists = field(kw_only=True)
+
+    async def _authenticated(self, chain: Chain) -> Authentication:
+        """
+        Return the authentication that a verified chain proves, if no certificate is revoked.
+
+        @raise Rejected: a certificate is revoked.
+        @raise Unavailable: no revocation list says whether a certificate is revoked.
+        """
+        found = self._authentication(chain)
+        until = await self._revocations.check(chain)
+        return found._replace(fresh_until=earliest(until, self._clock.seconds() + _FRESH))
+
+    async def check_reachable(self) -> None:
+        await self._revocations.check_current()
+
+    def describe_remote(self) -> str:
+        return self._revocations.describe()
 
 
 def _username(claims: Claims, claim: str) -> str:
@@ -198,7 +210,8 @@ def _username(claims: Claims, claim: str) -> str:
 def make(config: Config, world: World) -> IProvider:
     """Build the provider from its section of the configuration."""
     authorities = Authorities(load_authorities(config.ca_file), config.require_client_auth)
-    revocations = None
-    if config.crl_file is not None:
-        revocations = RevocationLists(config.crl_file, world.clock, world.threads)
-    return Mtls(config.name, config.realm, config, world.clock, authorities, revocations)
+    usual = config.name, config.realm, config, world.clock, authorities
+    if config.crl_file is None:
+        return Mtls(*usual)
+    revocations = RevocationLists(config.crl_file, world.clock, world.threads)
+    return MtlsWithLists(*usual, revocations=revocations)

@@ -20,6 +20,7 @@ from tests.mtls.issuing import (
     AUTHORITY,
     CLIENTS,
     DAY,
+    NO_AUTHORITY,
     TODAY,
     Authority,
     Shape,
@@ -90,6 +91,14 @@ class AcceptedTests(ChainsCase):
         both = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
         self.verify(self.root.issue(purposes=both))
         self.verify(self.root.issue(purposes=(), critical=[x509.ExtendedKeyUsage(both)]))
+
+    def test_listed_itself(self) -> None:
+        """The certificate of a client may be trusted itself, also one that it has signed."""
+        for leaf in (
+            self.root.issue(),
+            root("own", basic=NO_AUTHORITY, purposes=CLIENTS, more=()).certificate,
+        ):
+            self.assertEqual(Authorities([leaf]).verify(presented(leaf), NOW), [leaf])
 
     def test_another_with_the_name(self) -> None:
         """Of two trusted authorities of one name that one counts which has signed."""

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509.oid import NameOID
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,7 +19,7 @@ from authotron.model.client_certificate import ClientCertificate
 from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential
 from authotron.mtls.names import NAMES
-from authotron.plugin.interfaces import IProvider
+from authotron.plugin.interfaces import IProvider, IReachable
 from authotron.providers import mtls
 from authotron.testing.contracts import ProviderContract
 from authotron.testing.worlds import NOW, as_deferred, clock_at, world
@@ -165,6 +166,20 @@ class ListsTests(MtlsCase):
             found = self.ask(ROOT.issue(), crl_file="crl.pem")
             self.assertEqual((found.fresh_until, found.identity.username), (fresh, "robot"))
         self.assertIsNone(self.ask(ROOT.issue()).fresh_until)
+
+    def test_described_S_MTLSCRL(self) -> None:
+        """C{/ready} and C{authotron doctor} show whether a list has expired, and when it will."""
+        self.write()
+        good = self.provider(crl_file="crl.pem")
+        assert isinstance(good, mtls.MtlsWithLists)
+        self.successResultOf(ensureDeferred(good.check_reachable()))
+        shown = good.describe_remote()
+        self.assertTrue(shown.startswith("1 revocation list, the first expires 2027-01-1"), shown)
+        late = self.provider(clock_at(NOW + 86_400), crl_file="crl.pem")
+        assert isinstance(late, mtls.MtlsWithLists)
+        failure = self.failureResultOf(ensureDeferred(late.check_reachable()), Unavailable)
+        self.assertIn("has expired", str(failure.value))
+        self.assertFalse(IReachable.providedBy(self.provider()))
 
     def test_expired_S_MTLSCRL(self) -> None:
         """A list that has expired is an outage and no refusal."""
