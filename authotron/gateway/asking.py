@@ -9,6 +9,7 @@ the gateway does not believe the address or the namespace that they state.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from attrs import frozen
@@ -17,6 +18,7 @@ from authotron.gateway.policy import Enforcement, PolicyAccess
 from authotron.model.authentication import Authentication
 from authotron.model.errors import AmbiguousRequest, Flaw, MayNotAsk, UnusableFact
 from authotron.model.hosts import split_host
+from authotron.model.http_grammar import TOKEN
 from authotron.model.naming import normalize
 from authotron.model.paths import AmbiguousPath, canonical
 from authotron.policy import namespaces
@@ -24,6 +26,8 @@ from authotron.policy.networks import parse_address
 from authotron.policy.resources import ANY, MOST_SEGMENTS, flaw
 from authotron.policy.rules import Request
 from authotron.policy.verbs import is_misspelt
+
+_METHOD = re.compile(TOKEN.decode())
 
 LONGEST_NAMESPACE = 1_024
 """Maximum number of characters of a namespace that a client states."""
@@ -204,11 +208,10 @@ def _resource(text: str) -> str:
     """
     Return a resource in the spelling with which rules are compared; a path in canonical spelling.
 
-    @raise AmbiguousRequest: the resource is empty or a wildcard, or proxies and backends could
-        read the path in different ways.
+    @raise AmbiguousRequest: the resource is empty or a wildcard, has blanks at its edges, or
+        proxies and backends could read the path in different ways.
     """
-    if text in ("", ANY):
-        raise AmbiguousRequest("resource", "is empty" if not text else "is a wildcard")
+    _check_word(text, "resource")
     if not text.startswith("/"):
         if text.count("/") > MOST_SEGMENTS:
             raise AmbiguousRequest("resource", f"has more than {MOST_SEGMENTS} segments")
@@ -229,15 +232,30 @@ def _check_verb(text: str, resource: str) -> None:
     """
     Check the verb of a stated request.
 
-    @raise AmbiguousRequest: the verb is empty or a wildcard, or a path is the resource and the verb
-        is a method of HTTP in lower case.
+    @raise AmbiguousRequest: the verb is empty or a wildcard, or has blanks at its edges; or a path
+        is the resource, and the verb is no method, or a method of HTTP in lower case.
     """
-    if text in ("", ANY):
-        raise AmbiguousRequest("action", "is empty" if not text else "is a wildcard")
-    if resource.startswith("/") and is_misspelt(text):
+    _check_word(text, "action")
+    if not resource.startswith("/"):
+        return
+    if not _METHOD.fullmatch(text):
+        raise AmbiguousRequest("action", "is not a method, such as GET")
+    if is_misspelt(text):
         raise AmbiguousRequest(
             "action", f"is not a method, because case counts; write {text.upper()}"
         )
+
+
+def _check_word(text: str, part: str) -> None:
+    """
+    Check a word that rules compare letter by letter.
+
+    @raise AmbiguousRequest: the word is one that no rule can name, so that no rule could deny it.
+    """
+    if text in ("", ANY):
+        raise AmbiguousRequest(part, "is empty" if not text else "is a wildcard")
+    if text != text.strip():
+        raise AmbiguousRequest(part, "begins or ends with a blank")
 
 
 def _namespace(text: str) -> str:

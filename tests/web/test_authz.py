@@ -75,7 +75,10 @@ class AnswerTests(AuthzCase):
             self.assertEqual(self.asked(path), "422", path)
         for path in ("/data/x?y", "/data/x#y", "/data/\\x", "/data/%3Bx", "/a" * 1001):
             self.assertEqual(self.asked(path), "422", path)
-        self.assertEqual(self.asked("/data/x", "get"), "422")
+        for method in ("get", "GET ", " GET", "GE T", "GET\n", "G\u00c9T"):
+            self.assertEqual(self.asked("/data/x", method), "422", method)
+        for resource, action in (("dog ", "walk"), ("dog", "walk "), ("/data/x ", "GET")):
+            self.assertEqual(self.asked(resource, action, ALICE, id="rex"), "422")
 
     def test_wildcards_S_STATED(self) -> None:
         """A question is about one resource and one verb, so one about a wildcard is a 422."""

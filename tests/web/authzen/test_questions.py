@@ -20,6 +20,13 @@ def path(id_: str, **properties: Any) -> Json:
     return {**found, "properties": properties} if properties else found
 
 
+_SPELLINGS = (
+    *("", "secret", "SECRET", "%73ecret", "..", ".", "%2e", "x%2Fy", "%252e", "a;b", "%3B"),
+    *("\u00e9", "%FF", "\\", "%", "%00", "*", "**"),
+)
+"""Segments of paths, many of which some servers read in another way."""
+
+
 class QuestionCase(AskingCase):
     """Questions to the AuthZEN API."""
 
@@ -66,6 +73,26 @@ class MappingTests(QuestionCase):
         for wrong in ("data/x", "", "/data//x", "/data/x%2fy", "/data/x?y=z", "/a" * 1001):
             self.assertEqual(self.decided(path(wrong)), "400", wrong)
         self.assertEqual(self.decided(path("/data/x"), "get"), "400")
+
+    def test_like_a_proxy_S_STATED(self) -> None:
+        """A client gets the same answer about its request as a proxy, however it is spelt."""
+        rules = [each for each in RULES if each["name"] != "host"]
+        policy = {"rules": rules, "askers": ["asker"]}
+        proxied = {"trusted_proxies": ["192.0.2.0/24"]}
+        self.gateway = self.make(policy=policy, server=proxied)
+        answers = {200: "True", 403: "False", 400: "400"}
+        forms = ("/data/{}", "/{}/data", "/data/{}/")
+        asked = [(form.format(each), "GET") for form in forms for each in _SPELLINGS]
+        asked += [("/data/x", method) for method in ("HEAD", "DELETE", "get", "Foo")]
+        for uri, method in asked:
+            answer = self.gateway.ask(
+                "GET /authenticate",
+                Authorization=BOB,
+                X_Original_URI=uri,
+                X_Original_Method=method,
+            )
+            found = self.decided(path(uri), method, SELF, BOB).partition(" ")[0]
+            self.assertEqual(found, answers[answer.status], f"{method} {uri}")
 
     def test_context(self) -> None:
         """The address, the namespace and the host of the context count; the time does not."""
