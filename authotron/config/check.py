@@ -29,7 +29,9 @@ from authotron.model.errors import ConfigError, Problem
 from authotron.model.token import IMPORTED
 
 if TYPE_CHECKING:  # imported only if a configuration has the section policy
+    from authotron.config.packed import Packed
     from authotron.config.policy import Policy
+    from authotron.config.policy_rules import RuleConfig
 
 S = TypeVar("S", bound=section.Section)
 
@@ -62,6 +64,12 @@ class Config:
     authorizer: AuthorizerConfig | None = None
     origins: Origins = field(factory=Origins, repr=False, eq=False)
     hash_key: bytes = field(factory=lambda: os.urandom(32), repr=False, eq=False)
+
+    def with_rules(self, rules: Packed[RuleConfig]) -> Config:
+        """Return the configuration with other rules of its policy, if it has a policy."""
+        return (
+            self if self.policy is None else evolve(self, policy=evolve(self.policy, rules=rules))
+        )
 
     def without_rules(self) -> Config:
         """

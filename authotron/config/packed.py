@@ -24,10 +24,10 @@ class Packed(Sequence[T]):
     are pickled as strings of bytes, so a process passes a long list to another process in a few
     milliseconds.
 
-    @ivar _pieces: the pickled items, in lists of C{_PIECE} items.
+    @ivar pieces: the pickled items, in lists of C{_PIECE} items.
     """
 
-    _pieces: tuple[bytes, ...]
+    pieces: tuple[bytes, ...]
     _length: int
 
     @classmethod
@@ -43,7 +43,7 @@ class Packed(Sequence[T]):
         return self._length
 
     def __iter__(self) -> Iterator[T]:
-        for each in self._pieces:
+        for each in self.pieces:
             yield from self._unpack(each)
 
     @overload
@@ -56,7 +56,7 @@ class Packed(Sequence[T]):
         if isinstance(place, slice):
             return [*self][place]
         number, rest = divmod(range(self._length)[place], _PIECE)
-        return self._unpack(self._pieces[number])[rest]
+        return self._unpack(self.pieces[number])[rest]
 
     @staticmethod
     def _unpack(piece: bytes) -> list[T]:

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from authotron.config import section, yaml_file
 from authotron.config.origins import Origins
@@ -36,6 +36,10 @@ LARGEST = 64 * 1024 * 1024
 """Maximum number of bytes of one file of rules."""
 
 
+def _packed(rules: Iterable[RuleConfig]) -> Packed[RuleConfig]:
+    return rules if isinstance(rules, Packed) else Packed.of(rules)
+
+
 @frozen
 class Policy:
     """
@@ -48,7 +52,7 @@ class Policy:
     """
 
     section: PolicyConfig
-    rules: Sequence[RuleConfig]
+    rules: Packed[RuleConfig] = field(converter=_packed)
     groups: Sequence[GroupConfig]
     files: Sequence[Path] = ()
 
@@ -93,7 +97,7 @@ def _together(found: PolicyConfig, parts: Iterable[_Part], paths: Sequence[Path]
     parts = [*parts]
     return Policy(
         found,
-        Packed.of(rule for part in parts for rule in part.content.rules),
+        (rule for part in parts for rule in part.content.rules),
         [group for part in parts for group in part.content.groups],
         paths,
     )

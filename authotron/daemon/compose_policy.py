@@ -44,7 +44,8 @@ async def compile_in_pieces(policy: Policy, clock: IReactorTime, metrics: Metric
     """
     Compile the rules and groups of a configuration while the process serves requests.
 
-    Everything that changes the policies of a running process compiles them by this function.
+    A reload of the configuration compiles them so. Policies in a token store are checked and
+    compiled in a thread (L{authotron.daemon.policy_reading}).
     """
     return await in_pieces(clock, compiling(policy, _noting(clock, metrics)))
 

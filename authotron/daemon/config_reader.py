@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
@@ -24,8 +25,12 @@ from twisted.python.failure import Failure
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import file
 from authotron.config.check import Config
+from authotron.config.packed import Packed
 from authotron.daemon.workers import spawning
 from authotron.model.errors import ConfigError, Problem
+
+if TYPE_CHECKING:  # imported only if a configuration has policies
+    from authotron.config.policy_rules import RuleConfig
 
 ANSWER = 3
 """The descriptor to which the reading process writes what it has read."""
@@ -33,7 +38,7 @@ ANSWER = 3
 SMALL = 16 * 1024
 """Number of bytes of a configuration file that this process itself reads in some 30 ms."""
 
-LONGEST = 600.0
+LONGEST = 1800.0
 """Number of seconds after which the process that reads the configuration is killed."""
 
 MOST_PROBLEMS = 100
@@ -85,6 +90,25 @@ class ConfigReader:
         return result
 
 
+_LENGTH = 8
+"""Number of bytes that state the length of a part of the answer."""
+
+
+def frames(answer: Config | Sequence[Problem]) -> Iterator[bytes]:
+    """
+    Yield the parts of what the process writes that reads the configuration: what it has read, and
+    then pieces of the rules, which this process puts together without unpickling them.
+
+    @param answer: the configuration, or its problems.
+    """
+    rules: Packed[RuleConfig] = Packed((), 0)
+    if isinstance(answer, Config) and answer.policy is not None:
+        rules = answer.policy.rules
+        answer = answer.with_rules(Packed((), 0))
+    for each in (pickle.dumps((answer, len(rules))), *rules.pieces):
+        yield len(each).to_bytes(_LENGTH, "big") + each
+
+
 class _Reading(ProcessProtocol):
     """
     A process that reads the configuration.
@@ -98,24 +122,30 @@ class _Reading(ProcessProtocol):
     def __init__(self, path: Path) -> None:
         self.config: Deferred[Config] = Deferred(lambda _: self.stop())
         self._path = path
-        self._parts: list[bytes] = []
+        self._received = bytearray()
+        self._frames: list[bytes] = []
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N803 - the name is Twisted's
-        self._parts.append(data)
+        self._received += data
+        while len(self._received) >= _LENGTH:
+            end = _LENGTH + int.from_bytes(self._received[:_LENGTH], "big")
+            if len(self._received) < end:
+                return
+            self._frames.append(bytes(self._received[_LENGTH:end]))
+            del self._received[:end]
 
     def processEnded(self, reason: Failure) -> None:
-        answer, self._parts = b"".join(self._parts), []
         if self.config.called:
             return
-        found: object = None
-        if reason.check(ProcessDone):
-            found = pickle.loads(answer)  # noqa: S301 - our own process has pickled the object
-        if isinstance(found, Config):
-            self.config.callback(found)
-        elif isinstance(found, list):
-            self.config.errback(ConfigError(found))
-        else:
+        if not (reason.check(ProcessDone) and self._frames):
             self._fail(f"has ended: {reason.value}")
+            return
+        first, *pieces = self._frames
+        answer, length = pickle.loads(first)  # noqa: S301 - our own process has pickled the object
+        if isinstance(answer, Config):
+            self.config.callback(answer.with_rules(Packed(tuple(pieces), length)))
+        else:
+            self.config.errback(ConfigError(answer))
 
     def _fail(self, what: str) -> None:
         why = f"the process that reads the configuration {what}"

@@ -6,7 +6,6 @@ read.
 from __future__ import annotations
 
 import os
-import pickle
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from twisted.logger import globalLogBeginner
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import file
 from authotron.config.check import Config
-from authotron.daemon.config_reader import ANSWER, MOST_PROBLEMS
+from authotron.daemon.config_reader import ANSWER, MOST_PROBLEMS, frames
 from authotron.model.errors import ConfigError, Problem
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
@@ -39,7 +38,7 @@ def main() -> None:
     except ConfigError as error:
         answer = _first(path, error.problems)
     with os.fdopen(ANSWER, "wb") as output:
-        pickle.dump(answer, output)
+        output.writelines(frames(answer))
     # The interpreter would take seconds to free the memory of a large configuration.
     sys.stdout.flush()
     os._exit(0)
