@@ -26,6 +26,11 @@ class Requirement:
     acr: tuple[str, ...] = ()
     max_age: int | None = None
 
+    def parameters(self) -> dict[str, str | int]:
+        """Return the parameters by which a client asks for such a login (RFC 9470 section 3)."""
+        found: dict[str, str | int] = {"acr_values": " ".join(self.acr)} if self.acr else {}
+        return found if self.max_age is None else {**found, "max_age": self.max_age}
+
     def is_met(self, login: Login | None, now: float) -> bool:
         """
         Return whether a login meets the requirement; a login about which nothing is known does not.

@@ -77,11 +77,7 @@ def _step_up(required: Requirement, accept: str) -> Reply:
     @param accept: the header C{Accept} of the client; if it names JSON, the body has problem
         details.
     """
-    wanted: dict[str, object] = {}
-    if required.acr:
-        wanted["acr_values"] = " ".join(required.acr)
-    if required.max_age is not None:
-        wanted["max_age"] = required.max_age
+    wanted = required.parameters()
     parameters = {"error": STEP_UP, "error_description": _LOGIN, **wanted}
     challenge = "Bearer " + ", ".join(f'{key}="{value}"' for key, value in parameters.items())
     reason = Reason.LOGIN.value

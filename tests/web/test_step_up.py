@@ -211,6 +211,31 @@ class ApiTests(StepUpCase):
             if expected != 204:
                 self.assertEqual(answer.headers["x-auth-reason"], REASON)
 
+    def test_evaluation(self) -> None:
+        """An evaluation of AuthZEN says which login is needed."""
+        content = {
+            "subject": {"type": "user", "id": "tess"},
+            "action": {"name": "GET"},
+            "resource": {"type": "path", "id": "/admin/x"},
+        }
+        for claims, expected in (
+            (
+                {},
+                {
+                    "decision": False,
+                    "context": {
+                        "reason": REASON,
+                        "acr_values": "gold platinum",
+                        "max_age": 300,
+                    },
+                },
+            ),
+            ({"acr": "gold", "auth_time": NOW}, {"decision": True}),
+        ):
+            who = bearer(**claims)
+            answer = self.gateway.post("/access/v1/evaluation", content, Authorization=who)
+            self.assertEqual((answer.status, answer.json()), (200, expected))
+
 
 class AnswerTests(StepUpCase):
     """What the refusal says."""

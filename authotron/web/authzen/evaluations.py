@@ -119,6 +119,8 @@ class Evaluator:
 
     def _decision(self, question: Evaluation, stated: StatedRequest, ruling: Ruling) -> Decision:
         context: dict[str, Any] = {} if ruling.allows else {"reason": ruling.reason.value}
+        if ruling.required is not None:
+            context.update(ruling.required.parameters())
         if self.explains:
             context["explanation"] = self._explanation(question, stated, ruling)
         return {"decision": ruling.allows, **({"context": context} if context else {})}
