@@ -45,6 +45,7 @@ from authotron.daemon.compose_policy import compile_policies
 from authotron.gateway import credentials
 from authotron.gateway.authentication import Authenticator
 from authotron.gateway.authorization import Deny, authorize
+from authotron.gateway.authorizer import Authorizer, Verdict
 from authotron.gateway.carriers import Carriers
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
@@ -65,6 +66,7 @@ from authotron.plugin import certificate_parsers
 from authotron.policy import subjects
 from authotron.policy.explanation import Explanation
 from authotron.policy.explanation import explain as explain_ruling
+from authotron.policy.rules import Request
 from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 from authotron.web.replies import Reply
@@ -165,6 +167,12 @@ def explain(
         assert config.policy is not None
         policy = stored_policies.with_stored(path, config.policy, as_json=as_json)
         _explain_claims(policy, claims, request, as_json=as_json)
+        if config.authorizer is not None:
+            say(
+                "note: the authorizer must allow the request, too; it is asked if a credential is "
+                "explained",
+                err=True,
+            )
         return
     present = _presenter(config, carrier, username)
     read = (source or sys.stdin).read().strip() if username is None else ask_basic(username)
@@ -310,10 +318,22 @@ async def _explain(
                 asked, at, _ = request
                 report.explain_ruling(gateway.enforcement.explain(found, asked, at, None))
                 report.check_conditions(found, request)
+                if gateway.authorizer is not None and report.is_allowed:
+                    await _ask_authorizer(gateway.authorizer, found, asked, report)
     if as_json:
         say_json(report.as_json())
     if not report.accepted or not report.is_allowed:
         raise SystemExit(1)
+
+
+async def _ask_authorizer(
+    authorizer: Authorizer, found: Authentication, asked: Request, report: Report
+) -> None:
+    """Ask the authorizer about a request that the policy allows, and report the answer."""
+    from authotron.gateway.policy import evaluations  # noqa: PLC0415 - only needed here
+
+    verdict = await authorizer.verdict(evaluations(found, asked))
+    report.note_verdict(authorizer.plugin.name, verdict, authorizer.outage)
 
 
 async def _open_store(gateway: Gateway[Reply], *, as_json: bool) -> None:
@@ -486,6 +506,19 @@ class Report:
         if isinstance(ruling, Deny):
             self._denied = ruling.text
             self.say(f"  denied: {ruling.text}", fg="red")
+
+    def note_verdict(self, name: str, verdict: Verdict, outage: str) -> None:
+        """
+        Print what the authorizer says about the request.
+
+        @param outage: why the authorizer gave no answer, if it gave none.
+        """
+        if verdict is True:
+            self.say(f"  authorizer {name} allows the request")
+            return
+        why = "denies the request" if verdict is False else f"is unavailable: {outage}"
+        self._denied = f"authorizer {name} {why}"
+        self.say(f"  denied: {self._denied}", fg="red")
 
     def accept(self, claims: dict[str, Any]) -> None:
         """End the report with the claims of the JWT."""

@@ -406,7 +406,7 @@ def evaluations(authentication: Authentication, asked: rules.Asked) -> list[Eval
 def _host(asked: rules.Asked) -> str | None:
     """Return the requested host, or C{None} if the proxy states no host."""
     try:
-        return asked.host
+        return asked.host or None
     except UnusableFact as unusable:
         if unusable.flaw is Flaw.MISSING:
             return None

@@ -63,6 +63,22 @@ class EventsTests(SynchronousTestCase):
         self.assertEqual(printed(report, log_namespace="authotron.gateway.authentication"), "")
 
 
+class VerdictTests(SynchronousTestCase):
+    """What the authorizer says about a request."""
+
+    def test_verdicts(self) -> None:
+        """Anything but an allow is a refusal, with the reason."""
+        for verdict, outage, denied in (
+            (True, "", None),
+            (False, "", "authorizer pdp denies the request"),
+            (None, "timed out", "authorizer pdp is unavailable: timed out"),
+        ):
+            report = explain.Report(prints=False)
+            report.note_verdict("pdp", verdict, outage)
+            self.assertEqual(report.as_json()["denied"], denied)
+            self.assertEqual(report.is_allowed, denied is None)
+
+
 class JsonTests(SynchronousTestCase):
     """The report as JSON."""
 
@@ -438,6 +454,14 @@ class RulingTests(CommandCase):
             "(login: nothing is known about the login)\n",
             result.stdout,
         )
+
+    def test_authorizer(self) -> None:
+        """Stated claims are no identity, so the authorizer is not asked about them."""
+        section = {"type": "authzen", "url": "https://pdp.example/access/v1/evaluation"}
+        claim = ("--claim", "role=reader", "--path", "/data/x")
+        result = self.explain(*claim, authorizer=section)
+        self.assertEqual(result.exit_code, 0)
+        self.assertIn("note: the authorizer must allow the request, too", result.stderr)
 
     def test_time(self) -> None:
         """The time of the request is stated by an option."""
