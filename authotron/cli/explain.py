@@ -38,7 +38,7 @@ from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config import schema
 from authotron.config.carried import credential_names
 from authotron.config.check import Config
-from authotron.config.credentials import AUTHORIZATION
+from authotron.config.credentials import AUTHORIZATION, reads_certificates
 from authotron.config.policy import Policy
 from authotron.daemon import policy_follower
 from authotron.daemon.compose_policy import compile_policies
@@ -50,7 +50,7 @@ from authotron.gateway.carriers import Carriers
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
 from authotron.model.carriers import CERTIFICATE
-from authotron.model.client_certificate import bounded
+from authotron.model.client_certificate import ClientCertificate, bounded
 from authotron.model.errors import (
     BadCredentials,
     BadIdentity,
@@ -176,6 +176,8 @@ def explain(
         return
     present = _presenter(config, carrier, username)
     read = (source or sys.stdin).read().strip() if username is None else ask_basic(username)
+    if carrier["certificate"] is not None:
+        _certificate(read)  # an error ends the command before the reactor starts
     react(partial(_explain, as_json=as_json), (config, partial(present, read), realm, request))
 
 
@@ -239,6 +241,8 @@ def _presenter(
         )
     [(kind, name)] = given
     if kind == CERTIFICATE.kind:
+        if not any(map(reads_certificates, config.providers)):
+            raise click.UsageError("no provider of type mtls is configured")
         return _as_certificate
     names = credential_names(config)
     known = {"header": names.headers, "cookie": names.cookies, "query": names.parameters}[kind]
@@ -259,15 +263,23 @@ def _in_authorization(text: str, _carriers: Carriers) -> Presented:
     return Presented(header_value(text).encode())
 
 
-def _as_certificate(text: str, carriers: Carriers) -> Presented:
+def _certificate(text: str) -> ClientCertificate:
+    """
+    Parse the certificate of a client, with those of intermediate authorities behind it.
+
+    @raise click.UsageError: the text is not certificates in PEM.
+    """
     try:
-        presented = bounded(certificate_parsers.in_pem(text))
+        return bounded(certificate_parsers.in_pem(text))
     except ValueError:
-        raise click.UsageError("SOURCE does not contain a certificate in PEM") from None
-    others = carriers.of_question(lambda _: None, Facts(certificate=presented))
-    if not others:
-        raise click.UsageError("no provider of type mtls is configured")
-    return Presented(others=others)
+        raise click.UsageError(
+            "SOURCE must contain certificates in PEM, and nothing else"
+        ) from None
+
+
+def _as_certificate(text: str, carriers: Carriers) -> Presented:
+    stated = Facts(certificate=_certificate(text))
+    return Presented(others=carriers.of_question(lambda _: None, stated))
 
 
 def _carried(kind: str, name: str, text: str, carriers: Carriers) -> Presented:

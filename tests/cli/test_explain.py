@@ -38,6 +38,7 @@ from authotron.testing.issuers import IDP
 from authotron.testing.worlds import world
 from tests.cli.cases import CommandCase
 from tests.config.cases import BASE
+from tests.mtls.issuing import pem, root
 
 
 def printed(report: explain.Report, **event: object) -> str:
@@ -384,6 +385,39 @@ class CarrierTests(CommandCase):
             result = self.run_command(*words, "--header", "X-API-Key", *other, text="x")
             self.assertEqual(result.exit_code, 2)
             self.assertIn("give only one of", result.output)
+
+
+class CertificateTests(CommandCase):
+    """The certificate of a client."""
+
+    def explain(self, text: str, *more: str) -> Result:
+        file = self.folder.absolute() / "ca.pem"
+        file.write_bytes(root().pem)
+        provider = {"type": "mtls", "name": "m", "realm": "machines", "ca_file": str(file)}
+        contract = {"type": "nginx", "headers": {"certificate": "X-Cert"}}
+        over = {"server": {**BASE["server"], "contracts": [contract]}, "providers": [provider]}
+        path = self.file(**over)
+        return self.run_command("explain", "-c", path, "--certificate", *more, text=text)
+
+    def test_unusable(self) -> None:
+        """A text that is no certificate is an invalid command line, and prints no traceback."""
+        for text in ("x", "", pem(root().certificate) * 20):
+            result = self.explain(text)
+            self.assertEqual(result.exit_code, 2)
+            self.assertIn("must contain certificates in PEM", result.output)
+
+    def test_no_provider(self) -> None:
+        """Without a provider for certificates nothing can be explained."""
+        words = ("explain", "-c", self.file(), "--certificate")
+        result = self.run_command(*words, text=pem(root().certificate))
+        self.assertEqual(result.exit_code, 2)
+        self.assertIn("no provider of type mtls is configured", result.output)
+
+    def test_only_one(self) -> None:
+        """A certificate and another credential exclude each other."""
+        result = self.explain(pem(root().certificate), "--cookie", "s")
+        self.assertEqual(result.exit_code, 2)
+        self.assertIn("give only one of", result.output)
 
 
 class RulingTests(CommandCase):
