@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -171,33 +171,36 @@ class ProviderClaimsTests(SynchronousTestCase):
         self.folder.mkdir()
         (self.folder / "ca.pem").write_bytes(test_mtls.ROOT.pem)
 
-    def composed(self, type_: str, subject: list[str], **keys: Any) -> Gateway[Any]:
+    def composed(self, type_: str, subjects: Sequence[list[str]], **keys: Any) -> Gateway[Any]:
         given, _, make_world, _ = CASES[type_]
         provider = {**given, "type": type_, "name": "it", "realm": "here", **keys}
-        rule = {"name": "r", "subject": [subject], "permissions": ["/x:GET"]}
+        rules = [
+            {"name": f"r{number}", "subject": [each], "permissions": [f"/{number}:GET"]}
+            for number, each in enumerate(subjects)
+        ]
         nginx = {"type": "nginx", "headers": {"certificate": "X-SSL-Client-Cert"}}
-        over = {"policy": {"rules": [rule]}, "server": {"contracts": [nginx]}}
+        over = {"policy": {"rules": rules}, "server": {"contracts": [nginx]}}
         file = laid_over(BASE, over)
         config = check.check({**file, "providers": [provider]}, Sources(self.folder))
         return compose(config, make_world(clock_at(NOW)), Metrics())
 
-    def allows(self, type_: str, subject: list[str], **keys: Any) -> bool:
-        gateway = self.composed(type_, subject, **keys)
+    def allowed(self, type_: str, *subjects: list[str], **keys: Any) -> list[bool]:
+        """Return for each subject whether a rule about it allows a request of the case's client."""
+        gateway = self.composed(type_, subjects, **keys)
         identified = start(gateway.authenticator.identify([CASES[type_][1]], None))
         found: Authentication = self.successResultOf(identified)
         assert gateway.enforcement is not None
         access = gateway.enforcement.access(found)
-        return access.rule(Asked("/x", "GET", "/", Facts)).allows
+        asked = [Asked(f"/{number}", "GET", "/", Facts) for number in range(len(subjects))]
+        return [access.rule(each).allows for each in asked]
 
     def test_claims_arrive(self) -> None:
         """A rule that names the source and the claims of an identity allows its request."""
         for type_, (_, _, _, claims) in CASES.items():
             with self.subTest(type_):
                 source = [f"@source:type={type_}", "@source:name=it", "@source:realm=here"]
-                self.assertTrue(
-                    self.allows(type_, [*source, "@issuer=gate", "realm=here", *claims])
-                )
-                self.assertFalse(self.allows(type_, ["@source:type=other"]))
+                every = [*source, "@issuer=gate", "realm=here", *claims]
+                self.assertEqual(self.allowed(type_, every, ["@source:type=other"]), [True, False])
 
     def test_chosen(self) -> None:
         """Every type of provider can leave claims out."""
@@ -205,8 +208,8 @@ class ProviderClaimsTests(SynchronousTestCase):
             with self.subTest(type_):
                 stated = [each for each in claims if not each.startswith("username=")]
                 keys = {"claims": {"ignore": stated}}
-                self.assertTrue(self.allows(type_, claims[:1], **keys))
-                self.assertFalse(self.allows(type_, stated[:1], **keys))
+                found = self.allowed(type_, claims[:1], stated[:1], **keys)
+                self.assertEqual(found, [True, False])
 
     def test_every_type(self) -> None:
         """Each type of provider is tested here, and listed in docs/policies.md."""
