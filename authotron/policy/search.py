@@ -18,6 +18,9 @@ from authotron.policy.subjects import Tags
 _OF_ASKERS = ("@resource:", "@action:", "@group:")
 """The beginnings of tags that say nothing about what identity is meant."""
 
+_NAMES = ("username=", "@subject:")
+"""The beginnings of tags that name a subject; no identity has such tags beside its own name."""
+
 
 class NamedSubject(NamedTuple):
     """
@@ -49,6 +52,8 @@ def _named(tags: Tags, prefix: str, needed: str) -> Iterator[NamedSubject]:
     if len(ids) != 1 or (needed and needed not in tags):
         return
     others = tags - {ids[0], needed}
+    if any(each.startswith(_NAMES) for each in others):
+        return
     yield NamedSubject(
         ids[0].removeprefix(prefix),
         tuple(sorted(each for each in others if not each.startswith(_OF_ASKERS))),

@@ -24,7 +24,7 @@ class Malformed(ValueError):
     """
 
 
-@frozen
+@frozen(eq=False)
 class Subject:
     """
     The identity that a question is about.
@@ -37,7 +37,7 @@ class Subject:
     properties: Properties = field(factory=dict)
 
 
-@frozen
+@frozen(eq=False)
 class Action:
     """
     What the subject wants to do.
@@ -49,7 +49,7 @@ class Action:
     properties: Properties = field(factory=dict)
 
 
-@frozen
+@frozen(eq=False)
 class Resource:
     """
     The object with which the subject wants to do something.

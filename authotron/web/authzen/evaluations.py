@@ -5,8 +5,9 @@ requests (Access Evaluations API).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -28,7 +29,7 @@ from authotron.web.authzen.entities import (
     parse_resource,
     parse_subject,
 )
-from authotron.web.authzen.mapping import entity_claims, resource_and_id, subject_claims
+from authotron.web.authzen.mapping import claims_of, resource_and_id
 from authotron.web.policy_questions import Asking
 
 MOST = 1_000
@@ -39,6 +40,15 @@ _MOST_EXPLAINED = 50
 
 _IN_A_TURN = 16
 """Number of questions that are answered in one turn of the reactor."""
+
+_CLAIMS_IN_A_TURN = 5_000
+"""Number of claims to which the policies are applied in one turn of the reactor."""
+
+_MOST_KNOWN = 16
+"""Maximum number of sets of claims for which an L{Evaluator} keeps what the policies allow."""
+
+E = TypeVar("E")
+"""The type of an entity of a question."""
 
 EXECUTE_ALL, DENY_ON_FIRST_DENY, PERMIT_ON_FIRST_PERMIT = _SEMANTICS = (
     "execute_all",
@@ -61,29 +71,29 @@ class Evaluation:
     context: Context
 
 
-def parse_evaluation(given: Mapping[str, Any]) -> Evaluation:
-    """
-    Return a question.
-
-    @raise Malformed: a required key is missing, or a key is of another type.
-    """
-    return Evaluation(
-        parse_subject(given), parse_action(given), parse_resource(given), parse_context(given)
-    )
-
-
 @define(eq=False)
 class Evaluator:
     """
     Answers the questions in one request of a client.
 
+    Most questions in one request share their entities, which may be large, so each entity is parsed
+    only once.
+
     @ivar explains: whether each answer has an explanation, which only an asker gets.
-    @ivar _known: what the policies allow to each set of claims, because the questions in one
-        request are often about the same subject.
+    @ivar claims: the claims that each subject, resource or action is, as far as they are known.
+    @ivar work: as how many bytes the work counts that the claims of the questions so far took.
+    @ivar _entities: for the name of an entity and the C{id} of its JSON the entity, or why the JSON
+        is malformed; the JSON lives as long as the request.
+    @ivar _known: what the policies allow to the last few sets of claims.
     """
 
     asking: Asking
     explains: bool = False
+    claims: WeakKeyDictionary[Subject | Resource | Action, frozenset[str]] = field(
+        factory=WeakKeyDictionary, init=False
+    )
+    work: int = field(default=0, init=False)
+    _entities: dict[tuple[str, int], Any] = field(factory=dict, init=False)
     _known: dict[frozenset[str], PolicyAccess] = field(factory=dict, init=False)
 
     def answer(self, given: Mapping[str, Any]) -> Decision:
@@ -108,7 +118,7 @@ class Evaluator:
         return self._decision(*self._evaluate(given))
 
     def _evaluate(self, given: Mapping[str, Any]) -> tuple[Evaluation, StatedRequest, Ruling]:
-        question = parse_evaluation(given)
+        question = self._parse(given)
         try:
             stated, ruling = self.ruled(question)
         except (AmbiguousRequest, UnusableFact) as unclear:
@@ -116,6 +126,60 @@ class Evaluator:
             raise Malformed(str(unclear)) from None
         self.asking.count(ruling)
         return question, stated, ruling
+
+    def _parse(self, given: Mapping[str, Any]) -> Evaluation:
+        """
+        Return a question.
+
+        @raise Malformed: a required key is missing, or a key is of another type.
+        """
+        return Evaluation(
+            self._once("subject", parse_subject, given),
+            self._once("action", parse_action, given),
+            self._once("resource", parse_resource, given),
+            self._once("context", parse_context, given),
+        )
+
+    def _once(
+        self, name: str, parse: Callable[[Mapping[str, Any]], E], given: Mapping[str, Any]
+    ) -> E:
+        """
+        Return an entity of a question, or the entity that was parsed from the same JSON before.
+
+        @raise Malformed: the entity is malformed.
+        """
+        if name not in given:
+            return parse(given)
+        key = name, id(given[name])
+        found = self._entities.get(key)
+        if found is None:
+            try:
+                found = parse(given)
+                if isinstance(found, Subject | Resource | Action):
+                    self.claims_of(found)
+            except Malformed as malformed:
+                found = malformed
+            self._entities[key] = found
+        if isinstance(found, Malformed):
+            raise Malformed(str(found))
+        return found
+
+    def claims_of(self, entity: Subject | Resource | Action) -> frozenset[str]:
+        """
+        Return the claims that an entity of a question is.
+
+        @raise Malformed: the entity states claims that cannot be claims, or too many.
+        """
+        found = self.claims.get(entity)
+        if found is None:
+            found = claims_of(entity)
+            self.claims[entity] = found
+        return found
+
+    def take_work(self) -> int:
+        """Return as how many bytes the work counts that was not returned before."""
+        found, self.work = self.work, 0
+        return found
 
     def _decision(self, question: Evaluation, stated: StatedRequest, ruling: Ruling) -> Decision:
         context: dict[str, Any] = {} if ruling.allows else {"reason": ruling.reason.value}
@@ -128,8 +192,8 @@ class Evaluator:
     def _explanation(
         self, question: Evaluation, stated: StatedRequest, ruling: Ruling
     ) -> dict[str, Any]:
-        claims = subject_claims(question.subject)
-        whole = claims | entity_claims(question.resource, question.action)
+        more = self.claims_of(question.resource) | self.claims_of(question.action)
+        whole = self.claims_of(question.subject) | more
         found = self.asking.caller.enforcement.explain_claims(map(normalize, whole), stated.known)
         return evolve(found, ruling=ruling).as_json()
 
@@ -144,27 +208,32 @@ class Evaluator:
         """
         resource, id_ = resource_and_id(question.resource)
         context = question.context
-        access = self.access(subject_claims(question.subject), question.resource, question.action)
+        access = self.access(question.subject, question.resource, question.action)
         stated = self.asking.caller.request(
             resource, question.action.name, context.namespace, id_, context.ip, context.host
         )
         return stated, access.ruling(stated)
 
-    def access(self, claims: frozenset[str], resource: Resource, action: Action) -> PolicyAccess:
+    def access(self, subject: Subject, resource: Resource, action: Action) -> PolicyAccess:
         """
-        Return an object that says what the policies allow to a subject with the given claims.
+        Return an object that says what the policies allow to a subject.
 
+        @raise Malformed: an entity states claims that cannot be claims, or too many.
         @raise MayNotAsk: the client may not ask about the subject, or states properties.
         """
-        more = entity_claims(resource, action)
+        more = self.claims_of(resource) | self.claims_of(action)
         if more and not self.asking.caller.is_asker:
             raise MayNotAsk(
                 "only a client with a role of policy.askers may state properties of a resource or "
                 "an action"
             )
-        whole = claims | more
+        whole = self.claims_of(subject)
+        whole = whole | more if more else whole
+        self.work += PIECE * len(whole) // _CLAIMS_IN_A_TURN
         found = self._known.get(whole)
         if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
             found = self._known[whole] = self.asking.caller.access_of(whole)
         return found
 
@@ -193,7 +262,8 @@ async def evaluate_all(
         answers.append(_answer(evaluator, given, question))
         if _ends(semantic, answers[-1]):
             break
-        await pieces.add(PIECE if evaluator.explains else PIECE // _IN_A_TURN)
+        size = PIECE if evaluator.explains else PIECE // _IN_A_TURN
+        await pieces.add(size + evaluator.take_work())
     evaluator.asking.log_several([each["decision"] for each in answers])
     return {"evaluations": answers}
 

@@ -34,6 +34,9 @@ USERNAME = "username="
 SUBJECT_TYPE, SUBJECT_ID = "@subject:type=", "@subject:id="
 OF_RESOURCE, OF_ACTION = "@resource:", "@action:"
 
+MOST_CLAIMS = 5_000
+"""Maximum number of claims that the properties of one entity are."""
+
 _STATED_ALONE = (SUBJECT_TYPE, SUBJECT_ID, OF_RESOURCE, OF_ACTION, GROUP)
 """The beginnings of claims that the list of claims of a subject must not contain."""
 
@@ -41,16 +44,28 @@ _NAMES = {"realm": "realm", "role": "role", "roles": "role", "scope": "scope", "
 """The properties of a subject that are parts of an identity, each with the key of its claims."""
 
 
-def subject_claims(subject: Subject) -> frozenset[str]:
+def claims_of(entity: Subject | Resource | Action) -> frozenset[str]:
     """
-    Return the claims of a subject.
+    Return the claims that a subject, a resource or an action is.
 
-    @raise Malformed: the property C{claims} is not a list of claims.
+    @raise Malformed: the property C{claims} of a subject is not a list of claims, or the entity has
+        too many claims.
     """
-    return frozenset((*_names(subject), *property_claims(subject.properties)))
+    if isinstance(entity, Subject):
+        return _bounded((*names(entity), *property_claims(entity.properties)))
+    prefix = OF_RESOURCE if isinstance(entity, Resource) else OF_ACTION
+    return _bounded(_of(prefix, entity.properties))
 
 
-def _names(subject: Subject) -> Iterator[str]:
+def _bounded(claims: Iterable[str]) -> frozenset[str]:
+    found = frozenset(claims)
+    if len(found) > MOST_CLAIMS:
+        raise Malformed(f"properties are more than {MOST_CLAIMS} claims")
+    return found
+
+
+def names(subject: Subject) -> Iterator[str]:
+    """Yield the claims by which a subject is named."""
     if subject.type == USER:
         yield USERNAME + subject.id
     else:
@@ -85,11 +100,6 @@ def _literal(value: object) -> Iterator[str]:
         if each.startswith((*_STATED_ALONE, USERNAME)):
             raise Malformed("subject.properties.claims names a claim that other keys state")
         yield each
-
-
-def entity_claims(resource: Resource, action: Action) -> frozenset[str]:
-    """Return the claims that the properties of a resource and of an action are."""
-    return frozenset((*_of(OF_RESOURCE, resource.properties), *_of(OF_ACTION, action.properties)))
 
 
 def _of(prefix: str, properties: Properties) -> Iterator[str]:

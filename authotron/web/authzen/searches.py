@@ -6,10 +6,11 @@ A search finds only what a rule names, because a policy knows nothing else.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.concurrency.pieces import PIECE, Pieces
@@ -38,9 +39,9 @@ from authotron.web.authzen.mapping import (
     USER,
     USERNAME,
     as_properties,
+    names,
     property_claims,
     resource_and_id,
-    subject_claims,
 )
 from authotron.web.authzen.pages import Page, parse_page
 
@@ -49,6 +50,9 @@ _N = TypeVar("_N")
 
 _MOST_EXAMINED = 500
 """Maximum number of candidates that one request looks at; further ones are on the next page."""
+
+_LARGEST = 256 * 1024
+"""Number of characters from which on the results of one request are continued on the next page."""
 
 _IN_A_TURN = 16
 """Number of candidates to which the policies are applied in one turn of the reactor."""
@@ -92,9 +96,13 @@ class Searcher:
         if not self.evaluator.asking.caller.is_asker:
             raise MayNotAsk("only a client with a role of policy.askers may search for subjects")
         self._check(context, resource)
+        stated = frozenset(property_claims(subject.properties))
+        self.evaluator.claims_of(subject)  # checks their number
         results = await self._results(
             self._named_subjects(subject.type),
-            lambda each: _subject_candidate(subject, each, action, resource, context),
+            lambda each: self._subject_candidate(
+                Evaluation(subject, action, resource, context), stated, each
+            ),
             page,
         )
         self.evaluator.asking.searched(
@@ -112,7 +120,7 @@ class Searcher:
         subject, context = parse_subject(given), parse_context(given)
         action, page = parse_action(given), parse_page(given)
         resource = parse_resource(given, is_searched=True)
-        access = self.evaluator.access(subject_claims(subject), resource, action)
+        access = self.evaluator.access(subject, resource, action)
         table = access.named(self._check(context).namespace)
         if table is None:
             return page.reply([], 0, 0)
@@ -137,7 +145,7 @@ class Searcher:
         """
         subject, resource = parse_subject(given), parse_resource(given)
         context, page = parse_context(given), parse_page(given)
-        access = self.evaluator.access(subject_claims(subject), resource, Action(""))
+        access = self.evaluator.access(subject, resource, Action(""))
         stated = self._check(context, resource)
         table = access.named(stated.namespace)
         verbs = set() if table is None else table.verbs(stated.resource)
@@ -192,38 +200,41 @@ class Searcher:
         part, total = await part_in_order(self._clock, named, page.start, _MOST_EXAMINED)
         pieces = Pieces(self._clock)
         results: dict[str, dict[str, Any]] = {}
-        end = page.start
+        end, size = page.start, 0
         for each in part:
-            if len(results) >= page.limit:
+            if len(results) >= page.limit or size > _LARGEST:
                 break
             end += 1
             candidate = candidate_of(each)
             if candidate.name not in results and self._is_allowed(candidate):
                 results[candidate.name] = candidate.result
-            await pieces.add(PIECE // _IN_A_TURN)
+                size += len(json.dumps(candidate.result))
+            await pieces.add(PIECE // _IN_A_TURN + self.evaluator.take_work())
         return page.reply([*results.values()], end, total)
+
+    def _subject_candidate(
+        self, searched: Evaluation, stated: frozenset[str], named: NamedSubject
+    ) -> Candidate:
+        """
+        Return a subject that a rule names as a candidate, with the claims that the rule demands.
+
+        @param searched: the question of the search, whose subject has no id.
+        @param stated: the claims that the search states about each subject.
+        """
+        type_, claims = searched.subject.type, stated.union(named.tags)
+        properties = as_properties(claims)
+        result: dict[str, Any] = {"type": type_, "id": named.id}
+        if properties:
+            result["properties"] = properties
+        subject = Subject(type_, named.id, properties)
+        self.evaluator.claims[subject] = claims.union(names(subject))
+        return Candidate(named.id, result, evolve(searched, subject=subject))
 
     def _is_allowed(self, candidate: Candidate) -> bool:
         try:
             return self.evaluator.ruled(candidate.question)[1].allows
         except (AmbiguousRequest, UnusableFact):
             return False  # A rule depends on the host, which the search does not state.
-
-
-def _subject_candidate(
-    searched: Subject, named: NamedSubject, action: Action, resource: Resource, context: Context
-) -> Candidate:
-    """
-    Return a subject that a rule names as a candidate, with the claims that the rule demands.
-
-    @param searched: the subject of the search, whose properties each candidate has, too.
-    """
-    properties = as_properties({*property_claims(searched.properties), *named.tags})
-    subject = Subject(searched.type, named.id, properties)
-    result: dict[str, Any] = {"type": searched.type, "id": named.id}
-    if properties:
-        result["properties"] = properties
-    return Candidate(named.id, result, Evaluation(subject, action, resource, context))
 
 
 def _about(subject: Subject) -> str:

@@ -6,7 +6,7 @@ import json
 import unicodedata
 from typing import Any
 
-from authotron.web.authzen import searches
+from authotron.web.authzen import evaluations, mapping, searches
 from tests.web.authzen.scenarios import Json, rule
 from tests.web.conversations import ALICE, Answer, InMemoryGateway
 from tests.web.policy_case import BOB, PDP, RULES, STAFF, AskingCase
@@ -255,8 +255,8 @@ class AskerTests(QuestionCase):
         """One question about another identity refuses the whole request."""
         request = {"action": {"name": "GET"}, "resource": path("/data/x")}
         own, other = {"subject": SELF}, {"subject": {"type": "user", "id": "alice"}}
-        for evaluations, status in (([own, own], 200), ([own, other], 403)):
-            given = {**request, "evaluations": evaluations}
+        for several, status in (([own, own], 200), ([own, other], 403)):
+            given = {**request, "evaluations": several}
             self.assertEqual(self.ask(given, BOB, "evaluations").status, status)
 
     def test_searches_S_ASKER(self) -> None:
@@ -319,6 +319,56 @@ class HostileTests(QuestionCase):
             answer = self.post("/access/v1/evaluation", request, X_Request_ID="x" * size)
             self.assertEqual("x-request-id" in answer.headers, repeated)
 
+    def test_shared_entities_S_QUESTION(self) -> None:
+        """An entity that many questions share is parsed once, also if it is malformed."""
+        parsed: list[object] = []
+
+        def counted(entity: Any) -> frozenset[str]:
+            parsed.append(entity)
+            return mapping.claims_of(entity)
+
+        self.patch(evaluations, "claims_of", counted)
+        request: Json = {"action": {"name": "GET"}, "resource": path("/data/x")}
+        for claims, decided in (
+            (["role=reader"] * 2000, {True}),
+            (["a=b"] * 2000 + ["x"], {False}),
+        ):
+            del parsed[:]
+            subject = {"type": "user", "id": "bob", "properties": {"claims": claims}}
+            given = {**request, "subject": subject, "evaluations": [{}] * 1000}
+            found = self.ask(given, api="evaluations").json()["evaluations"]
+            self.assertEqual({each["decision"] for each in found}, decided)
+            self.assertLessEqual(len(parsed), 3)
+
+    def test_own_entities_S_QUESTION(self) -> None:
+        """Questions that differ in one entity get answers of their own."""
+        reader = {"type": "user", "id": "x", "properties": {"roles": ["reader"]}}
+        request = {"subject": USER, "action": {"name": "GET"}, "resource": path("/data/x")}
+        given = {
+            **request,
+            "evaluations": [
+                {},
+                {"subject": {"type": "user", "id": "bob"}},
+                {"subject": reader, "resource": path("/admin")},
+                {"subject": reader},
+                {"action": {"name": "PUT"}},
+                {"subject": None},
+                {},
+            ],
+        }
+        found = self.ask(given, api="evaluations").json()["evaluations"]
+        wanted = [True, False, False, True, False, False, True]
+        self.assertEqual([each["decision"] for each in found], wanted)
+
+    def test_too_many_claims_S_QUESTION(self) -> None:
+        """An entity whose properties are more than 5,000 claims is a 400."""
+        for number, wanted in ((4999, "True"), (5001, "400")):
+            properties = {"roles": ["reader", *range(number - 1)]}
+            subject = {"type": "user", "id": "bob", "properties": properties}
+            self.assertEqual(self.decided(path("/data/x"), subject=subject), wanted)
+        page = path("/data/x", x=[*range(5001)])
+        self.assertEqual(self.decided(page), "400")
+
     def test_log_is_short_S_QUESTION(self) -> None:
         """The log repeats at most a thousand characters of each part of a question."""
         subject = {"type": "user", "id": "x" * 20_000}
@@ -362,6 +412,7 @@ class PageTests(QuestionCase):
     """Searches with many candidates, and hostile pages."""
 
     rules = (
+        rule("no identity", [["username=u8", "@subject:id=x"]], "record:read:x1"),
         rule("many", [["username=bob"]], f"record:read:{','.join(f'r{n:02}' for n in range(12))}"),
         *(rule(f"user {n}", [[f"username=u{n}"]], "record:read:x1") for n in range(6)),
     )
@@ -394,6 +445,15 @@ class PageTests(QuestionCase):
         self.assertEqual(len({id_ for each in found for id_ in each}), 12)
         request["page"] = {"limit": 4}
         self.assertEqual([len(each) for each in self.pages("resource", request)], [4, 4, 4])
+
+    def test_large_results_S_QUESTION(self) -> None:
+        """Results that are large are divided into pages, with or without C{page}."""
+        self.patch(searches, "_LARGEST", 30_000)
+        many = {"type": "user", "properties": {"team": ["x" * 20_000]}}
+        resource = {"type": "record", "id": "x1"}
+        request: Json = {"subject": many, "action": {"name": "read"}, "resource": resource}
+        found = self.pages("subject", request)
+        self.assertEqual([len(each) for each in found], [2, 2, 2])
 
     def test_subjects(self) -> None:
         """A page may have fewer results than candidates."""
