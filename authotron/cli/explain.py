@@ -204,11 +204,10 @@ def _explain_claims(
     policy: Policy, claims: Sequence[str], request: Stated, *, as_json: bool
 ) -> None:
     """Explain the ruling about a request of an identity of which the operator states the claims."""
-    for claim in claims:
-        try:
-            subjects.check_tag(claim)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--claim") from None
+    try:
+        claims = [subjects.check_tag(claim) for claim in claims]
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--claim") from None
     policies = compile_policies(policy)
     found = explain_ruling(policies, claims, request.request, request.at, most_steps=None)
     if as_json:

@@ -229,11 +229,10 @@ def what_can(claims: Sequence[str], namespace: str | None, path: Path, *, as_jso
     CLAIMS are written as in rules, such as role=reader. Permissions that deny come first, as they
     win.
     """
-    for claim in claims:
-        try:
-            subjects.check_tag(claim)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
+    try:
+        claims = [subjects.check_tag(claim) for claim in claims]
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
     found = _load(path, as_json=as_json)
     policies = compile_policies(found)
     rules = policies.usable(policies.access(claims).held.tags, checked_namespace(namespace, found))

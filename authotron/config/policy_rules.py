@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from authotron.config.problems import of_key, require_none
-from authotron.config.section import NonEmptyStr, Section, WholeSeconds
+from authotron.config.section import Name, NonEmptyStr, Section, WholeSeconds
 from authotron.model.hosts import check_host_pattern
 from authotron.model.http_grammar import TOKEN
 from authotron.model.paths import AmbiguousPath, canonical
@@ -139,6 +139,7 @@ def _filled(what: str, why: str) -> Any:
 
 
 Tag = Annotated[str, AfterValidator(subjects.check_tag)]
+"""A claim that an identity must have, in normal form."""
 
 Tags = Annotated[
     tuple[Tag, ...],
@@ -365,7 +366,7 @@ def _as_times(given: Any) -> Times:
 class GroupConfig(Section):
     """A name for identities; rules and other groups refer to it by `@group:name=NAME`."""
 
-    name: NonEmptyStr = Field(description="the name, unique among all groups")
+    name: Name = Field(description="the name, unique among all groups")
     description: str = Field(default="", description="what the group is for, for people")
     namespace: Namespace = Field(
         default=namespaces.ROOT,

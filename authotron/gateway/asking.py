@@ -19,12 +19,12 @@ from authotron.model.authentication import Authentication
 from authotron.model.errors import AmbiguousRequest, Flaw, MayNotAsk, UnusableFact
 from authotron.model.hosts import split_host
 from authotron.model.http_grammar import TOKEN
-from authotron.model.naming import normalize
 from authotron.model.paths import AmbiguousPath, canonical
 from authotron.policy import namespaces
 from authotron.policy.networks import parse_address
 from authotron.policy.resources import ANY, MOST_SEGMENTS, flaw
 from authotron.policy.rules import Request
+from authotron.policy.subjects import in_normal_form
 from authotron.policy.verbs import is_misspelt
 
 _METHOD = re.compile(TOKEN.decode())
@@ -110,7 +110,7 @@ class Caller:
         @raise MayNotAsk: the client is not an asker, and one of the claims is not its own.
         @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
         """
-        stated = frozenset(map(normalize, claims))
+        stated = frozenset(map(in_normal_form, claims))
         if self.is_asker:
             return self.enforcement.access_by(stated)
         if not stated <= self.enforcement.claims(self.authentication):

@@ -14,10 +14,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
-from attrs import frozen
+from attrs import field, frozen
 
 from authotron.model import strict_json
 from authotron.model.identity import Identity
+from authotron.model.naming import normalize
 from authotron.policy.claim_filter import ClaimFilter
 from authotron.policy.claim_keys import is_claimable, why_not_claimable
 
@@ -40,25 +41,26 @@ class Source:
         filter.
     """
 
-    type: str
-    name: str
-    issuer: str
+    type: str = field(converter=normalize)
+    name: str = field(converter=normalize)
+    issuer: str = field(converter=normalize)
     filter: ClaimFilter | None = None
 
 
 def values_of(attribute: str) -> Sequence[str]:
     """
-    Return the values of an attribute: the elements of a list in JSON, or else the attribute itself.
+    Return the values of an attribute: the elements of a list in JSON, or else the attribute itself,
+    in Unicode Normalization Form C.
 
     Numbers and truth values are returned as JSON writes them. Elements that are empty, C{null},
     lists, objects or strings with control characters are left out.
     """
     if not attribute.startswith(_LIST):
-        return (attribute,)
+        return (normalize(attribute),)
     try:
         listed = strict_json.loads(attribute.encode(), most=len(attribute))
     except ValueError:
-        return (attribute,)
+        return (normalize(attribute),)
     return [each for each in map(_value, listed) if each]
 
 
@@ -68,7 +70,7 @@ def _value(element: object) -> str:
         is_clean = element.isprintable() or _UNPRINTABLE.isdisjoint(
             map(unicodedata.category, element)
         )
-        return element if is_clean else ""
+        return normalize(element) if is_clean else ""
     return json.dumps(element) if isinstance(element, bool | int | float) else ""
 
 

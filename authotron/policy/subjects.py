@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
+from authotron.model.naming import normalize
+
 LONGEST = 1024
 """Number of bytes that is too much for a tag: a tag must have fewer."""
 
@@ -29,13 +31,24 @@ one set.
 
 def check_tag(text: str) -> str:
     """
-    Check that a string is a tag, and return it.
+    Check that a string is a tag, and return it in normal form.
 
     @raise ValueError: the string is not a tag.
     """
     if problem := _problem(text):
         raise ValueError(f"the tag {problem}; tags look like role=reader")
-    return text
+    return in_normal_form(text)
+
+
+def in_normal_form(claim: str) -> str:
+    """
+    Return a claim or a tag in Unicode Normalization Form C, in which tags are compared with claims;
+    key and value are normalized by themselves, so that the C{=} stays as it is.
+    """
+    if claim.isascii():
+        return claim
+    key, equals, value = claim.partition("=")
+    return f"{normalize(key)}{equals}{normalize(value)}"
 
 
 def is_tag(text: str) -> bool:

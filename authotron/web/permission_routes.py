@@ -18,11 +18,11 @@ from authotron.gateway.gateway import Gateway
 from authotron.gateway.policy import PolicyAccess
 from authotron.model.authentication import Authentication, Login
 from authotron.model.errors import AmbiguousRequest, MayNotAsk, Problem
-from authotron.model.naming import normalize
 from authotron.model.token import Grant
 from authotron.policy import networks, permission_list
 from authotron.policy.permission_list import Layer, TooLong
 from authotron.policy.rule_limits import moment
+from authotron.policy.subjects import in_normal_form
 from authotron.tokens.grants import grant_in_use
 from authotron.web import replies
 from authotron.web.permissions_body import read_question
@@ -171,7 +171,7 @@ class PermissionsRoute:
             raise EarlyReply(each.refused(why)) from None
         if not each.caller.is_asker:
             return self._bearer(each, requester)
-        stated = sorted({*map(normalize, claims)})
+        stated = sorted({*map(in_normal_form, claims)})
         return _Subject(", ".join(stated), access, stated)
 
     async def _list(self, each: Asking, subject: _Subject, namespace: str) -> bytes:

@@ -172,6 +172,8 @@ class PolicyAnswerer:
             questions = evaluations(found, asked)
         except UnusableFact as unusable:
             return evolve(decision, access=access.with_verdict(unusable))
+        except PoliciesUnknown:
+            return decision  # The rules are applied again for the answer, which is a 503.
         before = CLIENT.set(client)
         try:
             return start(_with_verdict(decision, access, authorizer, questions))

@@ -305,6 +305,17 @@ class UnknownTests(StoredCase):
         self.assertEqual((self.ask(), self.ask("/data/y"), self.ask("/y")), (403, 200, 200))
         self.assertEqual(self.ready()["status"], 200)
 
+    def test_with_authorizer(self) -> None:
+        """The authorizer is not asked while the policies are not known, and nothing is broken."""
+        section = {"type": "authzen", "url": "http://pdp.test/evaluation"}
+        usual = self.over
+        self.patch(self, "over", lambda **policy: {**usual(**policy), "authorizer": section})
+        self.store.is_down = True
+        self.start(default="allow")
+        self.assertEqual(self.ask(), 503)
+        broken = [each for each in self.events if each.get("event") == "routes.request.broken"]
+        self.assertEqual(broken, [])
+
     def test_none_stored(self) -> None:
         """A store without policies opens nothing; policies without rules are known ones."""
         self.start(default="allow")

@@ -135,6 +135,15 @@ class AttributeTests(SynchronousTestCase):
             of(**{"größe": "ß", "\uff20group:name": "x"}), ["größe=ß", "\uff20group:name=x"]
         )
 
+    def test_normal_form_S_CLAIM(self) -> None:
+        """Values are in normal form, also those that JSON hides behind escapes."""
+        for text in ("re\u0301f", '["re\\u0301f"]', '["re\u0301f"]', '["r\\u00e9f"]'):
+            self.assertEqual(of(group=text), ["group=r\u00e9f"])
+            identity = Identity("r", "u", (), {"group": text})
+            known = known_tags(["group=r\u00e9f"])
+            self.assertEqual(known_claims(identity, SOURCE, known), {"group=r\u00e9f"})
+        self.assertEqual(of(k='["\\u212a"]'), ["k=\u212a"])
+
     def test_many(self) -> None:
         """10,000 values are 10,000 claims."""
         roles = tuple(f"r{number}" for number in range(5_000))

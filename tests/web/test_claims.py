@@ -35,6 +35,33 @@ def claims_in(answer: Answer) -> dict[str, Any]:
     return found
 
 
+class NormalFormTests(PolicyCase):
+    """Claims, rules and groups whose letters are composed of several characters."""
+
+    def ruled_by(self, *rules: dict[str, Any], groups: Any = (), **given: Any) -> str:
+        every = {"name": "all", "subject": [["realm=internal"]], "permissions": ["/**:*"]}
+        policy = over(rules=[every, *rules], groups=list(groups))
+        self.make({**policy, "providers": robots(given)["providers"]})
+        return self.ruled("/x", who=TOKEN)
+
+    def test_denies_S_CLAIM(self) -> None:
+        """A rule denies in whichever spelling it, or the provider, writes a letter."""
+        for written in ("re\u0301f", "r\u00e9f"):
+            deny = {"name": "d", "subject": [[f"group={written}"]], "permissions": ["-/**:*"]}
+            for given in ("re\u0301f", "r\u00e9f", '["x", "re\\u0301f"]'):
+                found = self.ruled_by(deny, group=given)
+                self.assertEqual(found, "403 denied-by-policy", (written, given))
+            self.assertEqual(self.ruled_by(deny, group="ref"), "200")
+
+    def test_groups_S_CLAIM(self) -> None:
+        """A rule finds a group in whichever spelling both name it."""
+        subject = [["@group:name=re\u0301f"]]
+        deny = {"name": "d", "subject": subject, "permissions": ["-/**:*"]}
+        for name in ("re\u0301f", "r\u00e9f"):
+            group = {"name": name, "subject": [["realm=internal"]]}
+            self.assertEqual(self.ruled_by(deny, groups=[group]), "403 denied-by-policy")
+
+
 class ChosenClaimTests(PolicyCase):
     """Claims that a provider chooses, renames and changes."""
 

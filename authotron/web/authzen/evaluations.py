@@ -16,8 +16,8 @@ from authotron.concurrency.pieces import PIECE, Pieces
 from authotron.gateway.asking import StatedRequest
 from authotron.gateway.policy import PolicyAccess
 from authotron.model.errors import AmbiguousRequest, MayNotAsk, UnusableFact
-from authotron.model.naming import normalize
 from authotron.policy.ruling import Ruling
+from authotron.policy.subjects import in_normal_form
 from authotron.web.authzen.entities import (
     Action,
     Context,
@@ -194,7 +194,9 @@ class Evaluator:
     ) -> dict[str, Any]:
         more = self.claims_of(question.resource) | self.claims_of(question.action)
         whole = self.claims_of(question.subject) | more
-        found = self.asking.caller.enforcement.explain_claims(map(normalize, whole), stated.known)
+        found = self.asking.caller.enforcement.explain_claims(
+            map(in_normal_form, whole), stated.known
+        )
         return evolve(found, ruling=ruling).as_json()
 
     def ruled(self, question: Evaluation) -> tuple[StatedRequest, Ruling]:
