@@ -59,6 +59,7 @@ class InstalledTests(SynchronousTestCase):
             "authotron/web/assets/home.html",
             "authotron/web/assets/logo.svg",
             "authotron/web/assets/favicon.ico",
+            "authotron/web/assets/permission-list.schema.json",
             "authotron/testing/echo.py",
             "twisted/plugins/authotron_plugin.py",
         ):

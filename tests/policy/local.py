@@ -106,7 +106,8 @@ def _obstacle(
         holds = None if claims is None else when(rule["when"], claims, asked, now)
         if not (is_denied if holds is None else holds):
             return "condition"
-    return "" if _is_strong(rule.get("require"), layer["login"], now) else LOGIN
+    is_strong = is_denied or _is_strong(rule.get("require"), layer["login"], now)
+    return "" if is_strong else LOGIN
 
 
 def _is_strong(required: Json | None, login: Json | None, now: datetime) -> bool:

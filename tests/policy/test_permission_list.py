@@ -13,7 +13,7 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.model.authentication import Login
-from authotron.policy import permission_list
+from authotron.policy import expressions, permission_list
 from authotron.policy.policies import Access
 from authotron.policy.requirements import Requirement
 from authotron.policy.rule_limits import limits_of
@@ -57,7 +57,7 @@ class RulingTests(SynchronousTestCase):
 
     @settings(max_examples=STREAMS, deadline=None)
     @given(some.data())
-    def test_as_the_gateway(self, data: some.DataObject) -> None:
+    def test_as_the_gateway_S_LIST(self, data: some.DataObject) -> None:
         """For random rules, groups, claims and requests both rulings and reasons are the same."""
         given_rules = [data.draw(rules(each)) for each in range(data.draw(some.integers(1, 4)))]
         policies = build_policies(
@@ -77,7 +77,7 @@ class RulingTests(SynchronousTestCase):
 
     @settings(max_examples=STREAMS, deadline=None)
     @given(some.data())
-    def test_restricted(self, data: some.DataObject) -> None:
+    def test_restricted_S_LIST(self, data: some.DataObject) -> None:
         """If a credential hides claims, or is restricted, all layers must allow a request."""
         policies = build_policies(
             [data.draw(rules(each)) for each in range(data.draw(some.integers(1, 4)))],
@@ -105,7 +105,38 @@ class RulingTests(SynchronousTestCase):
                 found = locally(access, request, now)
                 self.assertEqual(found[0], access.rule(request, now).allows, (times, hours))
 
-    def test_condition_without_cel(self) -> None:
+    def test_condition_with_cel(self) -> None:
+        """A program that can evaluate C{when} rules as the gateway, with the claims of the list."""
+
+        def when(text: str, claims: local.Json, asked: local.Asked, now: datetime) -> bool | None:
+            request = Request(asked.resource, asked.verb)
+            return expressions.compiled(text).holds(claims, request, now.timestamp())
+
+        home = 'request.path.startsWith("/home/" + claims.username[0] + "/")'
+        rules_ = [
+            {"name": "own", "subject": [["realm=x"]], "permissions": ["/home/**:*"], "when": home},
+            {
+                "name": "no",
+                "subject": [["realm=x"]],
+                "permissions": ["-/**:PUT"],
+                "when": "has(claims.a)",
+            },
+        ]
+        policies, moment = build_policies(rules_), datetime.fromtimestamp(NOON, UTC)
+        for claims in (
+            ["realm=x", "username=bob"],
+            ["realm=x"],
+            ["realm=x", "username=eve", "a=1"],
+        ):
+            access = policies.access(claims)
+            for path in ("/home/bob/x", "/home/eve/x"):
+                for verb in ("GET", "PUT"):
+                    ruling = access.rule(Request(path, verb), NOON)
+                    asked = local.Asked(path, verb, None, "", None)
+                    found = local.allows(listed(access), asked, moment, when)
+                    self.assertEqual(found, (ruling.allows, ruling.reason.value), (claims, asked))
+
+    def test_condition_without_cel_S_LIST(self) -> None:
         """A program that cannot evaluate C{when} never allows more than the gateway."""
         limits = {"subject": [["role=a"]], "when": "claims.role == ['a']"}
         rules_: list[dict[str, Any]] = [
@@ -168,7 +199,7 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(layer["claims"], {"role": ["a", "b"], "x": ["1"]})
         self.assertEqual(layer["rules"][0]["when"], "'b' in claims.role")
 
-    def test_hidden_claims_are_not_listed(self) -> None:
+    def test_hidden_claims_are_not_listed_S_LISTHIDE(self) -> None:
         """If a credential hides claims, the layer of its owner states denies, but no claim."""
         rules_ = [
             {"name": "a", "subject": [["role=a"]], "permissions": ["/a:GET"]},
@@ -191,7 +222,7 @@ class FormTests(SynchronousTestCase):
         access = build_policies([rule]).access(["role=a"])
         self.assertRaises(permission_list.TooLong, listed, access)
 
-    def test_every_limit_is_stated(self) -> None:
+    def test_every_limit_is_stated_S_LIST(self) -> None:
         """Each limit of a rule is stated in the list, so that no list allows more than the rule."""
         settled = {"name", "subject", "permissions", "number", "namespace", "targets"}
         settled |= {"disabled", "description"}

@@ -64,7 +64,7 @@ class AuthzTests(ExplainCase):
         found = self.authz("/data/x", token=self.token(BOB, roles=[])).json()
         self.assertEqual(found["hidden_claims"], ["role=reader"])
 
-    def test_not_an_asker(self) -> None:
+    def test_not_an_asker_S_LISTHIDE(self) -> None:
         """Explanations name rules, so only an asker gets them."""
         answer = self.authz("/data/x", who=BOB)
         self.assertEqual(answer.status, 403)
@@ -110,6 +110,6 @@ class AuthzenTests(ExplainCase):
         answer = self.evaluate("evaluations?explain", {"evaluations": [PATH] * 51})
         self.assertEqual(answer.status, 400)
 
-    def test_not_an_asker(self) -> None:
+    def test_not_an_asker_S_LISTHIDE(self) -> None:
         """Explanations name rules, so only an asker gets them."""
         self.assertEqual(self.evaluate("evaluation?explain", PATH, BOB).status, 403)

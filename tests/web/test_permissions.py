@@ -83,7 +83,7 @@ class MineTests(PermissionsCase):
         )
         self.assertNotIn("read", answer.body.decode().replace("reader", ""))
 
-    def test_rulings_are_those_of_authz(self) -> None:
+    def test_rulings_are_those_of_authz_S_LIST(self) -> None:
         """What a program rules from the list is what C{POST /authz} answers."""
         token = self.token(BOB)
         listed = self.mine(f"Bearer {token}").json()
@@ -115,7 +115,7 @@ class MineTests(PermissionsCase):
         self.assertEqual(self.mine(basic("alice", "wonder")).status, 404)
         self.assertEqual(self.of({}, basic("alice", "wonder")).status, 404)
 
-    def test_namespace(self) -> None:
+    def test_namespace_S_ASKER(self) -> None:
         """Only an asker may state another namespace than that of the policy."""
         self.assertEqual(self.mine(query="?namespace=/").status, 200)
         refused = self.mine(query="?namespace=/archive")
@@ -139,7 +139,7 @@ class MineTests(PermissionsCase):
         self.gateway.clock.advance(600)
         self.assertEqual(self.mine(who).headers["etag"], first.headers["etag"])
 
-    def test_limited_token(self) -> None:
+    def test_limited_token_S_LISTHIDE(self) -> None:
         """A token that leaves out roles, or is limited to hosts or networks, has further layers."""
         token = self.token(ALICE, roles=["reader"], hosts=["a:80"], networks=["::/0"])
         found = self.of({"token": token}).json()
@@ -228,13 +228,13 @@ class OfOthersTests(PermissionsCase):
             self.assertEqual(refused.status, 401, token)
             self.assertEqual(refused.json(), {"error": "The token is not valid"})
 
-    def test_namespace(self) -> None:
+    def test_namespace_S_ASKER(self) -> None:
         """An asker states the namespace of the list."""
         answer = self.of({"claims": ["role=reader"], "namespace": "/archive"})
         self.assertIn("/old", self.resources(answer))
         self.assertEqual(self.of({"namespace": "archive"}).status, 422)
 
-    def test_not_an_asker(self) -> None:
+    def test_not_an_asker_S_ASKER(self) -> None:
         """Other clients get their own list alone, also by their own claims or tokens."""
         own = self.mine().json()
         about_itself: list[Any] = [{}, {"claims": ["role=reader"]}, {"claims": []}]
@@ -277,7 +277,7 @@ class OfOthersTests(PermissionsCase):
         self.assertEqual(self.resources(self.of({"claims": ["@group:name=g"]})), [])
         self.assertEqual(self.resources(self.of({"claims": ["role=ops"]})), ["/g"])
 
-    def test_log(self) -> None:
+    def test_log_S_ASKER(self) -> None:
         """Each list is logged with who asked about whom, and counted."""
         self.of({"claims": ["role=ops"], "namespace": "/archive"})
         self.mine()
@@ -292,7 +292,7 @@ class OfOthersTests(PermissionsCase):
 class AskerTests(PermissionsCase):
     """Who is an asker."""
 
-    def test_token_without_the_role(self) -> None:
+    def test_token_without_the_role_S_ASKER(self) -> None:
         """An API token that leaves out the role of an asker may not ask about others."""
         who = f"Bearer {self.token(PDP, roles=[])}"
         self.assertEqual(self.of({"claims": ["role=ops"]}, who).status, 403)
