@@ -158,7 +158,7 @@ class Mtls:
             _username(claims, config.username_claim),
             (*config.roles, *roles),
             {
-                claim: values[0] if len(values) == 1 else as_text([*values])
+                claim: _as_attribute(values)
                 for claim, values in claims.items()
                 if config.attributes.includes(claim)
             },
@@ -190,6 +190,17 @@ class MtlsWithLists(Mtls):
 
     def describe_remote(self) -> str:
         return self._revocations.describe()
+
+
+def _as_attribute(values: Sequence[str]) -> str:
+    """
+    Return the values of a claim as an attribute: one value as it is, and several as a list in JSON.
+
+    A value that looks like a list is put into a list, because policies make a claim of each element
+    of a list: a client whose authority lets it choose its name would choose the name of another.
+    """
+    is_plain = len(values) == 1 and not values[0].startswith("[")
+    return values[0] if is_plain else as_text([*values])
 
 
 def _username(claims: Claims, claim: str) -> str:

@@ -20,6 +20,7 @@ from authotron.model.errors import ConfigError, Rejected, Unavailable
 from authotron.model.identity import Credential
 from authotron.mtls.names import NAMES
 from authotron.plugin.interfaces import IProvider, IReachable
+from authotron.policy.claims import values_of
 from authotron.providers import mtls
 from authotron.testing.contracts import ProviderContract
 from authotron.testing.worlds import NOW, as_deferred, clock_at, world
@@ -115,6 +116,15 @@ class MtlsTests(MtlsCase):
         found = self.ask(leaf, roles=["machine"], roles_claims=["organizationalunit", "upn"])
         self.assertEqual(found.identity.roles, ("machine", "ops", "dev"))
         self.assertEqual(found.identity.attributes["organizationalunit"], '["ops","dev"]')
+
+    def test_list_as_name_S_MTLSNAME(self) -> None:
+        """A name that looks like a list of names is one claim, and not one for each element."""
+        units = [(NameOID.ORGANIZATIONAL_UNIT_NAME, each) for each in ('["ops"]',)]
+        for name in ('["admin"]', '["a","admin"]', "[]", "["):
+            found = self.ask(ROOT.issue(subject=named(name, *units)))
+            attributes = found.identity.attributes
+            self.assertEqual(list(values_of(attributes["commonname"])), [name])
+            self.assertEqual(list(values_of(attributes["organizationalunit"])), ['["ops"]'])
 
     def test_attributes(self) -> None:
         """An operator chooses which claims become attributes."""
