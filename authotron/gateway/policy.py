@@ -237,6 +237,8 @@ class PolicyAccess:
 
     def with_verdict(self, verdict: Verdict | UnusableFact) -> PolicyAccess:
         """Return an object for one request, about which the authorizer has been asked."""
+        if self._access is None and self.enforcement.is_known:
+            self._found()
         return PolicyAccess(self.enforcement, self._access, self.now, self._client, verdict)
 
     def asked(self, facts: Facts) -> Asked:

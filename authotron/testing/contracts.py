@@ -268,7 +268,7 @@ class PolicyStoreContract(EmptyStoreContract):
             before = await store.policy_state()
             self.assertEqual((before, await store.policies()), (stored.state, stored))
 
-    async def test_other_state(self) -> None:
+    async def test_other_state_Q_APPLY(self) -> None:
         """A token store does not replace policies whose state is not the expected one."""
         store, stored = await self.keeping(), self.document(1)
         self.assertTrue(await store.replace_policies(stored, None))
@@ -276,7 +276,7 @@ class PolicyStoreContract(EmptyStoreContract):
             self.assertFalse(await store.replace_policies(self.document(2, b"other"), earlier))
         self.assertEqual(await store.policies(), stored)
 
-    async def test_one_replaces(self) -> None:
+    async def test_one_replaces_Q_APPLY(self) -> None:
         """If several callers replace the same policies at once, only one of them succeeds."""
         store, before = await self.keeping(), None
         for version in (1, 2):

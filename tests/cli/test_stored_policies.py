@@ -95,14 +95,14 @@ class ApplyTests(CommandCase):
         self.assertEqual(self.apply("a"), (1, True, []))
         self.assertEqual(self.apply("a"), (1, False, []))
 
-    def test_dry_run(self) -> None:
+    def test_dry_run_Q_APPLY(self) -> None:
         """A dry run checks everything, names the changes and stores nothing."""
         found = self.apply("a", READ, is_trial=True)
         self.assertEqual(found, (0, False, ["created rule read"]))
         self.assertIn("permissions[0]", self.refused("a", {**READ, "permissions": ["x"]}))
         self.assertIsNone(self.store._policies)
 
-    def test_names_are_unique(self) -> None:
+    def test_names_are_unique_Q_APPLY(self) -> None:
         """No rule may have the name of a rule of another label, or of the configuration."""
         self.apply("b", READ)
         self.assertIn("label b.rules[0].name: another one", self.refused("a", READ))
@@ -120,7 +120,7 @@ class ApplyTests(CommandCase):
         self.over["policy"] = {"store": True}
         self.assertEqual(self.successResultOf(self.work("b", groups=[GROUP])).warnings, [])
 
-    def test_expected_version(self) -> None:
+    def test_expected_version_Q_APPLY(self) -> None:
         """With an expected version nothing is stored on top of another one."""
         self.apply("a", READ, expected=0)
         reason = self.refused("b", WRITE, expected=0)
@@ -132,7 +132,7 @@ class ApplyTests(CommandCase):
         left = [*others]
         self.store.between = lambda: left.pop(0)() if left else None
 
-    def test_other_label_at_once(self) -> None:
+    def test_other_label_at_once_Q_APPLY(self) -> None:
         """What another command changes at the same time is not lost."""
         self.apply("a", READ)
         other = {**READ, "name": "other"}
@@ -142,7 +142,7 @@ class ApplyTests(CommandCase):
         wanted = {"a": ["read", "third"], "b": ["other"], "c": ["write"]}
         self.assertEqual(self.labels(), wanted)
 
-    def test_same_label_at_once(self) -> None:
+    def test_same_label_at_once_Q_APPLY(self) -> None:
         """If another command changes the same label at the same time, one of the two stops."""
         self.apply("a", READ)
         self.interrupt(lambda: self.apply("a", READ, WRITE))
@@ -150,7 +150,7 @@ class ApplyTests(CommandCase):
         self.assertIn("another command changes label a at the same time", reason)
         self.assertEqual(self.labels(), {"a": ["read", "write"]})
 
-    def test_never_quiet(self) -> None:
+    def test_never_quiet_Q_APPLY(self) -> None:
         """A command gives up if others change the policies all the time."""
         numbers = iter(range(1_000))
 

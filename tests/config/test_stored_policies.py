@@ -50,7 +50,7 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(changed.labels, {"a": GIVEN, "b": {"rules": [], "groups": [GROUP]}})
         self.assertEqual(stored.with_label("a", {"rules": []}).labels, {"b": GIVEN})
 
-    def test_damaged(self) -> None:
+    def test_damaged_S_POLICYSTORE(self) -> None:
         """A damaged or foreign document is refused, whatever is wrong."""
         good = StoredPolicies(None, {"a": GIVEN}).following()
         form = b'{"form": 1}'
@@ -77,20 +77,20 @@ class DocumentTests(SynchronousTestCase):
             error = self.assertRaises(ConfigError, stored_policies.decode, document)
             self.assertIn("is damaged", f"{error}".replace("was written by a newer", "is damaged"))
 
-    def test_newer(self) -> None:
+    def test_newer_S_POLICYSTORE(self) -> None:
         """A document of a newer version is refused, and said to be one."""
         newer = signed(zlib.compress(json.dumps({"form": 2}).encode()))
         error = self.assertRaises(ConfigError, stored_policies.decode, newer)
         self.assertIn("written by a newer version of authotron", str(error))
 
-    def test_bomb(self) -> None:
+    def test_bomb_S_POLICYSTORE(self) -> None:
         """A document that decompresses to more than the limit is refused after the limit."""
         self.patch(stored_policies, "LARGEST", 1_000)
         bomb = signed(zlib.compress(b'{"form": 1}' + b" " * 1_000_000))
         error = self.assertRaises(ConfigError, stored_policies.decode, bomb)
         self.assertIn("is damaged", str(error))
 
-    def test_too_large(self) -> None:
+    def test_too_large_S_POLICYSTORE(self) -> None:
         """Policies that are larger than the limit cannot be written."""
         self.patch(stored_policies, "LARGEST", 50)
         error = self.assertRaises(ConfigError, StoredPolicies(None, {"a": GIVEN}).following)

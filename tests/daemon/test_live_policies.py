@@ -23,6 +23,7 @@ from authotron.stores.memory import MemoryStore
 from authotron.testing.worlds import run_at_once
 from tests.config.cases import BASE, laid_over
 from tests.web.conversations import ALICE, InMemoryGateway
+from tests.web.test_authorizer import ALLOWED, SECTION, Pdp
 
 PEERS = {"trusted_proxies": ["192.0.2.0/24"]}
 USERS = [{"username": "alice", "password": "wonder", "roles": ["reader"]}]
@@ -87,8 +88,11 @@ class StoredCase(SynchronousTestCase):
             "policy": {"store": True, **policy},
         }
 
+    def gateway_of(self, given: dict[str, Any]) -> InMemoryGateway:
+        return InMemoryGateway(given)
+
     def make(self, **policy: Any) -> None:
-        self.gateway = InMemoryGateway(self.over(**policy))
+        self.gateway = self.gateway_of(self.over(**policy))
         self.world = World(self.gateway.clock, run_at_once)
         self.serving = self.gateway.serving
         assert self.serving.gateway.tokens is not None
@@ -189,7 +193,7 @@ class FollowingTests(StoredCase):
         self.pass_(1)
         self.assertEqual((self.gauge("age_seconds"), self.store.reads), (0, 1))
 
-    def test_same_number(self) -> None:
+    def test_same_number_Q_POLICIES(self) -> None:
         """Other policies with the same number, after a backup was restored, are noticed."""
         self.store.put(document(2, READ))
         self.start()
@@ -205,7 +209,7 @@ class FollowingTests(StoredCase):
         self.pass_(5)
         self.assertEqual((self.ask(), self.gauge("version")), (200, 2))
 
-    def test_unreachable(self) -> None:
+    def test_unreachable_Q_POLICIES(self) -> None:
         """While the store is unreachable the policies stay in use, and their age is shown."""
         self.store.put(document(1, READ))
         self.start()
@@ -225,7 +229,7 @@ class FollowingTests(StoredCase):
         self.assertEqual(self.ready(), {"status": 200, "version": 1, "age": 0.0})
         self.assertEqual(len(self.logged("reached")), 1)
 
-    def test_lost(self) -> None:
+    def test_lost_Q_POLICIES(self) -> None:
         """If the store has lost its policies, those in use stay."""
         self.store.put(document(1, READ))
         self.start()
@@ -235,7 +239,7 @@ class FollowingTests(StoredCase):
         self.assertEqual((self.ask(), self.ask("/y")), (200, 403))
         self.assertEqual(len(self.logged("missing")), 1)
 
-    def test_bad_policies(self) -> None:
+    def test_bad_policies_Q_POLICIES(self) -> None:
         """A version with a problem is refused as a whole and logged once; a later one is used."""
         self.store.put(document(1, READ))
         self.start(rules=[{**DENY, "name": "local", "permissions": ["/z:GET"]}])
@@ -291,7 +295,7 @@ class FollowingTests(StoredCase):
 class UnknownTests(StoredCase):
     """A gateway that does not know its policies yet."""
 
-    def test_unreachable(self) -> None:
+    def test_unreachable_Q_POLICIES(self) -> None:
         """Without known policies no request is allowed, whatever the configuration allows."""
         self.store.is_down = True
         allowing = {**READ, "name": "local"}
@@ -305,7 +309,7 @@ class UnknownTests(StoredCase):
         self.assertEqual((self.ask(), self.ask("/data/y"), self.ask("/y")), (403, 200, 200))
         self.assertEqual(self.ready()["status"], 200)
 
-    def test_with_authorizer(self) -> None:
+    def test_with_authorizer_Q_POLICIES(self) -> None:
         """The authorizer is not asked while the policies are not known, and nothing is broken."""
         section = {"type": "authzen", "url": "http://pdp.test/evaluation"}
         usual = self.over
@@ -316,7 +320,7 @@ class UnknownTests(StoredCase):
         broken = [each for each in self.events if each.get("event") == "routes.request.broken"]
         self.assertEqual(broken, [])
 
-    def test_none_stored(self) -> None:
+    def test_none_stored_Q_POLICIES(self) -> None:
         """A store without policies opens nothing; policies without rules are known ones."""
         self.start(default="allow")
         self.assertEqual(self.ask(), 503)
@@ -331,7 +335,7 @@ class UnknownTests(StoredCase):
         answer = self.gateway.ask("GET /whoami", Authorization=ALICE)
         self.assertEqual(answer.status, 200)
 
-    def test_questions_of_services(self) -> None:
+    def test_questions_of_services_Q_POLICIES(self) -> None:
         """A service that asks what an identity may do gets a 503."""
         self.store.is_down = True
         self.start(default="allow")
@@ -390,6 +394,27 @@ class UnknownTests(StoredCase):
         self.assertTrue(wire.value().startswith(b"HTTP/1.1 503"), wire.value())
 
 
+class AuthorizerTests(StoredCase):
+    """A gateway with an authorizer besides the policies in the store."""
+
+    def gateway_of(self, given: dict[str, Any]) -> InMemoryGateway:
+        pdp = Pdp(lambda _: ALLOWED)
+        return InMemoryGateway({**given, "authorizer": SECTION}, agents=pdp)
+
+    def test_both_must_allow_Q_POLICIES(self) -> None:
+        """What an authorizer allows is not allowed before the policies are known, or denied."""
+        self.store.is_down = True
+        self.start(default="allow")
+        self.assertEqual(self.ask(), 503)
+        self.store.is_down = False
+        self.store.put(document(1, READ))
+        self.pass_(1)
+        self.assertEqual(self.ask(), 200)
+        self.store.put(document(2, DENY))
+        self.pass_(5)
+        self.assertEqual((self.ask(), self.ask("/data/y")), (403, 200))
+
+
 class ReloadTests(StoredCase):
     """A reload of the configuration."""
 
@@ -415,7 +440,7 @@ class ReloadTests(StoredCase):
         self.pass_(5)
         self.assertEqual(self.ask(), 403)
 
-    def test_unreachable(self) -> None:
+    def test_unreachable_Q_POLICIES(self) -> None:
         """A reload while the store is unreachable keeps the known policies, and their age."""
         self.store.put(document(1, READ))
         self.start()
@@ -425,14 +450,14 @@ class ReloadTests(StoredCase):
         self.assertEqual((self.ask(), self.ask(method="PUT"), self.ask("/y")), (200, 200, 403))
         self.assertEqual(self.gauge("age_seconds"), 30)
 
-    def test_conflict(self) -> None:
+    def test_conflict_Q_POLICIES(self) -> None:
         """A reload whose rules do not fit the stored ones is refused."""
         self.store.put(document(1, READ))
         self.start()
         self.assertIn("label team.rules[0].name", self.refused(self.reload(rules=[READ])))
         self.assertEqual(self.ask(), 200)
 
-    def test_switched_on(self) -> None:
+    def test_switched_on_Q_POLICIES(self) -> None:
         """A reload that switches the store on is refused if the policies cannot be known."""
         self.start(store=False, rules=[READ])
         self.assertNotIn("version", self.ready())
@@ -467,7 +492,7 @@ class ReloadTests(StoredCase):
         self.pass_(1)
         self.assertEqual((self.ask(), self.ask(method="PUT")), (200, 200))
 
-    def test_worker_reads_first(self) -> None:
+    def test_worker_reads_first_Q_POLICIES(self) -> None:
         """A worker that replaces another one reads the policies before it serves, or fails."""
         self.make()
         self.assertIn("contains no policies", self.refused(self.policies.read()))

@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.functional import wire
+from tests.functional import test_workers, wire
 from tests.functional.daemon import TWISTD, Daemon, environment
 from tests.functional.databases import Database, shared
 from tests.functional.test_workers import Traffic, workers
@@ -27,6 +27,11 @@ READ: dict[str, Any] = {
 }
 DENY = {**READ, "name": "deny", "permissions": ["-/data/secret:*"]}
 EVERYTHING = {**READ, "name": "everything", "permissions": ["/**:*"]}
+
+
+def asking(path: str, method: str = "GET") -> dict[str, str]:
+    """Return the headers in which nginx asks about a request of alice."""
+    return {"Authorization": ALICE, "X-Original-URI": path, "X-Original-Method": method}
 
 
 class StoredCase(SynchronousTestCase):
@@ -70,12 +75,7 @@ class StoredCase(SynchronousTestCase):
         return json.loads(self.command(daemon, *words, status=status))
 
     def status(self, daemon: Daemon, path: str = "/data/x", method: str = "GET") -> int:
-        headers = {
-            "Authorization": ALICE,
-            "X-Original-URI": path,
-            "X-Original-Method": method,
-        }
-        return int(wire.ask(daemon.port, "/authenticate", headers).status)
+        return int(wire.ask(daemon.port, "/authenticate", asking(path, method)).status)
 
     def follows(self, daemon: Daemon, wanted: dict[str, int]) -> None:
         """Wait until a gateway answers as wanted, by the paths of requests."""
@@ -120,7 +120,7 @@ class TwoGateways:
             self.follows(each, {"/data/x": 403, "/data/secret": 403})
             self.assertEqual(each.metric("authotron_policies_version"), 4.0)
 
-    def test_first_policies(self: Any) -> None:
+    def test_first_policies_Q_POLICIES(self: Any) -> None:
         """Gateways on a store without policies answer 503 until there are some."""
         gateway = self.started(self.gateway(self.store(), policy={"default": "allow"}))
         self.assertEqual((self.status(gateway), self.policies(gateway)["version"]), (503, None))
@@ -169,7 +169,7 @@ class SqliteTests(TwoGateways, StoredCase):
         self.assertIn("(read: /data/**:GET)", self.command(gateway, "who-can", "GET", "/data/x"))
         self.assertIn("(local: /data/**:GET)", self.command(gateway, "who-can", "GET", "/data/x"))
 
-    def test_commands_at_once(self) -> None:
+    def test_commands_at_once_Q_APPLY(self) -> None:
         """Commands that run at the same time do not lose each other's changes."""
         gateway = self.gateway(self.store())
         self.apply(gateway, "first", READ)
@@ -190,7 +190,7 @@ class SqliteTests(TwoGateways, StoredCase):
         self.assertEqual(stored["version"], 7)
         self.assertEqual(sorted(stored["labels"]), ["first", *(f"l{n}" for n in range(6))])
 
-    def test_damaged(self) -> None:
+    def test_damaged_Q_POLICIES(self) -> None:
         """A damaged document changes nothing in a running gateway; a new one allows nothing."""
         gateway = self.gateway(self.store(), policy={"default": "allow"})
         self.apply(gateway, "team", DENY)
@@ -208,7 +208,7 @@ class SqliteTests(TwoGateways, StoredCase):
         self.command(gateway, *words)
         self.follows(other, {"/data/x": 200, "/data/secret": 403})
 
-    def test_workers(self) -> None:
+    def test_workers_Q_POLICIES(self) -> None:
         """Workers follow changes; a reload or a lost worker during an outage changes nothing."""
         store = {**self.store(), "timeout": "1s"}
         gateway = self.gateway(store, server={"workers": 2}, policy={"default": "allow"})
@@ -247,7 +247,7 @@ class RedisTests(TwoGateways, StoredCase):
     def store(self) -> dict[str, Any]:
         return shared("redis").section
 
-    def test_outage(self) -> None:
+    def test_outage_Q_POLICIES(self) -> None:
         """While Redis is down policies stay in use; a gateway that starts then allows nothing."""
         database = Database("redis", self.folder / "redis").start()
         self.addCleanup(database.stop)
@@ -275,9 +275,11 @@ class RedisTests(TwoGateways, StoredCase):
 
     def test_no_request_is_lost(self) -> None:
         """Under traffic every request is answered with 200 while the policies change."""
-        gateway = self.gateway(self.store(), policy={"facts": {"uri": "X-None"}, "mode": "observe"})
+        gateway = self.gateway(self.store())
         self.apply(gateway, "team", READ)
         self.started(gateway)
+        self.follows(gateway, {"/data/x": 200})
+        self.patch(test_workers, "ASK", wire.head("/authenticate", asking("/data/x")))
         traffic = Traffic(gateway.port)
         self.addCleanup(traffic.stop)
         for version in range(2, 5):
