@@ -27,9 +27,7 @@ from authotron.policy.subjects import GROUP
 AT = "policy"
 """The path of the section C{policy} in the configuration."""
 
-_WITHOUT_LOGIN = frozenset(
-    {"ecmwf-api", "efas-api", "http", "ldap", "mtls", "plain", "static-token"}
-)
+_WITHOUT_LOGIN = frozenset({"ecmwf-api", "efas-api", "ldap", "mtls", "plain", "static-token"})
 """The types of providers of authotron whose identities come without C{acr} and C{auth_time}."""
 
 LARGEST = 64 * 1024 * 1024
@@ -350,7 +348,7 @@ def login_warnings(policy: Policy, types: Iterable[str]) -> Iterator[str]:
             yield (
                 f"{AT}: rule {rule.name!r} requires a login, about which no configured provider "
                 "states anything, so the rule allows nothing; add a provider of type jwt, "
-                "openid-offline or introspection"
+                "openid-offline, introspection or http"
             )
 
 

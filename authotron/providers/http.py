@@ -103,7 +103,8 @@ class Http:
             raise Rejected(f"{answer.place} answered {answer.status}")
         if not answer.is_success:
             raise answer.unexpected_status()
-        account = self._reader.read_account(answer.json_object(), answer.place)
+        stated = answer.json_object()
+        account = self._reader.read_account(stated, answer.place)
         now = self._clock.seconds()
         expires = claims.effective_expiry(account.expires, now, self._leeway)
         grants = account.grants
@@ -111,7 +112,8 @@ class Http:
             self.realm, account.username, grants.roles, grants.attributes, account.scopes
         )
         fresh_until = earliest(expires, now + self._life)
-        return Authentication(identity, expires=expires, fresh_until=fresh_until)
+        login = claims.login_of(stated)
+        return Authentication(identity, expires=expires, fresh_until=fresh_until, login=login)
 
 
 def _as_json(credential: Credential) -> dict[str, str]:

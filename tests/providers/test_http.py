@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
-from authotron.model.authentication import Authentication
+from authotron.model.authentication import Authentication, Login
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Credential, Identity
 from authotron.plugin.interfaces import IProvider
@@ -61,6 +61,17 @@ class HttpTests(SynchronousTestCase):
                 fresh_until=NOW + 60,
             ),
         )
+
+    def test_login(self) -> None:
+        """A service may state how strong the login of the user was, and when it was."""
+        for more, expected in (
+            ({"acr": "gold", "auth_time": NOW - 60}, Login("gold", NOW - 60)),
+            ({"acr": "gold"}, Login("gold")),
+            ({"acr": 1, "auth_time": "now"}, None),
+            ({}, None),
+        ):
+            found = self.successResultOf(self.ask({**TESS, **more}))
+            self.assertEqual(found.login, expected)
 
     def test_password(self) -> None:
         """With `scheme: basic` the service gets name, password and the gateway's token."""
