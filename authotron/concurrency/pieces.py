@@ -46,19 +46,24 @@ def exempt_from_collection(reactor: IReactorCore) -> None:
 @define(eq=False)
 class Pieces:
     """
-    Counts the bytes that a long piece of work has processed, and after each L{PIECE} bytes lets the
-    reactor run other work.
+    Counts the bytes that a long piece of work has processed, and lets the reactor run other work
+    after each L{PIECE} bytes, or earlier if these bytes take longer than L{LONGEST_PIECE} seconds.
     """
 
     _clock: IReactorTime
     _bytes: int = field(default=0, init=False)
+    _began: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._began = self._clock.seconds()
 
     async def add(self, size: int) -> None:
-        """Count C{size} bytes; after each L{PIECE} bytes, wait for the next reactor turn."""
+        """Count C{size} bytes, and wait for the next reactor turn if a piece is complete."""
         self._bytes += size
-        if self._bytes >= PIECE:
+        if self._bytes >= PIECE or self._clock.seconds() - self._began >= LONGEST_PIECE:
             self._bytes = 0
             await deferLater(self._clock, 0, lambda: None)
+            self._began = self._clock.seconds()
 
 
 async def in_pieces(clock: IReactorTime, work: Generator[None, None, T]) -> T:

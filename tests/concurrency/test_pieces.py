@@ -34,6 +34,18 @@ class PiecesTests(SynchronousTestCase):
             clock.advance(0)
             self.assertIsNone(self.successResultOf(waiting), turn)
 
+    def test_turn_after_slow_bytes_T84b(self) -> None:
+        """Bytes that take long are followed by a reactor turn, however few they are."""
+        clock = Clock()
+        pieces = Pieces(clock)
+        for turn in range(3):
+            self.successResultOf(Deferred.fromCoroutine(pieces.add(1)))
+            clock.rightNow += 2 * LONGEST_PIECE
+            waiting = Deferred.fromCoroutine(pieces.add(1))
+            self.assertNoResult(waiting)
+            clock.advance(0)
+            self.assertIsNone(self.successResultOf(waiting), turn)
+
     def test_exempt_from_collection_T84a(self) -> None:
         """
         Objects that exist when the reactor starts are exempt from garbage collection, and no
