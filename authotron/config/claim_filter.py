@@ -12,6 +12,7 @@ from authotron.config.section import Section
 from authotron.model.naming import normalize
 from authotron.policy.claim_filter import ALWAYS, ClaimFilter
 from authotron.policy.claim_keys import OWN, RESERVED, is_reserved, is_well_formed
+from authotron.policy.subjects import in_normal_form
 
 _BY_GATEWAY = f"begins with {RESERVED}; such claims are set by the gateway, and never changed"
 
@@ -21,7 +22,7 @@ def _prefix(text: str) -> str:
         raise ValueError("is empty, or has blanks at its beginning or end; write email= or role=a")
     if is_reserved(text):
         raise ValueError(_BY_GATEWAY)
-    return normalize(text)
+    return in_normal_form(text)
 
 
 def _ignored(text: str) -> str:

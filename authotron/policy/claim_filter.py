@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import Factory, field, frozen
 
+from authotron.model.naming import normalize
 from authotron.policy.claim_keys import is_reserved
 
 ALWAYS = frozenset({"realm", "username"})
@@ -82,7 +83,8 @@ class ClaimFilter:
 
 def lowered(text: str) -> str:
     """
-    Convert a string to lower case, except for the Kelvin sign: otherwise a value that contains this
-    character would become equal to a value with the letter C{k}.
+    Convert a string to lower case, in Unicode Normalization Form C, except for the Kelvin sign:
+    otherwise a value that contains this character would become equal to a value with the letter
+    C{k}.
     """
-    return _KELVIN.join(each.lower() for each in text.split(_KELVIN))
+    return normalize(_KELVIN.join(each.lower() for each in text.split(_KELVIN)))

@@ -32,11 +32,13 @@ class ClaimsTests(ConfigCase):
         """All keys are read; prefixes in any case, keys in normal form."""
         found = self.read(
             include=["Email=", "role="],
-            ignore=["iat"],
+            ignore=["iat", "a=\u0338", "cafe\u0301="],
             rename={"https://x.org/groups": "group", "e\u0301": "e"},
             lowercase=["email", "username"],
         )
-        self.assertEqual((found.include, found.ignore), (("email=", "role="), ("iat",)))
+        self.assertEqual(
+            (found.include, found.ignore), (("email=", "role="), ("iat", "a=\u0338", "caf\u00e9="))
+        )
         self.assertEqual(found.rename, {"https://x.org/groups": "group", "\u00e9": "e"})
         self.assertEqual(found.lowercase, {"email", "username"})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 from hypothesis import given
@@ -128,6 +129,15 @@ class LowercaseTests(SynchronousTestCase):
         """No other character becomes a letter of ASCII."""
         self.assertEqual(lowered("\u212aate@X.org"), "\u212aate@x.org")
         self.assertEqual(lowered("STRASSE ÄÖÜ İ"), "strasse äöü i\u0307")
+
+    def test_normal_form(self) -> None:
+        """Values in lower case are in the normal form in which rules are compared."""
+        for text in ("J\u030c", "E\u0301", "\u01f0", "H\u0331"):
+            lower = lowered(text)
+            self.assertEqual(lower, unicodedata.normalize("NFC", lower))
+        identity = Identity("r", "u", attributes={"name": "J\u030c"})
+        found = filtered(identity, include=("name=",), lowercase=frozenset({"name"}))
+        self.assertIn("name=\u01f0", found)
 
 
 class PossibleTests(SynchronousTestCase):
