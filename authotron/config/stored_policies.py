@@ -33,7 +33,7 @@ Maximum number of bytes of the compressed document: MongoDB stores no document o
 """
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""Matches a label."""
+"""Matches the label under which rules and groups are stored, such as C{archive}."""
 
 _FORM = 1
 """The version of the format of the document, which its first line states."""

@@ -188,7 +188,7 @@ class PolicyFollower:
             )
 
     def _note(self, trouble: str, reason: str) -> None:
-        """Show in the status why the policies cannot be read, and log this once."""
+        """Show in the status why the policies cannot be read, and log the reason once."""
         self.status.problem = reason
         if self._trouble == trouble:
             return
@@ -210,7 +210,7 @@ class PolicyFollower:
             )
 
     def _refuse(self, refused: RefusedPolicies) -> None:
-        """Show in the status why policies are not used, and log this once for each version."""
+        """Show in the status why policies are refused, and log the reason once for each version."""
         self._end_trouble()
         self._refused = refused.state
         version = stored_policies.version_of(refused.state)
@@ -235,7 +235,7 @@ alone, so that their number is limited.
 
 
 def make(gateway: Gateway[Reply], world: World, metrics: Metrics) -> PolicyFollower:
-    """Build the object that follows the policies in the token store, for a gateway with some."""
+    """Build the follower of a gateway whose configuration has C{policy.store: true}."""
     policy, enforcement, tokens = gateway.config.policy, gateway.enforcement, gateway.tokens
     assert policy is not None
     assert enforcement is not None

@@ -18,7 +18,7 @@ NONE_STORED = (
     "the token store contains no policies; store some with `authotron policy apply`, if only an "
     "empty set with --delete"
 )
-"""Why policies cannot be used if the token store never contained any, or has lost them."""
+"""The reason in the log if a token store never contained policies, or has lost them."""
 
 Compile = Callable[[Policy, Policy], Policies]
 """

@@ -27,7 +27,7 @@ class PolicyStatus:
         self.confirm()
 
     def confirm(self) -> None:
-        """Note that the token store has the version in use."""
+        """Set the age to zero, because the token store has the version in use at this moment."""
         self.confirmed = self._now()
 
     @property
