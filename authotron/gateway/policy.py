@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Protocol
 
 from attrs import define, field
@@ -19,11 +20,18 @@ from authotron.policy import claims, permission_list, rules
 from authotron.policy.explanation import MOST_STEPS, Explanation, explain
 from authotron.policy.permission_list import Layer
 from authotron.policy.policies import Access, Policies
+from authotron.policy.reasons import Reason
 from authotron.policy.resources import flaw
 from authotron.policy.rules import Request
 from authotron.policy.ruling import BY_AUTHORIZER, NO_VERDICT, Ruling
 from authotron.policy.table import SeveralTables, Table
 from authotron.policy.verbs import is_misspelt
+
+ALLOW = "allow"
+"""The label C{result} of the metric C{policy_rulings_total} for requests that are allowed."""
+
+BY_RULE = Reason.ALLOWED.value
+"""The label C{reason} for requests that a rule allows."""
 
 
 class PolicyObserver(Protocol):
@@ -94,6 +102,8 @@ class Enforcement:
     @ivar authorizer: the authorizer that must also allow each request, if there is one.
     @ivar is_stored: whether a part of the policies is in a token store, so that the policies change
         while the configuration stays the same.
+    @ivar count_allowed: counts a request that a rule allows, because the rule has allowed an equal
+        one and the ruling never changes.
     @ivar first_read: the requests that wait until the policies in the token store have been read
         for the first time, or C{None} if no request has to wait.
     """
@@ -108,6 +118,10 @@ class Enforcement:
     authorizer: Authorizer | None = None
     is_stored: bool = False
     first_read: Waiters[None] | None = field(default=None, init=False, repr=False)
+    count_allowed: Callable[[], None] = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.count_allowed = partial(self.observer.policy_ruled, ALLOW, BY_RULE)
 
     @property
     def policies(self) -> Policies:

@@ -29,7 +29,6 @@ from authotron.web import replies
 from authotron.web.replies import OPENING, Header, Reply, VariedReply
 
 if TYPE_CHECKING:  # imported only if policies are configured
-    from authotron.gateway.policy import PolicyAccess
     from authotron.web.policy_answering import PolicyAnswerer
 
 DIRECT = "none"
@@ -330,13 +329,6 @@ class Answerer:
         if found is None or found.conditions or access is None:
             return False
         return self._policies.is_settled(access, facts)
-
-    def allowed_again(self, access: PolicyAccess) -> None:
-        """
-        Count a request that is allowed because an equal request was allowed, and the ruling never
-        changes.
-        """
-        self._policies.allowed_again(access)
 
     @property
     def _policies(self) -> PolicyAnswerer:

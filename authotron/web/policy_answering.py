@@ -18,7 +18,7 @@ from authotron.concurrency.racing import Started, start
 from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.authorizer import Authorizer
 from authotron.gateway.outcomes import Decision
-from authotron.gateway.policy import Asked, PolicyAccess, evaluations
+from authotron.gateway.policy import ALLOW, BY_RULE, Asked, PolicyAccess, evaluations
 from authotron.limits.slots import CLIENT
 from authotron.model.errors import PoliciesUnknown, UnusableFact
 from authotron.model.identity import Client
@@ -30,8 +30,10 @@ from authotron.telemetry import audit
 from authotron.web import policy_replies, replies
 from authotron.web.replies import Reply
 
-ALLOW, DENY, OBSERVED, UNDECIDED = "allow", "deny", "observed", "undecided"
-"""The label C{result} of the metric C{policy_rulings_total}."""
+DENY, OBSERVED, UNDECIDED = "deny", "observed", "undecided"
+"""
+The label C{result} of the metric C{policy_rulings_total}, for requests that L{ALLOW} does not name.
+"""
 
 _ALLOWING = (Reason.ALLOWED, Reason.DEFAULT)
 
@@ -65,8 +67,6 @@ UNKNOWN = "policies-unknown"
 """
 The label C{reason} of requests that came before the policies in the token store were known.
 """
-
-_BY_RULE = Reason.ALLOWED.value
 
 _ALLOWED = None, ""
 
@@ -122,7 +122,7 @@ class PolicyAnswerer:
         enforcement = access.enforcement
         if ruling.allows:
             # To read the value of an enumeration would take longer than the look-up of the ruling.
-            reason = _BY_RULE if ruling.rule else ruling.reason.value
+            reason = BY_RULE if ruling.rule else ruling.reason.value
             enforcement.observer.policy_ruled(ALLOW, reason, access.now() - began)
             return _ALLOWED
         observes = enforcement.observes
@@ -188,11 +188,6 @@ class PolicyAnswerer:
             return access.is_settled(asked) and access.rule(asked).reason is Reason.ALLOWED
         except UnusableFact:
             return False
-
-    @staticmethod
-    def allowed_again(access: PolicyAccess) -> None:
-        """Count a request that a rule allows because the rule has allowed an equal one."""
-        access.enforcement.observer.policy_ruled(ALLOW, _BY_RULE)
 
     @staticmethod
     def _unknown(access: PolicyAccess, unknown: PoliciesUnknown) -> tuple[Reply | None, str]:

@@ -200,7 +200,11 @@ class FastPath(Protocol, TimeoutMixin):
         if self._counted:
             self._arrived()
         reply = decision.reply
-        if decision.is_unconditional and shape.is_plain and len(reply.wire) <= shape.longest:
+        if (
+            shape.is_plain
+            and len(reply.wire) <= shape.longest
+            and (decision.is_unconditional or repeated.is_allowed(decision.access))
+        ):
             self._answer(decision.outcome, reply, shape, request_id, began)
         else:
             self._decided(decision, shape, request_id, began, repeated=repeated)
@@ -233,10 +237,37 @@ class FastPath(Protocol, TimeoutMixin):
             else decisions.decide(presented, self._client)
         )
         if isinstance(decision, Decision):
-            self._decided(decision, shape, request_id, began, stated=stated)
+            reply = decision.reply
+            if (
+                stated is not None
+                and shape.is_plain
+                and len(reply.wire) <= shape.longest
+                and self._is_always_allowed(decision, shape, stated)
+            ):
+                self._answer(decision.outcome, reply, shape, request_id, began)
+            else:
+                self._decided(decision, shape, request_id, began, stated=stated)
         else:
             factory.site.meter(shape.route).note(factory.clock.seconds() - began)
             self._wait(head, began, decision)
+
+    def _is_always_allowed(
+        self, decision: Decision[Reply], shape: Shape, stated: Mapping[bytes, bytes]
+    ) -> bool:
+        """
+        Return whether the policies have allowed an equal request before, and their ruling never
+        changes; if so, count the request.
+        """
+        access = decision.access
+        if access is None or not shape.is_complete or access.access is None:
+            return False
+        found = decision.outcome.authentication
+        if found is None or found.conditions:
+            return False
+        if not self._factory.allowed.has(access.access, *_method_and_uri(shape, stated)):
+            return False
+        access.enforcement.count_allowed()
+        return True
 
     def _decide_with_authorizer(
         self, gateway: Gateway[Reply], presented: Presented
@@ -474,8 +505,7 @@ class FastPath(Protocol, TimeoutMixin):
         make it.
         """
         access, answerer = decision.access, self._factory.answerer
-        if repeated is not None and access is not None and repeated.settled() is access:
-            answerer.allowed_again(access)
+        if repeated is not None and repeated.is_allowed(access):
             return None
         if stated is not None and shape.is_complete and access is not None:
             return self._denied_stated(head, decision, shape, stated, access)
@@ -505,14 +535,6 @@ class FastPath(Protocol, TimeoutMixin):
         always depend.
         """
         answerer, allowed = self._factory.answerer, self._factory.allowed
-        found = decision.outcome.authentication
-        has_conditions = found is not None and found.conditions
-        (_, method_header, _), (_, uri_header, _) = shape.states
-        method, uri = stated[method_header], stated[uri_header]
-        shared = None if has_conditions else access.access
-        if shared is not None and allowed.has(shared, method, uri):
-            answerer.allowed_again(access)
-            return None
         contract, endpoint, _ = shape.asked
         question = self._question(head, shape.asked)
         known = request.stated_facts(shape, stated)
@@ -520,11 +542,12 @@ class FastPath(Protocol, TimeoutMixin):
         if len(known) < len(shape.states):
             return answerer.denied(contract, decision, facts_of(), question.values)
         denied = answerer.denied_stated(contract, decision, known, facts_of, question.values)
-        if denied is not None or shared is None or not allowed.is_next():
+        if denied is not None or access.access is None or not allowed.is_next():
             return denied
         if answerer.is_settled(decision, facts_of()):
+            method, uri = _method_and_uri(shape, stated)
             path = str(known["path"])
-            allowed.add(shared, method, uri, path, in_folder=access.is_uniform(path))
+            allowed.add(access.access, method, uri, path, in_folder=access.is_uniform(path))
         return denied
 
     def _answer_unasked(
@@ -634,6 +657,12 @@ class FastPath(Protocol, TimeoutMixin):
 
     def stopProducing(self) -> None:
         """Do nothing: the transport is closed, and Twisted calls L{connectionLost} next."""
+
+
+def _method_and_uri(shape: Shape, stated: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
+    """Return the method and the URI of a request as its head states them."""
+    (_, method, _), (_, uri, _) = shape.states
+    return stated[method], stated[uri]
 
 
 def _then_call(call: Callable[[str], None], method: str) -> Callable[[T], T]:

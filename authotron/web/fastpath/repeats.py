@@ -104,6 +104,13 @@ class Repeated:
     settled: Reference = no_access
     tried: Reference = no_access
 
+    def is_allowed(self, access: PolicyAccess | None) -> bool:
+        """Return whether the policies always allow this request to a client, and count it if so."""
+        if access is None or self.settled() is not access:
+            return False
+        access.enforcement.count_allowed()
+        return True
+
 
 class Repeats:
     """
