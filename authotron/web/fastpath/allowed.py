@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # imported only if policies are configured
-    from authotron.policy.policies import Access
+    from authotron.policy.policies import Access, Policies
 
 _LONGEST = 300
 """Maximum number of bytes of a remembered path."""
@@ -58,6 +58,7 @@ class AlwaysAllowed:
     def __init__(self) -> None:
         self._paths: set[_Key] = set()
         self._folders: set[_Key] = set()
+        self._policies: Policies | None = None
         self._misses = 0
 
     def has(self, access: Access, method: bytes, uri: bytes) -> bool:
@@ -98,7 +99,10 @@ class AlwaysAllowed:
             return
         if stated != path.encode("latin-1", "replace"):
             return
-        if len(self._paths) + len(self._folders) >= _MOST:
+        # Access objects keep their policies alive, so those of replaced policies are forgotten.
+        is_full = len(self._paths) + len(self._folders) >= _MOST
+        if is_full or access.policies is not self._policies:
+            self._policies = access.policies
             self._paths.clear()
             self._folders.clear()
         if in_folder:
