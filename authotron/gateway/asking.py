@@ -14,12 +14,14 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
+from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.policy import Enforcement, PolicyAccess
 from authotron.model.authentication import Authentication
 from authotron.model.errors import AmbiguousRequest, Flaw, MayNotAsk, UnusableFact
 from authotron.model.hosts import split_host
 from authotron.model.http_grammar import TOKEN
 from authotron.model.paths import AmbiguousPath, canonical
+from authotron.model.request import Facts, KnownFacts
 from authotron.policy import namespaces
 from authotron.policy.networks import parse_address
 from authotron.policy.resources import ANY, MOST_SEGMENTS, flaw
@@ -63,6 +65,18 @@ class StatedRequest:
         return self.stated_host
 
     @property
+    def facts(self) -> Facts:
+        """The facts of the request, for the conditions of a credential."""
+        known: KnownFacts = {"method": self.verb}
+        if self.resource.startswith("/"):
+            known["path"] = self.resource
+        if self.stated_host is not None:
+            known["host"] = self.stated_host
+        if self.address is not None:
+            known["address"] = self.address
+        return Facts(**known)
+
+    @property
     def known(self) -> Request:
         """The request for an explanation, with an empty host if the host is not known."""
         return Request(
@@ -73,6 +87,14 @@ class StatedRequest:
             self.stated_host or "",
             self.address,
         )
+
+
+def is_restricted(found: Authentication, stated: StatedRequest) -> bool:
+    """
+    Return whether a condition of a credential does not allow a stated request; so does a condition
+    that depends on something that the question does not state.
+    """
+    return bool(found.conditions) and isinstance(authorize(found, stated.facts), Deny)
 
 
 @frozen
@@ -116,6 +138,13 @@ class Caller:
         if not stated <= self.enforcement.claims(self.authentication):
             raise MayNotAsk(_OTHERS)
         return self.access()
+
+    def is_restricted(self, stated: StatedRequest) -> bool:
+        """
+        Return whether the client asks about itself, with a credential of which a condition does not
+        allow the request.
+        """
+        return not self.is_asker and is_restricted(self.authentication, stated)
 
     def check_may_explain(self) -> None:
         """

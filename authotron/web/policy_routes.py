@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from attrs import evolve, frozen
 
-from authotron.gateway.asking import StatedRequest
-from authotron.gateway.authorization import Deny, authorize
+from authotron.gateway.asking import StatedRequest, is_restricted
 from authotron.gateway.gateway import Gateway
 from authotron.gateway.outcomes import Decision
 from authotron.gateway.policy import evaluations
 from authotron.jose import unverified
 from authotron.model.authentication import Authentication
 from authotron.model.errors import AmbiguousRequest, MayNotAsk, Problem, UnusableFact
-from authotron.model.request import Facts, KnownFacts
 from authotron.policy.reasons import Reason
 from authotron.policy.ruling import RESTRICTED, Ruling
 from authotron.web import policy_replies, replies
@@ -101,7 +99,7 @@ async def _ruling(
 
     A condition that depends on something that the question does not state refuses the request.
     """
-    if found.conditions and isinstance(authorize(found, _facts(stated)), Deny):
+    if is_restricted(found, stated):
         return RESTRICTED
     access = decision.access
     assert access is not None
@@ -109,18 +107,6 @@ async def _ruling(
     if authorizer is not None and access.ruling_alone(stated).allows:
         access = access.with_verdict(await authorizer.verdict(evaluations(found, stated)))
     return access.ruling(stated)
-
-
-def _facts(stated: StatedRequest) -> Facts:
-    """Return the facts of a stated request, for the conditions of a credential."""
-    known: KnownFacts = {"method": stated.verb}
-    if stated.resource.startswith("/"):
-        known["path"] = stated.resource
-    if stated.stated_host is not None:
-        known["host"] = stated.stated_host
-    if stated.address is not None:
-        known["address"] = stated.address
-    return Facts(**known)
 
 
 def _unclear(each: Asking, error: AmbiguousRequest | UnusableFact) -> EarlyReply:

@@ -16,7 +16,7 @@ from authotron.concurrency.pieces import PIECE, Pieces
 from authotron.gateway.asking import StatedRequest
 from authotron.gateway.policy import PolicyAccess
 from authotron.model.errors import AmbiguousRequest, MayNotAsk, UnusableFact
-from authotron.policy.ruling import Ruling
+from authotron.policy.ruling import RESTRICTED, Ruling
 from authotron.policy.subjects import in_normal_form
 from authotron.web.authzen.entities import (
     Action,
@@ -214,6 +214,8 @@ class Evaluator:
         stated = self.asking.caller.request(
             resource, question.action.name, context.namespace, id_, context.ip, context.host
         )
+        if self.asking.caller.is_restricted(stated):
+            return stated, RESTRICTED
         return stated, access.ruling(stated)
 
     def access(self, subject: Subject, resource: Resource, action: Action) -> PolicyAccess:

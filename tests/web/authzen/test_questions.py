@@ -273,6 +273,42 @@ class AskerTests(QuestionCase):
         self.assertEqual(self.ask(request, ALICE, "search/subject").status, 403)
 
 
+class RestrictedTests(QuestionCase):
+    """Clients that ask by an API token with limits, through a proxy."""
+
+    def make(self, **over: Any) -> InMemoryGateway:
+        return super().make(server={"trusted_proxies": ["192.0.2.0/24"]}, **over)
+
+    def found(self, token: str, host: str | None, api: str = "evaluation", **over: Any) -> Any:
+        """Return the answer to a question about a host."""
+        question: Json = {"subject": SELF, "action": {"name": "GET"}, "resource": path("/data/x")}
+        context = {} if host is None else {"host": host}
+        given = {**question, "context": context, **over}
+        who = f"Bearer {token}"
+        return self.post(f"/access/v1/{api}", given, who, X_Forwarded_Host="gate.test").json()
+
+    def test_hosts_S_STATED(self) -> None:
+        """A client that asks about itself may do no more than its token."""
+        token = self.token(BOB, hosts=["gate.test", "a.example.org"])
+        self.assertEqual(self.found(token, "a.example.org"), {"decision": True})
+        for host in ("b.example.org", None):
+            refused = {"decision": False, "context": {"reason": "restricted"}}
+            self.assertEqual(self.found(token, host), refused)
+        self.assertEqual(self.found(self.token(BOB), None), {"decision": True})
+
+    def test_search_S_STATED(self) -> None:
+        """A search finds what the token may do."""
+        token = self.token(BOB, hosts=["gate.test", "a.example.org"])
+        for host, named in (("a.example.org", ["GET", "HEAD"]), ("b.example.org", [])):
+            results = self.found(token, host, "search/action")["results"]
+            self.assertEqual([each["name"] for each in results], named)
+
+    def test_asker_S_STATED(self) -> None:
+        """The limits of an asker's token are about its questions, not about others."""
+        token = self.token(PDP, hosts=["gate.test"])
+        self.assertEqual(self.found(token, "b.example.org", subject=USER), {"decision": True})
+
+
 class HostileTests(QuestionCase):
     """Requests that are meant to harm."""
 
