@@ -1,9 +1,11 @@
 """
 Ask a policy decision point (PDP) whether an identity may make a request, by the OpenID AuthZEN
-Authorization API 1.0: Open Policy Agent, Cerbos, OpenFGA, Topaz and others speak it.
+Authorization API 1.0: Open Policy Agent, Cerbos, OpenFGA and Topaz, among others, implement the
+AuthZEN API.
 
 Only the JSON value C{true} as the C{decision} of a well-formed response allows a request. Any
-response but a decision is an outage, so that no mistake of a PDP lets a request pass.
+response of the PDP without a clear decision counts as an outage, so that a mistake of the PDP never
+allows a request.
 """
 
 from __future__ import annotations
@@ -39,7 +41,10 @@ _LARGEST = 65_536
 """Maximum number of bytes of the response of a PDP."""
 
 _VERDICT = 100
-"""Number of bytes of a cached decision, in addition to its entry in the cache."""
+"""
+Estimated number of bytes of a cached decision of a PDP, in addition to its entry in the
+cache.
+"""
 
 _OK = 200
 """The only status code with which a PDP sends a decision (section 10.1.2)."""
@@ -78,7 +83,10 @@ class Config(AuthorizerConfig, RemoteConfig):
         return RequestHeaders(self.token_file, self.headers_file)
 
     async def run_checks(self, world: World, _username: str | None) -> AsyncIterator[CheckResult]:
-        """Ask the PDP about a user that does not exist, for C{authotron doctor}."""
+        """
+        Check for C{authotron doctor} that the PDP answers, by asking about a user that does not
+        exist.
+        """
         identity = Identity("authotron-doctor", "authotron-doctor")
         asked = Evaluation(identity, "authotron-doctor", "GET", "/", "/")
         allows = await make(self, world).allows(asked)
@@ -103,7 +111,10 @@ class Config(AuthorizerConfig, RemoteConfig):
 
 @frozen
 class _Verdict:
-    """A decision of a PDP, and the time until which it may be used for equal requests."""
+    """
+    A cached decision of a PDP, and the time until which the decision may be used for equal
+    requests.
+    """
 
     allows: bool
     fresh_until: float
@@ -112,7 +123,10 @@ class _Verdict:
 @implementer(IAuthorizer)
 @define(eq=False)
 class AuthZen:
-    """Asks a policy decision point, and remembers its decisions for a short time."""
+    """
+    Asks a policy decision point (PDP) whether identities may make requests, and caches its
+    decisions for a short time.
+    """
 
     name: str
     _clock: IReactorTime
@@ -123,7 +137,7 @@ class AuthZen:
 
     async def allows(self, evaluation: Evaluation) -> bool:
         content = self._content(evaluation)
-        # The keys are sorted, so that equal questions are equal strings.
+        # The keys of the JSON are sorted, so that equal evaluation requests are equal strings.
         question = json.dumps(content, sort_keys=True)
         verdict = await self._cache.get(
             question, lambda: self._ask(content), evaluation.identity[:2]
@@ -141,7 +155,7 @@ class AuthZen:
         return _Verdict(_decision(response), self._clock.seconds() + self._config.cache)
 
     def _content(self, evaluation: Evaluation) -> dict[str, Any]:
-        """Return the body of an evaluation request (section 6.1)."""
+        """Return the JSON body of an AuthZEN evaluation request (section 6.1)."""
         identity, config = evaluation.identity, self._config
         is_sub = config.subject_id == "sub"
         name = f"{identity.realm}-{identity.username}" if is_sub else identity.username
@@ -168,7 +182,7 @@ class AuthZen:
 
 
 def _properties(identity: Identity, provider: str) -> dict[str, Any]:
-    """Return what a PDP is sent about an identity."""
+    """Return the properties of an identity that the gateway sends to a PDP."""
     return {
         "realm": identity.realm,
         "username": identity.username,
@@ -183,7 +197,7 @@ def _decision(response: RemoteResponse) -> bool:
     """
     Return the decision in a response of a PDP.
 
-    @raise Unavailable: the response does not state a decision clearly.
+    @raise Unavailable: the response of the PDP does not state a decision clearly.
     """
     if response.status != _OK:
         raise response.unexpected_status()
@@ -200,7 +214,7 @@ def _decision(response: RemoteResponse) -> bool:
 
 
 def make(config: Config, world: World) -> IAuthorizer:
-    """Build the authorizer from its section of the configuration."""
+    """Build the authorizer from the section C{authorizer} of the configuration."""
     return AuthZen(
         config.name,
         world.clock,

@@ -72,7 +72,10 @@ def _summary(found: Config) -> dict[str, Any]:
 
 
 def _authorizer(found: Config) -> dict[str, Any]:
-    """Return the authorizer under its key, or nothing if there is no authorizer."""
+    """
+    Return the authorizer under the key C{authorizer}, or an empty result if the configuration has
+    no authorizer.
+    """
     authorizer = found.authorizer
     if authorizer is None:
         return {}

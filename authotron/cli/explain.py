@@ -86,7 +86,10 @@ _WHY_NO_CLAIM = {
     "malformed": "its name is empty, or has a blank or `=`",
     "empty": "it has no value",
 }
-"""Why an attribute does not become a claim, by the reason in one word."""
+"""
+The explanation for operators why an attribute does not become a claim, by the one-word
+reason.
+"""
 
 
 @click.command(
@@ -117,7 +120,7 @@ _WHY_NO_CLAIM = {
     "claims",
     type=text,
     multiple=True,
-    help="Rule on a request of an identity with this claim, without a credential.",
+    help="Apply the policy to a request of an identity with this claim, without any credential.",
 )
 @click.option(
     "--certificate",
@@ -177,20 +180,20 @@ def explain(
     present = _presenter(config, carrier, username)
     read = (source or sys.stdin).read().strip() if username is None else ask_basic(username)
     if carrier["certificate"] is not None:
-        _certificate(read)  # an error ends the command before the reactor starts
+        _certificate(read)  # parse early: an error ends the command before the reactor starts
     react(partial(_explain, as_json=as_json), (config, partial(present, read), realm, request))
 
 
 _CARRIERS = ("header", "cookie", "query", "certificate")
-"""The options that name the part of a request which carries the credential."""
+"""The command-line options that name the part of a request in which the credential is sent."""
 
 
 def _stated_request(
     config: Config, given: Mapping[str, str | None], *, as_json: bool
 ) -> Stated | None:
     """
-    Return the request that the operator states, or C{None} without C{--path}; exit with 78 if the
-    configuration has no policy.
+    Return the request that the command-line options describe, or C{None} if C{--path} is missing.
+    Exit with 78 if the configuration has no policy.
     """
     if given["resource"] is None:
         return None
@@ -203,7 +206,10 @@ def _stated_request(
 def _explain_claims(
     policy: Policy, claims: Sequence[str], request: Stated, *, as_json: bool
 ) -> None:
-    """Explain the ruling about a request of an identity of which the operator states the claims."""
+    """
+    Explain the ruling about a request of an identity whose claims the operator gives with
+    C{--claim}.
+    """
     try:
         claims = [subjects.check_tag(claim) for claim in claims]
     except ValueError as error:
@@ -264,9 +270,10 @@ def _in_authorization(text: str, _carriers: Carriers) -> Presented:
 
 def _certificate(text: str) -> ClientCertificate:
     """
-    Parse the certificate of a client, with those of intermediate authorities behind it.
+    Parse the certificate of a client, which may be followed by certificates of intermediate
+    authorities.
 
-    @raise click.UsageError: the text is not certificates in PEM.
+    @raise click.UsageError: the text does not consist of certificates in PEM.
     """
     try:
         return bounded(certificate_parsers.in_pem(text))
@@ -300,7 +307,7 @@ async def _explain(
 ) -> None:
     """
     Authenticate a credential as the gateway does, and print the log events of the authenticator;
-    then apply the policy to a request, if there is one.
+    then apply the policy to the request, if the operator describes one.
 
     @raise SystemExit: 1 if the credential is not accepted, or the request not allowed.
     """
@@ -340,7 +347,7 @@ async def _explain(
 async def _ask_authorizer(
     authorizer: Authorizer, found: Authentication, asked: Request, report: Report
 ) -> None:
-    """Ask the authorizer about a request that the policy allows, and report the answer."""
+    """Ask the authorizer about a request that the policy allows, and print the answer."""
     from authotron.gateway.policy import evaluations  # noqa: PLC0415 - only needed here
 
     verdict = await authorizer.verdict(evaluations(found, asked))
@@ -359,7 +366,7 @@ async def _open_store(gateway: Gateway[Reply], *, as_json: bool) -> None:
 
 async def _read_policies(gateway: Gateway[Reply], world: World, *, as_json: bool) -> None:
     """
-    Read the policies in the token store, if some are kept there.
+    Read the policies in the token store, if the configuration keeps policies there.
 
     @raise SystemExit: 78 if the policies cannot be read, or cannot be used.
     """
@@ -484,8 +491,8 @@ class Report:
 
     def list_policy_claims(self, claims: list[str], left_out: dict[str, str]) -> None:
         """
-        List the claims to which the policies are applied for each request, and those attributes
-        that do not become claims, each with the reason.
+        List the claims to which the policies are applied for each request, and the attributes that
+        do not become claims, each with the reason.
         """
         self._policy_claims, self._left_out = claims, left_out
         self.say("claims for the policies", bold=True)
@@ -496,7 +503,10 @@ class Report:
 
     @property
     def is_allowed(self) -> bool:
-        """Whether policy and credential allow the request, or there is no request."""
+        """
+        Whether the policy and the credential allow the request; true if the operator describes no
+        request.
+        """
         return self._denied is None and (self._ruling is None or self._ruling.ruling.allows)
 
     def explain_ruling(self, found: Explanation) -> None:
@@ -506,7 +516,7 @@ class Report:
             print_explanation(found)
 
     def check_conditions(self, found: Authentication, stated: Stated) -> None:
-        """Print why the credential does not allow the request, if it does not."""
+        """If the credential does not allow the request, print why."""
         request = stated.request
         facts: KnownFacts = {"method": request.verb, "path": request.resource}
         if request.host:
@@ -520,9 +530,9 @@ class Report:
 
     def note_verdict(self, name: str, verdict: Verdict, outage: str) -> None:
         """
-        Print what the authorizer says about the request.
+        Print whether the authorizer allows the request.
 
-        @param outage: why the authorizer gave no answer, if it gave none.
+        @param outage: why the authorizer gave no answer; empty if the authorizer answered.
         """
         if verdict is True:
             self.say(f"  authorizer {name} allows the request")

@@ -56,8 +56,8 @@ namespace_option = click.option(
 
 def _load(path: Path, *, as_json: bool = False) -> Policy:
     """
-    Load the policy of a configuration, with the rules in its token store, if it has some there; if
-    it has no policy, print this and exit with 78.
+    Load the policy of a configuration, with the rules in its token store, if C{policy.store} is
+    set. If the configuration has no policy, print a message and exit with 78.
     """
     found = load_config(path, as_json=as_json).policy
     if found is None:
@@ -80,9 +80,9 @@ def check(files: Sequence[Path], *, strict: bool, as_json: bool) -> None:
     """
     Check FILES of rules together, without a configuration.
 
-    Print all problems of the files, or warnings about rules that have no effect. If a file is a
-    whole configuration, its section `policy` is checked, with the files that the section names;
-    `authotron check` checks the other sections, too.
+    Print all problems of the policy files; if there are none, print warnings about rules that have
+    no effect. If a file is a whole configuration, its section `policy` is checked, with the files
+    that the section names; `authotron check` checks the other sections, too.
 
     Exit status 0 if the files are valid, 78 if not, 1 with --strict if there are warnings.
     """

@@ -1,4 +1,7 @@
-"""Apply policies to a request that a file describes, for commands."""
+"""
+Apply policies to a request that a file describes; this module is used by the commands C{authotron
+policy test} and C{authotron policy diff}.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from authotron.policy.rules import Request
 
 @frozen
 class Answer:
-    """What policies say about a request: whether they allow it, why, and by which rule."""
+    """
+    The ruling of policies about a request: whether they allow the request, the reason, and the rule
+    that decided.
+    """
 
     allows: bool
     reason: str
@@ -34,11 +40,12 @@ def answer_to(
     now: float,
 ) -> Answer:
     """
-    Apply policies to a request.
+    Apply policies to a request that a file describes.
 
     @param login: the login of the client, or C{None} if it is not known.
-    @param namespace: the namespace of the request, if the request has none.
-    @param now: the time of the request, if the request has none.
+    @param namespace: the namespace that is used if the request does not state one.
+    @param now: the time, in seconds since the epoch, that is used if the request does not state a
+        time.
     """
     try:
         path = canonical_path(asked.path)

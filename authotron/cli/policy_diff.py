@@ -1,4 +1,7 @@
-"""C{authotron policy diff}: which recorded requests two policies decide differently."""
+"""
+The command C{authotron policy diff}: list the recorded requests that two policies decide
+differently.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from authotron.policy.policies import Policies
 
 @frozen
 class _Side:
-    """One of the two policies."""
+    """One of the two policies that C{authotron policy diff} compares."""
 
     policies: Policies
     namespace: str
@@ -37,9 +40,9 @@ class _Side:
 @define
 class _Comparison:
     """
-    What two policies say about recorded requests.
+    The comparison of the rulings of two policies about recorded requests.
 
-    @ivar ignored: the number of lines without a usable request.
+    @ivar ignored: the number of lines in the recording that contain no usable request.
     @ivar unclear: the number of requests from the log which the old policy does not deny, because
         the log does not have all claims.
     """
@@ -50,7 +53,7 @@ class _Comparison:
     different: list[dict[str, Any]] = field(factory=list)
 
     def add(self, recorded: Recorded | None, old: _Side, new: _Side, now: float) -> None:
-        """Apply both policies to a request."""
+        """Apply both policies to a recorded request."""
         if recorded is None:
             self.ignored += 1
             return
@@ -104,7 +107,7 @@ def diff(old: Path, new: Path, file: Path, *, as_json: bool) -> None:
 
 def _side(path: Path) -> _Side:
     """
-    Read one of the two policies.
+    Read one of the two policies that C{authotron policy diff} compares.
 
     @raise ConfigError: all problems of the policy.
     """

@@ -1,4 +1,7 @@
-"""Print an explanation: the rules that apply to a request, and the rules that nearly apply."""
+"""
+Print the explanation of a ruling: the rules that apply to a request, and the rules that would apply
+if the request met one more condition.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ def _near_miss(each: NearMiss) -> str:
 
 
 def _why(unmet: Unmet) -> str:
-    """Return, as the end of a sentence about a rule, which condition a request does not meet."""
+    """
+    Return the end of a message about a rule, which states the condition of the rule that a request
+    does not meet.
+    """
     needed = ", ".join(unmet.needed)
     if unmet.failed is Failed.SUBJECT:
         return f"the identity lacks {' and '.join(unmet.needed)}"
@@ -69,4 +75,7 @@ _TEXTS = {
     Failed.NAMESPACE: "the rule counts in the namespace {needed} and below (namespace: {found})",
     Failed.DISABLED: "the rule is disabled",
 }
-"""For each condition of a rule, what to say if a request does not meet the condition."""
+"""
+For each kind of condition of a rule, the format of the message that a request does not meet the
+condition.
+"""

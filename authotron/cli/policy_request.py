@@ -1,4 +1,7 @@
-"""The options of commands by which an operator states a request to the policy."""
+"""
+The command-line options by which an operator describes a request, to which the command applies the
+policy.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from authotron.policy.rules import Request
 from authotron.policy.verbs import is_misspelt
 
 NO_POLICY = "policy: the configuration has no such section, so every identity may make any request"
-"""What a command about policies says of a configuration without a policy."""
+"""The message of a command about policies if the configuration has no policy."""
 
 _OPTIONS = (
     click.option("--path", "resource", type=text, help="Rule on a request for this path, too."),
@@ -36,7 +39,7 @@ _OPTIONS = (
 
 
 def request_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that state a request."""
+    """Add the options that describe a request to a command."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -58,7 +61,7 @@ def checked_path(given: str) -> str:
     """
     Return the canonical spelling of a path on the command line, without its query.
 
-    @raise BadParameter: a request for the path gets a 400.
+    @raise BadParameter: the gateway would answer a request for this path with a 400.
     """
     try:
         return canonical_path(given.partition("?")[0])
@@ -68,9 +71,9 @@ def checked_path(given: str) -> str:
 
 def checked_verb(given: str) -> str:
     """
-    Return the method of a request on the command line.
+    Return the HTTP method that is given on the command line.
 
-    @raise BadParameter: a request with the method gets a 400.
+    @raise BadParameter: the gateway would answer a request with this method with a 400.
     """
     if is_misspelt(given):
         raise click.BadParameter(f"requests with this method get a 400; write {given.upper()}")
@@ -79,7 +82,7 @@ def checked_verb(given: str) -> str:
 
 def checked_namespace(given: str | None, found: Policy) -> str:
     """
-    Return the namespace on the command line, by default that of the policy.
+    Return the namespace that is given on the command line, or else the namespace of the policy.
 
     @raise BadParameter: the string is not a namespace.
     """
@@ -95,7 +98,8 @@ class Stated(NamedTuple):
     A request that an operator states on the command line.
 
     @ivar at: the time of the request, in seconds since the epoch.
-    @ivar port: the port behind the requested host, or C{None}; rules are about hosts on any port.
+    @ivar port: the port of the requested host, or C{None} if no port is given; rules ignore the
+        port.
     """
 
     request: Request
@@ -105,11 +109,11 @@ class Stated(NamedTuple):
 
 def stated_request(given: Mapping[str, str | None], found: Policy, now: float) -> Stated:
     """
-    Return the request that the options of a command state.
+    Return the request that the command-line options describe.
 
-    @param given: the values of the options of L{request_options}.
+    @param given: the values of the command-line options that L{request_options} adds.
 
-    @raise BadParameter: an option cannot be used.
+    @raise BadParameter: the value of an option is not valid.
     """
     host, port = _host(given["host"])
     request = Request(

@@ -60,8 +60,8 @@ async def _ask_about_invalid_token(plugin: RemoteProvider) -> CheckResult:
 
 async def of_store(store: StoreClient, policy: Policy | None = None) -> AsyncIterator[CheckResult]:
     """
-    Check whether the token store can be opened, whether it accepts changes, and whether its
-    policies can be used.
+    Check whether the token store can be opened, accepts changes, and contains policies that can be
+    used.
 
     @param policy: the policy of the configuration.
     """

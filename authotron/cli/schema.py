@@ -1,4 +1,4 @@
-"""C{authotron schema}: print the JSON Schema of a configuration file, or of another form."""
+"""C{authotron schema}: print the JSON Schema of a configuration file or of another file format."""
 
 from __future__ import annotations
 

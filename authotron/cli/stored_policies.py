@@ -1,4 +1,7 @@
-"""C{authotron policy apply} and C{authotron policy list}: the policies in the token store."""
+"""
+The commands C{authotron policy apply} and C{authotron policy list}, which change and list the
+policies in the token store.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ from authotron.tokens.service import TokenService
 from authotron.web.replies import Reply
 
 _TRIES = 20
-"""Number of attempts to store policies, if other commands change the policies meanwhile."""
+"""
+Maximum number of attempts to store policies while other commands change the stored policies at the
+same time.
+"""
 
 _SIGNS = {"created": "+", "changed": "~", "deleted": "-"}
 
@@ -43,9 +49,9 @@ _NOTHING: Given = {"rules": (), "groups": ()}
 
 def _label(given: str) -> str:
     """
-    Return a label from the command line.
+    Return the label of stored policies that is given on the command line.
 
-    @raise BadParameter: the label has other characters than labels may have.
+    @raise BadParameter: the label contains a character that is not allowed in labels.
     """
     if not LABEL.fullmatch(given):
         raise click.BadParameter("is not a label: 1 to 64 letters, digits, `.`, `_` and `-`")
@@ -55,9 +61,10 @@ def _label(given: str) -> str:
 @frozen
 class _Wish:
     """
-    What C{authotron policy apply} is to store.
+    The change of the stored policies that C{authotron policy apply} should make.
 
-    @ivar expected: the version that the token store must have, or C{None} for any.
+    @ivar expected: the version of the stored policies that the token store must have, or C{None} if
+        any version may be replaced.
     @ivar replaces_all: whether the rules and groups of all other labels are discarded.
     """
 
@@ -71,9 +78,9 @@ class _Wish:
 @frozen
 class _Result:
     """
-    What C{authotron policy apply} did.
+    The result of C{authotron policy apply}: the changes of the stored policies.
 
-    @ivar version: the version that the token store has now.
+    @ivar version: the version of the policies that the token store has after the command.
     """
 
     version: int
@@ -149,10 +156,13 @@ def apply(
 
 async def _apply(wish: _Wish, config: Config, store: StoreClient) -> _Result:
     """
-    Store the rules and groups of a label, and try again if other labels are changed meanwhile.
+    Store the rules and groups of a label; try again if another command has changed the rules of
+    other labels meanwhile.
 
-    @raise ConfigError: all rules together have problems, or stored ones cannot be read.
-    @raise Unavailable: the store cannot be reached, or other commands change what this one does.
+    @raise ConfigError: the rules of all labels together have problems, or the stored rules cannot
+        be read.
+    @raise Unavailable: the token store cannot be reached, or other commands keep changing the
+        stored policies.
     """
     first: Given | None = None
     for _ in range(_TRIES):
@@ -197,7 +207,8 @@ async def _read(store: StoreClient, *, discards: bool = False) -> StoredPolicies
     """
     Read the policies in the token store.
 
-    @param discards: whether policies that cannot be read count as none.
+    @param discards: whether stored policies that cannot be read are treated as if nothing were
+        stored.
 
     @raise ConfigError: the policies cannot be read.
     """
@@ -211,7 +222,10 @@ async def _read(store: StoreClient, *, discards: bool = False) -> StoredPolicies
 
 
 def _all_changes(old: StoredPolicies, new: StoredPolicies) -> list[Change]:
-    """Return the differences of all labels; only those of one label, unless all are replaced."""
+    """
+    Return the differences between the stored and the new policies: for one label, or for all labels
+    if all labels are replaced.
+    """
     labels = dict.fromkeys([*old.labels, *new.labels])
     return [
         change
@@ -223,7 +237,10 @@ def _all_changes(old: StoredPolicies, new: StoredPolicies) -> list[Change]:
 
 
 def _local(config: Config) -> Policy:
-    """Return the policy that a configuration states itself, or an empty one."""
+    """
+    Return the policy in a configuration file, without rules in the token store, or an empty policy
+    if the file has none.
+    """
     return Policy(PolicyConfig(), (), ()) if config.policy is None else config.policy
 
 
@@ -253,7 +270,9 @@ def _report(wish: _Wish, result: _Result, *, as_json: bool) -> None:
     ),
 )
 @click.option("--label", type=text, help="List only the rules and groups of this label.")
-@click.option("--yaml", "as_yaml", is_flag=True, help="Print a file of rules.")
+@click.option(
+    "--yaml", "as_yaml", is_flag=True, help="Print the stored rules as a file of rules (YAML)."
+)
 @config_option
 @json_option
 def list_stored(label: str | None, path: Path, *, as_yaml: bool, as_json: bool) -> None:
@@ -303,8 +322,8 @@ def _print_table(stored: StoredPolicies, labels: Mapping[str, Given]) -> None:
 
 def with_stored(path: Path, local: Policy, *, as_json: bool) -> Policy:
     """
-    Return the policy of a configuration, with the rules and groups in its token store added if it
-    keeps some there; if these cannot be read, print why and exit.
+    Return the policy of a configuration, with the rules and groups in its token store added if
+    C{policy.store} is set. If the stored rules cannot be read, print why and exit.
 
     @raise SystemExit: the policies in the token store cannot be read.
     """
@@ -318,7 +337,7 @@ def with_stored(path: Path, local: Policy, *, as_json: bool) -> Policy:
     try:
         run(path, work, as_json=as_json)
     except SystemExit as ended:
-        # The function that runs the reactor always ends by this exception.
+        # The function that runs the reactor always raises SystemExit.
         if ended.code or not found:
             sys.exit(ended.code)
     [whole] = found

@@ -57,8 +57,8 @@ def run(path: Path, work: Work, *, opens: bool = True, as_json: bool = False) ->
 @frozen
 class _AuditLog:
     """
-    Writes the audit events of API tokens and of stored policies to standard error, as a gateway
-    writes them to its log.
+    Writes the audit events of API tokens and of stored policies to standard error, as the gateway
+    writes such events to its log.
 
     The event C{auth.identity.left_out}, about invalid roles of an owner, is logged.
     """

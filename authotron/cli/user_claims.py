@@ -1,4 +1,4 @@
-"""The claims of one user for C{authotron doctor}, as far as a provider can look up the user."""
+"""List the claims of one user for C{authotron doctor}, if a provider can look up the user."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ async def with_claims(
     """
     Yield the results of a provider's checks, and then the claims of a user.
 
-    The claims are yielded only if the configuration uses claims, and if the provider can look up a
-    user without a password. They are the claims that the user has before any augmenter was called.
+    The claims of the user are yielded only if the configuration uses claims, and if the provider
+    can look up a user without a password. The listed claims of a user are those before any
+    augmenter has been called.
     """
     async for result in results:
         yield result

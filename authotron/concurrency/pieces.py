@@ -17,13 +17,16 @@ from twisted.internet.task import deferLater
 T = TypeVar("T")
 
 LONGEST_PIECE = 0.01
-"""Number of seconds after which a long piece of work lets the reactor run other work."""
+"""
+Number of seconds after which long-running work in the reactor's thread lets the reactor handle
+other events.
+"""
 
 _THRESHOLDS = gc.get_threshold()
-"""The usual thresholds of the garbage collector."""
+"""The thresholds of Python's garbage collector before they are changed."""
 
 _NEVER = 2**31 - 1
-"""A threshold of the garbage collector that is never reached."""
+"""A threshold of Python's garbage collector so high that it is never reached."""
 
 PIECE = 64 * 1024
 """Number of bytes that are read or written in one reactor turn: about 3 ms of processor time."""
@@ -71,9 +74,9 @@ async def in_pieces(clock: IReactorTime, work: Generator[None, None, T]) -> T:
     Do work that consists of many short steps, and let the reactor run other work every
     L{LONGEST_PIECE} seconds.
 
-    @param work: a generator that yields after each step, and returns the result of the work.
+    @param work: a generator that yields after each step, and which returns the result.
 
-    @return: the result of the work.
+    @return: the value that the generator returns.
     """
     began = clock.seconds()
     with _without_full_collections() as exempt:
@@ -95,9 +98,9 @@ def _without_full_collections() -> Iterator[list[bool]]:
     Postpone full garbage collections, which would visit all objects that long work creates, and
     which take 100 ms for a million objects.
 
-    Short collections go on. The block is given a list; if the block adds anything to the list, all
-    objects that exist at the end are exempt from garbage collection afterwards, as in
-    L{exempt_from_collection}.
+    Collections of the young generations continue. The C{with} block gets a list. If the block adds
+    anything to the list, all objects that exist at the end of the block are exempt from garbage
+    collection afterwards, as in L{exempt_from_collection}.
     """
     exempt: list[bool] = []
     gc.set_threshold(*_THRESHOLDS[:2], _NEVER)

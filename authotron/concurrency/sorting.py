@@ -15,7 +15,7 @@ T = TypeVar("T", bound=Any)
 """The type of the values, which must be comparable."""
 
 _IN_A_TURN = 1_024
-"""Number of values that are handled in one turn of the reactor."""
+"""Number of values that are sorted in one turn of the reactor."""
 
 _VALUE = PIECE // _IN_A_TURN
 
@@ -24,10 +24,10 @@ async def part_in_order(
     clock: IReactorTime, batches: Iterable[Collection[T]], start: int, most: int
 ) -> tuple[list[T], int]:
     """
-    Return a part of the distinct values in several batches, in ascending order, and the number of
-    all distinct values.
+    Sort the distinct values of several batches; return a part of them in ascending order, and the
+    number of all distinct values.
 
-    @param start: the number of smaller values that are left out.
+    @param start: the number of smallest values that are left out of the result.
     @param most: the maximum number of values that are returned.
     """
     pieces, seen = Pieces(clock), set[T]()

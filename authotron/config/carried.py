@@ -65,7 +65,8 @@ def credential_names(config: Config) -> CredentialNames:
     names: dict[str, dict[str, str]] = {"header": {}, "cookie": {}, "query": {}}
     for section in sections:
         if credentials.reads_certificates(section):
-            continue  # A proxy states the certificate to the gateway alone.
+            # A proxy sends the header with the certificate only to the gateway.
+            continue
         # The Config of a plugin in another package may derive from PluginConfig, which lacks the
         # key C{credentials}.
         for each in getattr(section, "credentials", None) or _USUAL:

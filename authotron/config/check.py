@@ -36,7 +36,10 @@ if TYPE_CHECKING:  # imported only if a configuration has the section policy
 S = TypeVar("S", bound=section.Section)
 
 AUTHORIZER = "authorizer"
-"""The name of the section about the service that must also allow each request."""
+"""
+The name of the configuration section about the authorizer, a service that must also allow each
+request.
+"""
 
 
 @frozen
@@ -66,15 +69,18 @@ class Config:
     hash_key: bytes = field(factory=lambda: os.urandom(32), repr=False, eq=False)
 
     def with_rules(self, rules: Packed[RuleConfig]) -> Config:
-        """Return the configuration with other rules of its policy, if it has a policy."""
+        """
+        Return a copy of the configuration with the given rules in its policy, if the configuration
+        has a policy.
+        """
         return (
             self if self.policy is None else evolve(self, policy=evolve(self.policy, rules=rules))
         )
 
     def without_rules(self) -> Config:
         """
-        Return the configuration without the rules of its policy, whose number may be large, to try
-        whether the rest can be used.
+        Return a copy of the configuration without the rules of its policy, to check whether the
+        rest of the configuration can be used. The number of rules may be large.
         """
         return self if self.policy is None else evolve(self, policy=self.policy.without_rules())
 
@@ -261,8 +267,8 @@ def _store(given: object, sources: Sources) -> StoreConfig | None:
 
 def _policy(given: Mapping[str, Any], sources: Sources) -> Policy | None:
     """
-    Read the section C{policy}, if the configuration has one; an empty section is a policy, too. An
-    authorizer without a policy decides alone.
+    Read the section C{policy}, if the configuration has one; an empty section is a policy, too. If
+    the configuration has an authorizer and no policy, the authorizer alone decides about requests.
 
     @raise ConfigError: all problems of the section, and of the files that it names.
     """
@@ -277,8 +283,8 @@ def _policy(given: Mapping[str, Any], sources: Sources) -> Policy | None:
 
 def _authorizer(given: Mapping[str, Any], sources: Sources) -> AuthorizerConfig | None:
     """
-    Read the section C{authorizer}, if the configuration has one. An empty section is a mistake, so
-    that it does not switch the authorizer off.
+    Read the section C{authorizer}, if the configuration has one. An empty section C{authorizer} is
+    reported as a mistake, so that it does not silently switch the authorizer off.
     """
     if AUTHORIZER not in given:
         return None
@@ -294,7 +300,8 @@ def _check_policy_store(found: Policy | None, store: StoreConfig | None) -> None
     """
     Require a token store in which policies can be kept, if the policy has C{store: true}.
 
-    @raise ConfigError: no token store is configured, or only one in memory.
+    @raise ConfigError: no token store is configured, or the configured token store is of type
+        C{memory}.
     """
     if found is None or not found.section.store:
         return
@@ -328,7 +335,10 @@ def _policy_warnings(
 def _certificate_warnings(
     providers: Sequence[PluginConfig], given: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Warn if every program of this machine can state the certificate of any client."""
+    """
+    Warn if every program on this machine is a trusted proxy, and can therefore state the
+    certificate of any client.
+    """
     trusted = _section(given, "server").get("trusted_proxies")
     if trusted is None and any(map(reads_certificates, providers)):
         yield (

@@ -1,4 +1,7 @@
-"""The key C{claims} of a provider: which claims its identities have, and under which keys."""
+"""
+The configuration key C{claims} of a provider, which states which claims the provider's identities
+have, and under which keys.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,10 @@ def _ignored(text: str) -> str:
 
 
 def _flaw_of_key(text: str) -> str:
-    """Return why a text is not the key of a claim that a filter may change, or an empty string."""
+    """
+    Return why a text is not the key of a claim that a claim filter may change, or an empty string
+    if it is such a key.
+    """
     if text.endswith("=") and is_well_formed(text[:-1]):
         return f"ends with `=`; write the key alone, {text[:-1]}"
     if not is_well_formed(text):
@@ -77,7 +83,7 @@ def _problems_of_renaming(rename: Mapping[str, str]) -> Iterator[str]:
 
 
 Prefix = Annotated[str, AfterValidator(_prefix)]
-"""The beginning of a claim C{key=value}."""
+"""A configuration value that is the beginning of a claim C{key=value}."""
 
 
 class ClaimFilterConfig(Section):
@@ -125,15 +131,15 @@ class ClaimFilterConfig(Section):
         return self
 
     def as_filter(self) -> ClaimFilter:
-        """Return the filter that the section describes."""
+        """Return the claim filter that the section C{claims} of a provider describes."""
         return ClaimFilter(self.include, self.ignore, self.rename, frozenset(self.lowercase))
 
 
 def filter_of(section: object) -> ClaimFilterConfig | None:
     """
-    Return the filter of a provider's section, or C{None} if it has none.
+    Return the claim filter of a provider's section, or C{None} if the section has no key C{claims}.
 
-    The key C{claims} of a provider of another package may mean something else.
+    A provider from another Python package may have a key C{claims} with another meaning.
     """
     found = getattr(section, "claims", None)
     return found if isinstance(found, ClaimFilterConfig) else None

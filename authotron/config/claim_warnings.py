@@ -1,4 +1,7 @@
-"""Warnings about the key C{claims} of providers, and about rules that it leaves without effect."""
+"""
+Warnings about the configuration key C{claims} of providers, and about policy rules that have no
+effect because of this key.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ if TYPE_CHECKING:  # imported only if a configuration has the section policy
 
 
 def without_effect(providers: Sequence[PluginConfig]) -> Iterator[str]:
-    """Warn of filters of claims in a configuration in which nothing reads claims."""
+    """
+    Warn of claim filters (key C{claims} of a provider) in a configuration in which nothing reads
+    claims.
+    """
     for place, each in enumerate(providers):
         if filter_of(each) is not None:
             yield (
@@ -23,7 +29,10 @@ def without_effect(providers: Sequence[PluginConfig]) -> Iterator[str]:
 
 
 def impossible_tags(policy: Policy, providers: Sequence[PluginConfig]) -> Iterator[str]:
-    """Warn of claims that rules and groups name, and that the filters of all providers prevent."""
+    """
+    Warn of claims that rules or groups name although the claim filters of all providers remove
+    them.
+    """
     filters = [each.as_filter() for each in map(filter_of, providers) if each is not None]
     if not filters or len(filters) < len(providers):
         return

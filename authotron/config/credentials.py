@@ -164,8 +164,8 @@ def carriers(given: Sequence[CarrierConfig] | None) -> Sequence[Carrier | None]:
 
 def looked_at(section: object) -> Sequence[Carrier | None]:
     """
-    Return the parts of a request in which the provider, or the token store, of a section looks for
-    credentials, with C{None} for the header C{Authorization}.
+    Return the parts of a request in which the provider or token store of a configuration section
+    looks for credentials; C{None} stands for the header C{Authorization}.
     """
     if reads_certificates(section):
         return (CERTIFICATE,)
@@ -175,7 +175,10 @@ def looked_at(section: object) -> Sequence[Carrier | None]:
 
 
 def reads_certificates(section: object) -> bool:
-    """Return whether the provider of a section verifies the TLS certificates of clients."""
+    """
+    Return whether the provider of a configuration section verifies the TLS certificates
+    of clients.
+    """
     return bool(getattr(section, "reads_certificates", False))
 
 

@@ -15,7 +15,7 @@ from authotron.config.server import Server
 from authotron.model.errors import ConfigError
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-"""The version of JSON Schema, as the key C{$schema} names it."""
+"""The URL of the JSON Schema version, which is the value of the key C{$schema}."""
 
 _EXTENSION = "ignored key, whose value may hold YAML anchors for other keys"
 
@@ -104,7 +104,7 @@ def section_of(key: str, type_: str | None) -> type[BaseModel] | None:
 
 
 def _section_of_type(kind: str, type_: str | None, base: type[BaseModel]) -> type[BaseModel]:
-    """Return the C{Config} of a plugin, or C{base} if no such plugin can be used."""
+    """Return the C{Config} class of a plugin, or C{base} if the plugin cannot be loaded."""
     try:
         module = plugins.load(kind, type_, kind)
     except ConfigError:

@@ -1,4 +1,4 @@
-"""A long list in a form that takes little memory, and that is unpacked piece by piece."""
+"""A long list in pickled form, which takes little memory and is unpacked piece by piece."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from attrs import frozen
 T = TypeVar("T")
 
 _PIECE = 200
-"""Number of items that are packed and unpacked together."""
+"""Number of items of a packed list that are pickled and unpickled together."""
 
 
 @frozen
@@ -20,8 +20,8 @@ class Packed(Sequence[T]):
     """
     A list of sections of a configuration, whose items are pickled.
 
-    A section of the configuration takes ten times as much memory as its pickled form. The pieces
-    are pickled as strings of bytes, so a process passes a long list to another process in a few
+    A section of the configuration takes ten times as much memory as its pickled form. The pickled
+    pieces are byte strings, so a process can pass a long list to another process in a few
     milliseconds.
 
     @ivar pieces: the pickled items, in lists of C{_PIECE} items.
@@ -60,5 +60,5 @@ class Packed(Sequence[T]):
 
     @staticmethod
     def _unpack(piece: bytes) -> list[T]:
-        items: list[T] = pickle.loads(piece)  # noqa: S301 - this process, or its parent or child, has packed the items
+        items: list[T] = pickle.loads(piece)  # noqa: S301 - trusted: pickled by this process, its parent or its child
         return items

@@ -45,7 +45,7 @@ class Policy:
 
     @ivar section: the section C{policy} as it is written in the configuration.
     @ivar rules: first the rules of the section, and then the rules of the files, ordered by the
-        names of the files. They are packed, because there may be 100,000 of them.
+        names of the files. The rules are packed (pickled), because there may be 100,000 of them.
     @ivar files: the paths of the files of rules that were read.
     """
 
@@ -55,12 +55,15 @@ class Policy:
     files: Sequence[Path] = ()
 
     def without_rules(self) -> Policy:
-        """Return the policy without rules and groups, to try the rest of a configuration."""
+        """
+        Return a copy of the policy without rules and groups, for checking the rest of a
+        configuration.
+        """
         return Policy(self.section, (), (), self.files)
 
 
 def without_rules() -> Policy:
-    """Return the policy of a configuration in which an authorizer alone decides."""
+    """Return a policy without rules, for a configuration in which the authorizer alone decides."""
     return Policy(PolicyConfig(default="allow"), (), ())
 
 
@@ -167,7 +170,7 @@ def _parse(path: Path) -> yaml_file.Parsed:
 
 def _part_in(parsed: yaml_file.Parsed, path: Path, sources: Sources, at: str = "") -> _Part:
     """
-    Check the rules in a file that was parsed.
+    Check the rules in a policy file that was parsed already.
 
     @param at: the section of the file that has the rules; empty for the whole file.
 
@@ -190,8 +193,8 @@ def read_files(paths: Sequence[Path]) -> Policy:
     """
     Read files of rules alone, as if they were all parts of a policy.
 
-    A file may also be a whole configuration: then its section C{policy} is read, with the files
-    that the section names, and all other sections are ignored.
+    A file may also be a whole configuration: then the section C{policy} is read, together with the
+    files that the section names, and all other sections are ignored.
 
     @raise ConfigError: all problems of the files.
     """
@@ -202,7 +205,8 @@ def read_files(paths: Sequence[Path]) -> Policy:
 
 def read_given(paths: Sequence[Path]) -> dict[str, list[dict[str, Any]]]:
     """
-    Check files of rules together, and return their C{rules} and C{groups} as the files state them.
+    Check several files of rules together, and return their C{rules} and C{groups} in the form of
+    the files.
 
     @raise ConfigError: all problems of the files.
     """
@@ -241,9 +245,10 @@ def _read_parts(paths: Sequence[Path]) -> list[_Part]:
 
 def with_parts(policy: Policy, parts: Mapping[str, RulesFile]) -> Policy:
     """
-    Return a policy with rules and groups from elsewhere added.
+    Return a copy of a policy to which rules and groups from another source are added.
 
-    @param parts: further rules and groups, by the text with which messages begin that name them.
+    @param parts: further rules and groups, by a text that says where they come from; messages about
+        them begin with this text.
 
     @raise ConfigError: problems of all rules together, such as duplicate names.
     """
@@ -263,8 +268,8 @@ def _rules_in(path: Path) -> _Part:
     """
     Read a file of rules, or the section C{policy} of a configuration.
 
-    @raise ConfigError: all problems of the file, or the file is a configuration without the
-        section.
+    @raise ConfigError: all problems of the file, or the file is a configuration without the section
+        C{policy}.
     """
     parsed = _parse(path)
     if AT in parsed.given:
@@ -276,7 +281,7 @@ def _rules_in(path: Path) -> _Part:
 
 
 _OF_CONFIGURATION = frozenset({"version", "server", "auth", "jwt", "providers", "store"})
-"""Keys of a configuration, which no file of rules has."""
+"""Keys that only a configuration file has, not a file of policy rules."""
 
 
 def _check_together(parts: Sequence[_Part]) -> Iterator[Problem]:
@@ -356,8 +361,8 @@ def rule_warnings(policy: Policy, *, is_whole: bool = True) -> Iterator[str]:
     """
     Yield the remarks about rules and groups that an operator should read.
 
-    @param is_whole: whether the policy has all groups to which its rules may refer, because none
-        are in a token store.
+    @param is_whole: whether the policy contains all groups to which its rules may refer; false if
+        further groups are in a token store.
     """
     if is_whole:
         yield from _unknown_groups(policy)

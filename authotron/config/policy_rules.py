@@ -233,12 +233,12 @@ class RequireConfig(Section):
         return self
 
     def as_requirement(self) -> Requirement:
-        """Return the requirement for the policy."""
+        """Return the requirement for a client's login in the form that the policy engine uses."""
         return Requirement(tuple(dict.fromkeys(self.acr)), self.max_age)
 
 
 _APART = "write the deny into a rule of its own"
-"""What to do with a permission that denies in a rule that requires a login."""
+"""The advice in the message about a permission that denies in a rule with the key C{require}."""
 
 Note = Callable[[str, str], None]
 """A function that receives the name of a rule, and why its condition has no value."""

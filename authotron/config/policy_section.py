@@ -22,7 +22,10 @@ def _decision_point(text: str) -> str:
 
 
 DecisionPoint = Annotated[str, AfterValidator(_decision_point)]
-"""The identifier of a policy decision point, as AuthZEN demands it."""
+"""
+The identifier of a policy decision point (PDP) in the form that AuthZEN requires: an https URL
+without query and fragment.
+"""
 
 
 class PolicyFacts(Section):

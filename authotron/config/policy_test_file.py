@@ -44,9 +44,9 @@ class LoginOfTest(Section):
 
     def as_login(self, now: float) -> Login:
         """
-        Return the login for the policy.
+        Return the login of the client in the form that the policy engine uses.
 
-        @param now: the moment of the request, in seconds since the epoch.
+        @param now: the time of the tested request, in seconds since the epoch.
         """
         return Login(self.acr, None if self.age is None else now - self.age)
 

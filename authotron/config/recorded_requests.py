@@ -21,22 +21,23 @@ from authotron.config.sources import Sources
 from authotron.model.errors import ConfigError, Problem
 
 _EVENTS = {"policy.request.denied", "policy.request.observed"}
-"""The events of the log about requests that a policy has denied."""
+"""The names of the log events about requests that a policy has denied."""
 
 _LONGEST_LINE = 1024 * 1024
-"""Maximum number of characters of a line."""
+"""Maximum number of characters of a line in a file with recorded requests."""
 
 _CUT = 1_000
-"""Number of characters from which on the log does not have the whole path of a request."""
+"""Number of characters at which the log cuts off the path of a request."""
 
 
 @frozen
 class Recorded:
     """
-    A request that an identity has made, or might make.
+    A recorded request: a request that an identity has made, or might make.
 
-    @ivar was_denied: whether a policy has denied the request, and only a part of the claims is
-        known, because the request was read from the log, which does not have attributes.
+    @ivar was_denied: whether the request was read from the log as one that a policy has denied.
+        Then only a part of the claims is known, because the log does not contain attributes of
+        identities.
     """
 
     name: str
@@ -47,7 +48,10 @@ class Recorded:
 
 
 class _Line(Section):
-    """A line of JSON with a request: the same keys as a test of policies, without expectations."""
+    """
+    A line of JSON that describes a recorded request; it has the same keys as a policy test, except
+    for the expected results.
+    """
 
     name: str = Field(default="", description="what the request is, for people")
     claims: Annotated[tuple[Tag, ...], Field(strict=False)] = Field(
@@ -61,10 +65,10 @@ class _Line(Section):
 
 def read(path: Path) -> Iterator[Recorded | None]:
     """
-    Yield the requests in a file, and C{None} for each line without a usable request.
+    Yield the recorded requests in a file, and C{None} for each line without a usable request.
 
-    A file whose name ends in C{.yaml} or C{.yml} has tests of policies, any other has lines of
-    JSON.
+    A file whose name ends in C{.yaml} or C{.yml} contains policy tests; any other file contains
+    lines of JSON.
 
     @raise ConfigError: the file cannot be read, or a request in it has problems.
     """

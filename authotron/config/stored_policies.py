@@ -2,8 +2,9 @@
 The document in which a token store keeps policies: rules and groups, each with the label of the
 files that it came from.
 
-The document is one value, because each of the databases replaces one value atomically: a gateway
-never reads one half of a change. It is compressed JSON, one line for each rule or group.
+All stored policies are one value in the database, because every supported database replaces a
+single value atomically. So a gateway never reads half of a change. The document with the stored
+policies is compressed JSON, one line for each rule or group.
 """
 
 from __future__ import annotations
@@ -29,19 +30,26 @@ LARGEST = 64 * 1024 * 1024
 
 LARGEST_STORED = 12 * 1024 * 1024
 """
-Maximum number of bytes of the compressed document: MongoDB stores no document of more than 16 MB.
+Maximum number of bytes of the compressed document with the stored policies; MongoDB does not store
+documents of more than 16 MB.
 """
 
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """Matches the label under which rules and groups are stored, such as C{archive}."""
 
 _FORM = 1
-"""The version of the format of the document, which its first line states."""
+"""
+The version number of the format of the document with the stored policies; the first line of the
+document states this number.
+"""
 
 _KINDS = ("rules", "groups")
 
 Given = Mapping[str, Sequence[Mapping[str, Any]]]
-"""C{rules} and C{groups} of one label, as the files stated them."""
+"""
+The C{rules} and C{groups} of one label of the stored policies, in the form of the files from which
+they were stored.
+"""
 
 
 @frozen
@@ -49,8 +57,9 @@ class StoredPolicies:
     """
     The policies in a token store.
 
-    @ivar state: the name of this state of the policies, or C{None} if none were ever stored.
-    @ivar labels: the rules and groups of each label.
+    @ivar state: the name of this state of the stored policies, or C{None} if no policies were ever
+        stored.
+    @ivar labels: the stored rules and groups, by their label.
     """
 
     state: str | None = None
@@ -58,18 +67,24 @@ class StoredPolicies:
 
     @property
     def version(self) -> int:
-        """The version number, which grows by one with each change; 0 if none were ever stored."""
+        """
+        The version number of the stored policies. Each change increases the number by one; it is 0
+        if no policies were ever stored.
+        """
         return 0 if self.state is None else version_of(self.state)
 
     def with_label(self, label: str, given: Given) -> StoredPolicies:
-        """Return the policies with other rules and groups for one label; none remove the label."""
+        """
+        Return a copy of the stored policies in which one label has the given rules and groups; if
+        none are given, the label is removed.
+        """
         others = {name: each for name, each in self.labels.items() if name != label}
         added = {label: given} if any(given.values()) else {}
         return StoredPolicies(self.state, dict(sorted({**others, **added}.items())))
 
     def following(self) -> PolicyDocument:
         """
-        Return the document that stores these policies as the next version.
+        Return the document with which these policies are stored as the next version.
 
         @raise ConfigError: the policies are too large to be stored.
         """
@@ -82,7 +97,10 @@ class StoredPolicies:
 
 
 def version_of(state: str) -> int:
-    """Return the version number in the name of a state, or 0 if the name has none."""
+    """
+    Return the version number in the name of a state of the stored policies, or 0 if the name
+    contains no number.
+    """
     number = state.partition("-")[0]
     return int(number) if re.fullmatch("[0-9]{1,18}", number) else 0
 
@@ -101,7 +119,7 @@ def _lines(labels: Mapping[str, Given]) -> Iterator[bytes]:
 
 def decode(document: PolicyDocument | None) -> StoredPolicies:
     """
-    Return the policies in a document, without checking their rules.
+    Parse a document with stored policies, without checking the rules in it.
 
     @raise ConfigError: the document is damaged, or was written by a newer version of authotron.
     """
@@ -129,7 +147,8 @@ def _decompress(content: bytes) -> bytes:
     """
     Return decompressed content.
 
-    @raise ValueError: the content is incomplete, or larger than L{LARGEST}.
+    @raise ValueError: the compressed content is incomplete, or is larger than L{LARGEST} bytes
+        after decompression.
     """
     reading = zlib.decompressobj()
     text = reading.decompress(content, LARGEST + 1)
@@ -164,11 +183,13 @@ def together(local: Policy, stored: StoredPolicies) -> Policy:
 @frozen
 class Change:
     """
-    A difference between the rules or groups of one label and those that replace them.
+    A difference between the stored rules or groups of one label and the rules or groups that
+    replace them.
 
     @ivar kind: C{rule} or C{group}.
-    @ivar how: C{created}, C{changed} or C{deleted}.
-    @ivar keys: the keys of a changed rule or group that have another value.
+    @ivar how: The kind of the change of a stored rule or group: C{created}, C{changed} or
+        C{deleted}.
+    @ivar keys: the keys of a changed rule or group whose values differ.
     """
 
     kind: str
@@ -178,7 +199,10 @@ class Change:
 
 
 def changes(old: Given, new: Given) -> Iterator[Change]:
-    """Yield the differences between the rules and groups of one label and other ones."""
+    """
+    Yield the differences between the stored rules and groups of one label and those that replace
+    them.
+    """
     for kind, title in (("rules", "rule"), ("groups", "group")):
         before = {each["name"]: each for each in old.get(kind, ())}
         after = {each["name"]: each for each in new.get(kind, ())}

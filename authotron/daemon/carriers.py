@@ -70,8 +70,8 @@ class Looking:
 
     def _unstated_certificates(self, contracts: Contracts) -> Iterator[Problem]:
         """
-        Yield a problem for each provider that verifies certificates of clients, if no proxy can
-        state any.
+        Yield a problem for each provider that verifies certificates of clients, if no configured
+        proxy contract can state a certificate.
         """
         listens = self._config.file.server.listen
         if contracts.state("certificate") or any(protocol_of(each) == GRPC for each in listens):

@@ -122,7 +122,7 @@ def compose(
         claims = _claims(config, metrics, judges)
     enforcement = _enforcement(config, world, metrics, claims, policies)
     if claims is not None and file.jwt.emit_claims:
-        # the policies, if there are any, have checked the claims before a JWT is minted
+        # policies have checked the claims before a JWT is minted
         signer = signer.emitting(claims.checked if enforcement is None else claims.listed)
     remembered = decisions.make(
         file.auth.cache,
@@ -330,8 +330,8 @@ def _replies(
 
 def with_own_timeout(config: Any, world: World) -> World:
     """
-    Return the World of an augmenter or an authorizer, whose key C{timeout} may override the common
-    timeout.
+    Return the L{World} (clock, HTTP client and timeouts) for an augmenter or authorizer, whose
+    configuration key C{timeout} may override the common timeout.
     """
     return evolve(world, timeout=getattr(config, "timeout", None) or world.timeout)
 
@@ -420,9 +420,10 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
 
 def _check_keeps_policies(store: ITokenStore) -> None:
     """
-    Require a token store that keeps policies.
+    Check that the token store can keep policies.
 
-    @raise ConfigError: the token store keeps no policies; perhaps it is one of another package.
+    @raise ConfigError: the token store cannot keep policies, for example because it is a plugin of
+        another package.
     """
     if not IKeepsPolicies.providedBy(store):
         why = f"needs a token store that keeps policies, which type {store.type!r} does not"

@@ -25,8 +25,8 @@ from authotron.web.policy_answering import OBSERVED, UNDECIDED, UNKNOWN, rulings
 
 def compile_policies(policy: Policy, note: Note = ignore) -> Policies:
     """
-    Compile the rules and groups of a configuration at once, as a command or a process does that
-    serves no requests yet.
+    Compile the rules and groups of a configuration at once, without interruption; this is for
+    commands, and for processes that do not serve requests yet.
 
     @param note: a function that receives the name of a rule and the reason, whenever the condition
         of the rule has no value.
@@ -44,8 +44,8 @@ async def compile_in_pieces(policy: Policy, clock: IReactorTime, metrics: Metric
     """
     Compile the rules and groups of a configuration while the process serves requests.
 
-    A reload of the configuration compiles them so. Policies in a token store are checked and
-    compiled in a thread (L{authotron.daemon.policy_reading}).
+    A reload of the configuration uses this function. Policies in a token store are instead checked
+    and compiled in a thread (L{authotron.daemon.policy_reading}).
     """
     return await in_pieces(clock, compiling(policy, _noting(clock, metrics)))
 
@@ -67,7 +67,10 @@ def compiling(policy: Policy, note: Note) -> Generator[None, None, Policies]:
 
 
 def _noting(clock: IReactorTime, metrics: Metrics) -> Note:
-    """Return a function that counts and logs that the condition of a rule has no value."""
+    """
+    Return a function that counts and logs that the C{when} condition of a rule could not be
+    evaluated.
+    """
     return ConditionLog(clock, metrics.condition_failed).failed
 
 
@@ -82,7 +85,7 @@ def enforcement(
     """
     Build the object that applies the policies.
 
-    @param claims: makes the claims of clients, by which policies know them.
+    @param claims: makes the claims of clients, to which policies are applied.
     @param policies: the compiled rules and groups, if they were compiled before.
     @param authorizer: the authorizer that must also allow each request, if there is one.
     """

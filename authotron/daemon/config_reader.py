@@ -1,9 +1,9 @@
 """
-Reads the configuration again in a process of its own, so that the gateway serves requests
+Read a changed configuration in a separate process, so that the gateway can serve requests
 meanwhile.
 
-To read a file of 50 MB takes two minutes of processor time and several gigabytes of memory. Neither
-is spent in the process that serves requests.
+To read a file of 50 MB takes two minutes of processor time and several gigabytes of memory. The
+process that serves requests spends neither this time nor this memory.
 """
 
 from __future__ import annotations
@@ -29,14 +29,17 @@ from authotron.config.packed import Packed
 from authotron.daemon.workers import spawning
 from authotron.model.errors import ConfigError, Problem
 
-if TYPE_CHECKING:  # imported only if a configuration has policies
+if TYPE_CHECKING:  # imported at run time only if a configuration has policies
     from authotron.config.policy_rules import RuleConfig
 
 ANSWER = 3
-"""The descriptor to which the reading process writes what it has read."""
+"""The file descriptor to which the process that reads the configuration writes its result."""
 
 SMALL = 16 * 1024
-"""Number of bytes of a configuration file that this process itself reads in some 30 ms."""
+"""
+Maximum size, in bytes, of a configuration file that the gateway reads in its own process, which
+takes about 30 ms.
+"""
 
 LONGEST = 1800.0
 """Number of seconds after which the process that reads the configuration is killed."""
@@ -48,7 +51,7 @@ MOST_PROBLEMS = 100
 def may_be_large(path: Path) -> bool:
     """
     Return whether reading a configuration may take so long that another process should do it: the
-    file is large, or has a policy, whose files may be large.
+    configuration file is large, or has a policy, whose rule files may be large.
     """
     try:
         with path.open("rb") as content:
@@ -60,7 +63,10 @@ def may_be_large(path: Path) -> bool:
 
 @frozen
 class ConfigReader:
-    """Reads the configuration of a running gateway, in another process if it may be large."""
+    """
+    Reads the configuration of a running gateway; a configuration that may be large is read in
+    another process.
+    """
 
     _path: Path
     _reactor: IGatewayReactor
@@ -83,7 +89,10 @@ class ConfigReader:
         return reading.config.addBoth(self._forget, stop, deadline)
 
     def _forget(self, result: Any, stop: Any, deadline: IDelayedCall) -> Any:
-        """Pass a result on; the process that reads the configuration need not be stopped."""
+        """
+        Pass a result on unchanged, and note that the process that reads the configuration need not
+        be stopped.
+        """
         self._reactor.removeSystemEventTrigger(stop)
         if deadline.active():
             deadline.cancel()
@@ -91,15 +100,19 @@ class ConfigReader:
 
 
 _LENGTH = 8
-"""Number of bytes that state the length of a part of the answer."""
+"""
+Number of bytes of the length field that precedes each part of the result of the process that reads
+the configuration.
+"""
 
 
 def frames(answer: Config | Sequence[Problem]) -> Iterator[bytes]:
     """
-    Yield the parts of what the process writes that reads the configuration: what it has read, and
-    then pieces of the rules, which this process puts together without unpickling them.
+    Yield the parts of the output of the process that reads the configuration: first the
+    configuration itself, then the pickled pieces of its rules. The gateway joins the pieces without
+    unpickling them.
 
-    @param answer: the configuration, or its problems.
+    @param answer: the configuration that was read, or the list of its problems.
     """
     rules: Packed[RuleConfig] = Packed((), 0)
     if isinstance(answer, Config) and answer.policy is not None:
@@ -141,7 +154,7 @@ class _Reading(ProcessProtocol):
             self._fail(f"has ended: {reason.value}")
             return
         first, *pieces = self._frames
-        answer, length = pickle.loads(first)  # noqa: S301 - our own process has pickled the object
+        answer, length = pickle.loads(first)  # noqa: S301 - trusted: pickled by a process of this gateway
         if isinstance(answer, Config):
             self.config.callback(answer.with_rules(Packed(tuple(pieces), length)))
         else:
@@ -152,11 +165,11 @@ class _Reading(ProcessProtocol):
         self.config.errback(ConfigError([Problem(str(self._path), why)]))
 
     def expire(self) -> None:
-        """End the process, because it runs for too long."""
+        """End the process that reads the configuration, because it runs for too long."""
         self.stop()
         self._fail(f"has not ended after {LONGEST:.0f} s")
 
     def stop(self) -> None:
-        """End the process, if it runs."""
+        """End the process that reads the configuration, if the process is running."""
         with suppress(ProcessExitedAlready):
             self.transport.signalProcess("KILL")

@@ -22,11 +22,17 @@ from authotron.telemetry import logs
 from authotron.telemetry.metrics import Metrics
 
 _NICENESS = 10
-"""How far requests of the gateway come before the reading of the configuration."""
+"""
+The increase of the nice value of the process that reads the configuration, so that requests to the
+gateway have priority.
+"""
 
 
 def main() -> None:
-    """Read the configuration that the command line names, and write it, or its problems."""
+    """
+    Read the configuration that the command line names, and write the configuration, or its
+    problems, to the pipe.
+    """
     os.nice(_NICENESS)
     globalLogBeginner.beginLoggingTo([logs.log], redirectStandardIO=False)
     path = Path(sys.argv[-1])
@@ -39,29 +45,34 @@ def main() -> None:
         answer = _first(path, error.problems)
     with os.fdopen(ANSWER, "wb") as output:
         output.writelines(frames(answer))
-    # The interpreter would take seconds to free the memory of a large configuration.
+    # The process exits at once, because the interpreter would take seconds to free the memory of a
+    # large configuration.
     sys.stdout.flush()
     os._exit(0)
 
 
 def _try(config: Config) -> None:
     """
-    Build the gateway of a configuration here, because only this process knows the lines of the
-    file, which problems name.
+    Build the gateway of a configuration to find further problems. This process does so because only
+    it knows the line numbers of the file.
 
     @raise ConfigError: the configuration cannot be used.
     """
     from twisted.internet import reactor as running  # noqa: PLC0415, TID251 - a process has one reactor
 
-    from authotron.daemon.compose import compose  # noqa: PLC0415 - not needed if the file is wrong
-    from authotron.daemon.runtime import Pool, make_world  # noqa: PLC0415 - not needed either
+    # These modules take long to import, and are needed only if the configuration file is valid.
+    from authotron.daemon.compose import compose  # noqa: PLC0415 - imported late
+    from authotron.daemon.runtime import Pool, make_world  # noqa: PLC0415 - imported late
 
     reactor = cast(IGatewayReactor, running)
     compose(config.without_rules(), make_world(reactor, Pool(reactor)), Metrics())
 
 
 def _first(path: Path, problems: Sequence[Problem]) -> list[Problem]:
-    """Return the first problems of a configuration, and how many more there are."""
+    """
+    Return the first problems of a configuration, followed by a message with the number of further
+    problems.
+    """
     more = len(problems) - MOST_PROBLEMS
     further = [Problem(str(path), f"has {more} further problems")] if more > 0 else []
     return [*problems[:MOST_PROBLEMS], *further]

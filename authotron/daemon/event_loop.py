@@ -21,12 +21,15 @@ or C{epoll}.
 AUTO, UVLOOP, EPOLL = "auto", "uvloop", "epoll"
 
 _UVLOOP_MODULE = "authotron.daemon.uvloop.reactor"
-"""The module of the reactor on uvloop. A process that runs on epoll does not import it."""
+"""
+The module of the reactor on uvloop. A process whose reactor uses epoll does not import
+this module.
+"""
 
 
 def _install_uvloop() -> None:
     """@raise ImportError: uvloop cannot be imported."""
-    from authotron.daemon.uvloop import reactor  # noqa: PLC0415 - not needed on epoll
+    from authotron.daemon.uvloop import reactor  # noqa: PLC0415 - needed on uvloop only
 
     reactor.install()
 
@@ -104,12 +107,12 @@ def clock_of(reactor: Any) -> IReactorTime:
     """
     Return the clock for timers that are set for each connection.
 
-    The clock is the reactor, except on uvloop, whose own timers are cheaper.
+    The clock is the reactor, except on uvloop, whose native timers cost less time.
     """
     if name_of(reactor) != UVLOOP:
         clock: IReactorTime = reactor
         return clock
-    from authotron.daemon.uvloop.clock import LoopClock  # noqa: PLC0415 - not needed on epoll
+    from authotron.daemon.uvloop.clock import LoopClock  # noqa: PLC0415 - needed on uvloop only
 
     return LoopClock(reactor.loop, reactor.seconds)
 
@@ -124,7 +127,7 @@ def accept_by_loop(
     """
     if name_of(reactor) != UVLOOP:
         return port
-    from authotron.daemon.uvloop import port as loop_port  # noqa: PLC0415 - not needed on epoll
+    from authotron.daemon.uvloop import port as loop_port  # noqa: PLC0415 - needed on uvloop only
 
     return loop_port.accept_by_loop(reactor, port)
 

@@ -1,4 +1,4 @@
-"""The policies of the gateway in use, if they are kept in the token store."""
+"""Keep the policies of the gateway in use up to date if policies are kept in the token store."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ if TYPE_CHECKING:  # imported at run time only if policies are kept in the token
 @define(eq=False)
 class LivePolicies:
     """
-    Follows the policies in the token store for the gateway in use, and keeps them across a reload.
+    Follows changes of the policies in the token store for the gateway in use, and keeps known
+    policies across a reload of the configuration.
 
-    Nothing happens if the configuration does not have C{policy.store}.
+    If the configuration does not set C{policy.store}, this object does nothing.
     """
 
     _serving: LiveGateway[Reply]
@@ -58,7 +59,7 @@ class LivePolicies:
         """
         Open the token store, and read the policies, before the gateway answers any request.
 
-        @raise ConfigError: the policies cannot be used, or the token store must not be used.
+        @raise ConfigError: the policies have problems, or the token store cannot be used.
         @raise Unavailable: the token store cannot be opened.
         """
         tokens = self._serving.gateway.tokens
@@ -68,13 +69,15 @@ class LivePolicies:
 
     async def prepare(self, gateway: Gateway[Reply], *, is_same_store: bool) -> None:
         """
-        Read the policies for a gateway that is about to replace the gateway in use.
+        During a reload, read the policies for the new gateway, which is about to replace the
+        gateway in use.
 
         If the new gateway has another token store, which is not open yet, or the gateway in use
         does not know the policies either, the policies are read when the new gateway is in use, and
         requests wait for them.
 
-        @raise ConfigError: the policies cannot be used, or cannot be read and are not known.
+        @raise ConfigError: the policies in the token store have problems, or cannot be read and no
+            earlier version of them is known.
         """
         self._next = self._follower_of(gateway)
         is_unknown = self._follower is not None and self._follower.known is None
@@ -82,7 +85,10 @@ class LivePolicies:
             await self._next.take_over(self._follower)
 
     def replace(self) -> None:
-        """Follow the policies for the gateway that was prepared, which is in use now."""
+        """
+        Follow the policies in the token store for the new gateway, which has replaced the earlier
+        gateway after a reload.
+        """
         self.stop()
         found, self._next = self._next, None
         self._use(found)

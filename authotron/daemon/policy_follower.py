@@ -1,7 +1,8 @@
 """
-Follow the policies in the token store: read them when they have changed, and apply them.
+Follow the policies in the token store: read the policies again when they have changed, and apply
+the new version.
 
-The module is imported only if policies are kept in the token store.
+This module is imported only if policies are kept in the token store.
 """
 
 from __future__ import annotations
@@ -37,26 +38,29 @@ from authotron.telemetry.metrics import Metrics
 from authotron.web.replies import Reply
 
 _RETRY = 1.0
-"""Maximum number of seconds between two attempts to read the policies while none are known."""
+"""
+Maximum number of seconds between two attempts to read the policies in the token store while no
+version of them is known.
+"""
 
 _MOST_PROBLEMS = 10
-"""Maximum number of problems of one version of the policies that are logged."""
+"""Maximum number of problems that are logged for one version of the policies."""
 
 _UNREACHABLE, _MISSING = "policy.store.unreachable", "policy.store.missing"
-"""The events of the log that say why the policies cannot be read."""
+"""The names of the log events that state why the policies in the token store cannot be read."""
 
 
 @define(eq=False)
 class PolicyFollower:
     """
-    Keeps the policies of one gateway as they are in its token store.
+    Keeps the policies of one gateway equal to those in its token store.
 
-    Policies in use stay in use as a whole until other ones have been read, checked and compiled: if
-    the token store is unreachable, has lost its policies, or contains policies with a problem,
-    nothing changes but the age that the status shows.
+    Policies stay in use as a whole until a new version has been read, checked and compiled. If the
+    token store is unreachable, has lost its policies, or contains policies with a problem, nothing
+    changes but the age that the status shows.
 
     @ivar status: the version and age of the policies, for operators.
-    @ivar known: the policies from the token store that are in use, or C{None} before the first.
+    @ivar known: the policies from the token store that are in use, or C{None} before any were read.
     """
 
     _reader: PolicyReader
@@ -72,13 +76,19 @@ class PolicyFollower:
     _log = Logger()
 
     def start(self) -> None:
-        """Read the policies now, unless they are known, and look for changes from then on."""
+        """
+        Read the policies in the token store now, unless they are known already, and then check for
+        changes regularly.
+        """
         if self.known is None:
             self._enforcement.first_read = Waiters()
         self._begin(0.0 if self.known is None else self._recheck)
 
     def stop(self) -> None:
-        """Stop looking for changes; requests do not wait for the policies any more."""
+        """
+        Stop checking the token store for changed policies; requests no longer wait for the
+        policies.
+        """
         following, self._following = self._following, None
         if following is not None:
             following.cancel()
@@ -89,7 +99,10 @@ class PolicyFollower:
         self._following.addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
-        """Log an unexpected exception, and go on looking for changes."""
+        """
+        Log an unexpected exception, and continue to check the token store for changed
+        policies.
+        """
         if was_cancelled(failure):
             return
         self._end_first_read()
@@ -113,12 +126,12 @@ class PolicyFollower:
         if waiting is not None:
             waiting.succeed(None)
 
-    # --- one look ---
+    # Reading the policies from the token store once
 
     async def look(self) -> None:
         """
-        Apply the policies in the token store if they differ from those in use; log and show in the
-        status why they cannot be used.
+        Apply the policies in the token store if they differ from the policies in use. If they
+        cannot be used, log the reason and show it in the status.
         """
         try:
             state = await self._reader.state()
@@ -149,7 +162,7 @@ class PolicyFollower:
         self._confirm()
 
     def use(self, found: Found) -> None:
-        """Use policies in a gateway that has not answered any request yet."""
+        """Set the policies of a gateway that has not answered any request yet."""
         self._enforcement.adopt(found.policies)
         self.known = found.document
         self.status.version = stored_policies.version_of(found.document.state)
@@ -157,13 +170,14 @@ class PolicyFollower:
 
     async def take_over(self, earlier: PolicyFollower | None) -> None:
         """
-        Read the policies for a gateway that is not in use yet; if they cannot be read, use those
-        that the earlier gateway has.
+        Read the policies for a gateway that is not in use yet. If the policies cannot be read, use
+        the version that the gateway in use has.
 
-        @param earlier: the follower of the earlier gateway, if it follows the same token store.
+        @param earlier: the policy follower of the gateway in use, if that gateway has the same
+            token store.
 
-        @raise ConfigError: the policies cannot be read and no earlier ones are known, or the
-            policies have problems together with those of the configuration.
+        @raise ConfigError: the policies in the token store cannot be read and no earlier version is
+            known, or they have problems when combined with the policies of the configuration.
         """
         try:
             self.use(await self._reader.read())
@@ -175,7 +189,7 @@ class PolicyFollower:
             self.status.confirmed = earlier.status.confirmed
 
     def _confirm(self) -> None:
-        """Note that the policies in use are those in the token store."""
+        """Note in the status that the policies in use are still the version in the token store."""
         self.status.confirm()
         self.status.problem = self._refused = None
         self._end_trouble()

@@ -1,4 +1,7 @@
-"""Read the policies in a token store, check them with those of the configuration, compile them."""
+"""
+Read the policies in a token store, and check and compile them together with the policies of the
+configuration.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +25,24 @@ NONE_STORED = (
 
 Compile = Callable[[Policy, Policy], Policies]
 """
-A function that compiles the rules and groups of a policy, of which the second argument is the part
-that the configuration states.
+A function that compiles all rules and groups of a policy; its second argument is the policy that
+the configuration file alone states.
 """
 
 
 class MissingPolicies(Exception):
-    """The token store contains no policies: none were ever stored, or it has lost them."""
+    """
+    The token store contains no policies: no policies were ever stored, or the token store has lost
+    them.
+    """
 
 
 class RefusedPolicies(Exception):
     """
-    The policies in the token store cannot be used.
+    The policies in the token store have problems, so they cannot be used.
 
-    @ivar state: the name of the state of the policies.
-    @ivar problems: why the policies cannot be used.
+    @ivar state: the name of the state of the stored policies: a version number and a hash.
+    @ivar problems: the reasons why the policies in the token store cannot be used.
     """
 
     def __init__(self, state: str, problems: Sequence[Problem]) -> None:
@@ -48,9 +54,9 @@ class RefusedPolicies(Exception):
 @frozen
 class Found:
     """
-    The policies that a token store contained.
+    The policies that were read from a token store.
 
-    @ivar policies: the policies of the store and of the configuration, compiled together.
+    @ivar policies: the policies of the token store and of the configuration, compiled together.
     """
 
     document: PolicyDocument
@@ -60,9 +66,9 @@ class Found:
 @frozen(eq=False)
 class PolicyReader:
     """
-    Reads the policies in a token store for a configuration.
+    Reads the policies in a token store, and combines them with the policies of a configuration.
 
-    Checking and compiling many rules takes seconds, so a thread of its own does this.
+    Checking and compiling many rules takes seconds, so this work is done in a separate thread.
     """
 
     _local: Policy
@@ -88,7 +94,7 @@ class PolicyReader:
 
         @raise Unavailable: the token store cannot be reached.
         @raise MissingPolicies: the token store contains no policies.
-        @raise RefusedPolicies: the policies have problems.
+        @raise RefusedPolicies: the policies in the token store have problems.
         """
         document = await self._store.policies()
         if document is None:
@@ -101,9 +107,10 @@ class PolicyReader:
 
     async def compiled(self, document: PolicyDocument) -> Found:
         """
-        Check and compile policies that were read, together with those of the configuration.
+        Check and compile policies from a token store together with the policies of the
+        configuration.
 
-        @raise ConfigError: the policies have problems.
+        @raise ConfigError: the combined policies have problems.
         """
 
         def work() -> Found:

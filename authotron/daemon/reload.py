@@ -24,7 +24,7 @@ P = TypeVar("P")
 """The type of the object that a service builds from a configuration before it is in use."""
 
 Load = Callable[[], Config | Awaitable[Config]]
-"""Reads the configuration, at once or in another process."""
+"""A function that reads the configuration, either in this process or in another process."""
 
 _SOCKET_KEYS = {"host", "port", "listen"}
 """

@@ -60,7 +60,8 @@ class GatewayService(MultiService):
     The Twisted service that runs the gateway in this process.
 
     @ivar status: the exit status of the process.
-    @ivar policies: the policies in the token store, if they are kept there.
+    @ivar policies: follows the policies in the token store, if the configuration keeps policies
+        there.
     @ivar served: a Deferred that fires when the gateway accepts connections, which is as soon as
         the reactor runs.
     @ivar has_served: whether the service ran before its present configuration; if so, an unusable

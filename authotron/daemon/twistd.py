@@ -1,4 +1,4 @@
-"""The gateway in the foreground, started as C{twistd} starts a service."""
+"""Run the gateway in the foreground, in the same way as the program C{twistd} runs a service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Options(twistd.ServerOptions):  # type: ignore[misc, name-defined] # Twis
     The options of C{twistd}, which find only the plugin of the gateway.
 
     A search for plugins would import the interfaces of all plugins of Twisted, and with them the
-    package unittest. That takes 1.5 MiB and 30 ms.
+    package unittest. The import of the plugin interfaces would take 1.5 MiB of memory and 30 ms.
     """
 
     subCommands = ((authotron.tapname, None, lambda: authotron.options(), authotron.description),)  # noqa: PLW0108 - twistd reads the options last

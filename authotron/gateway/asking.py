@@ -1,10 +1,10 @@
 """
-Questions about policies that clients ask the gateway itself: may an identity do something with a
-resource?
+Check which questions about the policies a client may ask the gateway, such as whether an identity
+may do something with a resource.
 
 An asker, a client that has a role of C{policy.askers}, may ask about any identity, and may state
-the address and the namespace of a request. All other clients may ask only about themselves, and
-the gateway does not believe the address or the namespace that they state.
+the address and the namespace of a request. All clients that are not askers may ask only about
+themselves, and may not state an address or a namespace.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _OTHERS = "only a client with a role of policy.askers may ask about others"
 @frozen
 class StatedRequest:
     """
-    A request as a client of the gateway states it when it asks about policies.
+    The request about which a client asks the gateway whether the policies allow it.
 
     @ivar address: the address of the client that makes the request, or C{None} if it is not known.
     @ivar stated_host: the requested host, or C{None} if it is not known.
@@ -61,7 +61,9 @@ class StatedRequest:
         @raise UnusableFact: a rule depends on the host, and the client does not state a host.
         """
         if self.stated_host is None:
-            raise UnusableFact("host", Flaw.MISSING, "a rule depends on it, so state the host")
+            raise UnusableFact(
+                "host", Flaw.MISSING, "a rule depends on the host, so state the host"
+            )
         return self.stated_host
 
     @property
@@ -78,7 +80,7 @@ class StatedRequest:
 
     @property
     def known(self) -> Request:
-        """The request for an explanation, with an empty host if the host is not known."""
+        """The request to be explained; its host is empty if the host is not known."""
         return Request(
             self.resource,
             self.verb,
@@ -116,7 +118,7 @@ class Caller:
 
     def access(self) -> PolicyAccess:
         """
-        Return an object that says what the policies allow to the client itself.
+        Return an access object, which states what the policies allow, for the client itself.
 
         @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
         """
@@ -124,12 +126,14 @@ class Caller:
 
     def access_of(self, claims: Iterable[str]) -> PolicyAccess:
         """
-        Return an object that says what the policies allow to an identity with the given claims.
+        Return an access object, which states what the policies allow, for an identity with the
+        given claims.
 
-        A client that is not an asker may state only claims that it has; the result is then about
-        all claims of the client, because leaving out a claim must not lift a deny.
+        A client that is not an asker may state only claims that it has. The result is then about
+        all claims of the client, so that a client cannot evade a denial by leaving out a claim.
 
-        @raise MayNotAsk: the client is not an asker, and one of the claims is not its own.
+        @raise MayNotAsk: the client is not an asker, and does not have one of the claims that it
+            states.
         @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
         """
         stated = frozenset(map(in_normal_form, claims))
@@ -159,7 +163,7 @@ class Caller:
         """
         Check that the client may ask about a user.
 
-        @raise MayNotAsk: the client is not an asker, and the user is another one.
+        @raise MayNotAsk: the client is not an asker, and the user is not the client itself.
         """
         own = self.authentication.identity
         if not self.is_asker and (realm, username) != (own.realm, own.username):
@@ -177,9 +181,10 @@ class Caller:
         """
         Return the request that the client states, with its path in canonical spelling.
 
-        @param namespace: the namespace of the request; if it is C{None}, C{policy.namespace}.
+        @param namespace: the namespace of the request; C{None} stands for the configured
+            C{policy.namespace}.
         @param address: the address of the client that makes the request, which only an asker may
-            state; if it is C{None}, an asker does not know the address, and any other caller
+            state; C{None} means that an asker does not know the address, or that any other client
             makes the request itself.
 
         @raise AmbiguousRequest: the request is malformed, or proxies and backends could read the
@@ -204,7 +209,8 @@ class Caller:
 
     def namespace(self, stated: str | None) -> str:
         """
-        Return the namespace that the client asks about; if it states none, C{policy.namespace}.
+        Return the namespace that the client asks about; if the client states none, return the
+        configured C{policy.namespace}.
 
         @raise AmbiguousRequest: the string is not a namespace.
         @raise MayNotAsk: the client is not an asker, and states another namespace.
@@ -215,7 +221,8 @@ class Caller:
 
     def _check_context(self, namespace: str | None, address: str | None) -> None:
         """
-        Check that the client states no more about its request than the gateway knows.
+        Check that a client that is not an asker states no other address or namespace than the
+        gateway knows of it.
 
         The gateway refuses to answer instead of ignoring what the client states: an answer about
         another address or namespace would mislead a service that asks with a user's credential.
@@ -235,7 +242,8 @@ class Caller:
 
 def _resource(text: str) -> str:
     """
-    Return a resource in the spelling with which rules are compared; a path in canonical spelling.
+    Return a resource in the spelling with which rules compare resources; for a path this is its
+    canonical spelling.
 
     @raise AmbiguousRequest: the resource is empty or a wildcard, has blanks at its edges, or
         proxies and backends could read the path in different ways.
@@ -259,10 +267,10 @@ def _resource(text: str) -> str:
 
 def _check_verb(text: str, resource: str) -> None:
     """
-    Check the verb of a stated request.
+    Check the verb of a request about which a client asks.
 
-    @raise AmbiguousRequest: the verb is empty or a wildcard, or has blanks at its edges; or a path
-        is the resource, and the verb is no method, or a method of HTTP in lower case.
+    @raise AmbiguousRequest: the verb is empty, a wildcard, or has blanks at its edges; or the
+        resource is a path, and the verb is not an HTTP method in upper case.
     """
     _check_word(text, "action")
     if not resource.startswith("/"):
@@ -277,9 +285,10 @@ def _check_verb(text: str, resource: str) -> None:
 
 def _check_word(text: str, part: str) -> None:
     """
-    Check a word that rules compare letter by letter.
+    Check a verb, an id or a name of a resource, which rules compare letter by letter.
 
-    @raise AmbiguousRequest: the word is one that no rule can name, so that no rule could deny it.
+    @raise AmbiguousRequest: no rule can name the word, so no rule could deny a request with this
+        word.
     """
     if text in ("", ANY):
         raise AmbiguousRequest(part, "is empty" if not text else "is a wildcard")

@@ -1,7 +1,7 @@
 """
 Asks the authorizer, a service that must also allow each request which the policy allows.
 
-An answer is true, false, or C{None} if the authorizer is unavailable.
+The answer of the authorizer is true or false, or C{None} if the authorizer is unavailable.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ Verdict = bool | None
 
 
 _Outcome = bool | Failure
-"""The answer of an authorizer, or the failure of the call."""
+"""The answer of the authorizer, or the L{Failure} of the call."""
 
 
 class AuthorizerObserver(Protocol):
-    """An object that counts the answers of the authorizer."""
+    """The interface of the metrics that count the answers of the authorizer."""
 
     def authorizer_answered(self, authorizer: IAuthorizer, result: str, seconds: float, /) -> None:
         """Count an answer of the authorizer."""
 
 
 class WrongVerdict(TypeError):
-    """An authorizer returned a value that is neither true nor false."""
+    """An authorizer plugin returned a value that is neither true nor false."""
 
 
 @define(eq=False)
@@ -45,8 +45,8 @@ class Authorizer:
     """
     Asks the authorizer with a time limit, counts its answers, and logs its outages.
 
-    @ivar timeout: maximum number of seconds that one question may take.
-    @ivar outage: why the last call of the authorizer got no answer; empty if it got one.
+    @ivar timeout: maximum number of seconds that one call of the authorizer may take.
+    @ivar outage: why the last call of the authorizer got no answer; empty if the call was answered.
     """
 
     plugin: IAuthorizer
@@ -62,8 +62,8 @@ class Authorizer:
 
     async def verdict(self, evaluations: Sequence[Evaluation]) -> Verdict:
         """
-        Return whether the authorizer allows a request, asking about each of several identities of
-        the client, all of which must be allowed.
+        Return whether the authorizer allows a request. The authorizer is asked about each of
+        several identities of the client, and must allow all of them.
 
         @raise CancelledError: the client no longer waits.
         """

@@ -77,7 +77,8 @@ class CertificateReader:
         try:
             certificate = None if facts is None else facts.certificate
         except UnusableFact as unusable:
-            # A certificate that no trusted proxy states is none, whatever headers a client sends.
+            # A certificate counts only if a trusted proxy states it; headers that a client sends by
+            # itself are ignored.
             return None if unusable.flaw in (Flaw.MISSING, Flaw.UNTRUSTED) else AMBIGUOUS
         return None if certificate is None else certificate.as_word().encode("ascii")
 

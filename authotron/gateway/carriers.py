@@ -28,7 +28,10 @@ browser adds, and before the TLS certificate, which belongs to the connection of
 """
 
 _STATED = ("query", "certificate")
-"""The kinds of carriers that count only as a trusted proxy states them."""
+"""
+The kinds of carriers (parts of a request) whose credential counts only if a trusted proxy states
+the part.
+"""
 
 
 @frozen
@@ -64,8 +67,8 @@ class _Carried:
     @property
     def is_ambient(self) -> bool:
         """
-        Whether the client presents the credential with all of its requests, so that any credential
-        which the client adds to a request counts instead.
+        Whether the client presents the credential of this carrier with all of its requests (as with
+        a TLS certificate). Then a credential that the client adds to a request takes precedence.
         """
         return self.carrier.kind == "certificate"
 
@@ -105,7 +108,7 @@ class _Carried:
 
 
 def _realms(judges: Sequence[Judge]) -> set[bytes | None]:
-    """Return the realms of providers; C{None} stands for a provider of all realms."""
+    """Return the realms of providers; The realm C{None} stands for a provider of all realms."""
     return {None if each.realm is None else fold_ascii_case(each.realm) for each in judges}
 
 
@@ -118,8 +121,8 @@ class Carriers:
     """
     The parts of a request that carry credentials according to a configuration.
 
-    @ivar reads_facts: whether a carrier of credentials counts only as a trusted proxy states it:
-        a parameter of the query, or the TLS certificate of the client.
+    @ivar reads_facts: whether some credentials are in a part of the request that a trusted proxy
+        must state: a query parameter, or the TLS certificate of the client.
     """
 
     def __init__(self, judges: Sequence[Judge] = ()) -> None:
@@ -161,8 +164,8 @@ class Carriers:
         Return the values of all parts that carry credentials in a request that a client makes to
         the gateway itself.
 
-        Neither cookies nor certificates are read here: browsers add both to requests that pages of
-        other sites make, and such a page must not make or revoke API tokens.
+        This method reads neither cookies nor certificates: browsers add both to requests that pages
+        of other sites make, and such a page must not make or revoke API tokens.
         """
         found = [
             each.read(header, None) if isinstance(each, HeaderReader) else None
@@ -184,7 +187,8 @@ class Carriers:
         belongs to the backend. If no such part has a value, the header C{Authorization} decides. If
         the client asks for a realm, the parts in which the providers of this realm look come first,
         and then C{Authorization}. The TLS certificate counts only if no other part of the request
-        has a value, not even C{Authorization}, unless no provider looks there.
+        contains a credential. The header C{Authorization} matters only if a provider looks for
+        credentials there.
 
         @raise BadCredentials: the part of the request that decides is malformed.
         """

@@ -1,7 +1,7 @@
 """
-Makes the claims of authenticated clients, for policies and for the JWTs that the gateway mints.
+Make the claims of authenticated clients, for policies and for the JWTs that the gateway mints.
 
-The module is imported only if the configuration has a policy, or JWTs contain claims.
+This module is imported only if the configuration has a policy, or if JWTs contain claims.
 """
 
 from __future__ import annotations
@@ -20,21 +20,24 @@ from authotron.policy.claim_keys import is_reserved
 from authotron.policy.claims import Source
 
 UNKNOWN = "unknown"
-"""The type of a provider that is not configured any more, in claims and in metrics."""
+"""The type that claims and metrics show for a provider that is no longer configured."""
 
 IMPORTED_TYPE = "imported"
-"""The claim C{@source:type} of the owners of API tokens that were imported from other services."""
+"""
+The value of the claim C{@source:type} for owners of API tokens that were imported from other
+services.
+"""
 
 
 _MOST_SHOWN = 64
-"""Maximum number of characters of the name of an attribute that a message repeats."""
+"""Maximum number of characters of an attribute's name that a message quotes."""
 
 
 class ClaimsObserver(Protocol):
-    """An object that counts the attributes that do not become claims."""
+    """The interface of the metrics that count the attributes that do not become claims."""
 
     def claims_dropped(self, provider: str, reason: str, number: int, /) -> None:
-        """Count attributes of an identity that did not become claims, for one reason."""
+        """Count attributes of an identity that did not become claims for the same reason."""
 
 
 @define(eq=False)
@@ -42,8 +45,8 @@ class ClientClaims:
     """
     Makes the claims of authenticated clients.
 
-    @ivar refuses: whether an identity is refused to which an augmenter adds a claim that only the
-        gateway may set; such a claim is removed in any case.
+    @ivar refuses: whether the gateway rejects an identity to which an augmenter has added a claim
+        that only the gateway may set. If not, only the claim is removed.
     """
 
     _sources: Mapping[str, Source]
@@ -53,8 +56,8 @@ class ClientClaims:
 
     def source(self, authentication: Authentication) -> Source:
         """
-        Return how the gateway found out an identity: for the owner of an API token, the provider
-        that identified the owner.
+        Return which provider identified the client. For the owner of an API token this is the
+        provider that identified the owner when the token was created.
         """
         name = authentication.provider
         known = self._sources.get(name)
@@ -86,8 +89,8 @@ class ClientClaims:
 
     def left_out(self, authentication: Authentication) -> dict[str, str]:
         """
-        Return the names of those attributes that do not become claims, each with the reason in one
-        word.
+        Return the names of the attributes of a client that do not become claims, each with the
+        reason in one word.
         """
         return dict(claims.left_out(authentication.identity))
 
@@ -113,7 +116,8 @@ class ClientClaims:
             )
 
     def _count(self, provider: str, reasons: Iterable[str]) -> None:
-        # The name of a provider may come from the token store, and must not become a label then.
+        # The name of a provider may come from the token store. Such a name must not become a label
+        # of metrics.
         known = provider if provider in self._sources else UNKNOWN
         for reason, number in Counter(reasons).items():
             self._observer.claims_dropped(known, reason, number)
@@ -121,8 +125,8 @@ class ClientClaims:
 
 def _forged(authentication: Authentication, dropped: Iterable[str]) -> Iterator[str]:
     """
-    Yield the names of those attributes that only the gateway may set, and that an augmenter has
-    added or changed.
+    Yield the names of attributes that an augmenter has added or changed although only the gateway
+    may set them.
     """
     before = authentication.unaugmented
     if before is None:

@@ -71,8 +71,8 @@ reply.
 
 _MOST_APPLIED = 20_000
 """
-Maximum number of cached decisions to which changed policies are applied, which takes about 2 us for
-each.
+Maximum number of cached decisions to which changed policies are applied; each decision takes about
+2 us.
 """
 
 _UNKNOWN_TOKEN = ""
@@ -106,10 +106,10 @@ class ReplyMaker(Protocol[R_co]):
 
 
 class AccessMaker(Protocol):
-    """Says what the policies allow to authenticated clients."""
+    """The interface of the object that applies policies to authenticated clients."""
 
     async def until_read(self) -> None:
-        """Wait until the policies have been read for the first time, or cannot be read."""
+        """Wait until the first attempt to read the policies in the token store has ended."""
 
     def access(self, authentication: Authentication, /) -> PolicyAccess:
         """
@@ -202,8 +202,9 @@ class DecisionCache(Generic[R]):
         factory=lambda: blake2b(urandom(32), digest_size=16), init=False, repr=False
     )
     """
-    A hash that has read a secret, which makes BLAKE2 a keyed hash. The argument C{key} would do the
-    same but pad the secret to a block of 128 bytes, which costs time for each key.
+    A BLAKE2 hash object that has read a secret first, so that it works as a keyed hash. The
+    argument C{key} of BLAKE2 would have the same effect, but would pad the secret to a block of 128
+    bytes, which costs time for each cache key.
     """
     _good: LruCache[_CachedDecision[R]] = field(init=False, repr=False)
     _bad: LruCache[_CachedDecision[R]] = field(init=False, repr=False)
@@ -288,8 +289,9 @@ class DecisionCache(Generic[R]):
         """
         Apply the policies in use to all cached decisions, because the policies have changed.
 
-        The clients do not have to be authenticated again. Of more than 20,000 decisions all are
-        discarded instead, so that the reactor is not blocked for long.
+        The clients of the cached decisions do not have to be authenticated again. If more than
+        20,000 decisions are cached, all of them are discarded instead, so that the reactor is not
+        blocked for long.
         """
         if self._policies is None:
             return
@@ -562,7 +564,7 @@ def make(
 
     @param meter: measures how long the work for requests blocks the reactor, if they are answered
         on the fast path, without Klein.
-    @param policies: says what the policies allow to a client, if policies are configured.
+    @param policies: applies the policies to clients, if policies are configured.
     """
     reuse = config.reuse if config.reuse is not None else 30.0
     return DecisionCache(

@@ -131,8 +131,8 @@ class LiveGateway(Generic[R]):
     @property
     def is_ready(self) -> bool:
         """
-        Whether the gateway accepts further requests: the service does not stop, and the policies
-        are known or only observed.
+        Whether the gateway is ready for requests: the service is not stopping, and the policies are
+        known or are only observed (not enforced).
         """
         enforcement = self.gateway.enforcement
         is_closed = enforcement and not (enforcement.is_known or enforcement.observes)

@@ -24,7 +24,8 @@ def longest_decision(gateway: Gateway[Any]) -> float:
     remote service at that moment, then the others. If a Basic credential may contain tokens, the
     providers of tokens are asked as well, once for each half that may be a token. After the
     providers, the augmenters of the realm are asked: first one group at the same time, and then
-    those that run last, one after the other. At last the authorizer is asked, if there is one.
+    those that run last, one after the other. As the last step of a decision, the gateway asks the
+    authorizer, if one is configured.
     """
     authenticator, timeout = gateway.authenticator, gateway.config.file.auth.timeout_in_ms / 1000
     judges: list[IJudge] = [*authenticator.providers]
@@ -40,8 +41,8 @@ def longest_decision(gateway: Gateway[Any]) -> float:
 
 def _longest_verdict(gateway: Gateway[Any]) -> float:
     """
-    Return the maximum number of seconds that the authorizer may take. The authorizer is asked twice
-    about an API token that hides roles of its owner.
+    Return the maximum number of seconds for which a decision may wait for the authorizer. The
+    authorizer is asked twice about an API token that hides roles of its owner.
     """
     if gateway.authorizer is None:
         return 0

@@ -46,7 +46,7 @@ class PolicyObserver(Protocol):
         """
 
     def policy_asked(self, api: str, result: str, /) -> None:
-        """Count a question of a client about the policies."""
+        """Count a client's question about what the policies allow."""
 
 
 class Asked:
@@ -126,7 +126,7 @@ class Enforcement:
     @property
     def policies(self) -> Policies:
         """
-        The policies in use.
+        The compiled policies that are in use.
 
         @raise PoliciesUnknown: the policies in the token store have not been read yet.
         """
@@ -136,13 +136,13 @@ class Enforcement:
 
     @property
     def is_known(self) -> bool:
-        """Whether all policies are known, those in the token store included."""
+        """Whether all policies are known, including the policies in the token store."""
         return self._policies is not None
 
     def adopt(self, policies: Policies) -> None:
         """
-        Use other policies; the caller must apply these policies to the decisions that are cached
-        already.
+        Replace the policies in use; the caller must apply the new policies to the decisions that
+        are cached already.
         """
         self._policies = policies
 
@@ -167,8 +167,8 @@ class Enforcement:
 
     def later_access(self, authentication: Authentication) -> PolicyAccess:
         """
-        Return an object that says what the policies allow to an authenticated client, and that
-        applies the policies in use when it is first asked about a request.
+        Return an object that rules on the requests of an authenticated client. The object looks up
+        the policies in use at the first request of the client.
         """
         return PolicyAccess(self, None, self._now, authentication)
 
@@ -186,7 +186,10 @@ class Enforcement:
         )
 
     def access_by(self, stated: Iterable[str]) -> PolicyAccess:
-        """Return an object that says what the policies allow to an identity with given claims."""
+        """
+        Return an access object, which rules on requests, for an identity with the given
+        claims.
+        """
         return PolicyAccess(self, self.policies.access(stated), self._now)
 
     def claims(self, authentication: Authentication) -> frozenset[str]:
@@ -239,8 +242,8 @@ class PolicyAccess:
         request.
     @ivar _client: the authentication of the client, if the policies are applied to it later.
     @ivar verdict: what the authorizer has said about the one request for which this object was
-        made; C{None} if the authorizer was not asked, or is unavailable; a fact of the request that
-        cannot be used, if the authorizer could not be asked because of the fact.
+        made; C{None} if the authorizer was not asked or is unavailable, or an L{UnusableFact} if a
+        fact of the request prevents asking the authorizer.
     """
 
     enforcement: Enforcement
@@ -250,7 +253,10 @@ class PolicyAccess:
     verdict: Verdict | UnusableFact = None
 
     def with_verdict(self, verdict: Verdict | UnusableFact) -> PolicyAccess:
-        """Return an object for one request, about which the authorizer has been asked."""
+        """
+        Return a copy of this object for one request, with the verdict of the authorizer about this
+        request.
+        """
         if self._access is None and self.enforcement.is_known:
             self._found()
         return PolicyAccess(self.enforcement, self._access, self.now, self._client, verdict)
@@ -291,7 +297,7 @@ class PolicyAccess:
 
     def _with_authorizer(self, ruling: Ruling) -> Ruling:
         """
-        Return a ruling of the rules, unless the authorizer says something else.
+        Return the ruling of the rules, or a refusal if the authorizer does not allow the request.
 
         @raise UnusableFact: the authorizer could not be asked because of a fact of the request.
         """
@@ -303,7 +309,7 @@ class PolicyAccess:
 
     def rule_alone(self, asked: Asked, now: float | None = None) -> Ruling:
         """
-        Apply the rules to one request of the client, whatever the authorizer says.
+        Apply the rules to one request of the client, without the verdict of the authorizer.
 
         @param now: the current time, in seconds since the epoch, if the caller knows it.
 
@@ -319,8 +325,8 @@ class PolicyAccess:
 
     def ruling(self, asked: rules.Asked) -> Ruling:
         """
-        Apply the policies to a request that was checked already, and that may be about another
-        resource than a path; if there is an authorizer, it must have allowed the request, too.
+        Apply the policies to a request that was checked already; its resource may be a name instead
+        of a path. If an authorizer is configured, it must have allowed the request, too.
 
         @raise UnusableFact: a rule depends on a fact that the request does not state.
         """
@@ -328,7 +334,7 @@ class PolicyAccess:
 
     def ruling_alone(self, asked: rules.Asked) -> Ruling:
         """
-        Apply the rules as L{ruling} does, whatever the authorizer says.
+        Apply the rules like L{ruling}, but without the verdict of the authorizer.
 
         @raise UnusableFact: a rule depends on a fact that the request does not state.
         """
@@ -343,10 +349,11 @@ class PolicyAccess:
 
     def layers(self, namespace: str) -> Iterator[Layer]:
         """
-        Yield the layers of the permission list of the client in a namespace. If there is an
-        authorizer, one layer allows nothing, because no list states what the authorizer says.
+        Yield the layers of the permission list of the client in a namespace. If an authorizer is
+        configured, one layer of the permission list allows nothing, because a list cannot express
+        what the authorizer allows.
 
-        @raise TooLong: the client has more permissions than a list may have.
+        @raise TooLong: the client has more permissions than a permission list may contain.
         """
         yield from permission_list.layers(self._access or self._found(), namespace)
         if self.enforcement.authorizer is not None:
@@ -362,15 +369,15 @@ class PolicyAccess:
     @property
     def access(self) -> Access | None:
         """
-        What the policies allow to the client, or C{None} until the client's first request; clients
-        of whom the rules see the same share one object.
+        What the policies allow to the client, or C{None} until the client's first request. Clients
+        with the same claims, as far as rules read claims, share one object.
         """
         return self._access
 
     def is_uniform(self, path: str) -> bool:
         """
-        Return whether the rulings about all paths directly in the folder of a path depend only on
-        the method, and would be the same at any time, for requests without a namespace.
+        For requests without a namespace, return whether the ruling is the same for all paths
+        directly in the folder of a path at any time, and depends only on the method.
         """
         access = self._access
         return access is not None and access.is_uniform(path, self.enforcement.namespace)
@@ -382,9 +389,8 @@ class PolicyAccess:
 
     def __sizeof__(self) -> int:
         """
-        Return how many bytes the object takes, for caches with a budget in bytes; if the policies
-        are applied later, they keep at most three times as much about a client as its
-        authentication takes.
+        Return how many bytes of memory the object takes, for caches with a budget in bytes. If the
+        policies are applied later, they add at most three times the size of the authentication.
         """
         if self._client is not None:
             return _LATER + 3 * authentication_bytes(self._client)
@@ -393,7 +399,7 @@ class PolicyAccess:
 
 def evaluations(authentication: Authentication, asked: rules.Asked) -> list[Evaluation]:
     """
-    Return the questions about a request for the authorizer.
+    Return the evaluations of a request about which the authorizer has to be asked.
 
     If the credential of a client hides some of its roles, the authorizer is also asked about the
     identity with all its roles, so that hiding a role never lifts a deny.
@@ -434,7 +440,8 @@ _ACCESS = 100
 
 _LATER = 600
 """
-Number of bytes of an object that applies the policies later, apart from the claims of a client.
+Number of bytes of an object that applies the policies to a client at its first request, without the
+claims of the client.
 """
 
 _OTHER_CASE = "a method in lower case, which some backends take for the one in upper case"

@@ -1,4 +1,4 @@
-"""The version and the age of the policies from the token store, as operators see them."""
+"""The version and the age of the policies from the token store, for operators."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ class PolicyStatus:
     """
     The version and the age of the policies from the token store that this process applies.
 
-    @ivar version: the version in use, or C{None} while none is known.
-    @ivar confirmed: the time, in seconds since the epoch, at which the token store last had the
-        version in use, or at which the process began to read the policies.
-    @ivar problem: why the version in use may differ from the one in the token store, or C{None}.
+    @ivar version: the version of the policies in use, or C{None} while no policies are known.
+    @ivar confirmed: the time, in seconds since the epoch, at which the token store was last seen to
+        contain the version in use, or at which the process began to read the policies.
+    @ivar problem: why the version of the policies in use may differ from the version in the token
+        store, or C{None} if it does not.
     """
 
     _now: Callable[[], float]
@@ -32,10 +33,13 @@ class PolicyStatus:
 
     @property
     def age(self) -> float:
-        """Seconds since the token store last had the version in use."""
+        """
+        Seconds since the token store was last seen to contain the version of the policies that is
+        in use.
+        """
         return max(0.0, self._now() - self.confirmed)
 
     def as_json(self) -> dict[str, object]:
-        """Return the part of C{/ready} that describes the policies."""
+        """Return the part of the JSON reply to C{GET /ready} that describes the policies."""
         found: dict[str, object] = {"version": self.version, "age": round(self.age, 1)}
         return found if self.problem is None else {**found, "problem": self.problem}

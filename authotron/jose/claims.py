@@ -21,7 +21,7 @@ _CONSUMED = frozenset({"sub", "scope", *KEYCLOAK_ROLES})
 """Claims of a JWT that do not become attributes."""
 
 _LONGEST_ACR = 256
-"""Maximum number of characters of the claim C{acr}."""
+"""Maximum number of characters of the claim C{acr} (authentication context) of a token."""
 
 _CONFIRMATIONS: Mapping[str, type] = {
     "jwk": dict,
@@ -219,8 +219,9 @@ def login_of(claims: Claims) -> Login | None:
     Return what the claims C{acr} and C{auth_time} state about the login of a user (OpenID Connect
     Core section 2, RFC 9068 section 2.2.1, RFC 9470 section 6), or C{None} if they state nothing.
 
-    A malformed claim counts as absent: only rules that require a certain login read the two claims,
-    and such a rule does not allow a request if the claim is absent.
+    A malformed claim C{acr} or C{auth_time} counts as absent, which is safe: only rules that
+    require a certain login read these claims, and such a rule does not allow a request if the claim
+    is absent.
     """
     acr, at = claims.get("acr"), None
     with suppress(Rejected):

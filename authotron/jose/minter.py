@@ -86,8 +86,8 @@ class Minter:
         client.
 
         @raise Rejected: the identity has expired.
-        @raise BadIdentity: JWTs contain the claims of identities, and the identity has a claim that
-            only the gateway may set.
+        @raise BadIdentity: JWTs are configured to contain the claims of identities, and the
+            identity has a claim that only the gateway may set.
         """
         now = int(self._clock.seconds())
         signed = self._head + base64url(_json(self.claims(authentication, now)))
@@ -141,7 +141,10 @@ class Minter:
         return {"aud": self._audience, **claims} if self._audience is not None else claims
 
     def emitting(self, claims_of: ClaimsOf) -> Minter:
-        """Return a minter whose JWTs also contain the claims of identities, as C{identity}."""
+        """
+        Return a copy of this minter whose JWTs also contain the claims of identities, in the JWT
+        claim C{identity}.
+        """
         return evolve(self, claims_of=claims_of)
 
     def verify(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -94,7 +94,10 @@ class LruCache(Generic[E]):
         return len(self._entries)
 
     def entries(self) -> Iterable[E]:
-        """Return all entries of the cache, which must not be added or removed meanwhile."""
+        """
+        Return all entries of the cache; the caller must not add or remove entries while it iterates
+        over them.
+        """
         return self._entries.values()
 
     def get(self, name: bytes) -> E | None:

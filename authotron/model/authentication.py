@@ -20,7 +20,7 @@ class Login(NamedTuple):
     What an identity provider states about the login of a user.
 
     @ivar acr: the authentication context, such as C{gold}, by which an identity provider names how
-        strong a login was; C{None} if it does not name one.
+        strong a login was, or C{None} if the provider does not name one.
     @ivar at: the time of the login, in seconds since the epoch, or C{None} if it is not known.
     """
 
@@ -48,7 +48,7 @@ class Authentication(NamedTuple):
     @ivar unrestricted: the identity with all its roles and scopes, if the restriction has removed
         some; rules that deny something to a role apply to this identity.
     @ivar login: what the identity provider states about the login of the user, or C{None} if the
-        credential does not stem from a login, or states nothing; an API token never states it.
+        credential states nothing about a login, as is always the case for API tokens.
     """
 
     identity: Identity

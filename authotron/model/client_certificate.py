@@ -22,7 +22,8 @@ class ClientCertificate:
     The TLS certificate of a client, as a proxy states it.
 
     The proxy has verified that the client has the private key of the certificate. The gateway
-    verifies which authority has signed the certificate, and for which purpose.
+    verifies which authority has signed the certificate, and for which purpose the certificate may
+    be used.
 
     @ivar der: the certificate in DER.
     @ivar issuers: the certificates of intermediate authorities, in DER, that the client has sent
@@ -42,8 +43,8 @@ class ClientCertificate:
 
     def as_word(self) -> str:
         """
-        Return all certificates as one word, which is the value of the credential: Base64 of DER,
-        separated by colons.
+        Return all certificates as one string, which is the value of the credential: the DER bytes
+        of each certificate in Base64, separated by colons.
         """
         every = (self.der, *self.issuers)
         return _SEPARATOR.join([b2a_base64(each, newline=False).decode("ascii") for each in every])
@@ -51,9 +52,9 @@ class ClientCertificate:
 
 def from_word(word: str) -> ClientCertificate:
     """
-    Return the certificates that L{ClientCertificate.as_word} has written.
+    Parse the string of certificates that L{ClientCertificate.as_word} returns.
 
-    @raise ValueError: the word does not consist of Base64 and colons.
+    @raise ValueError: the string does not consist of Base64 and colons.
     """
     der, *issuers = [a2b_base64(each, strict_mode=True) for each in word.split(_SEPARATOR)]
     return ClientCertificate(der, tuple(issuers))

@@ -128,7 +128,7 @@ class UnusableFact(Exception):
 
 class MayNotAsk(Exception):
     """
-    A client asks about the policies what it may not ask, so the client gets a 403.
+    A client asks a question about the policies that it may not ask, so the client gets a 403.
 
     The message of the exception is sent to the client, and contains nothing secret.
     """
@@ -136,12 +136,12 @@ class MayNotAsk(Exception):
 
 class AmbiguousRequest(Exception):
     """
-    A client asks whether the policies allow a request that it states unclearly.
+    A client asks whether the policies allow a request, but describes the request ambiguously.
 
     The message of the exception is sent to the client.
 
-    @ivar part: the part of the request that is not clear, such as C{resource}.
-    @ivar why: what is wrong with the part.
+    @ivar part: the name of the part of the request that is not clear, such as C{resource}.
+    @ivar why: what is wrong with this part of the request.
     """
 
     def __init__(self, part: str, why: str) -> None:

@@ -8,11 +8,13 @@ from attrs import field, frozen
 @frozen
 class PolicyDocument:
     """
-    All policies that a token store keeps, as one document, which is replaced as a whole.
+    All policies that a token store keeps, as one document; a change always replaces the whole
+    document.
 
-    @ivar state: the name of this state of the document: its version number and a hash of its
-        content, so that two different contents never have the same name.
-    @ivar content: the document itself, which only L{authotron.config.stored_policies} can read.
+    @ivar state: the name of this state of the stored policies. It consists of a version number and
+        a hash of the content, so that two different contents never have the same name.
+    @ivar content: the bytes of the document with the policies; only
+        L{authotron.config.stored_policies} parses them.
     """
 
     state: str

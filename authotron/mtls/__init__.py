@@ -1,4 +1,4 @@
 """
-The TLS certificates of clients: which authority has signed them, what they name, and which are
-revoked.
+Verification of the TLS certificates of clients: which authority has signed a certificate, which
+names it contains, and whether it is revoked.
 """

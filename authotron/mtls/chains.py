@@ -1,10 +1,10 @@
 """
-Verify the TLS certificates of clients: each must lead to an authority that the configuration
-trusts.
+Verify the TLS certificates of clients: each certificate must lead through a chain of signatures to
+an authority that the configuration trusts.
 
 The signatures, the validity and the constraints of the chain are verified by the library
-C{cryptography}. It accepts signatures of authorities with RSA keys of at least 2048 bits, or with
-ECDSA keys on the curves P-256, P-384 and P-521, and with SHA-256 or a longer hash.
+C{cryptography}. Accepted signatures are those of authorities with RSA keys of at least 2048 bits,
+or with ECDSA keys on the curves P-256, P-384 and P-521, and with SHA-256 or a longer hash.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ from authotron.mtls import name_constraints
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 _BITS = range(2048, 8193)
-"""Length of an RSA key, in bits: the time of a verification grows with the length."""
+"""
+Minimum and maximum length of an RSA key, in bits; the length is limited because verifying a
+signature takes longer with a longer key.
+"""
 
 _SHORTEST_CURVE = 256
 """Minimum length of a key on an elliptic curve, in bits."""
@@ -44,11 +47,12 @@ _MOST_EXPONENT_BITS = 32
 """Maximum length of the public exponent of an RSA key; usual keys have the exponent 65537."""
 
 _MOST_SHOWN = 200
-"""Maximum number of characters of a certificate's names, or of a reason, in a message."""
+"""Maximum number of characters that a message quotes of a certificate's name or of an error."""
 
 Chain = Sequence[x509.Certificate]
 """
-A verified chain of certificates: first the one of the client, last the one of a trusted authority.
+A verified chain of certificates: the certificate of the client comes first, and the certificate of
+a trusted authority last.
 """
 
 
@@ -56,7 +60,8 @@ def load_authorities(file: Path) -> Chain:
     """
     Load the certificates of trusted authorities from a file with PEM.
 
-    @raise ValueError: the file cannot be read, or holds no certificate, or one that cannot be used.
+    @raise ValueError: the file cannot be read, contains no certificate, or contains a certificate
+        that cannot be used.
     """
     try:
         content = file.read_bytes()
@@ -76,8 +81,8 @@ class Authorities:
     """
     The authorities that the configuration trusts to sign the certificates of clients.
 
-    Each of them is trusted by itself: an intermediate authority needs no certificate of the
-    authority that has signed it.
+    Each configured authority is trusted by itself: an intermediate authority is trusted even if the
+    authority above it is not configured.
     """
 
     _trusted: Chain
@@ -99,14 +104,14 @@ class Authorities:
 
         @param now: the current time, in seconds since the epoch.
 
-        @raise Rejected: the certificate is malformed, is not valid now, is not for clients, or
-            leads to no trusted authority.
+        @raise Rejected: the certificate is malformed, is expired or not yet valid, is not meant for
+            TLS clients, or does not lead to a trusted authority.
         """
         try:
             return self._verify(presented, dt.datetime.fromtimestamp(now, dt.UTC))
         except Rejected:
             raise
-        except Exception as error:  # noqa: BLE001 - after any error the certificate is not accepted
+        except Exception as error:  # noqa: BLE001 - any error rejects the certificate
             why = f"the certificate cannot be verified ({type(error).__name__})"
             raise Rejected(why) from None
 
@@ -140,8 +145,8 @@ class Authorities:
         """
         Check that a certificate is for TLS clients (RFC 5280 section 4.2.1.12).
 
-        @raise Rejected: the certificate is for another purpose alone, or states no purpose although
-            the configuration requires one.
+        @raise Rejected: the extended key usage of the certificate lacks clientAuth, or is missing
+            although the configuration requires it.
         """
         try:
             purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -156,7 +161,7 @@ class Authorities:
             raise Rejected("the certificate is not for TLS clients (extended key usage)")
 
     def _reason(self, sent: Iterable[x509.Certificate], error: VerificationError) -> str:
-        """Return why no chain was found, for the log."""
+        """Return, for the log, why no chain to a trusted authority was found for a certificate."""
         last = None
         for last in sent:
             if last.issuer in self._names:
@@ -169,10 +174,11 @@ class Authorities:
 
 def _intermediates(sent: Iterable[x509.Certificate]) -> list[x509.Certificate]:
     """
-    Return the certificates of intermediate authorities that may lead to a trusted one: one for each
-    name, and none that names itself as its issuer.
+    Return the certificates of intermediate authorities that may lead to a trusted authority: at
+    most one certificate for each name, and no self-issued certificate.
 
-    With several certificates of one name the number of possible chains would grow exponentially.
+    If several certificates had the same name, the number of possible chains would grow
+    exponentially.
     """
     found: dict[x509.Name, x509.Certificate] = {}
     for each in sent:
@@ -191,9 +197,10 @@ def _check_validity(leaf: x509.Certificate, now: dt.datetime) -> None:
 
 def _check_key(certificate: x509.Certificate) -> None:
     """
-    Check that a key is strong, and that its signatures are verified quickly.
+    Check that the public key of a certificate is strong, and that its signatures can be verified
+    quickly.
 
-    @raise Rejected: the key is too short or too long, or its public exponent is.
+    @raise Rejected: the key or its public exponent is too short or too long.
     """
     key = certificate.public_key()
     if isinstance(key, RSAPublicKey) and (
@@ -208,8 +215,8 @@ def _check_key(certificate: x509.Certificate) -> None:
 
 def _policy_of_clients() -> ExtensionPolicy:
     """
-    Return which extensions the certificate of a client may have; private authorities often leave
-    out the identifier of the authority's key, and alternative names.
+    Return which extensions the certificate of a client may have. The identifier of the authority's
+    key and the alternative names are optional, because private authorities often leave them out.
     """
     agnostic = Criticality.AGNOSTIC
     return (
@@ -222,8 +229,8 @@ def _policy_of_clients() -> ExtensionPolicy:
 
 def _policy_of_authorities() -> ExtensionPolicy:
     """
-    Return which extensions the certificate of an authority may have; its key usage may be missing,
-    as in the certificates that C{openssl req -x509} makes.
+    Return which extensions the certificate of an authority may have. The extension key usage is
+    optional, because C{openssl req -x509} makes certificates without this extension.
     """
     agnostic = Criticality.AGNOSTIC
     return (

@@ -1,6 +1,6 @@
 """
-Checks of name constraints, by which an authority is limited to some names (RFC 5280 section
-4.2.1.10), that the library C{cryptography} does not make.
+Check what the library C{cryptography} does not check of name constraints, which limit an authority
+to some names (RFC 5280 section 4.2.1.10).
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from cryptography import x509
 from authotron.model.errors import Rejected
 
 _MOST_COMPARISONS = 10_000
-"""Maximum number of comparisons of a name with a constraint, which take 4 ms together."""
+"""
+Maximum number of comparisons of a name in a certificate with a name constraint; this number of
+comparisons takes 4 ms.
+"""
 
 
 def check_effort(sent: Sequence[x509.Certificate]) -> None:
     """
-    Check that the names in certificates that a client has sent are quickly compared with the name
-    constraints in them: the library compares them even if no trusted authority has signed any of
-    the certificates.
+    Check that comparing the names in a client's certificates with their name constraints takes
+    little time. The library C{cryptography} makes these comparisons even if no trusted authority
+    has signed any of the certificates.
 
-    @raise Rejected: there are too many names and constraints.
+    @raise Rejected: the certificates contain too many names and name constraints.
     """
     constraints = sum(len(_subtrees(each)) for each in sent)
     if constraints and constraints * sum(map(_count_names, sent)) > _MOST_COMPARISONS:
@@ -30,9 +33,10 @@ def check_effort(sent: Sequence[x509.Certificate]) -> None:
 
 def check_supported(authorities: Iterable[x509.Certificate]) -> None:
     """
-    Check that no authority is limited to some subjects, because no such limit would be observed.
+    Check that no name constraint limits an authority to some subject names, because such a limit
+    would not be enforced.
 
-    @raise Rejected: an authority is limited to some subjects.
+    @raise Rejected: a name constraint limits an authority to some subject names.
     """
     for each in authorities:
         if any(isinstance(subtree, x509.DirectoryName) for subtree in _subtrees(each)):

@@ -1,4 +1,4 @@
-"""What the certificate of a client says about the client: names, numbers and fingerprints."""
+"""Read the claims in the certificate of a client: names, serial numbers and fingerprints."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from authotron.model.errors import Rejected
 from authotron.mtls.chains import Chain
 
 Claims = Mapping[str, Sequence[str]]
-"""The claims of a certificate: for each name its values, in the order of the certificate."""
+"""
+The claims of a certificate: for each name of a claim its values, in the order in which the
+certificate states them.
+"""
 
 _UPN = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
-"""The type of the user principal name, an alternative name in certificates of Microsoft."""
+"""
+The OID of the user principal name, an alternative name in certificates that Microsoft services
+issue.
+"""
 
 _OF_SUBJECT = {
     "commonname": NameOID.COMMON_NAME,
@@ -27,14 +33,17 @@ _OF_SUBJECT = {
     "province": NameOID.STATE_OR_PROVINCE_NAME,
     "streetaddress": NameOID.STREET_ADDRESS,
 }
-"""The claims that are made of the subject of a certificate."""
+"""The names of the claims that are made of the subject of a certificate, with the OID of each."""
 
 _ASCII = frozenset({"dnsname", "email", "uri"})
-"""The claims that have no characters beyond ASCII (RFC 5280 section 4.2.1.6)."""
+"""
+The names of the claims of a certificate whose values must be ASCII (RFC 5280 section
+4.2.1.6).
+"""
 
 _UTF8_STRING = 0x0C
 _SHORT_FORM = 0x80
-"""The lengths of DER below this number have one byte (X.690 section 8.1.3)."""
+"""In DER encoding, a length below this number takes a single byte (X.690 section 8.1.3)."""
 
 NAMES = (
     *_OF_SUBJECT,
@@ -46,15 +55,15 @@ NAMES = (
 
 def claims_of(chain: Chain) -> Claims:
     """
-    Return the claims of the first certificate of a verified chain; values that are empty are left
-    out.
+    Return the claims of the first certificate of a verified chain, which is that of the client;
+    empty values are left out.
 
     @raise Rejected: a name in the certificate is malformed, or has a character that is not
         printable, such as a null byte, which services could read as the end of the name.
     """
     try:
         found = {**_subject(chain[0]), **_alternatives(chain[0]), **_numbers(chain)}
-    except Exception as error:  # noqa: BLE001 - after any error the certificate is not accepted
+    except Exception as error:  # noqa: BLE001 - any error rejects the certificate
         raise Rejected(
             f"the names in the certificate are malformed ({type(error).__name__})"
         ) from None
@@ -98,7 +107,7 @@ def _utf8_string(der: bytes) -> str:
     """
     Return the text of an UTF8String in DER (X.690 section 8.1).
 
-    @raise ValueError: the bytes are something else.
+    @raise ValueError: the bytes are not an UTF8String in DER.
     """
     tag, length, *_ = der
     start = 2
@@ -111,7 +120,10 @@ def _utf8_string(der: bytes) -> str:
 
 
 def _numbers(chain: Chain) -> dict[str, list[str]]:
-    """Return the claims that are made of the numbers of a certificate, and of its issuers."""
+    """
+    Return the claims that are made of the serial number and fingerprints of a certificate, and of
+    its issuers.
+    """
     leaf = chain[0]
     return {
         "subject": [leaf.subject.rfc4514_string()],

@@ -1,9 +1,9 @@
 """
-Which certificates are revoked, by the certificate revocation lists (CRL, RFC 5280 section 5) of a
-file.
+Check whether certificates are revoked, using the certificate revocation lists (CRL, RFC 5280
+section 5) in a file.
 
-The file is read again when it changes. As long as a new content of the file cannot be used, the
-earlier lists stay in use; each list is used until it expires.
+The file with the revocation lists is read again when it changes. If a changed file cannot be used,
+the revocation lists read earlier stay in use; each revocation list is used until it expires.
 """
 
 from __future__ import annotations
@@ -31,12 +31,18 @@ _LARGEST = 10 * 2**20
 """Maximum number of bytes of the file with revocation lists."""
 
 _INTERVAL = 1.0
-"""Minimum number of seconds between two looks whether the file has changed."""
+"""
+Minimum number of seconds between two checks whether the file with revocation lists has
+changed.
+"""
 
 _PEM = re.compile(rb"-----BEGIN X509 CRL-----.+?-----END X509 CRL-----", re.DOTALL)
 
 _Version = tuple[int, int, int]
-"""Time, size and number of a file, by which a change of the file is noticed."""
+"""
+The modification time, size and inode number of a file; a change of the file is detected
+by them.
+"""
 
 
 @define(eq=False)
@@ -44,9 +50,9 @@ class _List:
     """
     One revocation list.
 
-    @ivar revoked: the serial numbers of the revoked certificates.
-    @ivar signers: for each authority, by the fingerprint of its certificate, whether it has signed
-        the list.
+    @ivar revoked: the serial numbers of the certificates that the list revokes.
+    @ivar signers: whether an authority has signed the list, by the fingerprint of the authority's
+        certificate.
     """
 
     content: x509.CertificateRevocationList = field(repr=False)
@@ -57,18 +63,21 @@ class _List:
     signers: dict[bytes, bool] = field(factory=dict, init=False, repr=False)
 
     def is_signed_by(self, authority: x509.Certificate) -> bool:
-        """Return whether an authority has signed the list, and may sign revocation lists."""
+        """
+        Return whether an authority has signed this revocation list, and may sign
+        revocation lists.
+        """
         name = authority.fingerprint(SHA256())
         if name not in self.signers:
             self.signers[name] = _may_sign(authority) and self.content.is_signature_valid(
-                authority.public_key()  # type: ignore[arg-type] # the library refuses other keys
+                authority.public_key()  # type: ignore[arg-type] # the library rejects other types of keys
             )
         return self.signers[name]
 
 
 @frozen
 class _Content:
-    """The revocation lists of one version of the file."""
+    """The revocation lists that were read from one version of the file."""
 
     version: _Version
     lists: Sequence[_List]
@@ -76,7 +85,7 @@ class _Content:
 
 @define(eq=False)
 class RevocationLists:
-    """The revocation lists of a file, which is read again when it changes."""
+    """The revocation lists in a file; the file is read again when it changes."""
 
     _file: Path
     _clock: IReactorTime
@@ -89,14 +98,15 @@ class RevocationLists:
 
     async def check(self, chain: Chain) -> float:
         """
-        Check that no certificate of a verified chain is revoked; that of the trusted authority at
-        the end of the chain is not checked.
+        Check that no certificate of a verified chain is revoked, except that the trusted authority
+        at the end of the chain is not checked.
 
-        @return: the time, in seconds since the epoch, at which the first of the lists that were
-            used expires.
+        @return: the time, in seconds since the epoch, at which the first of the consulted
+            revocation lists expires.
 
         @raise Rejected: a certificate is revoked.
-        @raise Unavailable: the file has no list that says whether a certificate is revoked.
+        @raise Unavailable: the file has no revocation list of the authority that issued a
+            certificate.
         """
         content = await self._current()
         now = dt.datetime.fromtimestamp(self._clock.seconds(), dt.UTC)
@@ -114,16 +124,20 @@ class RevocationLists:
 
     async def check_current(self) -> None:
         """
-        Check that the file can be used, and that none of its lists has expired.
+        Check that the file with revocation lists can be used, and that none of the lists has
+        expired.
 
-        @raise Unavailable: the file cannot be used, or one of its lists has expired.
+        @raise Unavailable: the file cannot be used, or one of its revocation lists has expired.
         """
         now = dt.datetime.fromtimestamp(self._clock.seconds(), dt.UTC)
         for each in (await self._current()).lists:
             self._check_validity(each, now)
 
     def describe(self) -> str:
-        """Say how many lists the file has, and when the first of them expires."""
+        """
+        Return a text that states how many revocation lists the file has, and when the first of them
+        expires.
+        """
         found = () if self._content is None else self._content.lists
         ends = [f"{each.end:%Y-%m-%d %H:%M}" for each in found]
         lists = "list" if len(ends) == 1 else "lists"
@@ -142,9 +156,10 @@ class RevocationLists:
         """
         Return the newest list of the authority that has issued a certificate.
 
-        The signature of a long list takes milliseconds, so this method is called in a thread.
+        Verifying the signature of a long revocation list takes milliseconds, so this method is
+        called in a thread.
 
-        @raise Unavailable: the file has no list that the authority has signed.
+        @raise Unavailable: the file has no revocation list that the authority has signed.
         """
         found = [
             each
@@ -160,9 +175,9 @@ class RevocationLists:
 
     async def _current(self) -> _Content:
         """
-        Return the lists of the file, after a look whether the file has changed.
+        Return the revocation lists of the file; if the file has changed, read it again first.
 
-        @raise Unavailable: the file cannot be used, and could not be used before.
+        @raise Unavailable: the file cannot be used, and no earlier version of the file is in use.
         """
         if self._content is not None and self._clock.seconds() < self._next_look:
             return self._content
@@ -188,7 +203,10 @@ class RevocationLists:
         return known
 
     def _warn(self, problem: str) -> None:
-        """Warn that the file cannot be used, once for each reason."""
+        """
+        Log a warning that the file with revocation lists cannot be used, once for each
+        reason.
+        """
         if problem != self._problem:
             self._problem = problem
             self._log.warn(
@@ -201,7 +219,8 @@ class RevocationLists:
 
 def _read(file: Path, known: _Version | None, now: dt.datetime) -> _Content | None:
     """
-    Read the file if it is another version than the known one, or else return C{None}.
+    Read the file with revocation lists if it has changed since it was last read, or else return
+    C{None}.
 
     @raise Unavailable: the file cannot be read, or has a revocation list that cannot be used.
     """
@@ -221,16 +240,16 @@ def _read(file: Path, known: _Version | None, now: dt.datetime) -> _Content | No
         return _Content(version, [_list(each, now) for each in _parsed(content)])
     except ValueError as error:
         raise Unavailable(f"{file} has no usable revocation list: {error}") from None
-    except Exception as error:  # noqa: BLE001 - any error of the parser is about the file
+    except Exception as error:  # noqa: BLE001 - the parser raises many types of errors
         why = type(error).__name__
         raise Unavailable(f"{file} has no usable revocation list: {why}") from None
 
 
 def _parsed(content: bytes) -> list[x509.CertificateRevocationList]:
     """
-    Parse several revocation lists in PEM, or one in DER.
+    Parse one or more revocation lists in PEM, or a single revocation list in DER.
 
-    @raise ValueError: there is no revocation list, or a malformed one.
+    @raise ValueError: the content has no revocation list, or has a malformed revocation list.
     """
     blocks = _PEM.findall(content)
     if blocks:
@@ -240,10 +259,10 @@ def _parsed(content: bytes) -> list[x509.CertificateRevocationList]:
 
 def _list(crl: x509.CertificateRevocationList, now: dt.datetime) -> _List:
     """
-    Return a revocation list in a form in which serial numbers are found quickly.
+    Convert a revocation list to a form in which serial numbers are found quickly.
 
-    @raise ValueError: the list is valid for some certificates alone (a critical extension says so),
-        does not say when it expires, or is of the future.
+    @raise ValueError: the list has a critical extension (it covers only some certificates), does
+        not state when it expires, or is not valid yet.
     """
     if any(each.critical for each in crl.extensions):
         raise ValueError("a list has a critical extension, so it does not stand for itself")

@@ -26,7 +26,7 @@ value.
 
 
 _LOGIN = 80
-"""Number of bytes in memory of what is known about a login, without its C{acr}."""
+"""Number of bytes of memory that the facts about a user's login take, without the string C{acr}."""
 
 _TUPLE, _TEXT = 56, 57
 """Number of bytes in memory of an empty tuple, and of an empty ASCII string and its tuple slot."""

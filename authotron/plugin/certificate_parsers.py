@@ -1,9 +1,9 @@
 """
 Parse the headers in which proxies state the TLS certificate of a client.
 
-Each proxy has a form of its own: nginx states percent-encoded PEM, Apache PEM with blanks in place
-of line ends, Envoy a list of properties, and others Base64 of DER, with colons around it (RFC 9440)
-or without.
+Each proxy writes the certificate into a header in its own format: nginx writes percent-encoded PEM,
+Apache PEM with blanks in place of line ends, Envoy a list of properties, and others Base64 of DER,
+with colons around it (RFC 9440) or without.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _RFC_9440, _ENVOY, _TRAEFIK = (
     "x-forwarded-client-cert",
     "x-forwarded-tls-client-cert",
 )
-"""The headers, in lower case, that state more than one certificate."""
+"""The names of headers, in lower case, in which a proxy states more than one certificate."""
 
 _BLOCK = r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----\s*"
 _blocks = re.compile(_BLOCK).findall
@@ -30,24 +30,28 @@ _is_placeholder = re.compile(r"\{[a-z0-9_.]+\}").fullmatch
 """Matches what Caddy sends in place of a certificate if the client has presented none."""
 
 _PROPERTY = re.compile(r'([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^",;\\]*))(;|$)')
-"""A property of an element of Envoy's header: a key, and a value that may be quoted."""
+"""
+A property in Envoy's header C{X-Forwarded-Client-Cert}: a key, and a value that may be
+quoted.
+"""
 
 
 def beside(header: str) -> str:
     """
-    Return the header that states the intermediate authorities beside a header with a certificate,
-    or an empty string if there is none.
+    Return the name of the header with the certificates of intermediate authorities that belongs to
+    a header with the certificate of a client, or an empty string if there is no such header.
     """
     return "Client-Cert-Chain" if header.lower() == _RFC_9440 else ""
 
 
 def parse(value: str, header: str = "", chain: str = "") -> ClientCertificate | None:
     """
-    Return the certificate that a header states, or C{None} if the client has presented none.
+    Return the certificate of the client that a header states, or C{None} if the client has
+    presented no certificate.
 
     @param header: the name of the header, which decides whether the value may state more than one
         certificate.
-    @param chain: the value of the header that L{beside} returns; it may be empty.
+    @param chain: the value of the header whose name L{beside} returns; the value may be empty.
 
     @raise ValueError: the value is not one certificate in a known form, or is too long.
     """
@@ -82,10 +86,10 @@ def _properties(value: str) -> dict[str, str]:
     """
     Return the properties of the only element of Envoy's header, by keys in lower case.
 
-    A header with several elements is refused: which of them is the client's depends on how many
-    proxies there are, and a client could have sent the others.
+    A header with several elements is rejected, because a client could have sent some of them: which
+    element states the client's certificate depends on the number of proxies.
 
-    @raise ValueError: the header has several elements, a property is malformed or duplicate.
+    @raise ValueError: the header has several elements, or a property is malformed or duplicate.
     """
     found: dict[str, str] = {}
     for key, text in _pairs(value):

@@ -1,4 +1,4 @@
-"""The question that an authorizer answers: may an identity make a request?"""
+"""The question that the gateway asks an authorizer: may an identity make a request?"""
 
 from __future__ import annotations
 

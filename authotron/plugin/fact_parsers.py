@@ -12,7 +12,7 @@ from authotron.plugin import certificate_parsers
 
 _METHOD = re.compile(TOKEN.decode())
 _USUAL = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Methods that are accepted without looking at their characters."""
+"""HTTP methods that are accepted without checking their characters."""
 
 _ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}

@@ -146,7 +146,10 @@ class TokenQuery:
 
 
 class IAuthorizer(Interface):
-    """A plugin that decides whether an identity may make a request, in addition to the rules."""
+    """
+    A plugin that decides, in addition to the rules of the policies, whether an identity may make a
+    request.
+    """
 
     name: str = Attribute("the name in logs and metrics")
     type: str = Attribute("the value of the configuration key C{type}, such as authzen")
@@ -155,7 +158,7 @@ class IAuthorizer(Interface):
         """
         Return whether an identity may make a request.
 
-        The gateway cancels a call that takes longer than C{auth.timeout_in_ms}.
+        The gateway cancels a call of the authorizer that takes longer than C{auth.timeout_in_ms}.
 
         @raise Unavailable: the authorizer reached no decision; the client gets a 503.
         """
@@ -308,11 +311,14 @@ class IKeepsPolicies(Interface):
     """
     A token store that keeps policies beside its API tokens, for all gateways that share the store.
 
-    All methods raise L{Unavailable} while the database cannot be used.
+    All methods of the token store raise L{Unavailable} while its database cannot be used.
     """
 
     async def policy_state() -> str | None:
-        """Return the state of the stored policies, or C{None} if no policies were ever stored."""
+        """
+        Return the name of the state of the stored policies, or C{None} if no policies were ever
+        stored.
+        """
 
     async def policies() -> PolicyDocument | None:
         """Return the stored policies, or C{None} if no policies were ever stored."""
@@ -324,8 +330,8 @@ class IKeepsPolicies(Interface):
         @param earlier: the state of the policies that are to be replaced, or C{None} if none were
             ever stored.
 
-        @return: whether the policies were replaced; if not, another caller has replaced them
-            meanwhile.
+        @return: whether the policies were replaced; false if another caller has replaced the
+            policies meanwhile.
         """
 
 

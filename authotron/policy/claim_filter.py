@@ -1,8 +1,8 @@
 """
 Filters of claims: which claims the identities of one provider have, and under which keys.
 
-A filter is applied to the complete identity, after all augmenters have answered. It changes the
-claims alone, never the roles, scopes and attributes from which claims are made.
+A claim filter is applied to the complete identity, after all augmenters have answered. A claim
+filter changes only claims, never the roles, scopes and attributes from which claims are made.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from authotron.model.naming import normalize
 from authotron.policy.claim_keys import is_reserved
 
 ALWAYS = frozenset({"realm", "username"})
-"""The keys of claims that no filter removes, because they say whose identity it is."""
+"""The keys of claims that no claim filter removes, because these claims name the identity."""
 
 _KELVIN = "\u212a"
 """The Kelvin sign, the only other character whose lower case is a letter of ASCII, a C{k}."""
@@ -32,10 +32,10 @@ class ClaimFilter:
     values.
 
     @ivar include: prefixes of the claims C{key=value} that are kept; all are kept if there is no
-        prefix. Upper and lower case are equal.
+        prefix. Prefixes are compared without regard to case.
     @ivar ignore: prefixes of the claims C{key=value} that are removed, even if they are included.
-        Upper and lower case are equal.
-    @ivar rename: for each key that is renamed the new key.
+        Prefixes are compared without regard to case.
+    @ivar rename: the new key for each key of a claim that is renamed.
     @ivar lowercase: the keys, after renaming, whose values are converted to lower case.
     """
 
@@ -46,7 +46,7 @@ class ClaimFilter:
 
     def apply(self, claims: Iterable[str]) -> Iterator[str]:
         """
-        Yield the claims that are left, with their new keys and values.
+        Yield the claims that remain after the filter, with their new keys and values.
 
         Claims whose key begins with C{@} and the claim C{realm=} are yielded unchanged. The claim
         C{username=} is never removed.
@@ -63,7 +63,7 @@ class ClaimFilter:
                 yield claim if new is key else f"{new}={value}"
 
     def may_yield(self, claim: str) -> bool:
-        """Return whether any identity can have a given claim after the filter was applied."""
+        """Return whether any identity can have a given claim after the claim filter was applied."""
         key, _, value = claim.partition("=")
         if key in self.lowercase and lowered(value) != value:
             return False

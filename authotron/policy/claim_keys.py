@@ -1,4 +1,7 @@
-"""The keys of claims: which keys only the gateway sets, and which attributes become claims."""
+"""
+Rules about the keys of claims: which keys only the gateway sets, and which attributes of an
+identity become claims.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ OWN = frozenset({"realm", "username", "role", "scope"})
 """The keys of claims that are made of other parts of an identity than its attributes."""
 
 NO_VALUES = frozenset({"", "[]"})
-"""The values of attributes that have no value."""
+"""The values of an attribute that count as no value."""
 
 
 def is_reserved(key: str) -> bool:
@@ -36,7 +39,7 @@ def is_claimable(key: str, value: str) -> bool:
 def why_not_claimable(key: str, value: str) -> str:
     """
     Return in one word why an attribute does not become a claim, or an empty string if the attribute
-    becomes one.
+    becomes a claim.
     """
     if is_reserved(key):
         return "reserved"

@@ -37,8 +37,8 @@ class Source:
     @ivar type: the type of the provider that returned the identity.
     @ivar name: the name of the provider that returned the identity.
     @ivar issuer: the issuer of the JWTs that the gateway mints.
-    @ivar filter: chooses and renames the claims of the provider's identities, if the provider has a
-        filter.
+    @ivar filter: the claim filter, which chooses and renames the claims of the provider's
+        identities, or C{None} if the provider has no filter.
     """
 
     type: str = field(converter=normalize)
@@ -52,8 +52,8 @@ def values_of(attribute: str) -> Sequence[str]:
     Return the values of an attribute: the elements of a list in JSON, or else the attribute itself,
     in Unicode Normalization Form C.
 
-    Numbers and truth values are returned as JSON writes them. Elements that are empty, C{null},
-    lists, objects or strings with control characters are left out.
+    Numbers and booleans are returned in the form in which JSON writes them. Elements of a JSON list
+    that are empty, C{null}, lists, objects or strings with control characters are left out.
     """
     if not attribute.startswith(_LIST):
         return (normalize(attribute),)
@@ -65,7 +65,10 @@ def values_of(attribute: str) -> Sequence[str]:
 
 
 def _value(element: object) -> str:
-    """Return an element of a list as the value of a claim, or an empty string if it is none."""
+    """
+    Convert an element of a JSON list to the value of a claim, or return an empty string if the
+    element cannot be a claim.
+    """
     if isinstance(element, str):
         is_clean = element.isprintable() or _UNPRINTABLE.isdisjoint(
             map(unicodedata.category, element)
@@ -89,14 +92,17 @@ def by_key(claims: Iterable[str]) -> dict[str, list[str]]:
 
 
 def left_out(identity: Identity) -> Iterator[tuple[str, str]]:
-    """Yield the keys of the attributes that do not become claims, with the reason in one word."""
+    """
+    Yield the keys of the attributes that do not become claims, each with the reason in
+    one word.
+    """
     for key, value in identity.attributes.items():
         if not is_claimable(key, value):
             yield key, why_not_claimable(key, value)
 
 
 def _claims(identity: Identity, source: Source) -> Iterable[str]:
-    """Return the claims of an identity, some of which may be equal."""
+    """Return the claims of an identity; the result may contain duplicates."""
     found = chain(_own_claims(identity, source), _stated_claims(identity))
     return found if source.filter is None else source.filter.apply(found)
 
@@ -169,7 +175,7 @@ def known_claims(identity: Identity, source: Source, known: Known) -> frozenset[
 
 
 def _among(claims: Iterable[str], known: Known) -> Iterator[str]:
-    """Yield those claims that are known tags, each as the string that rules share."""
+    """Yield the claims that any rule names, each as the string object that the rules share."""
     for claim in claims:
         key, _, value = claim.partition("=")
         tag = known.get(key, {}).get(value)

@@ -2,7 +2,8 @@
 Explain a ruling: the rule that decided about a request, the other rules that apply to the request,
 and the rules of which the request does not meet a single condition.
 
-An explanation names rules and claims, so it is for operators, not for clients.
+An explanation names rules and claims of the policies, so it is meant for operators, not for
+clients.
 """
 
 from __future__ import annotations
@@ -28,28 +29,33 @@ from authotron.policy.subjects import GROUP, Tags
 MOST_STEPS = 10_000
 """
 Maximum number of steps in which an explanation searches the rules, so that the search takes less
-than 50 ms: each permission takes one step, and one more for each segment that is compared.
+than 50 ms. Each permission counts as one step, and each path segment that is compared counts as one
+more step.
 """
 
 _TWO = 2
-"""Number of unmet conditions from which on a permission is not a near miss."""
+"""
+Number of unmet conditions at which a permission of a rule no longer counts as a near miss (a rule
+that almost applies to the request).
+"""
 
 _MOST_MATCHES = 100
-"""Maximum number of permissions that apply to the request in an explanation."""
+"""Maximum number of permissions that an explanation lists as applying to the request."""
 
 _MOST_NEAR_MISSES = 10
-"""Maximum number of near misses in an explanation."""
+"""Maximum number of near misses (rules that almost apply to the request) in an explanation."""
 
 _STEPS_OF_CONDITION = 10
-"""Number of steps as which the evaluation of a condition counts."""
+"""Number of search steps that the evaluation of one C{when} condition counts as."""
 
 
 @frozen
 class Match:
     """
-    A permission that applies to a request, and its rule.
+    A permission that applies to a request, together with the rule that contains the permission.
 
-    @ivar tags: the claims and groups of the identity for which the rule is about the identity.
+    @ivar tags: those claims and groups of the identity by which the subject of the rule matches the
+        identity.
     """
 
     rule: Rule
@@ -59,7 +65,10 @@ class Match:
 
 @frozen
 class NearMiss:
-    """A permission that would apply to a request if the request met one more condition."""
+    """
+    A near miss: a permission that would apply to a request if the request met one more
+    condition.
+    """
 
     rule: Rule
     permission: Permission
@@ -69,15 +78,15 @@ class NearMiss:
 @frozen
 class Explanation:
     """
-    The ruling about a request, and why the policies rule so.
+    The ruling of the policies about a request, and the reasons for the ruling.
 
-    @ivar groups: the names of the groups of the identity that count for the request.
-    @ivar hidden: the claims of the owner that the credential hides.
+    @ivar groups: the names of the policy groups of which the identity is a member for this request.
+    @ivar hidden: the claims of the credential's owner that the credential hides.
     @ivar matches: the permissions that apply to the request.
-    @ivar near_misses: the permissions that would apply to the request but for one condition; those
-        that would change the ruling come first.
-    @ivar is_complete: whether all rules were searched, and not only as many as the maximum number
-        of steps allows, and all matches are listed.
+    @ivar near_misses: the permissions that would apply to the request except for one unmet
+        condition. Permissions that would change the ruling come first.
+    @ivar is_complete: whether the explanation is complete: all rules were searched within the
+        maximum number of steps, and all matching permissions are listed.
     """
 
     request: Request
@@ -138,8 +147,8 @@ def explain(
 
     @param claims: the claims of the identity.
     @param now: the time of the request, in seconds since the epoch.
-    @param unrestricted: the claims that the identity would have by another credential, if its
-        credential hides some.
+    @param unrestricted: the claims that the identity has without the limits of its credential, if
+        the credential hides some of its claims.
     @param login: what is known about the login of the client.
     @param most_steps: the maximum number of steps of the search, or C{None} to search all rules.
     """
@@ -167,8 +176,8 @@ def explain(
 
 def _separated(found: Iterable[Match | NearMiss]) -> tuple[Sequence[Match], Sequence[NearMiss]]:
     """
-    Return matches and near misses separately, without near misses by one permission of rules of
-    which another permission matches.
+    Return matches and near misses separately. A rule with a matching permission is not listed as a
+    near miss because of another permission.
     """
     matches, near_misses = list[Match](), list[NearMiss]()
     for each in found:
@@ -186,14 +195,17 @@ def _separated(found: Iterable[Match | NearMiss]) -> tuple[Sequence[Match], Sequ
 
 
 def _rank_of_match(each: Match) -> tuple[bool, int]:
-    """Return the rank of a match: first permissions that deny, in the order of the rules."""
+    """
+    Return the sort key of a matching permission: permissions that deny come first, then the order
+    of the rules counts.
+    """
     return not each.permission.denies, each.rule.number
 
 
 def _rank(missed: NearMiss, ruling: Ruling) -> tuple[bool, int, int, int]:
     """
-    Return the rank of a near miss: first permissions that would change the ruling, ordered by how
-    easily a client meets the condition.
+    Return the sort key of a near miss: permissions that would change the ruling come first, and
+    among those the ones whose unmet condition a client meets most easily.
     """
     changes = missed.permission.denies == ruling.allows
     unmet = missed.unmet
@@ -201,7 +213,10 @@ def _rank(missed: NearMiss, ruling: Ruling) -> tuple[bool, int, int, int]:
 
 
 def _nearest_first(policies: Policies, held: Tags, namespace: str) -> Iterator[Rule]:
-    """Yield all rules, first those that identities with some tags can use."""
+    """
+    Yield all rules of the policies; the rules that an identity with the given claims and groups can
+    use come first.
+    """
     usable = policies.usable(held, namespace)
     numbers = {each.number for each in usable}
     yield from usable
@@ -213,8 +228,8 @@ class _Search:
     """
     The search for the permissions that apply, or nearly apply, to a request.
 
-    @ivar held: the claims and the groups of the identity.
-    @ivar left: the number of steps that are left, or C{None} for any number.
+    @ivar held: the claims and the policy groups that the identity has.
+    @ivar left: the number of search steps that are left, or C{None} if the number is not limited.
     """
 
     request: Request
@@ -226,7 +241,10 @@ class _Search:
     is_exhausted: bool = field(default=False, init=False)
 
     def found(self, rules: Iterable[Rule]) -> Iterator[Match | NearMiss]:
-        """Yield the permissions that apply to the request, or nearly do."""
+        """
+        Yield the permissions that apply to the request, and the near misses, which lack one
+        condition.
+        """
         for rule in rules:
             unmet = unmet_by_rule(rule, self.request, self.held, self.now)
             for permission in rule.permissions:
@@ -256,7 +274,10 @@ class _Search:
         return rule.require is not None and not rule.require.is_met(self.login, self.now)
 
     def _step(self, permission: Permission) -> bool:
-        """Count the steps that a permission takes, and return whether they are left."""
+        """
+        Count the search steps that one permission takes, and return whether enough steps
+        were left.
+        """
         is_pattern = ANY in permission.resource
         self._count(1 + (self.request.resource.count("/") if is_pattern else 0))
         self.is_exhausted = self.left is not None and self.left < 0

@@ -1,9 +1,10 @@
 """
-Arranges the rules of a configuration once, so that the rules for an identity are looked up by its
-tags.
+Build an index of the rules of a policy, in which the rules for an identity are looked up by its
+tags (claims and groups).
 
-Rules with the same subject are one block. Each block is indexed by one of the tags that it needs,
-so an identity is compared only with the blocks that one of its own tags leads to.
+Rules with the same subject form one block. Each block of rules is indexed by one of the tags
+(claims and groups) that its subject requires. So an identity is compared only with blocks that are
+indexed by a tag of the identity.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ from authotron.policy.subjects import Subject, Tags
 from authotron.policy.table import Table
 
 LARGE = 2_000
-"""Number of permissions from which on the table of a block is built before any identity uses it."""
+"""
+Number of permissions at which the lookup table of a block of rules is built at once; the table of a
+smaller block is built when an identity first uses it.
+"""
 
 
 @define(eq=False)
 class Block:
     """
-    Rules for the same identities and namespaces.
+    A block of rules that apply to the same identities and namespaces.
 
     @ivar needed: one set of tags from the subject of each rule.
-    @ivar size: the number of permissions of all rules.
+    @ivar size: the number of permissions of all rules in the block.
     """
 
     needed: Tags
@@ -33,7 +37,10 @@ class Block:
     _table: Table | None = None
 
     def add(self, rule: Rule) -> None:
-        """Add a rule, whose number is greater than the numbers of all rules before."""
+        """
+        Add a rule to the block; its number must be greater than the numbers of all rules added
+        before.
+        """
         self.rules.append(rule)
         self.size += len(rule.permissions)
         if self._table is not None:
@@ -43,7 +50,10 @@ class Block:
 
     @property
     def table(self) -> Table:
-        """The table of the rules, which is built for the first identity if it is small."""
+        """
+        The lookup table of the rules in the block; a small table is built when an identity first
+        uses the block.
+        """
         if self._table is None:
             self._table = Table(self.rules)
         return self._table
@@ -52,11 +62,11 @@ class Block:
 @define(eq=False)
 class Index:
     """
-    The rules that are not disabled, indexed by tags.
+    An index of the rules that are not disabled, by the tags (claims and groups) of identities.
 
-    @ivar tags: each tag that a rule or a group names. All identities share these strings, which
-        takes less memory than strings of their own.
-    @ivar known: the same tags, by their keys and values.
+    @ivar tags: each tag (claim or group) that a rule or a group names. All identities share the
+        strings of these tags, to save memory.
+    @ivar known: the tags that rules and groups name, by the keys and values of the tags.
     @ivar has_conditions: whether any rule has a condition that may read claims.
     @ivar has_requirements: whether any rule requires a login of some kind.
     """
@@ -71,7 +81,10 @@ class Index:
     )
 
     def add(self, rule: Rule) -> None:
-        """Add a rule, unless it is disabled; rules are added in the order of the configuration."""
+        """
+        Add a rule to the index, unless the rule is disabled; rules are added in the order of the
+        configuration.
+        """
         if rule.disabled:
             return
         self.name(rule.subject)
@@ -81,7 +94,7 @@ class Index:
             self._block(needed, rule).add(rule)
 
     def name(self, subject: Subject) -> None:
-        """Add the tags of the subject of a rule or group."""
+        """Add the tags that the subject of a rule or group names to the set of known tags."""
         for needed in subject:
             for tag in needed:
                 if tag not in self.tags:
@@ -91,9 +104,11 @@ class Index:
 
     def _block(self, needed: Tags, rule: Rule) -> Block:
         """
-        Return the block of the rules for the same identities and namespaces.
+        Return the block of rules for the identities and namespaces of a rule; if there is none,
+        create the block.
 
-        A new block is indexed by that of its tags which leads to the fewest blocks so far.
+        A new block of rules is indexed by the one of its tags by which the fewest blocks are
+        indexed so far.
         """
         key = needed, rule.namespace, rule.targets
         found = self._blocks.get(key)
@@ -105,7 +120,10 @@ class Index:
         return found
 
     def fitting(self, tags: Tags, namespace: str) -> list[Block]:
-        """Return the blocks of the rules that identities with some tags can use in a namespace."""
+        """
+        Return the blocks of rules that apply to identities with the given tags in a
+        namespace.
+        """
         by_tag = self._by_tag
         return [
             each

@@ -1,4 +1,7 @@
-"""The conditions of a rule that a request does not meet, each with what the rule needs."""
+"""
+Find the conditions of a rule that a request does not meet, and state what the rule needs for each
+of them.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,10 @@ from authotron.policy.rules import Request, Rule
 
 class Failed(Enum):
     """
-    The conditions of rules; those that a client meets most easily come first.
+    The kinds of conditions of rules; conditions that a client meets most easily come first.
 
-    The values are the keys of a rule in the configuration, and the three parts of a permission.
+    The values of the enumeration are configuration keys of a rule, and the three parts of a
+    permission.
     """
 
     REQUIRE = "require"
@@ -40,7 +44,7 @@ class Failed(Enum):
 
 
 NO_VALUE = "no value"
-"""What is found instead of a condition C{when} that holds, if the condition has no value."""
+"""The text that an explanation shows if the C{when} condition of a rule cannot be evaluated."""
 
 _OF_PERMISSION = (Failed.VERB, Failed.ID, Failed.RESOURCE)
 
@@ -50,10 +54,11 @@ class Unmet:
     """
     A condition of a rule that a request does not meet.
 
-    @ivar needed: what the rule needs; for a subject the claims that the identity lacks.
-    @ivar found: what the request has instead, or an empty string.
-    @ivar distance: how much is missing, to compare with other rules that fail by the same
-        condition.
+    @ivar needed: the value that the rule needs; if the subject of the rule does not match, the
+        claims that the identity lacks.
+    @ivar found: the value that the request has instead of the needed one, or an empty string.
+    @ivar distance: how far the request is from meeting the condition; rules that fail by the same
+        kind of condition are sorted by this number.
     """
 
     failed: Failed
@@ -63,17 +68,23 @@ class Unmet:
 
     @property
     def is_of_permission(self) -> bool:
-        """Whether the condition belongs to one permission of the rule, not to the whole rule."""
+        """Whether the unmet condition belongs to a single permission, not to the whole rule."""
         return self.failed in _OF_PERMISSION
 
     @classmethod
     def condition(cls, rule: Rule, value: bool | None) -> Unmet:  # noqa: FBT001 - the value of the condition
-        """Return the object for a rule whose condition C{when} does not hold, or has no value."""
+        """
+        Return the unmet condition of a rule whose C{when} expression is false, or cannot be
+        evaluated.
+        """
         return cls(Failed.WHEN, [limits_of(rule)["when"]], NO_VALUE if value is None else "false")
 
     @classmethod
     def login(cls, rule: Rule, login: Login | None, now: float) -> Unmet:
-        """Return the object for a rule that requires another login than that of the client."""
+        """
+        Return the unmet condition of a rule that requires a stronger or more recent login of the
+        client.
+        """
         limit = limits_of(rule)["require"]
         return cls(Failed.REQUIRE, _as_words(limit), _described(login, now))
 
@@ -82,10 +93,10 @@ def unmet_by_rule(
     rule: Rule, request: Request, held: Collection[str], now: float
 ) -> Sequence[Unmet]:
     """
-    Return at most two of the conditions, apart from permissions and C{when}, that a request does
-    not meet.
+    Return at most two of the conditions of a rule that a request does not meet; permissions and
+    C{when} are not checked here.
 
-    @param held: the claims and the groups of the identity.
+    @param held: the claims and the policy groups that the identity has.
     """
     found: list[Unmet] = []
     for each in _unmet(rule, request, held, now):
@@ -108,7 +119,10 @@ def _unmet(rule: Rule, request: Request, held: Collection[str], now: float) -> I
 
 
 def _unmet_limits(rule: Rule, request: Request, now: float) -> Iterator[Unmet]:
-    """Yield the limits of a rule that a request does not meet, without the condition C{when}."""
+    """
+    Yield the limits of a rule (such as hosts, networks and times) that a request does not meet; the
+    C{when} condition is not checked here.
+    """
     found, at = list[tuple[Failed, str]](), moment(now)
     if rule.methods is not None and request.verb not in rule.methods:
         found.append((Failed.METHODS, request.verb))
@@ -129,7 +143,7 @@ def _unmet_limits(rule: Rule, request: Request, now: float) -> Iterator[Unmet]:
 
 
 def _as_words(limit: object) -> Sequence[str]:
-    """Return a limit of a rule, as a configuration states it, as words for people."""
+    """Return a readable text for a limit of a rule in the form of the configuration."""
     if isinstance(limit, dict) and "days" not in limit:
         acr = [f"acr {' or '.join(limit['acr'])}"] if "acr" in limit else []
         return [*acr, f"a login in the last {limit['max_age']} s"] if "max_age" in limit else acr
@@ -140,7 +154,7 @@ def _as_words(limit: object) -> Sequence[str]:
 
 
 def _described(login: Login | None, now: float) -> str:
-    """Describe what is known about a login."""
+    """Describe in readable words what is known about the login of a client."""
     if login is None:
         return "nothing is known about the login"
     acr = "no acr" if login.acr is None else f"acr {login.acr}"
@@ -149,7 +163,7 @@ def _described(login: Login | None, now: float) -> str:
 
 
 def unmet_by_permission(permission: Permission, request: Request) -> Iterator[Unmet]:
-    """Yield the parts of a permission that a request does not meet: verb, id and resource."""
+    """Yield the parts of a permission (verb, id or resource) that do not match a request."""
     if not permission.has_any_verb and request.verb not in permission.verbs:
         yield Unmet(Failed.VERB, sorted(permission.verbs), request.verb)
     if not permission.counts_for(request.id):
@@ -160,7 +174,7 @@ def unmet_by_permission(permission: Permission, request: Request) -> Iterator[Un
 
 
 def _common_segments(pattern: str, resource: str) -> int:
-    """Count the first segments that a pattern and a resource have in common."""
+    """Count the leading path segments that a pattern and a resource have in common."""
     count = 0
     for mine, theirs in zip(pattern.split("/"), resource.split("/"), strict=False):
         if mine not in ("*", theirs):

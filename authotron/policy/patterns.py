@@ -1,8 +1,8 @@
 """
-Finds the patterns of resources that match a resource, of many patterns at the same time.
+Find, among many patterns of resources, the patterns that match a resource.
 
-All patterns are followed together, segment by segment, so that the time depends on the number of
-segments and of patterns, not on how often a pattern could match.
+All patterns are compared at the same time, segment by segment. So the time depends on the number of
+segments and patterns, not on the number of ways in which a pattern could match.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ class _Branch(Generic[T]):
 
     @ivar stays: whether any further segment leads to this position again, because the pattern has
         C{**} here.
-    @ivar ends: the value of the pattern that ends at this position; in C{[1]} the value of the
-        pattern that ends with a slash.
-    @ivar tails: the values of the patterns that end at this position with C{**}, as in C{ends}.
+    @ivar ends: the value of the pattern that ends at this node; the element C{[1]} is the value of
+        the pattern that ends with a slash.
+    @ivar tails: the values of the patterns that end at this node with C{**}, in the same form as
+        C{ends}.
     """
 
     __slots__ = ("any", "by_name", "deep", "ends", "stays", "tails")
@@ -50,7 +51,7 @@ class _Branch(Generic[T]):
         return found
 
     def next(self, segment: str) -> list[_Branch[T]]:
-        """Return the positions that a segment of a resource leads to."""
+        """Return the nodes of the pattern tree to which a segment of a resource leads."""
         named = self.by_name.get(segment)
         found = [] if named is None else named.with_deep()
         if self.any is not None and segment:
@@ -61,8 +62,8 @@ class _Branch(Generic[T]):
 
     def with_deep(self) -> list[_Branch[T]]:
         """
-        Return this position, and the positions behind each C{**}, because C{**} may stand for no
-        segment.
+        Return this node, and the nodes that follow each C{**} wildcard, because C{**} may stand for
+        no segment at all.
         """
         found, branch = [self], self.deep
         while branch is not None:
@@ -73,7 +74,7 @@ class _Branch(Generic[T]):
 
 class Patterns(Generic[T]):
     """
-    Patterns of resources, each with a value.
+    A set of patterns of resources, each with a value.
 
     @ivar least: the minimum number of segments that a resource must have to match any pattern.
     """
@@ -85,7 +86,7 @@ class Patterns(Generic[T]):
         self.least = MOST_SEGMENTS
 
     def put(self, segments: Sequence[str], value: T, *, ends_in_slash: bool) -> None:
-        """Add a pattern with its value."""
+        """Add a pattern of resources with its value."""
         branch = self._start
         *first, last = segments
         for segment in first:
@@ -101,7 +102,7 @@ class Patterns(Generic[T]):
         branches = self._start.with_deep()
         for segment in segments:
             for branch in branches:
-                found += branch.tails[:most]  # C{**} stands for all remaining segments
+                found += branch.tails[:most]  # C{**} matches all remaining segments
             after = [each for branch in branches for each in branch.next(segment)]
             branches = [*dict.fromkeys(after)]
             if not branches:

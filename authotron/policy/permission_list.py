@@ -2,9 +2,10 @@
 The list of permissions of one identity in one namespace, from which other programs can rule on
 requests by themselves.
 
-A list consists of layers, each of which must allow a request; most lists have one layer. Rules
-without limits are put together, and no layer names a rule. A list can be long, so its JSON is made
-in fragments, between which the reactor can do other work.
+A permission list consists of layers; a layer is a set of rules, and each layer must allow a
+request. Most lists have one layer. Permissions of rules without limits are merged, and the list
+contains no names of rules. A permission list can be long, so its JSON is made in fragments, between
+which the reactor can do other work.
 """
 
 from __future__ import annotations
@@ -26,27 +27,30 @@ from authotron.policy.rule_limits import limits_of, moment
 from authotron.policy.rules import Claims, Rule
 
 VERSION = 1
-"""The version of the form of permission lists."""
+"""The version number of the JSON format of permission lists."""
 
 MOST_PERMISSIONS = 20_000
-"""Maximum number of permissions in a list."""
+"""Maximum number of permissions in a permission list."""
 
 _EVERYTHING = (Permission(ANY, frozenset({ANY})),)
 
 
 class TooLong(ValueError):
-    """An identity has more permissions than a list may have."""
+    """An identity has more permissions than a permission list may contain."""
 
 
 @frozen
 class Layer:
     """
-    Rules of which one must allow a request, and none deny it.
+    A layer of a permission list: a set of rules, of which at least one must allow a request and
+    none may deny the request.
 
-    @ivar rules: the rules of the layer that count in the namespace of the list.
-    @ivar claims: the claims of the identity, for the conditions of rules; C{None} if the reader of
-        the list must not see them, so that no condition has a value.
-    @ivar allows_by_default: whether the layer allows a request about which no rule says anything.
+    @ivar rules: the rules of the layer that apply in the namespace of the permission list.
+    @ivar claims: the claims of the identity, for the C{when} conditions of rules, or C{None} if the
+        reader of the permission list must not see the claims; then no C{when} condition can be
+        evaluated.
+    @ivar allows_by_default: whether the layer of the permission list allows a request to which no
+        rule applies.
     """
 
     rules: Sequence[Rule]
@@ -54,7 +58,7 @@ class Layer:
     allows_by_default: bool = False
 
     def fragments(self) -> Iterator[str]:
-        """Yield the JSON of the layer, in fragments."""
+        """Yield the JSON of one layer of a permission list, in fragments."""
         yield f'{{"default": "{"allow" if self.allows_by_default else "deny"}", '
         if self.claims is not None and any(rule.when is not None for rule in self.rules):
             claims = {key: list(values) for key, values in self.claims.items()}
@@ -66,9 +70,9 @@ class Layer:
 
 def fragments(head: Mapping[str, Any], listed: Sequence[Layer]) -> Iterator[str]:
     """
-    Yield the JSON of a whole list, in fragments.
+    Yield the JSON of a whole permission list, in fragments.
 
-    @param head: the members of the list before its layers.
+    @param head: the JSON members of the permission list that precede its layers.
     """
     yield json.dumps({"version": VERSION, **head})[:-1]
     yield ', "layers": ['
@@ -85,9 +89,10 @@ def login_as_json(login: Login | None) -> dict[str, Any] | None:
 
 def layers(access: Access, namespace: str) -> Iterator[Layer]:
     """
-    Yield the layers of what an identity may do in a namespace, first that of its credential.
+    Yield the layers of the permission list of an identity in a namespace; the layer of the
+    credential comes first.
 
-    @raise TooLong: a layer has more permissions than a list may have.
+    @raise TooLong: a layer has more permissions than a permission list may contain.
     """
     own = _checked(_of_claims(access, access.held, namespace))
     yield own
@@ -101,8 +106,8 @@ def layers(access: Access, namespace: str) -> Iterator[Layer]:
 
 def limited_to(hosts: Iterable[str], networks: Iterable[Network]) -> Layer:
     """
-    Return a layer that allows requests for some hosts, from some networks; an empty list stands for
-    all.
+    Return a layer of a permission list that allows only requests for the given hosts from the given
+    networks; an empty tuple stands for all hosts or all networks.
     """
     rule = Rule("", (), _EVERYTHING, hosts=tuple(hosts), networks=tuple(networks))
     return Layer([rule])
@@ -118,12 +123,14 @@ def _of_owner(own: Layer, whole: Layer, *, is_exact: bool) -> Layer:
     """
     Return the layer of the owner of a credential that hides claims, without these claims.
 
-    What the credential allows by a rule, the rule allows the owner, too; so only denies are
-    stated, unless an allow may depend on hidden claims.
+    A rule that allows the credential something also allows it to the owner. So this layer states
+    only permissions that deny, unless a permission that allows may depend on hidden claims.
 
-    @param own: the layer of the credential.
-    @param whole: the layer of the owner.
-    @param is_exact: whether the owner has all groups of the credential.
+    @param own: the layer of the permission list that states what the credential allows.
+    @param whole: the layer of the permission list that states what the owner of the credential may
+        do.
+    @param is_exact: whether the owner of the credential has all policy groups that the credential
+        has.
     """
     if not is_exact or any(rule.when is not None for rule in own.rules):
         return evolve(whole, claims=None)
@@ -136,7 +143,10 @@ def _of_owner(own: Layer, whole: Layer, *, is_exact: bool) -> Layer:
 
 
 def _of_restriction(restriction: Restriction, namespace: str) -> Layer | None:
-    """Return a restriction of a credential as a layer, or C{None} if it limits nothing here."""
+    """
+    Return a restriction of a credential as a layer of a permission list, or C{None} if the
+    restriction limits nothing in this namespace.
+    """
     if restriction.namespace and not is_within(namespace, restriction.namespace):
         return Layer(())
     if not restriction.permissions and not restriction.networks:
@@ -152,11 +162,11 @@ def _checked(layer: Layer) -> Layer:
 
 
 _Part = tuple[Mapping[str, Any], Sequence[Rule]]
-"""Limits, and the rules that have them."""
+"""A set of limits (such as hosts and networks), and all rules that have exactly these limits."""
 
 
 def _parts(rules: Sequence[Rule]) -> Iterator[_Part]:
-    """Yield all rules without limits together, and then each other rule."""
+    """Yield all rules without limits as one group, and then each rule with limits by itself."""
     always = [rule for rule in rules if not rule.is_conditional]
     if always:
         yield {}, always
@@ -179,7 +189,7 @@ def _rule(part: _Part) -> Iterator[str]:
 
 
 def _permissions(rules: Iterable[Rule], *, denies: bool) -> Iterator[Permission]:
-    """Yield the permissions of rules that deny, or those that allow, each once."""
+    """Yield the distinct permissions of rules: either all that deny, or all that allow."""
     seen: set[Permission] = set()
     for rule in rules:
         for permission in rule.permissions:
@@ -199,7 +209,7 @@ def _permission(permission: Permission) -> str:
 
 
 def _joined(elements: Iterable[Iterable[str]]) -> Iterator[str]:
-    """Yield the fragments of the elements of a list, with commas between the elements."""
+    """Yield the JSON fragments of the elements of an array, with commas between the elements."""
     comma = ""
     for fragments in elements:
         yield comma

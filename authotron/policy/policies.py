@@ -36,12 +36,12 @@ _MOST_TOGETHER = 20_000
 
 _MOST_SHARED = 1_000
 """
-Maximum number of access objects that identities share, each of which takes about one kilobyte; when
-the number is exceeded, all are forgotten, and those in use soon return.
+Maximum number of access objects that identities share, each of which takes about one kilobyte. If
+the number is exceeded, all of them are discarded; those still in use are soon created again.
 """
 
 _MOST_ROLES = 10
-"""Maximum number of roles of an identity that shares an access object with others."""
+"""Maximum number of roles of an identity that shares its access object with other identities."""
 
 _TABLE = 10
 """The number of permissions as which an empty table counts."""
@@ -76,7 +76,8 @@ class Policies:
     @ivar allows_by_default: whether a request is allowed if no rule applies to it.
     @ivar heaviest: whether only the group of an identity with the greatest weight counts.
     @ivar kept: the number of permissions in all tables that are kept.
-    @ivar _index: the rules, indexed by tags; it can be given if it was made in pieces.
+    @ivar _index: the rules, indexed by tags (claims and groups); a caller that has built the index
+        in pieces passes it in.
     """
 
     rules: Sequence[Rule]
@@ -135,7 +136,8 @@ class Policies:
         """
         Return an object that decides what an identity may do.
 
-        Identities of which the rules see the same share one object.
+        Identities share one access object if they have the same claims, as far as rules read
+        claims.
 
         @param unrestricted: the identity with all roles and scopes, if its credential hides some.
         @param login: what is known about the login of the client.
@@ -150,8 +152,8 @@ class Policies:
 
     def _shared_key(self, identity: Identity, source: Source) -> tuple[object, ...] | None:
         """
-        Return all that the rules may see of an identity, or C{None} if they may see more than its
-        user name and a few roles.
+        Return all facts of an identity that rules may read, or C{None} if rules may read more than
+        its user name and a few roles.
         """
         realm, username, roles, attributes, scopes = identity
         index = self._index
@@ -164,7 +166,10 @@ class Policies:
         return source.type, source.name, source.issuer, realm, named, roles
 
     def _share(self, key: tuple[object, ...], held: Held) -> Access:
-        """Return the access object of all identities with the same tags, and share it."""
+        """
+        Return the access object that all identities with the same tags (claims and
+        groups) share.
+        """
         if len(self._shared) >= _MOST_SHARED:
             self._shared.clear()
         found = self._shared.get(held.tags) or Access(self, held)
@@ -207,7 +212,10 @@ class Policies:
         return [rule for _, rule in sorted(found.items())]
 
     def groups_of(self, held: frozenset[str], namespace: str) -> frozenset[str]:
-        """Return the tags of the groups of identities with some tags, as they count for rules."""
+        """
+        Return the policy groups, as tags, of which identities with the given tags are
+        members.
+        """
         return tags_of(self._ordered, held, namespace, heaviest=self.heaviest)
 
     def _blocks(self, held: frozenset[str], namespace: str) -> list[Block]:
@@ -237,9 +245,9 @@ class Access:
     """
     What one identity may do according to the policies.
 
-    @ivar restrictions: the restrictions of the credential, each of which must allow a request, too.
-    @ivar unrestricted: the claims that the identity would have if its credential hid none, or
-        C{None} if it hides none.
+    @ivar restrictions: the restrictions of the credential; each of them must also allow a request.
+    @ivar unrestricted: the claims that the identity would have if its credential hid no claims, or
+        C{None} if the credential hides no claims.
     @ivar login: what is known about the login of the client.
     """
 
@@ -293,9 +301,8 @@ class Access:
 
     def is_uniform(self, resource: str, namespace: str) -> bool:
         """
-        Return whether the ruling about each resource directly in the folder of a resource depends
-        only on the verb and the namespace, so that all of them have one ruling, which never
-        changes.
+        Return whether all resources directly in the folder of a resource have the same ruling,
+        which depends only on the verb and the namespace and never changes.
         """
         if self.restrictions or self.unrestricted is not None:
             return False
@@ -318,7 +325,10 @@ class Access:
 
 
 _BY_RULE = (Reason.DENIED, Reason.LOGIN)
-"""Reasons for which a rule refuses a request, so that the default of the policy does not count."""
+"""
+Reasons of a ruling by which a rule refuses a request, so that the default of the policy is not
+applied.
+"""
 
 _ACCESS = 450
 """Number of bytes of an access object without any tag."""

@@ -18,8 +18,8 @@ class Requirement:
     """
     How strong, and how recent, the login of a client must be.
 
-    @ivar acr: the accepted authentication contexts, the preferred ones first; if empty, a login of
-        any authentication context is accepted.
+    @ivar acr: the accepted authentication contexts, the preferred ones first; if the tuple is
+        empty, any authentication context is accepted.
     @ivar max_age: maximum number of seconds since the login, or C{None} if the login may be old.
     """
 
@@ -27,13 +27,17 @@ class Requirement:
     max_age: int | None = None
 
     def parameters(self) -> dict[str, str | int]:
-        """Return the parameters by which a client asks for such a login (RFC 9470 section 3)."""
+        """
+        Return the challenge parameters C{acr_values} and C{max_age}, by which a client learns which
+        login is required (RFC 9470 section 3).
+        """
         found: dict[str, str | int] = {"acr_values": " ".join(self.acr)} if self.acr else {}
         return found if self.max_age is None else {**found, "max_age": self.max_age}
 
     def is_met(self, login: Login | None, now: float) -> bool:
         """
-        Return whether a login meets the requirement; a login about which nothing is known does not.
+        Return whether a login meets the requirement; a login about which nothing is known never
+        meets a requirement.
 
         @param now: the current time, in seconds since the epoch.
         """

@@ -52,7 +52,7 @@ def covers(pattern: str, resource: str) -> bool:
     """
     Return whether a pattern matches a resource.
 
-    L{authotron.policy.table} answers the same for many patterns at once, and much faster.
+    L{authotron.policy.table} compares a resource with many patterns at once, and much faster.
     """
     if pattern == ANY:
         return True
@@ -66,8 +66,8 @@ def covers(pattern: str, resource: str) -> bool:
 
 def _match(pattern: Sequence[str], segments: Sequence[str]) -> bool:
     """
-    Compare the segments of a pattern with those of a resource; where they differ, the last C{**}
-    before takes one segment more.
+    Compare the segments of a pattern with those of a resource. If two segments differ, the
+    preceding C{**} of the pattern is extended by one segment.
     """
     at = place = resume = 0
     deep = -1

@@ -1,4 +1,7 @@
-"""The limits of rules in the form in which a configuration states them, for JSON and for people."""
+"""
+Convert the limits of rules to the form in which a configuration states them, for JSON and for
+messages.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def moment(seconds: float) -> str:
 
 
 def clock(second: int) -> str:
-    """Return a second of the day as a time such as C{06:00}."""
+    """Convert a number of seconds since midnight to a time such as C{06:00}."""
     return f"{second // 3600:02}:{second % 3600 // 60:02}"
 
 
@@ -64,4 +67,7 @@ _LIMITS: Mapping[str, Callable[[Any], Any]] = {
     "when": _when,
     "require": _require,
 }
-"""For each limit of a rule, a function that returns the form of its value."""
+"""
+For each kind of limit of a rule, a function that converts the value of the limit to the form of the
+configuration.
+"""

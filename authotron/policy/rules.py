@@ -91,7 +91,7 @@ class Rule:
         more.
     @ivar when: a condition on claims, request and time.
     @ivar require: how a client must have logged in, so that the permissions of the rule allow
-        something; permissions that deny do not depend on it.
+        something; permissions that deny do not depend on the login.
     """
 
     name: str
@@ -142,8 +142,8 @@ class Rule:
         C{None} if it counts.
 
         A condition that cannot be evaluated never helps a client: permissions that deny count, and
-        permissions that allow do not count. The login is checked last, so that a client is asked
-        for another login only if the rule allows the request afterwards.
+        permissions that allow do not count. The login is checked after all other conditions, so
+        that a client is asked for another login only if the rule would then allow the request.
 
         @param denies: whether the permission denies the request.
         """

@@ -1,9 +1,8 @@
 """
-What rules name: the subjects, resources and actions among which a search looks for those that the
-policies allow.
+List the subjects, resources and actions that rules name; they are the candidates of an AuthZEN
+search.
 
-A search finds only what a rule names: rules say nothing about users, objects or actions that they
-do not name.
+A search finds only users, objects or actions that a rule names; the gateway knows no others.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from authotron.policy.rules import Group, Rule
 from authotron.policy.subjects import Tags
 
 _OF_ASKERS = ("@resource:", "@action:", "@group:")
-"""The beginnings of tags that say nothing about what identity is meant."""
+"""The prefixes of claims that do not identify a subject."""
 
 _NAMES = ("username=", "@subject:")
 """The beginnings of tags that name a subject; no identity has such tags beside its own name."""
@@ -24,9 +23,9 @@ _NAMES = ("username=", "@subject:")
 
 class NamedSubject(NamedTuple):
     """
-    A subject that a rule or group names.
+    A candidate of a search for subjects, which a rule or group names.
 
-    @ivar tags: the other claims that the rule or group demands of the subject.
+    @ivar tags: the further claims that the rule or group requires of the subject.
     """
 
     id: str
@@ -39,8 +38,8 @@ def named_subjects(
     """
     Yield for each rule and each group the subjects that it names.
 
-    @param prefix: the beginning of the tag that states the id of a subject, such as C{username=}.
-    @param needed: a tag that must stand beside it, or an empty string.
+    @param prefix: the beginning of the claim that states the id of a subject, such as C{username=}.
+    @param needed: a claim that the rule must require in addition, or an empty string.
     """
     for each in chain[Rule | Group](rules, groups):
         tags = () if each.disabled else each.subject

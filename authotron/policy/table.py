@@ -42,7 +42,7 @@ class _Node:
     The permissions about one resource, or about one pattern of resources.
 
     @ivar by_verb: the rulings about each verb that a permission names.
-    @ivar others: the rulings about all other verbs.
+    @ivar others: the rulings about verbs that no permission names.
     """
 
     __slots__ = ("by_verb", "entries", "others")
@@ -65,7 +65,7 @@ class _Node:
             self.by_verb[verb] = _both(self.about(verb), pair)
 
     def about(self, verb: str) -> _Pair:
-        """Return the rulings about a verb."""
+        """Return the rulings about requests with a given verb."""
         return self.by_verb.get(verb, self.others)
 
     def with_(self, other: _Node) -> _Node:
@@ -103,9 +103,9 @@ class Table:
     The table of the rules that one identity can use in one namespace.
 
     Most patterns are a single resource, or end with their only C{**}; these patterns are found by
-    looking up the resource, and each part of it that ends before a slash. Patterns with
-    wildcards elsewhere are found in the same way by the part before their first wildcard; what
-    stands behind that part is compared with the resource segment by segment.
+    looking up the resource, and each part of it that ends before a slash. Patterns with wildcards
+    elsewhere are found in the same way by the part before their first wildcard; the remainder of
+    the pattern is compared with the resource segment by segment.
 
     @ivar size: the number of permissions in the table.
     @ivar exact: the nodes of single resources, by the text of the resource.
@@ -113,10 +113,11 @@ class Table:
     @ivar below: the nodes of patterns that end with their only C{**}, by the part of the pattern
         before it.
     @ivar wild: the nodes of all other patterns, by the text of the pattern.
-    @ivar rests: what stands behind the first part of each pattern in C{wild}, by this part.
-    @ivar anywhere: the patterns in C{wild} that begin with a wildcard.
-    @ivar folders: the folders of all keys in C{exact}, C{slashed}, C{below} and C{rests}: what
-        stands before the last slash of the key.
+    @ivar rests: the remainder of each pattern in C{wild} after its part without wildcards, by this
+        part.
+    @ivar anywhere: the patterns of resources in C{wild} that begin with a wildcard.
+    @ivar folders: the folders of all keys in C{exact}, C{slashed}, C{below} and C{rests}: the
+        folder of a key is the part before its last slash.
     @ivar depth: the maximum number of segments of the keys in C{below} and C{rests}.
     @ivar every: the node of the pattern C{*}, which matches every resource.
     """
@@ -150,7 +151,10 @@ class Table:
             self.add(rule)
 
     def add(self, rule: Rule) -> None:
-        """Add a rule, whose number must be greater than the numbers of all rules before."""
+        """
+        Add a rule to the table; its number must be greater than the numbers of all rules added
+        before.
+        """
         denied = Ruling(allows=False, reason=Reason.DENIED, rule=rule)
         allowed = Ruling(allows=True, reason=Reason.ALLOWED, rule=rule)
         for permission in rule.permissions:
@@ -203,7 +207,7 @@ class Table:
         return node
 
     def _place(self, pattern: Resource, node: _Node) -> None:
-        """Make the node of a pattern with a wildcard known to lookups."""
+        """Register the node of a pattern with a wildcard, so that lookups find the node."""
         segments = pattern.segments
         first = next(place for place, each in enumerate(segments) if each in (ANY, DEEP))
         if first:
@@ -278,7 +282,7 @@ class Table:
                 yield entry.permission.ids or ()
 
     def paths(self) -> Iterator[Collection[str]]:
-        """Yield the paths that permissions name without a wildcard, and nothing for a name."""
+        """Yield the paths without wildcards that permissions name; names are left out."""
         for text in self.exact:
             yield (text,) if text.startswith("/") else ()
         for text in self.slashed:
@@ -357,7 +361,7 @@ class SeveralTables:
             yield from each.ids(resource)
 
     def paths(self) -> Iterator[Collection[str]]:
-        """Yield the paths that permissions name without a wildcard, and nothing for a name."""
+        """Yield the paths without wildcards that permissions name; names are left out."""
         for each in self._tables:
             yield from each.paths()
 
@@ -387,7 +391,7 @@ class SeveralTables:
 
 
 def _folder(resource: str) -> str:
-    """Return what stands before the last slash of a resource."""
+    """Return the part of a resource before its last slash."""
     return resource.rpartition("/")[0]
 
 
@@ -408,7 +412,10 @@ def _together(parts: Sequence[dict[str, _Node]]) -> dict[str, _Node]:
 
 
 def _both(one: _Pair, other: _Pair) -> _Pair:
-    """Return of two pairs of rulings the first one that denies, and the first one that allows."""
+    """
+    Merge two pairs of rulings: of both pairs, return the first ruling that denies and the first
+    ruling that allows.
+    """
     return _first(one[0], other[0]), _first(one[1], other[1])
 
 

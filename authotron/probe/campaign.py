@@ -31,7 +31,10 @@ _NEEDED = {
     Credential.LIMITED: "give an API token for network 203.0.113.0/24 with --limited-token-file",
     Credential.CERTIFICATE: "if clients have certificates, give one with --certificate-file",
 }
-"""The credentials that some attacks need, with what an operator can do."""
+"""
+For each kind of credential that some attacks need, the advice to operators how to provide such a
+credential.
+"""
 
 Send = Callable[[bytes, Request], Awaitable[Received]]
 """

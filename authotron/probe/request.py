@@ -68,7 +68,10 @@ class Request:
 
 
 _PEM = b"-----BEGIN%%20CERTIFICATE-----%%0A%b%%0A-----END%%20CERTIFICATE-----%%0A"
-"""A certificate in PEM with percent-encoding, as nginx states it."""
+"""
+A certificate in PEM with percent-encoding, in the form in which nginx writes it into a
+header.
+"""
 
 
 @frozen

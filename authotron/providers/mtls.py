@@ -1,9 +1,9 @@
 """
 A provider that verifies the TLS certificates of clients, which a trusted proxy states (mutual TLS).
 
-The proxy has verified in the TLS handshake that the client has the private key. The provider
+The proxy has verified in the TLS handshake that the client has the private key. The gateway
 verifies again that a trusted authority has signed the certificate, because a proxy may accept
-certificates of other authorities, or of any.
+certificates of other authorities, or of any authority.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from authotron.plugin.interfaces import Affinity, IDescribesRemote, IProvider
 
 _FRESH = 60.0
 """
-Maximum number of seconds for which a certificate is not looked up in the revocation lists again.
+Maximum number of seconds for which a certificate that is not revoked is not looked up in the
+revocation lists again.
 """
 
 ClaimName = Literal[
@@ -146,7 +147,10 @@ class Mtls:
         return self._authenticated(chain)
 
     def _authenticated(self, chain: Chain) -> MaybeAwaited[Authentication]:
-        """Return the authentication that a verified chain proves."""
+        """
+        Return the authentication of the client whose certificate is the first of a
+        verified chain.
+        """
         return self._authentication(chain)
 
     def _authentication(self, chain: Chain) -> Authentication:
@@ -170,16 +174,18 @@ class Mtls:
 @implementer(IDescribesRemote)
 @define(eq=False)
 class MtlsWithLists(Mtls):
-    """Verifies the TLS certificates of clients also by revocation lists."""
+    """Verifies the TLS certificates of clients, and checks revocation lists as well."""
 
     _revocations: RevocationLists = field(kw_only=True)
 
     async def _authenticated(self, chain: Chain) -> Authentication:
         """
-        Return the authentication that a verified chain proves, if no certificate is revoked.
+        Return the authentication of the client whose certificate is the first of a verified chain,
+        if no certificate of the chain is revoked.
 
         @raise Rejected: a certificate is revoked.
-        @raise Unavailable: no revocation list says whether a certificate is revoked.
+        @raise Unavailable: there is no valid revocation list of the authority that issued a
+            certificate.
         """
         found = self._authentication(chain)
         until = await self._revocations.check(chain)
@@ -205,10 +211,10 @@ def _as_attribute(values: Sequence[str]) -> str:
 
 def _username(claims: Claims, claim: str) -> str:
     """
-    Return the user name, which is the only value of a claim.
+    Return the user name, which is the only value of the configured claim of the certificate.
 
-    @raise Rejected: the certificate has no such claim, several values of it, or one that names any
-        number of hosts.
+    @raise Rejected: the certificate lacks the claim, has several values of the claim, or its value
+        is a wildcard name for any number of hosts.
     """
     values: Sequence[str] = claims.get(claim, ())
     if len(values) != 1:

@@ -29,13 +29,19 @@ _KEEPS_COOKIES = {
 """Proxies that cannot remove a single cookie, with the advice for an operator."""
 
 _STATES_CERTIFICATES = ("nginx", "caddy", "haproxy", "kubernetes-nginx")
-"""The proxies whose configuration states the certificate of a client in any header."""
+"""
+The proxies that can be configured to state the certificate of a client in a header of any
+name.
+"""
 
 _OWN_CERTIFICATES = {
     "envoy": "X-Forwarded-Client-Cert",
     "traefik": "X-Forwarded-Tls-Client-Cert",
 }
-"""The headers of proxies that state the certificate of a client in one header alone."""
+"""
+For each proxy that states the certificate of a client in a fixed header, the name of this
+header.
+"""
 
 _MISSING = {
     HTTP: "server.listen: no endpoint for HTTP at which {proxy} can ask; write host and port, such "

@@ -74,7 +74,8 @@ MongoDB accepts changes.
 
 The document with the check value, the test document and the documents with policies are in the
 collection of revocations, because the database user may lack rights on further collections. No API
-token has an id such as theirs, so none of them is mistaken for a revocation.
+token has an id like the ids of these documents, so the gateway never takes such a document for a
+revocation.
 """
 
 
@@ -255,10 +256,10 @@ class MongoStore:
         """
         Implement L{IKeepsPolicies.replace_policies}.
 
-        Each state of the policies is a document of its own, whose id has the next number, because
-        not every server of the MongoDB protocol updates a document atomically, but each refuses a
-        second document with the same id. Documents that were replaced keep their ids, and lose
-        their content.
+        Each state of the policies is a separate document, whose id contains the next number. Not
+        every server with the MongoDB protocol updates a document atomically, but every server
+        rejects a second document with the same id. Documents with earlier policies keep their ids,
+        but their content is deleted.
         """
         found = await self._newest_policies({"state": 1})
         if (None if found is None else found["state"]) != earlier:
@@ -269,7 +270,8 @@ class MongoStore:
             await self._call(lambda: self._revoked.insert_one(document))
         except DuplicateKeyError:
             return False
-        # The content of the last state stays, because another gateway may be reading it.
+        # The content of the previous state of the policies is kept, because another gateway may be
+        # reading it.
         which = {"_id": policies_id(number - 2)}
         with suppress(Unavailable):  # the policies are stored already
             await self._call(lambda: self._revoked.update_one(which, {"$unset": {"content": 1}}))

@@ -21,7 +21,10 @@ _POLICIES = "policies-"
 """The beginning of the ids of documents with policies."""
 
 EVERY_POLICIES: Mapping[str, Any] = {"_id": {"$gt": _POLICIES, "$lt": "policies."}}
-"""A query for all documents with policies; the character C{.} comes after C{-}."""
+"""
+A MongoDB query for all documents with policies: ids between the prefix with C{-} and the prefix
+with C{.}, the next character in ASCII.
+"""
 
 _GRACE = 3600
 """Seconds from the expiry of a document until MongoDB deletes the document."""
@@ -71,7 +74,10 @@ def revocation_document(document: Mapping[str, Any], now: float) -> dict[str, An
 
 
 def policies_id(number: int) -> str:
-    """Return the id of the document with policies that has a number; ids sort by number."""
+    """
+    Return the id of the document with the policies of a given number; ids are sorted by
+    number.
+    """
     return f"{_POLICIES}{number:012}"
 
 

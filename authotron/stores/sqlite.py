@@ -7,7 +7,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from time import monotonic, sleep  # noqa: TID251 - only the own thread of the store waits, as SQLite does for its busy_timeout
+from time import monotonic, sleep  # noqa: TID251 - blocks only the store's own thread
 from typing import Any, ClassVar, Literal, TypeVar
 
 from attrs import define, field
@@ -396,7 +396,7 @@ class SqliteStore:
 
     def _use_write_ahead_log(self, database: sqlite3.Connection) -> None:
         """
-        Let SQLite use a write-ahead log (WAL).
+        Switch the SQLite database to a write-ahead log (WAL).
 
         SQLite does not wait for C{busy_timeout} if another process switches a new database to WAL
         at the same moment, as several workers do at their first start, so this method waits.

@@ -201,7 +201,7 @@ def policies_stored(label: str, version: int, number: int, by: Actor) -> None:
     """
     Log that rules or groups of the policies in the token store were changed.
 
-    @param number: how many rules and groups were created, changed or deleted.
+    @param number: the number of rules and groups that were created, changed or deleted.
     """
     _log.info(
         "policies of label {label} in the token store changed to version {version} by {by}: "
@@ -261,7 +261,8 @@ def policy_asked(
 
     @param api: the API by which the client asked.
     @param about: the identity that the question is about.
-    @param request: the verb, the resource and the namespace of the request.
+    @param request: the verb, the resource and the namespace of the request that the client asks
+        about.
     @param rule: the name of the rule that decides; empty if no rule does.
     """
     _log.info(
@@ -281,7 +282,8 @@ def policy_questions_asked(by: Actor, api: str, number: int, allowed: int) -> No
     Log that a client has asked the gateway in one request whether the policies allow several
     requests.
 
-    @param number: the number of questions, of which C{allowed} have the answer yes.
+    @param number: the number of questions in the request; C{allowed} is the number of questions
+        that were answered with yes.
     """
     _log.info(
         "{by} asked {number} questions by {api}: {allowed} allowed",
@@ -296,10 +298,11 @@ def policy_searched(
     by: Actor, api: str, about: str, action: str, resource: str, number: int
 ) -> None:
     """
-    Log that a client has searched for what the policies allow.
+    Log that a client has searched for subjects, resources or actions that the policies allow.
 
-    @param about: the subject of the search; like C{action} and C{resource} it may stand for any.
-    @param number: the number of results.
+    @param about: the subject of the search; the subject, C{action} or C{resource} may be a
+        placeholder for any.
+    @param number: the number of results of the search.
     """
     _log.info(
         "{by} searched by {api} whether {about} may {verb} {resource}: {number} found",
@@ -328,7 +331,7 @@ def policy_listed(by: Actor, api: str, about: str, namespace: str) -> None:
 
 
 def policy_question_refused(by: Actor, api: str, why: str) -> None:
-    """Log that a client has asked about the policies what it may not ask."""
+    """Log that the gateway has refused to answer a client's question about the policies."""
     _log.info(
         "question of {by} by {api} refused: {reason}",
         event="policy.question.refused",

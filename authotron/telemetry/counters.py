@@ -32,8 +32,9 @@ class Durations:
     @ivar nanoseconds: the sum of all durations, as an integer. A sum of floats depends on the order
         of its terms, so the sum over all workers could decrease slightly when a worker ends, and
         Prometheus would take the decrease for a restart.
-    @ivar bounds: the upper bounds of the buckets, in seconds.
-    @ivar buckets: the number of durations in each bucket; the last bucket has no upper bound.
+    @ivar bounds: the upper bounds of the buckets of the histogram, in seconds.
+    @ivar buckets: the number of measured durations in each bucket of the histogram; the last bucket
+        has no upper bound.
     """
 
     nanoseconds: int = 0
@@ -98,7 +99,7 @@ class Histogram:
 
     @ivar longest: the upper bound, in seconds, of the last bucket of the histogram that is shown in
         the metrics.
-    @ivar bounds: the upper bounds of all buckets, in seconds.
+    @ivar bounds: the upper bounds of all buckets of the histogram, in seconds.
     """
 
     name: str

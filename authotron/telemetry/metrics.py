@@ -36,7 +36,7 @@ Counted = dict[str, Any]
 
 
 class NamedPart(Protocol):
-    """The attributes of an authorizer that metrics show as labels."""
+    """The attributes of an authorizer (name and type) that metrics have as labels."""
 
     name: str
     type: str
@@ -149,8 +149,8 @@ def _counts() -> Iterator[Counts]:
 
 _RULINGS = (2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 1e-2, 1e-1)
 """
-Upper bounds of the buckets for rulings of policies, in seconds: a ruling usually takes less time
-than the first bucket of the other histograms.
+Upper bounds of the buckets for rulings of policies, in seconds. The bounds are smaller than those
+of the other histograms, because a ruling is fast.
 """
 
 
@@ -176,12 +176,12 @@ def _histograms() -> Iterator[Histogram]:
 
 
 POLICIES_VERSION, POLICIES_AGE = "authotron_policies_version", "authotron_policies_age_seconds"
-"""The gauges of policies from the token store."""
+"""The metrics (gauges) about policies from the token store."""
 
 _TOGETHER: Mapping[str, Callable[[list[float]], float]] = {POLICIES_VERSION: min, POLICIES_AGE: max}
 """
-How the gauges of several workers become one gauge, if they are not added up: of the policies from
-the token store the worker that is furthest behind counts.
+How the gauges of several workers are combined if they are not added up. For policies from the token
+store the value of the worker with the oldest policies counts.
 """
 
 
@@ -302,7 +302,7 @@ class Metrics(Collector):
 
     def _sent_first(self, result: str, realm: str, route: str, method: str, status: int) -> Tally:
         """
-        Return the tally of requests with labels that may be new.
+        Return the counter of requests with the given labels, which may be new labels.
 
         All realms without a provider share one label, so that API tokens of many realms do not fill
         the memory.
@@ -346,13 +346,19 @@ class Metrics(Collector):
         self._augmentations[augmenter.name, augmenter.type, augmenter.realm, result].add(seconds)
 
     def expect_authorizer(self, authorizer: NamedPart) -> None:
-        """Report zero answers of the authorizer before it is asked for the first time."""
+        """
+        Initialize the counters of the authorizer's answers with zero, so that the metrics exist
+        before the first call.
+        """
         for result in ("allow", "deny", "error", "timeout"):
             labels = (authorizer.name, authorizer.type, result)
             self._counts["authotron_authorizer_attempts"].show(*labels)
 
     def authorizer_answered(self, authorizer: NamedPart, result: str, seconds: float) -> None:
-        """Count an answer of the authorizer: C{allow}, C{deny}, C{error} or C{timeout}."""
+        """
+        Count an answer of the authorizer by its result: C{allow}, C{deny}, C{error} or
+        C{timeout}.
+        """
         tally = self._verdicts[authorizer.name, authorizer.type, result]
         if result == "timeout":
             tally.number += 1
@@ -406,16 +412,19 @@ class Metrics(Collector):
             self._rulings[result, reason].add(seconds)
 
     def policy_asked(self, api: str, result: str) -> None:
-        """Count a question of a client about what the policies allow."""
+        """Count a client's question about what the policies allow."""
         self._questions[api, result].number += 1
 
     def expect_claims(self, providers: Iterable[Part], reasons: Iterable[str]) -> None:
-        """Report zero attributes that did not become claims, for each provider and reason."""
+        """
+        Initialize with zero the counters of attributes that did not become claims, for each
+        provider and reason.
+        """
         for provider, reason in product(providers, reasons):
             self._counts["authotron_policy_claims_dropped"].show(provider.name, reason)
 
     def claims_dropped(self, provider: str, reason: str, number: int) -> None:
-        """Count attributes of an identity that did not become claims, for one reason."""
+        """Count attributes of an identity that did not become claims for the same reason."""
         self._dropped[provider, reason].number += number
 
     def condition_failed(self, rule: str) -> None:

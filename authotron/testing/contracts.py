@@ -253,14 +253,14 @@ class PolicyStoreContract(EmptyStoreContract):
         return store
 
     async def test_no_policies(self) -> None:
-        """A new token store contains no policies, and none can be replaced."""
+        """A new token store contains no policies, so a replacement of earlier policies fails."""
         store = await self.keeping()
         self.assertEqual((await store.policy_state(), await store.policies()), (None, None))
         self.assertFalse(await store.replace_policies(self.document(2), "1-x"))
         self.assertIsNone(await store.policies())
 
     async def test_policies(self) -> None:
-        """A token store returns the last policies that were stored, whatever bytes they are."""
+        """A token store returns the policies that were stored last, for any bytes as content."""
         store, before = await self.keeping(), None
         for version, content in enumerate((b"", bytes(range(256)), b"x" * 300_000, b"$1{}\r\n"), 1):
             stored = self.document(version, content)
@@ -293,7 +293,10 @@ class PolicyStoreContract(EmptyStoreContract):
             self.assertEqual(await store.policies(), winner)
 
     async def test_policies_stay(self) -> None:
-        """Policies are no API token and no revocation, and stay when expired tokens are deleted."""
+        """
+        Stored policies do not count as an API token or a revocation, and are kept when expired
+        tokens are deleted.
+        """
         store, stored = await self.keeping(), self.document(1)
         self.assertTrue(await store.replace_policies(stored, None))
         await store.delete_expired(NOW * 2)

@@ -205,7 +205,7 @@ class StoreClient:
         """
         Replace the policies in the store if their state is still C{earlier}.
 
-        @return: whether the policies were replaced.
+        @return: whether the stored policies were replaced.
 
         @raise Unavailable: the store cannot be reached, or keeps no policies.
         """

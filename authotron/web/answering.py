@@ -144,7 +144,7 @@ class Answerer:
         if there is an authorizer.
 
         @param facts: a function that returns the facts of the client's request.
-        @param client: a function that returns the address of the client, or a function for it.
+        @param client: returns the address of the client, or a function that returns the address.
         """
         decided = gateway.decisions.decide(presented, client)
         if not asks_authorizer(gateway):
@@ -164,8 +164,9 @@ class Answerer:
         client: Client,
     ) -> Decision[Reply] | Deferred[Decision[Reply]]:
         """
-        Return the decision about one request with the verdict of the authorizer. If there is no
-        authorizer, or no proxy asks, the decision is returned unchanged.
+        Return the decision about one request, together with the verdict of the authorizer. If no
+        authorizer is configured, or the request does not come from a proxy, the decision is
+        returned unchanged.
         """
         access = decision.access
         if contract is None or access is None or access.enforcement.authorizer is None:
@@ -390,7 +391,10 @@ class Answerer:
 
 
 def asks_authorizer(gateway: Gateway[Reply]) -> bool:
-    """Return whether an authorizer must also allow each request that the policy allows."""
+    """
+    Return whether the configuration has an authorizer, which must also allow each request that the
+    policy allows.
+    """
     return gateway.authorizer is not None
 
 

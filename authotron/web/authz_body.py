@@ -21,13 +21,13 @@ _OTHER_SPELLINGS = {"ID": "id", "IP": "ip"}
 """The spellings of keys that the clients of A3S use, and the usual spelling of each key."""
 
 _MOST_SHOWN = 10
-"""Maximum number of problems of one body that are listed."""
+"""Maximum number of mistakes in one request body that an error reply lists."""
 
 _LONGEST_KEY = 64
 """Maximum number of characters of an unknown key that an error message repeats."""
 
 _MOST_CONTAINERS = 64
-"""Maximum number of arrays and objects in the body, which needs only one; more are not parsed."""
+"""Maximum number of JSON arrays and objects in a request body; a valid body is a single object."""
 
 
 @frozen
@@ -36,9 +36,11 @@ class AuthzQuestion:
     The body of C{POST /authz}, in which all values are strings, as in A3S.
 
     @ivar token: the credential of the client that wants to make the request, as a bearer token.
-    @ivar id: the id of the object that the request is about; C{None} if there is none.
+    @ivar id: the id of the object that the request is about, or C{None} if the request is not about
+        a single object.
     @ivar ip: the address of the client that wants to make the request.
-    @ivar audience: the audience that the token must name, if it is given.
+    @ivar audience: the audience that the token must name, or C{None} if the token need not name any
+        audience.
     """
 
     token: str = field(repr=False)
@@ -55,8 +57,8 @@ def read_question(request: Request) -> AuthzQuestion:
     """
     Parse the body of a request to C{POST /authz}.
 
-    @raise EarlyReply: the body is not a JSON object (400), or a key is missing, unknown, duplicate
-        or of another type (422).
+    @raise EarlyReply: the body is not a JSON object (400), or a key is missing, unknown or
+        duplicate, or its value is of the wrong type (422).
     """
     if request.media_type != "application/json":
         raise EarlyReply(replies.UNSUPPORTED_MEDIA_TYPE)
@@ -69,7 +71,7 @@ def read_question(request: Request) -> AuthzQuestion:
 
 
 def _problems(given: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield the mistakes in the keys and in the types of the values."""
+    """Yield the mistakes in the keys and the types of values of a C{POST /authz} body."""
     for key in _REQUIRED:
         if given.get(key, "") == "":
             yield Problem(key, "is required")

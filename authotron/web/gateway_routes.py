@@ -48,7 +48,7 @@ _ASKING = (
 _AUTHZEN_METADATA = "/.well-known/authzen-configuration"
 
 _ABOUT_POLICIES = frozenset(path.encode() for path in (*_ASKING, _AUTHZEN_METADATA))
-"""The paths of the routes that a gateway without policies does not have."""
+"""The paths of the routes that answer 404 if the configuration has no policies."""
 
 WITH_BODY = (
     ("POST", "/tokens"),
@@ -115,20 +115,23 @@ def _token_routes() -> type[TokenRoutes]:
 
 @cache
 def _policy_routes() -> ModuleType:
-    """Load the route of C{POST /authz} with the first question to it."""
+    """Import the module of the route C{POST /authz} at the first request to this route."""
     return import_module("authotron.web.policy_routes")
 
 
 @cache
 def _permissions_route() -> type[PermissionsRoute]:
-    """Load the routes C{/permissions} with the first request for one of them."""
+    """
+    Import the module of the routes C{/permissions} at the first request to one of these
+    routes.
+    """
     module = import_module("authotron.web.permission_routes")
     return cast("type[PermissionsRoute]", module.PermissionsRoute)
 
 
 @cache
 def _authzen() -> ModuleType:
-    """Load the routes of the AuthZEN API with the first request for one of them."""
+    """Import the modules of the AuthZEN API at the first request to one of its routes."""
     return import_module("authotron.web.authzen.routes")
 
 
@@ -312,7 +315,7 @@ class GatewayRoutes:
 
     @route(app, _AUTHZEN_METADATA, "GET")
     def authzen_metadata(self, request: Request) -> Reply:
-        """Answer where the AuthZEN API is."""
+        """Answer the metadata document that states the URLs of the AuthZEN API."""
         found: Reply = _authzen().metadata(self._serving.gateway, request)
         return pages.readable(request, found)
 

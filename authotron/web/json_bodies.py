@@ -15,7 +15,7 @@ def read_object(request: Request, most: int) -> dict[str, Any]:
     """
     Parse the body of a request as one JSON object.
 
-    @param most: the maximum number of arrays and objects in the body.
+    @param most: the maximum number of JSON arrays and objects in the request body.
 
     @raise EarlyReply: the body is not a JSON object in UTF-8, is nested too deeply, or has a
         duplicate key.

@@ -97,7 +97,7 @@ class ProcessStatus:
 
         An unreachable remote service does not make the gateway unready, because clients that other
         providers know can still be authenticated. While the policies in the token store are not
-        known, the gateway is unready, because no request is allowed.
+        known, the gateway reports itself as not ready, because it allows no request.
         """
         gateway = self._serving.gateway
         plugins: list[Any] = [*gateway.authenticator.providers, *gateway.authenticator.augmenters]

@@ -1,6 +1,6 @@
 """
-The route C{/permissions}: what the client itself, or another identity, may do, as a list from which
-a program can rule on requests by itself.
+The route C{/permissions}: the list of permissions of the client or of another identity. From this
+list a program can decide about requests without asking the gateway.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from authotron.web.routing import EarlyReply
 from authotron.web.token_bodies import read_query
 
 _API = "permissions"
-"""The name of the API for metrics and for the log."""
+"""The name of the routes C{/permissions} in metrics and in the log."""
 
 _TAG = re.compile(r'(?:W/)?("[!#-~\x80-\xff]*")')
 """An entity tag in the header C{If-None-Match} (RFC 9110 section 8.8.3)."""
@@ -51,11 +51,13 @@ _TOO_LONG = Problem(
 @frozen
 class _Subject:
     """
-    The identity that a list is about.
+    The identity that a permission list is about.
 
     @ivar name: the identity as the log names it.
-    @ivar claims: the claims of the identity, in alphabetical order.
-    @ivar conditions: the limits of the credential, in the form of layers.
+    @ivar claims: the claims of the identity that the permission list is about, in alphabetical
+        order.
+    @ivar conditions: the limits of the credential, as layers of the permission list (sets of rules,
+        each of which must allow a request).
     @ivar login: what is known about the login of the user.
     @ivar expires: when the credential expires, in seconds since the epoch; C{None} for never.
     """
@@ -77,10 +79,11 @@ class PermissionsRoute:
 
     async def mine(self, requester: Authentication, request: Request) -> Reply:
         """
-        Answer the list of the client itself, or a 304 if the client has this list already.
+        Answer C{GET /permissions} with the permission list of the client itself, or with a 304 if
+        the client has the current list already.
 
-        @raise EarlyReply: the query is malformed (400), the client states another namespace and is
-            not an asker (403), or the list would be too long (422).
+        @raise EarlyReply: the query is malformed (400), the client states a namespace but has no
+            role of C{policy.askers} (403), or the list would be too long (422).
         """
         each = asking(_API, self._gateway, requester, request)
         namespace = self._namespace(each, read_query(request, {"namespace"}).get("namespace"))
@@ -92,10 +95,12 @@ class PermissionsRoute:
 
     async def of_another(self, requester: Authentication, request: Request) -> Reply:
         """
-        Answer the list of the identity that the body states.
+        Answer C{POST /permissions} with the permission list of the identity that the request body
+        states.
 
-        @raise EarlyReply: the body is malformed (400, 422), its token is not valid (401), the
-            client may not ask about the identity (403), or the list would be too long (422).
+        @raise EarlyReply: the body is malformed (400, 422), the token in the body is not valid
+            (401), the client may not ask about the identity (403), or the list would be too long
+            (422).
         """
         question = read_question(request)
         each = asking(_API, self._gateway, requester, request)
@@ -111,9 +116,9 @@ class PermissionsRoute:
 
     def _namespace(self, each: Asking, stated: str | None) -> str:
         """
-        Return the namespace of the list.
+        Return the namespace to which the permission list applies.
 
-        @raise EarlyReply: the string is not a namespace, or the client may not state it.
+        @raise EarlyReply: the string is not a namespace, or the client may not state a namespace.
         """
         try:
             return each.caller.namespace(stated)
@@ -125,10 +130,10 @@ class PermissionsRoute:
 
     def _bearer(self, each: Asking, found: Authentication) -> _Subject:
         """
-        Return the bearer of a credential as the subject of a list.
+        Return the bearer of a credential as the subject of a permission list.
 
-        @raise EarlyReply: the client may not ask about the bearer, or a condition of the credential
-            cannot be stated.
+        @raise EarlyReply: the client may not ask about the bearer of the credential, or a
+            permission list cannot express a condition of the credential.
         """
         enforcement = each.caller.enforcement
         try:
@@ -148,9 +153,9 @@ class PermissionsRoute:
     @staticmethod
     def _conditions(each: Asking, found: Authentication) -> Iterator[Layer]:
         """
-        Yield the conditions of a credential as layers.
+        Yield the conditions of a credential as layers of a permission list.
 
-        @raise EarlyReply: a plugin has set a condition that cannot be stated.
+        @raise EarlyReply: a plugin has set a condition that a permission list cannot express.
         """
         for condition in found.conditions:
             if not isinstance(condition, Grant):
@@ -161,7 +166,7 @@ class PermissionsRoute:
 
     def _stated(self, each: Asking, requester: Authentication, claims: Iterable[str]) -> _Subject:
         """
-        Return an identity with the given claims as the subject of a list.
+        Return an identity with the given claims as the subject of a permission list.
 
         @raise EarlyReply: the client may not ask about the identity.
         """
@@ -176,9 +181,10 @@ class PermissionsRoute:
 
     async def _list(self, each: Asking, subject: _Subject, namespace: str) -> bytes:
         """
-        Return the JSON of a list, which is made in pieces.
+        Return the JSON of a permission list; it is made in pieces, between which the reactor can
+        serve other requests.
 
-        @raise EarlyReply: the list would be too long.
+        @raise EarlyReply: the permission list would be too long.
         """
         enforcement, pieces = each.caller.enforcement, Pieces(self._clock)
         head: dict[str, Any] = {
@@ -206,7 +212,7 @@ def is_listed(tag: str, fields: Iterable[str]) -> bool:
     """
     Return whether C{If-None-Match} lists an entity tag, or C{*} (RFC 9110 section 13.1.2).
 
-    @param fields: the values of all headers of this name.
+    @param fields: the values of all C{If-None-Match} headers of the request.
     """
     given = ",".join(fields)
     return given.strip() == "*" or tag in _TAG.findall(given)

@@ -21,13 +21,13 @@ _MOST_CLAIMS = 5_000
 """Maximum number of claims in one body."""
 
 _MOST_SHOWN = 10
-"""Maximum number of problems of one body that are listed."""
+"""Maximum number of mistakes in one request body that an error reply lists."""
 
 _LONGEST_KEY = 64
 """Maximum number of characters of an unknown key that an error message repeats."""
 
 _MOST_CONTAINERS = 64
-"""Maximum number of arrays and objects in the body, which needs only two; more are not parsed."""
+"""Maximum number of JSON arrays and objects in a request body; a valid body needs only two."""
 
 
 @frozen
@@ -36,8 +36,9 @@ class PermissionsQuestion:
     The body of C{POST /permissions}.
 
     @ivar claims: the claims of an identity, or C{None} if the body does not state claims.
-    @ivar token: a bearer token, whose bearer the list is about.
-    @ivar namespace: the namespace of the list; C{None} for that of the policy.
+    @ivar token: a bearer token; the permission list is about the bearer of this token.
+    @ivar namespace: the namespace of the permission list, or C{None} to use the configured
+        C{policy.namespace}.
     """
 
     claims: tuple[str, ...] | None = None
@@ -49,8 +50,8 @@ def read_question(request: Request) -> PermissionsQuestion:
     """
     Parse the body of a request to C{POST /permissions}.
 
-    @raise EarlyReply: the body is not a JSON object (400), or a key is unknown, or of another type
-        (422).
+    @raise EarlyReply: the body is not a JSON object (400), or a key is unknown or has a value of
+        the wrong type (422).
     """
     if request.media_type != "application/json":
         raise EarlyReply(replies.UNSUPPORTED_MEDIA_TYPE)
@@ -65,7 +66,7 @@ def read_question(request: Request) -> PermissionsQuestion:
 
 
 def _problems(given: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield the mistakes in the keys and in the types of the values."""
+    """Yield the mistakes in the keys and the types of values of a C{POST /permissions} body."""
     for key, value in given.items():
         if key not in _KEYS:
             yield Problem(key[:_LONGEST_KEY], "unknown key")

@@ -38,15 +38,15 @@ The label C{result} of the metric C{policy_rulings_total}, for requests that L{A
 _ALLOWING = (Reason.ALLOWED, Reason.DEFAULT)
 
 _UNDECIDED = (Reason.UNUSABLE, Reason.NO_VERDICT)
-"""Reasons for which a request is neither allowed nor denied."""
+"""Reasons for which the policies neither allow nor deny a request."""
 
 _OF_AUTHORIZER = (Reason.AUTHORIZER, Reason.NO_VERDICT)
-"""Reasons that occur only with an authorizer."""
+"""Reasons of a ruling that occur only if an authorizer is configured."""
 
 
 def rulings(*, observes: bool, has_authorizer: bool) -> list[tuple[str, str]]:
     """
-    Return the results and reasons that are counted.
+    Return the results and reasons of rulings that the metrics count.
 
     @param observes: whether policies are only observed.
     """
@@ -121,7 +121,8 @@ class PolicyAnswerer:
             return self._unknown(access, unknown)
         enforcement = access.enforcement
         if ruling.allows:
-            # To read the value of an enumeration would take longer than the look-up of the ruling.
+            # Reading the value of an enumeration member would take longer than looking up the
+            # ruling.
             reason = BY_RULE if ruling.rule else ruling.reason.value
             enforcement.observer.policy_ruled(ALLOW, reason, access.now() - began)
             return _ALLOWED
@@ -140,13 +141,14 @@ class PolicyAnswerer:
     ) -> Decision[Reply] | Deferred[Decision[Reply]]:
         """
         Ask the authorizer about a request that the rules allow, and return the decision with the
-        verdict, which counts for this request alone.
+        verdict of the authorizer. The verdict applies to this request alone.
 
-        A decision without a verdict does not allow a request, so an exception refuses the request.
+        A decision without a verdict of the authorizer does not allow the request, so an exception
+        leads to a refusal.
         """
         try:
             started = self._consult(decision, access, facts, client)
-        except Exception:  # noqa: BLE001 - without a verdict the request is refused
+        except Exception:  # noqa: BLE001 - the request is refused if there is no verdict
             self._logger.failure("asking the authorizer failed", event="routes.request.broken")
             return decision
         if isinstance(started, Failure):
@@ -159,7 +161,7 @@ class PolicyAnswerer:
     def _consult(
         self, decision: Decision[Reply], access: PolicyAccess, facts: Facts, client: Client
     ) -> Started[Decision[Reply]]:
-        """Start to ask the authorizer, unless the request is refused whatever its verdict is."""
+        """Start to ask the authorizer about a request, unless the request is refused anyway."""
         found, authorizer = decision.outcome.authentication, access.enforcement.authorizer
         assert found is not None
         assert authorizer is not None
@@ -241,7 +243,10 @@ async def _with_verdict(
     authorizer: Authorizer,
     questions: Sequence[Evaluation],
 ) -> Decision[Reply]:
-    """Return a decision for one request with what the authorizer says about the request."""
+    """
+    Return the decision for one request, together with the verdict of the authorizer about this
+    request.
+    """
     verdict = await authorizer.verdict(questions)
     return evolve(decision, access=access.with_verdict(verdict))
 

@@ -1,4 +1,7 @@
-"""What all APIs have in common by which clients ask about policies: who asks, metrics and audit."""
+"""
+Code that all APIs share by which clients ask about policies: authentication of the client, metrics
+and audit log.
+"""
 
 from __future__ import annotations
 
@@ -43,13 +46,13 @@ class Asking:
     client: str
 
     def count(self, ruling: Ruling) -> None:
-        """Count the answer to a question."""
+        """Count the answer to a client's question about the policies."""
         result = ALLOW if ruling.allows else DENY
         self.caller.enforcement.observer.policy_asked(self.api, result)
 
     def log(self, about: str, request: StatedRequest, ruling: Ruling) -> None:
         """
-        Log the answer to a question.
+        Log the answer to a client's question about the policies.
 
         @param about: the identity that the question is about.
         """
@@ -65,8 +68,8 @@ class Asking:
 
     def log_several(self, answers: Sequence[bool]) -> None:
         """
-        Log that several questions in one request were answered; a line for each would let a short
-        request write a long log.
+        Log that several questions in one request were answered. One log line stands for all of
+        them, so that a short request cannot write a long log.
         """
         audit.policy_questions_asked(self._by, self.api, len(answers), sum(answers))
 
@@ -81,7 +84,7 @@ class Asking:
 
     def listed(self, about: str, namespace: str) -> None:
         """
-        Count and log the answer to the question what an identity may do.
+        Count and log that a client has requested the permission list of an identity.
 
         @param about: the identity that the question is about, for the log.
         """
@@ -89,11 +92,14 @@ class Asking:
         audit.policy_listed(self._by, self.api, about, namespace)
 
     def unclear(self) -> None:
-        """Count a question that is not clear enough to be answered."""
+        """Count a question about the policies that is too unclear to be answered."""
         self.caller.enforcement.observer.policy_asked(self.api, UNCLEAR)
 
     def refused(self, why: MayNotAsk) -> Reply:
-        """Count and log a question that the client may not ask, and return the reply."""
+        """
+        Count and log a question about the policies that the client may not ask, and return the 403
+        reply.
+        """
         self.caller.enforcement.observer.policy_asked(self.api, REFUSED)
         audit.policy_question_refused(self._by, self.api, str(why))
         return replies.may_not_ask(str(why))
@@ -103,7 +109,7 @@ def asking(
     api: str, gateway: Gateway[Reply], requester: Authentication, request: Request
 ) -> Asking:
     """
-    Return the object that answers the questions about policies in a request of a client.
+    Return the object that answers a client's questions about the policies.
 
     @param requester: the authenticated client that sends the request.
 
@@ -134,7 +140,8 @@ async def judged(
     gateway: Gateway[Reply], token: str, client: str
 ) -> tuple[Decision[Reply], Authentication]:
     """
-    Return the decision about a token that a client states in a question, and its authentication.
+    Verify a token that a client states in a question about policies; return the decision and the
+    authentication of the token's bearer.
 
     @param client: the address of the client, for the log.
 

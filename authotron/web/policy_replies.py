@@ -15,7 +15,10 @@ REASON = b"X-Auth-Reason"
 """The header of a refusal with its reason, a word of L{Reason}."""
 
 STEP_UP = "insufficient_user_authentication"
-"""The error of a Bearer challenge that asks for another login (RFC 9470 section 3)."""
+"""
+The error code of a Bearer challenge that asks the client for a stronger or more recent login (RFC
+9470 section 3).
+"""
 
 _LOGIN = "The policy allows this request only after a stronger or more recent login."
 
@@ -39,7 +42,7 @@ _DETAILS = {
 
 
 AUTHORIZER_UNAVAILABLE = outage("Authorization is temporarily unavailable")
-"""The 503 to a request about which the authorizer cannot be asked."""
+"""The body of the 503 reply to a request for which the authorizer is unavailable."""
 
 
 def _plain(reason: Reason) -> Reply:
@@ -63,8 +66,8 @@ def _problem(reason: Reason) -> Reply:
 
 def refused(ruling: Ruling, accept: str) -> Reply:
     """
-    Return the refusal of a request that the policies do not allow: a 401 if another login would
-    help, else a 403.
+    Return the refusal of a request that the policies do not allow: a 401 if a stronger or more
+    recent login would help, or else a 403.
     """
     required = ruling.required
     return forbidden(ruling.reason, accept) if required is None else _step_up(required, accept)

@@ -1,4 +1,7 @@
-"""The route C{POST /authz}: may the bearer of a token do something with a resource, as in A3S?"""
+"""
+The route C{POST /authz}, as in A3S: a client asks whether the bearer of a token may do something
+with a resource.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +38,13 @@ class AuthzRoute:
 
     async def answer(self, requester: Authentication, request: Request) -> Reply:
         """
-        Answer whether the bearer of a token may do something: 204 or 403; with C{?explain} 200 or
-        403, each with an explanation.
+        Answer whether the bearer of a token may do something. The reply is 204 or 403; with
+        C{?explain} the reply is 200 or 403 and contains an explanation.
 
-        @param requester: the authenticated client that asks.
+        @param requester: the authenticated client that sends the request.
 
-        @raise EarlyReply: the token is not valid (401), the client may not ask about its bearer
-            (403), or the question is malformed (400, 422).
+        @raise EarlyReply: the token is not valid (401), the client may not ask about the bearer of
+            the token (403), or the request is malformed (400, 422).
         """
         question = read_question(request)
         each = asking("authz", self._gateway, requester, request)
@@ -81,7 +84,7 @@ class AuthzRoute:
 
 def _names(token: str, audience: str) -> bool:
     """
-    Return whether a token names an audience; an opaque token names none.
+    Return whether a token names an audience; an opaque token names no audience.
 
     @param token: a token that a provider has verified, so that its claims may be believed.
     """
@@ -94,10 +97,11 @@ async def _ruling(
     decision: Decision[Reply], found: Authentication, stated: StatedRequest
 ) -> Ruling:
     """
-    Return what the conditions of a credential, the policies and the authorizer say about a stated
-    request.
+    Apply the conditions of a credential, the policies and the authorizer to the request that a
+    client of C{POST /authz} states.
 
-    A condition that depends on something that the question does not state refuses the request.
+    If a condition of the credential depends on a fact that the client does not state, the request
+    is refused.
     """
     if is_restricted(found, stated):
         return RESTRICTED
@@ -110,7 +114,10 @@ async def _ruling(
 
 
 def _unclear(each: Asking, error: AmbiguousRequest | UnusableFact) -> EarlyReply:
-    """Count a question that cannot be answered, and return the reply that says why."""
+    """
+    Count a C{POST /authz} request that cannot be answered, and return the reply that states the
+    reason.
+    """
     each.unclear()
     path = error.part if isinstance(error, AmbiguousRequest) else error.fact
     why = error.why if isinstance(error, AmbiguousRequest) else error.detail

@@ -95,8 +95,8 @@ class Reply:
     def response(self) -> Response:
         """Convert the reply to the response object that Klein expects."""
         headers: dict[str | bytes, str | bytes | Sequence[str | bytes]] = dict(self.headers)
-        # RFC 9110 section 8.6: a 204 must not have the header Content-Length, and that of a 304
-        # would be the length of the 200.
+        # RFC 9110 section 8.6: a 204 reply must not have the header Content-Length, and in a 304
+        # reply this header would state the length of the 200 reply.
         if self.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
             headers[b"Content-Length"] = b"%d" % self.length
         return Response(self.status, headers, self.body)
@@ -196,16 +196,16 @@ def unprocessable(problems: Iterable[Problem]) -> Reply:
 
 
 def may_not_ask(why: str) -> Reply:
-    """Build the 403 reply to a client that asks what it may not ask."""
+    """Build the 403 reply to a client that asks a question about policies that it may not ask."""
     return json_reply(403, {"error": "Forbidden", "problems": [why]}, NO_STORE)
 
 
 def bad_token(refusal: Reply) -> Reply:
     """
-    Build the 401 reply to an authenticated client that presents the token of another client, which
-    is not valid.
+    Build the 401 reply to an authenticated client that presents an invalid token of another client.
 
-    @param refusal: the reply to a request with that token, whose challenge the reply repeats.
+    @param refusal: the reply that a request with the stated token would get; its challenge is
+        repeated.
     """
     challenges = [each for each in refusal.headers if each[0] == b"WWW-Authenticate"]
     return json_reply(401, {"error": "The token is not valid"}, *challenges, NO_STORE)
@@ -247,8 +247,8 @@ def private_json(content: Any) -> Reply:
 
 def tagged_json(body: bytes, tag: str) -> Reply:
     """
-    Build a 200 reply for one client only from encoded JSON, which the client may keep if it asks
-    each time whether the entity tag is still current (RFC 9111 section 5.2.2.4).
+    Build a 200 reply from encoded JSON, which only the client itself may cache. The client must
+    check each time whether the entity tag is still current (RFC 9111 section 5.2.2.4).
     """
     return _reply(200, ((b"Content-Type", b"application/json"), *_tagged(tag)), body)
 
@@ -263,7 +263,10 @@ def _tagged(tag: str) -> tuple[Header, ...]:
 
 
 _VARY = (b"Vary", b"Authorization, Cookie, X-Auth-Realm")
-"""The header of replies that are kept: they depend on the credential of the client."""
+"""
+The header C{Vary} of replies that clients may cache: such a reply depends on the credential of the
+client.
+"""
 
 
 def encoded_json(body: bytes) -> Reply:

@@ -28,7 +28,7 @@ from authotron.web.replies import Reply
 _PATH = re.compile(rb"/|(?:/[A-Za-z0-9._~-]+)+")
 
 _UNKNOWN = b"/*"
-"""A path that no route has."""
+"""A path that does not belong to any route."""
 
 
 class RequestObserver(Protocol):
@@ -86,7 +86,8 @@ class Request(server.Request):
         path of the contract on to Klein, without the part that the client can choose.
 
         The request C{OPTIONS *} is answered like a request for an unknown path, where Twisted alone
-        would answer 200. A route that the configuration switches off is an unknown path, too.
+        would answer 200. The path of a route that the configuration switches off also counts as an
+        unknown path.
         """
         self.site = self.channel.site  # type: ignore[attr-defined] # the Site sets this attribute
         contracts = self.site.contracts()

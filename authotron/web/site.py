@@ -34,7 +34,10 @@ from authotron.web.request import Request
 from authotron.web.routing import UNMATCHED, RouteLabels
 
 _LEAST_LOGGED: Mapping[Access, int] = {"all": 0, "failures": 400, "none": 1000}
-"""The lowest status code that the access log shows, by the configured kind of access log."""
+"""
+For each configurable kind of access log, the lowest status code of requests that the access log
+contains.
+"""
 
 _IN_USE = 1.0
 """Number of seconds after its last request for which a connection does not yet count as idle."""
@@ -68,7 +71,10 @@ def _request_id(given: bytes | None) -> str:
 
 
 def _none_is_off(_path: bytes) -> bool:
-    """Return false: the configuration switches off no route of this port."""
+    """
+    Return false for every path, because the configuration cannot switch off any route of
+    this port.
+    """
     return False
 
 
@@ -128,8 +134,7 @@ class Site(server.Site):
     Answers the HTTP requests to one port by a Klein app.
 
     @ivar limit: maximum number of bytes in the request line and the headers of a request.
-    @ivar least_logged: the access log shows the requests that are answered with this status code or
-        a higher one.
+    @ivar least_logged: the lowest status code of requests that the access log contains.
     @ivar open: the open connections to the port.
     @ivar unfinished: the memory budget for request heads that were received only in part.
     @ivar is_off: returns whether the configuration in use switches off the route for a path.

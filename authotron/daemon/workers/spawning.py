@@ -101,8 +101,8 @@ class Descriptors:
 
 def command(entry: str = "authotron.daemon.workers.entry", *arguments: str) -> list[str]:
     """
-    Return the command that starts a worker, or another process of the gateway, with the interpreter
-    and modules of this process.
+    Return the command that starts a worker, or another process of the gateway, with the same Python
+    interpreter and modules as this process.
 
     @param entry: the module whose function C{main} is called.
     @param arguments: the arguments of the command, which C{main} finds in C{sys.argv}.

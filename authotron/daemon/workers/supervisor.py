@@ -80,7 +80,8 @@ class Supervisor(Service):
         """
         Build the gateway of a configuration as a worker would, and start nothing.
 
-        The rules of the policy are left out, because they were checked when they were read.
+        The rules of the policy are not checked again here, because they were checked when the
+        configuration was read.
 
         @raise ConfigError: the configuration cannot be used.
         """

@@ -133,14 +133,17 @@ class Worker(Service):
         """
         Read the policies in the token store before this worker accepts connections.
 
-        A worker that replaces another one must not answer requests before it knows the policies,
-        because the other worker knows them.
+        A worker that replaces another worker must know the policies before it answers requests,
+        because the replaced worker knew them.
         """
         await self.gateway.policies.read()
         self._serve()
 
     def _stop_unserved(self, failure: Failure) -> None:
-        """End this worker, because it cannot read the policies; the supervisor tries again."""
+        """
+        End this worker, because it cannot read the policies in the token store; the supervisor then
+        starts another worker.
+        """
         if not self._is_ending:
             self._log.error(
                 "a new worker cannot read the policies in the token store, so it ends: {reason}",

@@ -17,7 +17,10 @@ _STATED = {
     "X-Forwarded-Tls-Client-Cert": b"{base64}",
     "X-Forwarded-Client-Cert": b'Cert="{pem}"',
 }
-"""Headers in which proxies state the certificate of a client, each with the form of its value."""
+"""
+Names of headers in which proxies state the certificate of a client, each with the format of the
+value.
+"""
 
 ATTACKS = (
     Attack(
@@ -43,4 +46,4 @@ ATTACKS = (
         judge=judges.reached,
     ),
 )
-"""The attacks of this module: by certificates."""
+"""All attacks of this module, which use the certificate of another client."""

@@ -1,8 +1,8 @@
 """
-The entities of AuthZEN (Authorization API 1.0, "Information Model"): subject, action, resource and
-context of a question, parsed from JSON.
+The entities of AuthZEN (Authorization API 1.0, "Information Model"): the subject, action, resource
+and context of an evaluation, parsed from JSON.
 
-Unknown keys are ignored, as the specification demands.
+Unknown keys of an entity are ignored, as the AuthZEN specification demands.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 from attrs import field, frozen
 
 Properties = Mapping[str, Any]
-"""The further attributes of an entity, which may be any JSON values."""
+"""The C{properties} of an AuthZEN entity, which may be any JSON values."""
 
 
 class Malformed(ValueError):
     """
-    A request does not have the keys and types of the specification.
+    A request to the AuthZEN API lacks a required key, or a value in it is of the wrong type.
 
     The message of the exception is sent to the client.
     """
@@ -27,7 +27,7 @@ class Malformed(ValueError):
 @frozen(eq=False)
 class Subject:
     """
-    The identity that a question is about.
+    The identity that an AuthZEN evaluation or search is about.
 
     @ivar id: the id of the subject; empty if the question searches for subjects.
     """
@@ -40,7 +40,7 @@ class Subject:
 @frozen(eq=False)
 class Action:
     """
-    What the subject wants to do.
+    The action of an AuthZEN request: what the subject wants to do.
 
     @ivar name: the name of the action; empty if the question searches for actions.
     """
@@ -52,7 +52,7 @@ class Action:
 @frozen(eq=False)
 class Resource:
     """
-    The object with which the subject wants to do something.
+    The resource of an AuthZEN request: the object with which the subject wants to do something.
 
     @ivar id: the id of the resource; empty if the question searches for resources.
     """
@@ -65,7 +65,7 @@ class Resource:
 @frozen
 class Context:
     """
-    The part of the context of a question that the gateway uses.
+    The keys of the context of an AuthZEN request that the gateway uses.
 
     @ivar ip: the address of the client that makes the request.
     @ivar namespace: the namespace of the request.
@@ -79,11 +79,12 @@ class Context:
 
 def parse_subject(given: Mapping[str, Any], *, is_searched: bool = False) -> Subject:
     """
-    Return the subject of a question.
+    Return the subject of an AuthZEN request.
 
     @param is_searched: whether the question searches for subjects, so that the id is ignored.
 
-    @raise Malformed: the subject is missing, or a key of it is missing or of another type.
+    @raise Malformed: the subject is missing, a key of the subject is missing, or a value is of the
+        wrong type.
     """
     found = _entity(given, "subject")
     type_ = _text(found, "subject.type")
@@ -92,9 +93,10 @@ def parse_subject(given: Mapping[str, Any], *, is_searched: bool = False) -> Sub
 
 def parse_action(given: Mapping[str, Any]) -> Action:
     """
-    Return the action of a question.
+    Return the action of an AuthZEN request.
 
-    @raise Malformed: the action is missing, or a key of it is missing or of another type.
+    @raise Malformed: the action is missing, a key of the action is missing, or a value is of the
+        wrong type.
     """
     found = _entity(given, "action")
     return Action(_text(found, "action.name"), _properties(found))
@@ -102,11 +104,12 @@ def parse_action(given: Mapping[str, Any]) -> Action:
 
 def parse_resource(given: Mapping[str, Any], *, is_searched: bool = False) -> Resource:
     """
-    Return the resource of a question.
+    Return the resource of an AuthZEN request.
 
     @param is_searched: whether the question searches for resources, so that the id is ignored.
 
-    @raise Malformed: the resource is missing, or a key of it is missing or of another type.
+    @raise Malformed: the resource is missing, a key of the resource is missing, or a value is of
+        the wrong type.
     """
     found = _entity(given, "resource")
     type_ = _text(found, "resource.type")
@@ -115,7 +118,7 @@ def parse_resource(given: Mapping[str, Any], *, is_searched: bool = False) -> Re
 
 def parse_context(given: Mapping[str, Any]) -> Context:
     """
-    Return the context of a question, which may be missing.
+    Return the context of an AuthZEN request; if the request states none, the context is empty.
 
     @raise Malformed: the context is not an object, or a key that the gateway uses is not a string.
     """
@@ -139,7 +142,10 @@ def _entity(given: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _text(given: Mapping[str, Any], path: str) -> str:
-    """Return the string under the last name of a path, such as C{subject.id}."""
+    """
+    Return the string in a JSON object at a dotted path such as C{subject.id}, whose last name is
+    the key.
+    """
     key = path.rpartition(".")[2]
     if key not in given:
         raise Malformed(f"{path} is missing")

@@ -33,37 +33,46 @@ from authotron.web.authzen.mapping import claims_of, resource_and_id
 from authotron.web.policy_questions import Asking
 
 MOST = 1_000
-"""Maximum number of questions in one request."""
+"""Maximum number of evaluations in one request to the AuthZEN API."""
 
 _MOST_EXPLAINED = 50
-"""Maximum number of questions in one request of which each is explained."""
+"""
+Maximum number of evaluations in one request to the AuthZEN API if each evaluation is
+explained.
+"""
 
 _IN_A_TURN = 16
-"""Number of questions that are answered in one turn of the reactor."""
+"""Number of AuthZEN evaluations that are answered in one turn of the reactor."""
 
 _CLAIMS_IN_A_TURN = 5_000
-"""Number of claims to which the policies are applied in one turn of the reactor."""
+"""Number of claims of AuthZEN evaluations that are handled in one turn of the reactor."""
 
 _MOST_KNOWN = 16
 """Maximum number of sets of claims for which an L{Evaluator} keeps what the policies allow."""
 
 E = TypeVar("E")
-"""The type of an entity of a question."""
+"""The type of an entity (subject, action, resource or context) of an AuthZEN evaluation."""
 
 EXECUTE_ALL, DENY_ON_FIRST_DENY, PERMIT_ON_FIRST_PERMIT = _SEMANTICS = (
     "execute_all",
     "deny_on_first_deny",
     "permit_on_first_permit",
 )
-"""The values of C{options.evaluations_semantic}: which answer ends the work for a request."""
+"""
+The values of C{options.evaluations_semantic}: the answer after which the gateway answers no further
+evaluation of the request.
+"""
 
 Decision = dict[str, Any]
-"""The answer to one question, as JSON: C{decision}, and C{context} with the reason of a denial."""
+"""
+The answer to one evaluation, as JSON: the key C{decision}, and the key C{context} with the reason
+for a denial.
+"""
 
 
 @frozen
 class Evaluation:
-    """One question: may a subject do something with a resource?"""
+    """One AuthZEN evaluation: the question whether a subject may do something with a resource."""
 
     subject: Subject
     action: Action
@@ -74,17 +83,19 @@ class Evaluation:
 @define(eq=False)
 class Evaluator:
     """
-    Answers the questions in one request of a client.
+    Answers the AuthZEN evaluations in one request of a client.
 
-    Most questions in one request share their entities, which may be large, so each entity is parsed
-    only once.
+    Most evaluations in one request share their entities, which may be large, so each entity is
+    parsed only once.
 
-    @ivar explains: whether each answer has an explanation, which only an asker gets.
-    @ivar claims: the claims that each subject, resource or action is, as far as they are known.
-    @ivar work: as how many bytes the work counts that the claims of the questions so far took.
-    @ivar _entities: for the name of an entity and the C{id} of its JSON the entity, or why the JSON
-        is malformed; the JSON lives as long as the request.
-    @ivar _known: what the policies allow to the last few sets of claims.
+    @ivar explains: whether each answer contains an explanation; only clients with a role of
+        C{policy.askers} get explanations.
+    @ivar claims: for each subject, resource or action that was parsed, the claims that are made of
+        the entity.
+    @ivar work: the work for the claims of all evaluations so far, expressed as a number of bytes.
+    @ivar _entities: the parsed entity, or the error if its JSON is malformed, by the name of the
+        entity and the C{id()} of the JSON object; the JSON object lives as long as the request.
+    @ivar _known: what the policies allow to each of the most recent sets of claims in the request.
     """
 
     asking: Asking
@@ -98,7 +109,7 @@ class Evaluator:
 
     def answer(self, given: Mapping[str, Any]) -> Decision:
         """
-        Answer the only question of a request, and log it.
+        Answer the only evaluation of an AuthZEN request, and log the answer.
 
         @raise Malformed: the question cannot be answered; the message says why.
         @raise MayNotAsk: the client may not ask this question.
@@ -110,7 +121,7 @@ class Evaluator:
 
     def answer_one_of_several(self, given: Mapping[str, Any]) -> Decision:
         """
-        Answer one of several questions of a request.
+        Answer one of several evaluations of an AuthZEN request.
 
         @raise Malformed: the question cannot be answered; the message says why.
         @raise MayNotAsk: the client may not ask this question.
@@ -131,7 +142,7 @@ class Evaluator:
         """
         Return a question.
 
-        @raise Malformed: a required key is missing, or a key is of another type.
+        @raise Malformed: a required key is missing, or the value of a key is of the wrong type.
         """
         return Evaluation(
             self._once("subject", parse_subject, given),
@@ -201,7 +212,8 @@ class Evaluator:
 
     def ruled(self, question: Evaluation) -> tuple[StatedRequest, Ruling]:
         """
-        Apply the policies to a question, and return the request that they were applied to.
+        Apply the policies to an AuthZEN evaluation, and return the ruling with the request to which
+        the policies were applied.
 
         @raise Malformed: the question is malformed.
         @raise AmbiguousRequest: the question is malformed, or can be read in different ways.
@@ -246,13 +258,13 @@ async def evaluate_all(
     evaluator: Evaluator, given: Mapping[str, Any], clock: IReactorTime
 ) -> dict[str, Any]:
     """
-    Answer all questions in a request to the Access Evaluations API.
+    Answer all evaluations in a request to the Access Evaluations API of AuthZEN.
 
     @return: C{evaluations} with one answer for each question, until the answer that ends the work;
         for a request without C{evaluations} the answer to its only question.
 
-    @raise Malformed: the request as a whole is malformed; a malformed question among others gets
-        a denial with the reason.
+    @raise Malformed: the request as a whole is malformed; a single malformed evaluation is answered
+        with a denial that states the reason.
     @raise MayNotAsk: the client may not ask one of the questions.
     """
     questions, semantic = _questions(given), _semantic(given)
@@ -293,9 +305,10 @@ def _semantic(given: Mapping[str, Any]) -> str:
 
 def _answer(evaluator: Evaluator, given: Mapping[str, Any], question: object) -> Decision:
     """
-    Answer one of several questions; a question that is malformed is denied.
+    Answer one of several AuthZEN evaluations; a malformed evaluation is answered with a denial.
 
-    @param given: the request, whose entities a question has unless it states its own.
+    @param given: the JSON body of the request; an evaluation that lacks an entity (subject, action,
+        resource or context) uses the entity of the body.
     """
     try:
         return evaluator.answer_one_of_several(dict(_with_defaults(given, question)))
@@ -306,9 +319,10 @@ def _answer(evaluator: Evaluator, given: Mapping[str, Any], question: object) ->
 
 def _with_defaults(given: Mapping[str, Any], question: object) -> Iterator[tuple[str, Any]]:
     """
-    Yield the entities of one of several questions, which are its own or those of the request.
+    Yield the entities of one of several AuthZEN evaluations; an entity that the evaluation lacks is
+    taken from the request.
 
-    @raise Malformed: the question is not an object.
+    @raise Malformed: the evaluation is not a JSON object.
     """
     if not isinstance(question, dict):
         raise Malformed("an evaluation must be an object")
@@ -320,7 +334,10 @@ def _with_defaults(given: Mapping[str, Any], question: object) -> Iterator[tuple
 
 
 def _ends(semantic: str, answer: Decision) -> bool:
-    """Return whether no further question is answered after an answer."""
+    """
+    Return whether an answer is the last one, so that no further evaluation of the request is
+    answered.
+    """
     if semantic == DENY_ON_FIRST_DENY:
         return not answer["decision"]
     return semantic == PERMIT_ON_FIRST_PERMIT and bool(answer["decision"])

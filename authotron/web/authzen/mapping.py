@@ -1,9 +1,11 @@
 """
-How the entities of AuthZEN become what policies know: claims, a resource, a verb and an id.
+Convert the entities of an AuthZEN request to what rules of policies compare: claims, a resource, a
+verb and an id.
 
-A subject of the type C{user} is the claim C{username}, and its properties are claims. The
-properties of a resource and of an action are claims as well, whose keys begin with C{@resource:}
-and C{@action:}, so that no provider and no property of a subject can set them.
+The id of a subject of the type C{user} becomes the claim C{username}, and the properties of the
+subject become claims. The properties of a resource and of an action also become claims, whose keys
+begin with C{@resource:} and C{@action:}, so that no provider and no property of a subject can set
+them.
 """
 
 from __future__ import annotations
@@ -22,31 +24,37 @@ from authotron.web.authzen.entities import (
 )
 
 USER = "user"
-"""The type of subjects that are users, as the providers of the gateway know them."""
+"""The AuthZEN type of subjects that are users known to the providers of the gateway."""
 
 PATH = "path"
-"""The type of resources whose id is the path of a URL."""
+"""The AuthZEN type of resources whose id is the path of a URL."""
 
 CLAIMS = "claims"
-"""The property of a subject that lists claims literally, such as C{@source:realm=internal}."""
+"""
+The property of an AuthZEN subject that lists claims literally, such as
+C{@source:realm=internal}.
+"""
 
 USERNAME = "username="
 SUBJECT_TYPE, SUBJECT_ID = "@subject:type=", "@subject:id="
 OF_RESOURCE, OF_ACTION = "@resource:", "@action:"
 
 MOST_CLAIMS = 5_000
-"""Maximum number of claims that the properties of one entity are."""
+"""Maximum number of claims that may be made of the properties of one AuthZEN entity."""
 
 _STATED_ALONE = (SUBJECT_TYPE, SUBJECT_ID, OF_RESOURCE, OF_ACTION, GROUP)
-"""The beginnings of claims that the list of claims of a subject must not contain."""
+"""The prefixes of claims that the property C{claims} of an AuthZEN subject must not contain."""
 
 _NAMES = {"realm": "realm", "role": "role", "roles": "role", "scope": "scope", "scopes": "scope"}
-"""The properties of a subject that are parts of an identity, each with the key of its claims."""
+"""
+For each property of an AuthZEN subject that states a part of an identity, the key of the claims
+made of it.
+"""
 
 
 def claims_of(entity: Subject | Resource | Action) -> frozenset[str]:
     """
-    Return the claims that a subject, a resource or an action is.
+    Return the claims that are made of an AuthZEN subject, resource or action.
 
     @raise Malformed: the property C{claims} of a subject is not a list of claims, or the entity has
         too many claims.
@@ -65,7 +73,7 @@ def _bounded(claims: Iterable[str]) -> frozenset[str]:
 
 
 def names(subject: Subject) -> Iterator[str]:
-    """Yield the claims by which a subject is named."""
+    """Yield the claims that state the type and the id of an AuthZEN subject."""
     if subject.type == USER:
         yield USERNAME + subject.id
     else:
@@ -75,10 +83,10 @@ def names(subject: Subject) -> Iterator[str]:
 
 def property_claims(properties: Properties) -> Iterator[str]:
     """
-    Yield the claims that the properties of a subject are.
+    Yield the claims that are made of the properties of an AuthZEN subject.
 
-    A property that cannot be a claim is left out: a name that begins with C{@}, C{username}, which
-    is the id of the subject, and a value that is an object.
+    Three kinds of properties do not become claims: names that begin with C{@}, the name C{username}
+    (it is the id of the subject), and values that are JSON objects.
 
     @raise Malformed: the property C{claims} is not a list of claims.
     """
@@ -110,7 +118,10 @@ def _of(prefix: str, properties: Properties) -> Iterator[str]:
 
 
 def _values(value: object) -> Iterator[str]:
-    """Yield the values of a property as strings; a list has several, and an object has none."""
+    """
+    Yield the values of a property as strings; a JSON array yields one string for each element, and
+    a JSON object yields nothing.
+    """
     for each in value if isinstance(value, list) else [value]:
         text = _text(each)
         if text:
@@ -125,7 +136,7 @@ def _text(value: Any) -> str:
 
 def resource_and_id(resource: Resource) -> tuple[str, str | None]:
     """
-    Return the resource and the id that rules know.
+    Return the resource and the id of an AuthZEN resource in the form that rules compare.
 
     @raise Malformed: the id of a resource of the type C{path} is not a path.
     """
@@ -137,6 +148,6 @@ def resource_and_id(resource: Resource) -> tuple[str, str | None]:
 
 
 def as_properties(claims: Iterable[str]) -> dict[str, list[str]]:
-    """Return claims of a subject as its properties."""
+    """Convert claims to the properties of an AuthZEN subject."""
     found = sorted(claims)
     return {CLAIMS: found} if found else {}

@@ -1,8 +1,8 @@
 """
 Divide the results of a search into pages (Authorization API 1.0, "Pagination").
 
-The token of a page is not secret: it says how many candidates the pages before have looked at, and
-it contains a checksum of the search, so that a token of another search is recognized.
+The token of a page is not secret: it states how many candidates the previous pages have examined,
+and a checksum of the search. By the checksum the gateway rejects the token of another search.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from attrs import frozen
 from authotron.web.authzen.entities import Malformed
 
 MOST_RESULTS = 1_000
-"""Maximum number of results on one page."""
+"""Maximum number of results on one page of an AuthZEN search."""
 
 _TOKEN = re.compile(r"([0-9]{1,9})\.([0-9a-f]{16})")
 
@@ -26,10 +26,11 @@ _TOKEN = re.compile(r"([0-9]{1,9})\.([0-9a-f]{16})")
 @frozen
 class Page:
     """
-    The page of results that a client asks for.
+    The page of search results that a client requests.
 
-    @ivar is_wanted: whether the request has C{page}, so that the reply has it, too.
-    @ivar start: the number of candidates that the pages before have looked at.
+    @ivar is_wanted: whether the search request has the key C{page}, so that the reply must have
+        this key, too.
+    @ivar start: the number of candidates that the previous pages have examined.
     @ivar limit: the maximum number of results on the page.
     """
 
@@ -40,9 +41,9 @@ class Page:
 
     def reply(self, results: list[dict[str, Any]], end: int, total: int) -> dict[str, Any]:
         """
-        Return the reply to a search.
+        Return the JSON reply to an AuthZEN search.
 
-        @param end: the number of candidates that this page and those before have looked at, of
+        @param end: the number of candidates that this page and all previous pages have examined, of
             C{total} candidates.
         """
         if end >= total and not self.is_wanted:
@@ -53,9 +54,10 @@ class Page:
 
 def parse_page(given: Mapping[str, Any]) -> Page:
     """
-    Return the page that a request asks for; without C{page} the first one.
+    Return the page that a search request asks for; if the request has no key C{page}, return the
+    first page.
 
-    @raise Malformed: C{page} is malformed, or its token belongs to another search.
+    @raise Malformed: the key C{page} is malformed, or the token in it belongs to another search.
     """
     page = given.get("page", {})
     if not isinstance(page, dict):
@@ -69,7 +71,10 @@ def parse_page(given: Mapping[str, Any]) -> Page:
 
 
 def _checksum(given: Mapping[str, Any], limit: int) -> str:
-    """Return the checksum of all that must not change from one page to the next."""
+    """
+    Return the checksum of the parts of a search request that must not change from one page to the
+    next.
+    """
     parts = {key: given.get(key) for key in ("subject", "action", "resource", "context")}
     text = json.dumps([parts, limit], sort_keys=True)
     return blake2b(text.encode(), digest_size=8).hexdigest()

@@ -30,22 +30,22 @@ PATHS = {
     "search_resource_endpoint": "/access/v1/search/resource",
     "search_action_endpoint": "/access/v1/search/action",
 }
-"""The paths of the API, by the names that they have in the metadata."""
+"""The paths of the AuthZEN API, by the names of the endpoints in its metadata document."""
 
 _EXPLAINED = ("evaluation", "evaluations")
-"""The parts of the API whose answers can have explanations."""
+"""The endpoints of the AuthZEN API whose answers can contain explanations."""
 
 _MOST_CONTAINERS = 8_192
-"""Maximum number of arrays and objects in the body of a request."""
+"""Maximum number of JSON arrays and objects in the body of an AuthZEN request."""
 
 _REQUEST_ID = re.compile(rb"[\t -~\x80-\xff]{1,1024}")
-"""The values of C{X-Request-ID} that a reply repeats."""
+"""The values of the request header C{X-Request-ID} that the gateway repeats in its reply."""
 
 _ERROR = 400
-"""The lowest status of replies that are errors."""
+"""The lowest HTTP status code of an error reply."""
 
 Given = Mapping[str, Any]
-"""The body of a request, as JSON."""
+"""The body of an AuthZEN request, parsed from JSON."""
 
 
 @frozen
@@ -59,10 +59,12 @@ class AuthzenRoutes:
         self, name: str, authenticating: Awaitable[Authentication], request: Request
     ) -> Reply:
         """
-        Answer a request to the API, with the identifier of the request.
+        Answer a request to the AuthZEN API; the reply repeats the header C{X-Request-ID} of the
+        request.
 
         @param name: the name of the API in the metric of questions, such as C{evaluation}.
-        @param authenticating: authenticates the client; an L{EarlyReply} of it is an error reply.
+        @param authenticating: authenticates the client; if it raises L{EarlyReply}, the client gets
+            this error reply.
         """
         try:
             reply = await self._answer(name, await authenticating, request)
@@ -90,12 +92,12 @@ class AuthzenRoutes:
 
     async def _found(self, name: str, each: Asking, given: Given, *, explains: bool) -> object:
         """
-        Return the answer to a request, as JSON.
+        Return the answer to an AuthZEN request, as JSON.
 
         @param explains: whether each evaluation has an explanation.
 
         @raise Malformed: the request is malformed.
-        @raise MayNotAsk: the client may not ask this.
+        @raise MayNotAsk: the client may not ask about this subject.
         """
         evaluator = Evaluator(each, explains)
         if name == "evaluation":

@@ -1,7 +1,8 @@
 """
 Answers the searches of AuthZEN: which subjects, resources or actions do the policies allow?
 
-A search finds only what a rule names, because a policy knows nothing else.
+A search finds only subjects, resources and actions that a rule of the policies names, because the
+gateway knows no others.
 """
 
 from __future__ import annotations
@@ -46,30 +47,35 @@ from authotron.web.authzen.mapping import (
 from authotron.web.authzen.pages import Page, parse_page
 
 _N = TypeVar("_N")
-"""The type of what rules name: a string, or a subject."""
+"""The type of a candidate of a search that rules name: a string, or a subject."""
 
 _MOST_EXAMINED = 500
-"""Maximum number of candidates that one request looks at; further ones are on the next page."""
+"""
+Maximum number of candidates that one search request examines; further candidates are examined for
+the next page.
+"""
 
 _LARGEST = 256 * 1024
 """Number of characters from which on the results of one request are continued on the next page."""
 
 _IN_A_TURN = 16
-"""Number of candidates to which the policies are applied in one turn of the reactor."""
+"""Number of search candidates to which the policies are applied in one turn of the reactor."""
 
 _ANY = "any"
-"""The name of an action or a resource that is searched."""
+"""A placeholder for the name of the action or resource for which a client searches."""
 
 
 @frozen
 class Candidate:
     """
-    Something that a search finds if the policies allow it.
+    A candidate of an AuthZEN search: a subject, resource or action that becomes a result if the
+    policies allow it.
 
-    @ivar name: the name or the id of the candidate; of candidates with the same name only the first
-        one that is allowed is a result.
+    @ivar name: the name or the id of the candidate; of several candidates with the same name only
+        the first allowed one becomes a result.
     @ivar result: the candidate as JSON.
-    @ivar question: the question to which the answer must be yes.
+    @ivar question: the evaluation that must be answered with yes so that the candidate becomes a
+        result.
     """
 
     name: str
@@ -79,7 +85,7 @@ class Candidate:
 
 @frozen
 class Searcher:
-    """Answers one search of a client."""
+    """Answers one AuthZEN search of a client."""
 
     evaluator: Evaluator
     _clock: IReactorTime
@@ -165,7 +171,7 @@ class Searcher:
     def _check(self, context: Context, resource: Resource | None = None) -> StatedRequest:
         """
         Check the context of a search, and the resource if it is not searched; return a request with
-        both, whose action stands for any.
+        both, whose action is a placeholder for any action.
 
         @raise Malformed: the context or the resource is malformed.
         @raise MayNotAsk: the client may not state the context.
@@ -192,9 +198,9 @@ class Searcher:
         page: Page,
     ) -> dict[str, Any]:
         """
-        Return one page of the candidates that the policies allow.
+        Return one page of the search candidates that the policies allow.
 
-        @param named: what rules name, which may be much more than fits on a page.
+        @param named: the candidates that rules name; there may be many more than fit on a page.
         @param candidate_of: returns the candidate for something that a rule names.
         """
         part, total = await part_in_order(self._clock, named, page.start, _MOST_EXAMINED)
@@ -216,7 +222,8 @@ class Searcher:
         self, searched: Evaluation, stated: frozenset[str], named: NamedSubject
     ) -> Candidate:
         """
-        Return a subject that a rule names as a candidate, with the claims that the rule demands.
+        Convert a subject that a rule names to a search candidate, with the claims that the rule
+        demands.
 
         @param searched: the question of the search, whose subject has no id.
         @param stated: the claims that the search states about each subject.
@@ -234,7 +241,7 @@ class Searcher:
         try:
             return self.evaluator.ruled(candidate.question)[1].allows
         except (AmbiguousRequest, UnusableFact):
-            return False  # A rule depends on the host, which the search does not state.
+            return False  # A rule depends on the host, but the search has none.
 
 
 def _about(subject: Subject) -> str:

@@ -1,10 +1,10 @@
 """
-Remembers requests that the policies always allow, so that the policies are applied to them only
+Cache requests that the policies always allow, so that the policies are applied to each of them only
 once.
 
-Clients request the same resources again and again, or many resources in the same folders. A request
-of this kind, whose ruling depends on nothing but claims, method and folder, is recognised by the
-values of two headers, which need not be parsed.
+Clients often request the same resources repeatedly, or many resources in the same folders. A
+request whose ruling depends only on claims, method and folder is recognised by the values of two
+headers, without parsing the path.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _LARGEST = 2_000
 
 _MOST = 2_000
 """
-Maximum number of remembered paths and folders, each of which takes at most 2,700 bytes; when the
-maximum is reached, all are forgotten, and those that are requested often soon return.
+Maximum number of remembered paths and folders, each of which takes at most 2,700 bytes. When the
+maximum is reached, the cache is cleared; paths that are requested often are soon cached again.
 """
 
 _ONE_IN = 16
 """
-One in this many requests that are not recognised is remembered, so that paths that are requested
-only once cost little time.
+Of this many requests that are not in the cache only one is added to the cache, so that paths that
+are requested only once cost little time.
 """
 
 _MOST_MISSES = 64
@@ -40,7 +40,7 @@ is looked up, until a lookup succeeds.
 """
 
 _NAME = re.compile(rb"[A-Za-z0-9_-][A-Za-z0-9._-]*").fullmatch
-"""Matches a name in a folder that every server reads in the same way."""
+"""A regular expression for file names that every server interprets in the same way."""
 
 _Key = tuple["Access", bytes, bytes]
 
@@ -50,9 +50,9 @@ class AlwaysAllowed:
     Paths that the policies always allow to clients with some claims, and folders whose direct
     contents the policies always allow.
 
-    The access object of a client stands for its claims, because identities share the object if the
-    rules see the same of them. A reload makes new access objects, so nothing is remembered for
-    longer than the rules that allow it.
+    The access object of a client serves as a key for its claims, because identities share an access
+    object if they have the same claims, as far as rules read claims. A reload creates new access
+    objects, so a cached request is never kept longer than the rules that allow the request.
     """
 
     def __init__(self) -> None:
@@ -65,8 +65,8 @@ class AlwaysAllowed:
         """
         Return whether the policies always allow a request.
 
-        @param method: the method as the proxy states it.
-        @param uri: path and query as the proxy states them.
+        @param method: the HTTP method in the form in which the proxy states it.
+        @param uri: the path and the query in the form in which the proxy states them.
         """
         self._misses += 1
         if self._misses > _MOST_MISSES and self._misses % _ONE_IN:
@@ -82,12 +82,12 @@ class AlwaysAllowed:
         return False
 
     def is_next(self) -> bool:
-        """Return whether the request that was looked up last should be remembered."""
+        """Return whether the request that was looked up last should be added to the cache."""
         return not self._misses % _ONE_IN
 
     def add(self, access: Access, method: bytes, uri: bytes, path: str, *, in_folder: bool) -> None:
         """
-        Remember a request that the policies always allow.
+        Add a request that the policies always allow to the cache.
 
         @param path: the canonical path of the request; if the proxy spells the path in another way,
             nothing is remembered.

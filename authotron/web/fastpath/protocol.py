@@ -426,7 +426,7 @@ class FastPath(Protocol, TimeoutMixin):
         request_id: bytes | None,
         began: float,
         reason: str = "",
-        waited: bool = False,  # noqa: FBT001, FBT002 - a keyword would cost time for each request
+        waited: bool = False,  # noqa: FBT001, FBT002 - a keyword argument would cost time for each request
     ) -> None:
         """
         Send a reply, count it, and write it to the access log.
@@ -531,8 +531,8 @@ class FastPath(Protocol, TimeoutMixin):
         access: PolicyAccess,
     ) -> Answer | None:
         """
-        Do the same as L{_denied}, for a request whose head states all facts on which policies
-        always depend.
+        Do the same as L{_denied} for a request whose head contains all facts that policies always
+        need.
         """
         answerer, allowed = self._factory.answerer, self._factory.allowed
         contract, endpoint, _ = shape.asked
@@ -717,7 +717,8 @@ class FastPathFactory(Factory):
         self.recogniser = Recogniser(contracts)
         self.has_carriers = bool(carriers)
         self.allowed = AlwaysAllowed()
-        # An authorizer is asked about each request, so that remembered heads save nothing.
+        # The gateway asks an authorizer about each request, so remembering request heads would save
+        # no time.
         self.repeats = Repeats(0 if self.asks_authorizer else self.longest)
         self.reads_facts = carriers.reads_facts
         self.no_repeats = Repeats(0)

@@ -45,9 +45,10 @@ sent often is soon remembered.
 
 _MOST_MISSES = 64
 """
-Maximum number of heads in a row that are parsed although each was looked up first. If so many heads
-in a row were looked up in vain, only one head in C{ONE_IN} is looked up, until a lookup succeeds:
-heads that never repeat, or whose decisions are not cached, would pay for lookups in vain.
+Maximum number of heads in a row that are parsed although each was looked up first. If this many
+consecutive request heads were looked up in vain, only one head in C{ONE_IN} is looked up, until a
+lookup succeeds: heads that never repeat, or whose decisions are not cached, would pay for lookups
+in vain.
 """
 
 _REQUEST_ID = b"\r\nX-Request-ID: "
@@ -120,14 +121,16 @@ class Repeats:
     decision about the head is looked up for each request. The heads are remembered as keyed hashes,
     so that no credential is kept.
 
-    @ivar misses: the number of heads in a row that were parsed, at least as a remainder.
+    @ivar misses: the number of consecutive request heads that were not recognised and had to be
+        parsed.
     """
 
     def __init__(self, longest: int) -> None:
         """@param longest: maximum number of bytes of a request head on the fast path."""
         self._longest = min(longest, _LONGEST)
-        # A secret at the beginning makes BLAKE2 a keyed hash. The argument C{key} would do the same
-        # but pad the secret to a block of 128 bytes, which costs time for each head.
+        # Hashing a secret first makes BLAKE2 a keyed hash. The argument C{key} of BLAKE2 would have
+        # the same effect, but would pad the secret to a block of 128 bytes, which costs time for
+        # each request head.
         self._hash = blake2b(urandom(32), digest_size=16)
         # The keys are Python's fast hashes; the digest tells apart heads with equal hashes.
         self._known: dict[int, Repeated] = {}
@@ -158,8 +161,8 @@ class Repeats:
 
     def remember(self, received: bytes, head: Head, key: Callable[[Presented], bytes]) -> None:
         """
-        Remember a simple request head that was parsed, if it is one of the few that C{ONE_IN}
-        selects.
+        Remember a simple request head that was parsed, if it is the one in C{ONE_IN} heads that is
+        selected.
 
         A head is not remembered if it announces a body, or if L{without_request_id} could not
         remove its request id.
