@@ -83,8 +83,8 @@ _OUTCOMES: tuple[tuple[type[Exception], str], ...] = (
 _WHY_NO_CLAIM = {
     "reserved": "only the gateway sets claims that begin with @",
     "own": "claims of this key are made of realm, user name, roles or scopes",
-    "malformed": "its name is empty, or has a blank or `=`",
-    "empty": "it has no value",
+    "malformed": "the name of the attribute is empty, or has a blank or `=`",
+    "empty": "the attribute has no value",
 }
 """
 The explanation for operators why an attribute does not become a claim, by the one-word

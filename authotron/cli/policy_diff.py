@@ -109,7 +109,7 @@ def _side(path: Path) -> _Side:
     """
     Read one of the two policies that C{authotron policy diff} compares.
 
-    @raise ConfigError: all problems of the policy.
+    @raise ConfigError: the policy is invalid; the error lists all problems.
     """
     policy = _read(path)
     return _Side(compile_policies(policy), policy.section.namespace)

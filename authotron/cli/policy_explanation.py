@@ -68,11 +68,11 @@ _TEXTS = {
     Failed.METHODS: "the rule is limited to the methods {needed}",
     Failed.HOSTS: "the rule is limited to the hosts {needed} (host: {found})",
     Failed.NETWORKS: "the rule is limited to the networks {needed} (address: {found})",
-    Failed.TIMES: "the rule counts at other times alone: {needed} (now: {found})",
-    Failed.NOT_BEFORE: "the rule counts from {needed} on (now: {found})",
+    Failed.TIMES: "the rule applies only at other times: {needed} (now: {found})",
+    Failed.NOT_BEFORE: "the rule applies from {needed} on (now: {found})",
     Failed.EXPIRES: "the rule expired at {needed} (now: {found})",
     Failed.REQUIRE: "the rule requires another login: {needed} (login: {found})",
-    Failed.NAMESPACE: "the rule counts in the namespace {needed} and below (namespace: {found})",
+    Failed.NAMESPACE: "the rule applies in the namespace {needed} and below (namespace: {found})",
     Failed.DISABLED: "the rule is disabled",
 }
 """

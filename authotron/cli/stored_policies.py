@@ -128,13 +128,15 @@ def apply(
     as_json: bool,
 ) -> None:
     """
-    Make the rules and groups of FILES those of a label in the token store.
+    Store the rules and groups of FILES in the token store, under a label.
 
-    What FILES lack is deleted, and rules and groups of other labels stay as they are. All is
-    changed in one step, or nothing. Gateways with `policy.store` follow within `policy.recheck`.
+    Stored rules and groups of the label that FILES lack are deleted. Rules and groups of other
+    labels stay unchanged. Either all changes are stored in one step, or none. Gateways with
+    `policy.store` use the new policies within `policy.recheck` seconds.
 
-    Exit status 0 if the token store has what FILES say, 78 if FILES or all rules together are
-    invalid, 1 if nothing was stored, or with --dry-run if something would change.
+    Exit status 0 if the token store contains the rules and groups of FILES, 78 if FILES or all
+    rules together are invalid, 1 if nothing was stored, or with --dry-run if the command would
+    change anything.
     """
     label = _label(label)
     if bool(files) == delete:
@@ -142,7 +144,9 @@ def apply(
     with exit_on_config_error(as_json=as_json):
         given = policy_config.read_given(files) if files else _NOTHING
     if files and not any(given.values()):
-        raise click.UsageError("FILES have no rules and no groups; --delete deletes those stored")
+        raise click.UsageError(
+            "FILES have no rules and no groups; to delete the stored ones, use --delete"
+        )
     wish = _Wish(label, given, expected, replaces_all, dry_run)
 
     async def work(gateway: Gateway[Reply], tokens: TokenService, _world: World) -> None:

@@ -61,7 +61,10 @@ class Pieces:
         self._began = self._clock.seconds()
 
     async def add(self, size: int) -> None:
-        """Count C{size} bytes, and wait for the next reactor turn if a piece is complete."""
+        """
+        Count C{size} processed bytes; if a piece of the work is complete, wait for the next turn of
+        the reactor.
+        """
         self._bytes += size
         if self._bytes >= PIECE or self._clock.seconds() - self._began >= LONGEST_PIECE:
             self._bytes = 0

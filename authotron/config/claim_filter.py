@@ -61,7 +61,10 @@ _PARTS = {
     "role": "the roles",
     "scope": "the scopes",
 }
-"""For each claim key that only the gateway sets, from which part of an identity it is made."""
+"""
+For each claim key that only the gateway sets, the part of an identity from which the gateway makes
+the claim.
+"""
 
 _MADE_OF = (
     "the key {key} is made of {part}; only claims of attributes are renamed, and to keys of their "

@@ -165,7 +165,7 @@ def carriers(given: Sequence[CarrierConfig] | None) -> Sequence[Carrier | None]:
 def looked_at(section: object) -> Sequence[Carrier | None]:
     """
     Return the parts of a request in which the provider or token store of a configuration section
-    looks for credentials; C{None} stands for the header C{Authorization}.
+    looks for credentials; the value C{None} stands for the header C{Authorization}.
     """
     if reads_certificates(section):
         return (CERTIFICATE,)

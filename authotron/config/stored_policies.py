@@ -68,8 +68,8 @@ class StoredPolicies:
     @property
     def version(self) -> int:
         """
-        The version number of the stored policies. Each change increases the number by one; it is 0
-        if no policies were ever stored.
+        The version number of the stored policies. Each change increases the number by one; the
+        number is 0 if no policies were ever stored.
         """
         return 0 if self.state is None else version_of(self.state)
 
@@ -187,7 +187,7 @@ class Change:
     replace them.
 
     @ivar kind: C{rule} or C{group}.
-    @ivar how: The kind of the change of a stored rule or group: C{created}, C{changed} or
+    @ivar how: The kind of the change of a stored rule or group, which is C{created}, C{changed} or
         C{deleted}.
     @ivar keys: the keys of a changed rule or group whose values differ.
     """

@@ -21,10 +21,11 @@ def client_claims(config: Config, providers: Iterable[Part], metrics: Metrics) -
     """
     Build the object that makes the claims of clients.
 
-    @param providers: all providers, whose names and types are claims of the identities that they
-        return.
+    @param providers: all configured providers; the name and type of a provider become claims of the
+        identities that it returns.
 
-    @raise ConfigError: the claims of an identity do not follow from the name of its provider.
+    @raise ConfigError: several providers have the same name but different claim filters, so the
+        claims of an identity are ambiguous.
     """
     listed = [*providers]
     issuer, filters = config.file.jwt.iss, _filters(config)

@@ -202,7 +202,10 @@ class PolicyFollower:
             )
 
     def _note(self, trouble: str, reason: str) -> None:
-        """Show in the status why the policies cannot be read, and log the reason once."""
+        """
+        Show in the status why the policies in the token store cannot be read, and log the reason
+        once.
+        """
         self.status.problem = reason
         if self._trouble == trouble:
             return

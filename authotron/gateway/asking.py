@@ -181,11 +181,11 @@ class Caller:
         """
         Return the request that the client states, with its path in canonical spelling.
 
-        @param namespace: the namespace of the request; C{None} stands for the configured
+        @param namespace: the namespace of the request; the value C{None} stands for the configured
             C{policy.namespace}.
         @param address: the address of the client that makes the request, which only an asker may
-            state; C{None} means that an asker does not know the address, or that any other client
-            makes the request itself.
+            state; the value C{None} means that an asker does not know the address, or that any
+            other client makes the request itself.
 
         @raise AmbiguousRequest: the request is malformed, or proxies and backends could read the
             request in different ways.

@@ -102,8 +102,8 @@ class Enforcement:
     @ivar authorizer: the authorizer that must also allow each request, if there is one.
     @ivar is_stored: whether a part of the policies is in a token store, so that the policies change
         while the configuration stays the same.
-    @ivar count_allowed: counts a request that a rule allows, because the rule has allowed an equal
-        one and the ruling never changes.
+    @ivar count_allowed: a function that counts a request as allowed by a rule, without applying the
+        rules: the rule has allowed an equal request before, and its ruling never changes.
     @ivar first_read: the requests that wait until the policies in the token store have been read
         for the first time, or C{None} if no request has to wait.
     """
@@ -404,7 +404,7 @@ def evaluations(authentication: Authentication, asked: rules.Asked) -> list[Eval
     If the credential of a client hides some of its roles, the authorizer is also asked about the
     identity with all its roles, so that hiding a role never lifts a deny.
 
-    @raise UnusableFact: the requested host is not stated clearly.
+    @raise UnusableFact: the request does not state the requested host clearly.
     """
     identities = [authentication.identity]
     if authentication.unrestricted is not None:

@@ -40,7 +40,7 @@ _MAX_WARNED = 1000
 
 
 ClaimsOf = Callable[[Authentication], Sequence[str]]
-"""A function that returns the claims C{key=value} of an identity, as policies know them."""
+"""A function that returns the claims C{key=value} of an identity, to which policies are applied."""
 
 
 @define(eq=False)

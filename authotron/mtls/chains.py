@@ -143,7 +143,8 @@ class Authorities:
 
     def _check_purpose(self, leaf: x509.Certificate) -> None:
         """
-        Check that a certificate is for TLS clients (RFC 5280 section 4.2.1.12).
+        Check that the purpose of a certificate allows its use by TLS clients (RFC 5280 section
+        4.2.1.12).
 
         @raise Rejected: the extended key usage of the certificate lacks clientAuth, or is missing
             although the configuration requires it.

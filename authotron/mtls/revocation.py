@@ -265,9 +265,9 @@ def _list(crl: x509.CertificateRevocationList, now: dt.datetime) -> _List:
         not state when it expires, or is not valid yet.
     """
     if any(each.critical for each in crl.extensions):
-        raise ValueError("a list has a critical extension, so it does not stand for itself")
+        raise ValueError("a revocation list has a critical extension, which is not supported")
     if crl.next_update_utc is None:
-        raise ValueError("a list does not say when it expires (nextUpdate)")
+        raise ValueError("a revocation list does not state when it expires (nextUpdate)")
     if crl.last_update_utc > now:
         raise ValueError(
             f"a list is valid from {crl.last_update_utc:%Y-%m-%d %H:%M}, or a clock is wrong"

@@ -72,8 +72,9 @@ def parse(value: str, header: str = "", chain: str = "") -> ClientCertificate | 
 
 def _of_envoy(stated: Mapping[str, str]) -> ClientCertificate:
     """
-    Return the certificate in the properties of Envoy's header: C{Chain} has the certificate of the
-    client and those of intermediate authorities, C{Cert} that of the client alone.
+    Return the certificate in the properties of Envoy's header: the property C{Chain} contains the
+    certificate of the client and those of intermediate authorities; the property C{Cert} contains
+    only the certificate of the client.
     """
     own = _certificates(stated["cert"]) if stated.get("cert") else []
     every = _certificates(stated["chain"]) if stated.get("chain") else own

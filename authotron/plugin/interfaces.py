@@ -327,8 +327,8 @@ class IKeepsPolicies(Interface):
         """
         Replace the stored policies if their state is still C{earlier}, in one atomic operation.
 
-        @param earlier: the state of the policies that are to be replaced, or C{None} if none were
-            ever stored.
+        @param earlier: the state of the policies that are to be replaced, or C{None} if no policies
+            were ever stored.
 
         @return: whether the policies were replaced; false if another caller has replaced the
             policies meanwhile.

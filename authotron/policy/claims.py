@@ -3,8 +3,8 @@ Claims: the strings C{key=value} by which policies know an identity.
 
 Claims whose key begins with C{@} state how the gateway found out the identity. No provider or
 augmenter can set claims with C{@}, nor the claims C{realm}, C{username}, C{role} and C{scope}, by
-an attribute of that name. An attribute that is a list in JSON, as providers of tokens write lists,
-becomes one claim for each value.
+an attribute of that name. An attribute whose value is a JSON list becomes one claim for each
+element of the list.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from authotron.policy.claim_filter import ClaimFilter
 from authotron.policy.claim_keys import is_claimable, why_not_claimable
 
 _LIST = "["
-"""The first character of an attribute that may be a list in JSON."""
+"""The first character of an attribute's value that may be a JSON list."""
 
 _UNPRINTABLE = frozenset({"Cc", "Cs"})
 """The Unicode categories of control characters and of halves of surrogate pairs."""
@@ -49,8 +49,8 @@ class Source:
 
 def values_of(attribute: str) -> Sequence[str]:
     """
-    Return the values of an attribute: the elements of a list in JSON, or else the attribute itself,
-    in Unicode Normalization Form C.
+    Return the values of an attribute: the elements if the attribute is a JSON list, or else the
+    attribute itself, in Unicode Normalization Form C.
 
     Numbers and booleans are returned in the form in which JSON writes them. Elements of a JSON list
     that are empty, C{null}, lists, objects or strings with control characters are left out.

@@ -18,7 +18,10 @@ _OF_ASKERS = ("@resource:", "@action:", "@group:")
 """The prefixes of claims that do not identify a subject."""
 
 _NAMES = ("username=", "@subject:")
-"""The beginnings of tags that name a subject; no identity has such tags beside its own name."""
+"""
+The prefixes of claims that name a subject; an identity has only one such claim, for its
+own name.
+"""
 
 
 class NamedSubject(NamedTuple):

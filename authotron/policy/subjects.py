@@ -31,7 +31,7 @@ one set.
 
 def check_tag(text: str) -> str:
     """
-    Check that a string is a tag, and return it in normal form.
+    Check that a string is a tag (a claim or a group), and return the tag in Unicode normal form.
 
     @raise ValueError: the string is not a tag.
     """
@@ -42,8 +42,9 @@ def check_tag(text: str) -> str:
 
 def in_normal_form(claim: str) -> str:
     """
-    Return a claim or a tag in Unicode Normalization Form C, in which tags are compared with claims;
-    key and value are normalized by themselves, so that the C{=} stays as it is.
+    Return a claim or a tag in Unicode Normalization Form C, in which tags of rules are compared
+    with claims. Key and value are normalized separately, so that the C{=} between them stays
+    unchanged.
     """
     if claim.isascii():
         return claim

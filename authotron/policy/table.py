@@ -112,7 +112,8 @@ class Table:
     @ivar slashed: the nodes of paths that end with a slash, by the path without that slash.
     @ivar below: the nodes of patterns that end with their only C{**}, by the part of the pattern
         before it.
-    @ivar wild: the nodes of all other patterns, by the text of the pattern.
+    @ivar wild: the nodes of the patterns with wildcards that do not end with their only C{**}, by
+        the text of the pattern.
     @ivar rests: the remainder of each pattern in C{wild} after its part without wildcards, by this
         part.
     @ivar anywhere: the patterns of resources in C{wild} that begin with a wildcard.
@@ -268,7 +269,10 @@ class Table:
         return self.is_settled(resource)
 
     def verbs(self, resource: str) -> set[str]:
-        """Return the verbs that permissions about a resource name; C{*} stands for every verb."""
+        """
+        Return the verbs that permissions about a resource name; the verb C{*} stands for every
+        verb.
+        """
         nodes = self._nodes(resource)
         found = {verb for node in nodes for verb in node.by_verb}
         if any(node.others != _NEITHER for node in nodes):
@@ -352,7 +356,10 @@ class SeveralTables:
         return all(each.is_uniform(resource) for each in self._tables)
 
     def verbs(self, resource: str) -> set[str]:
-        """Return the verbs that permissions about a resource name; C{*} stands for every verb."""
+        """
+        Return the verbs that permissions about a resource name; the verb C{*} stands for every
+        verb.
+        """
         return set().union(*(each.verbs(resource) for each in self._tables))
 
     def ids(self, resource: str) -> Iterator[Collection[str]]:

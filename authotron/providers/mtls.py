@@ -200,10 +200,12 @@ class MtlsWithLists(Mtls):
 
 def _as_attribute(values: Sequence[str]) -> str:
     """
-    Return the values of a claim as an attribute: one value as it is, and several as a list in JSON.
+    Return the values of a certificate's claim as an attribute: a single value unchanged, and
+    several values as a JSON list.
 
-    A value that looks like a list is put into a list, because policies make a claim of each element
-    of a list: a client whose authority lets it choose its name would choose the name of another.
+    A single value that looks like a JSON list is put into a list, because policies make a claim of
+    each element of a list. Otherwise a client that may choose a name in its certificate could
+    obtain the claims of another client.
     """
     is_plain = len(values) == 1 and not values[0].startswith("[")
     return values[0] if is_plain else as_text([*values])

@@ -260,7 +260,7 @@ def policy_asked(
     Log that a client has asked the gateway whether the policies allow a request.
 
     @param api: the API by which the client asked.
-    @param about: the identity that the question is about.
+    @param about: the identity whose permissions the client asks about.
     @param request: the verb, the resource and the namespace of the request that the client asks
         about.
     @param rule: the name of the rule that decides; empty if no rule does.
@@ -282,8 +282,8 @@ def policy_questions_asked(by: Actor, api: str, number: int, allowed: int) -> No
     Log that a client has asked the gateway in one request whether the policies allow several
     requests.
 
-    @param number: the number of questions in the request; C{allowed} is the number of questions
-        that were answered with yes.
+    @param number: the number of questions in the request; the parameter C{allowed} is the number of
+        questions that were answered with yes.
     """
     _log.info(
         "{by} asked {number} questions by {api}: {allowed} allowed",
@@ -319,7 +319,7 @@ def policy_listed(by: Actor, api: str, about: str, namespace: str) -> None:
     """
     Log that a client has asked what the policies allow to an identity in a namespace.
 
-    @param about: the identity that the question is about.
+    @param about: the identity whose permissions the client asks about.
     """
     _log.info(
         "{by} listed by {api} what {about} may do in {namespace}",

@@ -356,7 +356,7 @@ class Metrics(Collector):
 
     def authorizer_answered(self, authorizer: NamedPart, result: str, seconds: float) -> None:
         """
-        Count an answer of the authorizer by its result: C{allow}, C{deny}, C{error} or
+        Count an answer of the authorizer by its result, which is C{allow}, C{deny}, C{error} or
         C{timeout}.
         """
         tally = self._verdicts[authorizer.name, authorizer.type, result]

@@ -82,4 +82,4 @@ def _problems(given: Mapping[str, Any]) -> Iterator[Problem]:
         elif not isinstance(value, str):
             yield Problem(key, "must be a string")
         elif name != key and name in given:
-            yield Problem(key, f"stands twice: leave out either {key} or {name}")
+            yield Problem(key, f"is a duplicate: leave out either {key} or {name}")

@@ -18,7 +18,7 @@ from authotron.web.routing import EarlyReply
 _KEYS = ("claims", "token", "namespace")
 
 _MOST_CLAIMS = 5_000
-"""Maximum number of claims in one body."""
+"""Maximum number of claims in one C{POST /permissions} body."""
 
 _MOST_SHOWN = 10
 """Maximum number of mistakes in one request body that an error reply lists."""

@@ -32,7 +32,8 @@ from authotron.web.replies import Reply
 
 DENY, OBSERVED, UNDECIDED = "deny", "observed", "undecided"
 """
-The label C{result} of the metric C{policy_rulings_total}, for requests that L{ALLOW} does not name.
+The label C{result} of the metric C{policy_rulings_total} for requests that the policies do not
+allow.
 """
 
 _ALLOWING = (Reason.ALLOWED, Reason.DEFAULT)
@@ -175,7 +176,7 @@ class PolicyAnswerer:
         except UnusableFact as unusable:
             return evolve(decision, access=access.with_verdict(unusable))
         except PoliciesUnknown:
-            return decision  # The rules are applied again for the answer, which is a 503.
+            return decision  # The rules are applied again to build the 503 reply.
         before = CLIENT.set(client)
         try:
             return start(_with_verdict(decision, access, authorizer, questions))

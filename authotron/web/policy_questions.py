@@ -35,10 +35,10 @@ _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 @frozen
 class Asking:
     """
-    A request of a client that asks about the policies.
+    A request in which a client asks the gateway what the policies allow.
 
     @ivar api: the name of the API by which the client asks, for metrics and for the log.
-    @ivar client: the address of the client, for the log.
+    @ivar client: the IP address of the client, which is written to the log.
     """
 
     api: str
@@ -54,7 +54,7 @@ class Asking:
         """
         Log the answer to a client's question about the policies.
 
-        @param about: the identity that the question is about.
+        @param about: the identity whose permissions the client asks about.
         """
         audit.policy_asked(
             self._by,
@@ -86,7 +86,7 @@ class Asking:
         """
         Count and log that a client has requested the permission list of an identity.
 
-        @param about: the identity that the question is about, for the log.
+        @param about: the identity whose permissions the client asks about, for the log.
         """
         self.caller.enforcement.observer.policy_asked(self.api, LISTED)
         audit.policy_listed(self._by, self.api, about, namespace)

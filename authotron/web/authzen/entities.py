@@ -29,7 +29,7 @@ class Subject:
     """
     The identity that an AuthZEN evaluation or search is about.
 
-    @ivar id: the id of the subject; empty if the question searches for subjects.
+    @ivar id: the id of the subject; empty if the client searches for subjects.
     """
 
     type: str
@@ -42,7 +42,7 @@ class Action:
     """
     The action of an AuthZEN request: what the subject wants to do.
 
-    @ivar name: the name of the action; empty if the question searches for actions.
+    @ivar name: the name of the action; empty if the client searches for actions.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Resource:
     """
     The resource of an AuthZEN request: the object with which the subject wants to do something.
 
-    @ivar id: the id of the resource; empty if the question searches for resources.
+    @ivar id: the id of the resource; empty if the client searches for resources.
     """
 
     type: str
@@ -81,7 +81,8 @@ def parse_subject(given: Mapping[str, Any], *, is_searched: bool = False) -> Sub
     """
     Return the subject of an AuthZEN request.
 
-    @param is_searched: whether the question searches for subjects, so that the id is ignored.
+    @param is_searched: whether the client searches for subjects, so that the id of the subject is
+        ignored.
 
     @raise Malformed: the subject is missing, a key of the subject is missing, or a value is of the
         wrong type.
@@ -106,7 +107,8 @@ def parse_resource(given: Mapping[str, Any], *, is_searched: bool = False) -> Re
     """
     Return the resource of an AuthZEN request.
 
-    @param is_searched: whether the question searches for resources, so that the id is ignored.
+    @param is_searched: whether the client searches for resources, so that the id of the resource is
+        ignored.
 
     @raise Malformed: the resource is missing, a key of the resource is missing, or a value is of
         the wrong type.

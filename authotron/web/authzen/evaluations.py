@@ -1,5 +1,5 @@
 """
-Answers the questions of AuthZEN about one request (Access Evaluation API) and about several
+Answer AuthZEN evaluation requests: about one request (Access Evaluation API) and about several
 requests (Access Evaluations API).
 """
 
@@ -48,7 +48,7 @@ _CLAIMS_IN_A_TURN = 5_000
 """Number of claims of AuthZEN evaluations that are handled in one turn of the reactor."""
 
 _MOST_KNOWN = 16
-"""Maximum number of sets of claims for which an L{Evaluator} keeps what the policies allow."""
+"""Maximum number of sets of claims for which an L{Evaluator} caches what the policies allow."""
 
 E = TypeVar("E")
 """The type of an entity (subject, action, resource or context) of an AuthZEN evaluation."""
@@ -111,8 +111,9 @@ class Evaluator:
         """
         Answer the only evaluation of an AuthZEN request, and log the answer.
 
-        @raise Malformed: the question cannot be answered; the message says why.
-        @raise MayNotAsk: the client may not ask this question.
+        @raise Malformed: the evaluation cannot be answered; the message of the exception states the
+            reason.
+        @raise MayNotAsk: the client may not ask about this subject or state these facts.
         """
         question, stated, ruling = self._evaluate(given)
         subject = question.subject
@@ -123,8 +124,9 @@ class Evaluator:
         """
         Answer one of several evaluations of an AuthZEN request.
 
-        @raise Malformed: the question cannot be answered; the message says why.
-        @raise MayNotAsk: the client may not ask this question.
+        @raise Malformed: the evaluation cannot be answered; the message of the exception states the
+            reason.
+        @raise MayNotAsk: the client may not ask about this subject or state these facts.
         """
         return self._decision(*self._evaluate(given))
 
@@ -155,9 +157,10 @@ class Evaluator:
         self, name: str, parse: Callable[[Mapping[str, Any]], E], given: Mapping[str, Any]
     ) -> E:
         """
-        Return an entity of a question, or the entity that was parsed from the same JSON before.
+        Return an entity of an AuthZEN evaluation; if the same JSON object was parsed before, return
+        the earlier result.
 
-        @raise Malformed: the entity is malformed.
+        @raise Malformed: the JSON of the AuthZEN entity is malformed.
         """
         if name not in given:
             return parse(given)
@@ -177,9 +180,9 @@ class Evaluator:
 
     def claims_of(self, entity: Subject | Resource | Action) -> frozenset[str]:
         """
-        Return the claims that an entity of a question is.
+        Return the claims that are made of an entity of an AuthZEN evaluation.
 
-        @raise Malformed: the entity states claims that cannot be claims, or too many.
+        @raise Malformed: the AuthZEN entity states malformed claims, or too many claims.
         """
         found = self.claims.get(entity)
         if found is None:
@@ -188,7 +191,10 @@ class Evaluator:
         return found
 
     def take_work(self) -> int:
-        """Return as how many bytes the work counts that was not returned before."""
+        """
+        Return the work, expressed as a number of bytes, that was done since the last call of this
+        method.
+        """
         found, self.work = self.work, 0
         return found
 
@@ -215,10 +221,11 @@ class Evaluator:
         Apply the policies to an AuthZEN evaluation, and return the ruling with the request to which
         the policies were applied.
 
-        @raise Malformed: the question is malformed.
-        @raise AmbiguousRequest: the question is malformed, or can be read in different ways.
-        @raise UnusableFact: a rule depends on something that the question does not state.
-        @raise MayNotAsk: the client may not ask this question.
+        @raise Malformed: the evaluation is malformed.
+        @raise AmbiguousRequest: the evaluation is malformed, or can be interpreted in different
+            ways.
+        @raise UnusableFact: a rule depends on a fact that the evaluation does not state.
+        @raise MayNotAsk: the client may not ask about this subject or state these facts.
         """
         resource, id_ = resource_and_id(question.resource)
         context = question.context
@@ -232,9 +239,10 @@ class Evaluator:
 
     def access(self, subject: Subject, resource: Resource, action: Action) -> PolicyAccess:
         """
-        Return an object that says what the policies allow to a subject.
+        Return an access object, which states what the policies allow, for the subject of an AuthZEN
+        evaluation.
 
-        @raise Malformed: an entity states claims that cannot be claims, or too many.
+        @raise Malformed: an entity of the evaluation states malformed claims, or too many claims.
         @raise MayNotAsk: the client may not ask about the subject, or states properties.
         """
         more = self.claims_of(resource) | self.claims_of(action)
@@ -260,12 +268,13 @@ async def evaluate_all(
     """
     Answer all evaluations in a request to the Access Evaluations API of AuthZEN.
 
-    @return: C{evaluations} with one answer for each question, until the answer that ends the work;
-        for a request without C{evaluations} the answer to its only question.
+    @return: the JSON reply. The key C{evaluations} has one answer for each evaluation, up to the
+        answer that ends the work. If the request has no key C{evaluations}, the reply is the answer
+        to its only evaluation.
 
     @raise Malformed: the request as a whole is malformed; a single malformed evaluation is answered
         with a denial that states the reason.
-    @raise MayNotAsk: the client may not ask one of the questions.
+    @raise MayNotAsk: the client may not ask one of the evaluations in the request.
     """
     questions, semantic = _questions(given), _semantic(given)
     if evaluator.explains and len(questions) > _MOST_EXPLAINED:

@@ -62,7 +62,8 @@ class AuthzenRoutes:
         Answer a request to the AuthZEN API; the reply repeats the header C{X-Request-ID} of the
         request.
 
-        @param name: the name of the API in the metric of questions, such as C{evaluation}.
+        @param name: the name of the AuthZEN endpoint as a label of the metric that counts
+            questions, such as C{evaluation}.
         @param authenticating: authenticates the client; if it raises L{EarlyReply}, the client gets
             this error reply.
         """

@@ -56,7 +56,10 @@ the next page.
 """
 
 _LARGEST = 256 * 1024
-"""Number of characters from which on the results of one request are continued on the next page."""
+"""
+Number of characters of search results at which a page ends; further results are on the
+next page.
+"""
 
 _IN_A_TURN = 16
 """Number of search candidates to which the policies are applied in one turn of the reactor."""
@@ -225,8 +228,8 @@ class Searcher:
         Convert a subject that a rule names to a search candidate, with the claims that the rule
         demands.
 
-        @param searched: the question of the search, whose subject has no id.
-        @param stated: the claims that the search states about each subject.
+        @param searched: the request of the search, whose subject has no id.
+        @param stated: the claims that the search request states about every subject.
         """
         type_, claims = searched.subject.type, stated.union(named.tags)
         properties = as_properties(claims)

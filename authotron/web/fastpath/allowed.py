@@ -99,7 +99,8 @@ class AlwaysAllowed:
             return
         if stated != path.encode("latin-1", "replace"):
             return
-        # Access objects keep their policies alive, so those of replaced policies are forgotten.
+        # Access objects keep their policies in memory, so access objects of replaced policies are
+        # discarded.
         is_full = len(self._paths) + len(self._folders) >= _MOST
         if is_full or access.policies is not self._policies:
             self._policies = access.policies

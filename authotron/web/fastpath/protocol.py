@@ -255,8 +255,8 @@ class FastPath(Protocol, TimeoutMixin):
         self, decision: Decision[Reply], shape: Shape, stated: Mapping[bytes, bytes]
     ) -> bool:
         """
-        Return whether the policies have allowed an equal request before, and their ruling never
-        changes; if so, count the request.
+        Return whether the policies have allowed an equal request before, with a ruling that never
+        changes. If so, count the request as allowed.
         """
         access = decision.access
         if access is None or not shape.is_complete or access.access is None:
@@ -660,7 +660,10 @@ class FastPath(Protocol, TimeoutMixin):
 
 
 def _method_and_uri(shape: Shape, stated: Mapping[bytes, bytes]) -> tuple[bytes, bytes]:
-    """Return the method and the URI of a request as its head states them."""
+    """
+    Return the method and the URI of a request in the form in which the request head
+    states them.
+    """
     (_, method, _), (_, uri, _) = shape.states
     return stated[method], stated[uri]
 

@@ -106,7 +106,10 @@ class Repeated:
     tried: Reference = no_access
 
     def is_allowed(self, access: PolicyAccess | None) -> bool:
-        """Return whether the policies always allow this request to a client, and count it if so."""
+        """
+        Return whether the policies always allow this request to a client; if so, count the request
+        as allowed.
+        """
         if access is None or self.settled() is not access:
             return False
         access.enforcement.count_allowed()
