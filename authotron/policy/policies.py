@@ -8,6 +8,7 @@ tags, counting only tags that some rule names, share the table of the rules that
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from weakref import WeakValueDictionary
 
 from attrs import define, field, frozen
 
@@ -78,6 +79,9 @@ class Policies:
     @ivar kept: the number of permissions in all tables that are kept.
     @ivar _index: the rules, indexed by tags (claims and groups); a caller that has built the index
         in pieces passes it in.
+    @ivar _shared: the access objects that identities share. The references are weak, because a
+        cycle of references would keep discarded policies in memory: objects that exist at the end
+        of a long reload are exempt from garbage collection.
     """
 
     rules: Sequence[Rule]
@@ -89,7 +93,9 @@ class Policies:
     _tables: dict[tuple[frozenset[str], str], Table | SeveralTables] = field(
         factory=dict, init=False, repr=False
     )
-    _shared: dict[object, Access] = field(factory=dict, init=False, repr=False)
+    _shared: WeakValueDictionary[object, Access] = field(
+        factory=WeakValueDictionary, init=False, repr=False
+    )
     kept: int = field(default=0, init=False, repr=False)
 
     @_index.default

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
+from weakref import ref
 from zoneinfo import ZoneInfo
 
 from hypothesis import given, settings
@@ -10,8 +12,10 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.model.authentication import Login
+from authotron.model.identity import Identity
 from authotron.policy import index as index_module
 from authotron.policy import policies as policies_module
+from authotron.policy.claims import Source
 from authotron.policy.policies import Policies
 from authotron.policy.reasons import Reason
 from authotron.policy.requirements import Requirement
@@ -399,3 +403,18 @@ class ConditionTests(SynchronousTestCase):
         ]
         self.assertLess(sizes[0], 1_000)
         self.assertGreater(sizes[1], 5_000)
+
+
+class MemoryTests(SynchronousTestCase):
+    """How long policies stay in memory."""
+
+    def test_discarded(self) -> None:
+        """Discarded policies are freed without a garbage collection, from which they are exempt."""
+        gc.disable()
+        self.addCleanup(gc.enable)
+        policies = Policies(())
+        found, identity, source = ref(policies), Identity("r", "u"), Source("t", "n", "i")
+        access = policies.access_of(identity, source)
+        self.assertIs(policies.access_of(identity, source), access)
+        del policies, access
+        self.assertIsNone(found())
