@@ -72,6 +72,7 @@ class PolicyFollower:
     known: PolicyDocument | None = field(default=None, init=False)
     _trouble: str | None = field(default=None, init=False)
     _refused: str | None = field(default=None, init=False)
+    _refusal: str = field(default="", init=False)
     _following: Deferred[None] | None = field(default=None, init=False)
     _log = Logger()
 
@@ -141,6 +142,7 @@ class PolicyFollower:
                 self._apply(await self._reader.read())
             else:
                 self._end_trouble()
+                self.status.problem = self._refusal
         except Unavailable as error:
             self._note(_UNREACHABLE, str(error) or "no answer in time")
         except MissingPolicies as missing:
@@ -231,8 +233,9 @@ class PolicyFollower:
         self._end_trouble()
         self._refused = refused.state
         version = stored_policies.version_of(refused.state)
+        self._refusal = f"version {version} is refused: {refused.problems[0]}"
+        self.status.problem = self._refusal
         problems = [str(problem) for problem in refused.problems]
-        self.status.problem = f"version {version} is refused: {problems[0]}"
         for problem in problems[:_MOST_PROBLEMS]:
             self._log.error(
                 "policies of version {version} in the token store are refused; in use stays "

@@ -271,6 +271,20 @@ class FollowingTests(StoredCase):
         self.pass_(5)
         self.assertEqual((self.ask(), self.ready()["version"]), (403, 10))
 
+    def test_refused_after_an_outage(self) -> None:
+        """After an outage the status says again why a version is refused, and not the outage."""
+        self.store.put(document(1, READ))
+        self.start()
+        self.store.put(document(2, {**WRITE, "unheard_of": 1}))
+        self.pass_(5)
+        self.store.is_down = True
+        self.pass_(5)
+        self.assertEqual(self.ready()["problem"], "the cable is cut")
+        self.store.is_down = False
+        self.pass_(5)
+        self.assertIn("version 2 is refused", self.ready()["problem"])
+        self.assertEqual(len(self.logged("refused")), 1)
+
     def test_defect(self) -> None:
         """An unexpected exception is logged, and does not end the looking for changes."""
         self.store.put(document(1, READ))
