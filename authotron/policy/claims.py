@@ -136,15 +136,6 @@ Known = Mapping[str, Mapping[str, str]]
 """The tags that rules name: for each key, for each value the tag."""
 
 
-def known_tags(tags: Iterable[str]) -> Known:
-    """Arrange tags by their keys and values."""
-    found: dict[str, dict[str, str]] = {}
-    for tag in tags:
-        key, _, value = tag.partition("=")
-        found.setdefault(key, {})[value] = tag
-    return found
-
-
 def known_claims(identity: Identity, source: Source, known: Known) -> frozenset[str]:
     """
     Return the claims of an identity that are among known tags, which is faster than to make all

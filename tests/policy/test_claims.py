@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 
 from hypothesis import given
 from hypothesis import strategies as some
@@ -11,14 +12,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.model.identity import Identity
 from authotron.policy.claim_filter import ClaimFilter
 from authotron.policy.claims import (
+    Known,
     Source,
     by_key,
     claims_of,
     known_claims,
-    known_tags,
     left_out,
     values_of,
 )
+from authotron.policy.index import Index
 
 WORDS = some.sampled_from(
     ["a", "b", "a=b", "@a", "role", "scope", "a:b", "group", "x y", "", '["a","B"]', "[]", "[a"]
@@ -41,6 +43,13 @@ IDENTITIES = some.builds(
     some.dictionaries(WORDS, WORDS, max_size=3),
     some.dictionaries(WORDS, some.lists(WORDS, max_size=2).map(tuple), max_size=2),
 )
+
+
+def known_tags(tags: Iterable[str]) -> Known:
+    """Return tags as the index of the rules that name them arranges them."""
+    found = Index()
+    found.name((frozenset(tags),))
+    return found.known
 
 
 class KnownClaimsTests(SynchronousTestCase):
