@@ -69,11 +69,12 @@ def doctor(path: Any, username: str | None, *, as_json: bool) -> None:
     The command checks key sets, LDAP directories, other remote services and the token store. The
     keys of a key set are listed by name and algorithm. Each server of a directory is checked
     separately: connection, TLS, bind, search, and with --user the roles of a user and their groups.
-    If the configuration has policies, --user also lists the claims that the user has for them.
-    Services that verify tokens are sent an invalid token. The token store is asked to make a change
-    without effect, to check that the store accepts changes. The HTTP proxies through which requests
-    are sent are printed. At last the command prints which reverse proxies, unless they are
-    configured otherwise, give up before the gateway decides; these lines do not count as a failure.
+    If the configuration has policies, --user also lists the claims of the user to which the
+    policies are applied. Services that verify tokens are sent an invalid token. The token store is
+    asked to make a change without effect, to check that the store accepts changes. The HTTP proxies
+    through which requests are sent are printed. At last the command prints which reverse proxies,
+    unless they are configured otherwise, give up before the gateway decides; these lines do not
+    count as a failure.
 
     Exit status 0 if every check succeeds, 1 if one fails, 78 if the configuration is invalid.
     """

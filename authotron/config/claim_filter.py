@@ -43,7 +43,7 @@ def _flaw_of_key(text: str) -> str:
     if text.endswith("=") and is_well_formed(text[:-1]):
         return f"ends with `=`; write the key alone, {text[:-1]}"
     if not is_well_formed(text):
-        return "is not the key of a claim: it is empty, or has a blank or `=`"
+        return "is not the key of a claim: the key is empty, or has a blank or `=`"
     return _BY_GATEWAY if is_reserved(text) else ""
 
 
@@ -100,14 +100,14 @@ class ClaimFilterConfig(Section):
         default=(),
         strict=False,
         description="prefixes of the claims that are kept, such as `email=` or `role=`; all if "
-        "empty. Upper and lower case are equal. The claims `realm=`, `username=` and those that "
+        "empty. The case of letters is ignored. The claims `realm=`, `username=` and those that "
         "begin with `@` are always kept",
     )
     ignore: tuple[Annotated[Prefix, AfterValidator(_ignored)], ...] = Field(
         default=(),
         strict=False,
         description="prefixes of the claims that are removed, even if they are included, such as "
-        "`iat=`. Upper and lower case are equal",
+        "`iat=`. The case of letters is ignored",
     )
     rename: dict[str, str] = Field(
         default_factory=dict,

@@ -97,7 +97,7 @@ class AuthorizerConfig(Section):
     timeout: Seconds | None = Field(
         default=None,
         gt=0,
-        description="seconds that one question may take; `auth.timeout_in_ms` if not set",
+        description="seconds that the authorizer may take; `auth.timeout_in_ms` if not set",
     )
 
 

@@ -53,7 +53,7 @@ class _Line(Section):
     for the expected results.
     """
 
-    name: str = Field(default="", description="what the request is, for people")
+    name: str = Field(default="", description="a description of the request for people")
     claims: Annotated[tuple[Tag, ...], Field(strict=False)] = Field(
         strict=False, description="the claims of the identity, such as `role=reader`"
     )

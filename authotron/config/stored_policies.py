@@ -3,8 +3,8 @@ The document in which a token store keeps policies: rules and groups, each with 
 files that it came from.
 
 All stored policies are one value in the database, because every supported database replaces a
-single value atomically. So a gateway never reads half of a change. The document with the stored
-policies is compressed JSON, one line for each rule or group.
+single value atomically. Therefore a gateway never reads half of a change of the stored policies.
+The document with the stored policies is compressed JSON, one line for each rule or group.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class StoredPolicies:
     def with_label(self, label: str, given: Given) -> StoredPolicies:
         """
         Return a copy of the stored policies in which one label has the given rules and groups; if
-        none are given, the label is removed.
+        no rules and groups are given, the label is removed.
         """
         others = {name: each for name, each in self.labels.items() if name != label}
         added = {label: given} if any(given.values()) else {}

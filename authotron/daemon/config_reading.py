@@ -1,6 +1,6 @@
 """
-The process that reads the configuration for a running gateway, and writes to a pipe what it has
-read.
+The program of the process that reads the configuration for a running gateway, and writes the result
+to a pipe.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def main() -> None:
 
 def _try(config: Config) -> None:
     """
-    Build the gateway of a configuration to find further problems. This process does so because only
-    it knows the line numbers of the file.
+    Build the gateway of a configuration to find further problems. Only this process knows the line
+    numbers of the configuration file, which the problems name.
 
     @raise ConfigError: the configuration cannot be used.
     """

@@ -131,8 +131,8 @@ class PolicyFollower:
 
     async def look(self) -> None:
         """
-        Apply the policies in the token store if they differ from the policies in use. If they
-        cannot be used, log the reason and show it in the status.
+        Apply the policies in the token store if they differ from the policies in use. If the
+        policies cannot be used, log the reason, and show the reason in the status.
         """
         try:
             state = await self._reader.state()

@@ -93,8 +93,8 @@ class StatedRequest:
 
 def is_restricted(found: Authentication, stated: StatedRequest) -> bool:
     """
-    Return whether a condition of a credential does not allow a stated request; so does a condition
-    that depends on something that the question does not state.
+    Return whether a condition of a credential refuses the request that a client asks about. A
+    condition also refuses the request if it depends on a fact that the client does not state.
     """
     return bool(found.conditions) and isinstance(authorize(found, stated.facts), Deny)
 

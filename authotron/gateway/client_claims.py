@@ -116,8 +116,8 @@ class ClientClaims:
             )
 
     def _count(self, provider: str, reasons: Iterable[str]) -> None:
-        # The name of a provider may come from the token store. Such a name must not become a label
-        # of metrics.
+        # The name of a provider may come from the token store. The name of a provider from the
+        # token store must not become a label of metrics.
         known = provider if provider in self._sources else UNKNOWN
         for reason, number in Counter(reasons).items():
             self._observer.claims_dropped(known, reason, number)

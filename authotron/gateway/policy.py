@@ -390,7 +390,8 @@ class PolicyAccess:
     def __sizeof__(self) -> int:
         """
         Return how many bytes of memory the object takes, for caches with a budget in bytes. If the
-        policies are applied later, they add at most three times the size of the authentication.
+        policies are applied later, the access object then takes at most three times the size of the
+        client's authentication.
         """
         if self._client is not None:
             return _LATER + 3 * authentication_bytes(self._client)

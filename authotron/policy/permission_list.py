@@ -123,8 +123,9 @@ def _of_owner(own: Layer, whole: Layer, *, is_exact: bool) -> Layer:
     """
     Return the layer of the owner of a credential that hides claims, without these claims.
 
-    A rule that allows the credential something also allows it to the owner. So this layer states
-    only permissions that deny, unless a permission that allows may depend on hidden claims.
+    A rule that allows the credential something also allows it to the owner. So the layer of the
+    owner contains only permissions that deny, unless a permission that allows may depend on hidden
+    claims.
 
     @param own: the layer of the permission list that states what the credential allows.
     @param whole: the layer of the permission list that states what the owner of the credential may

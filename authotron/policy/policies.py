@@ -38,7 +38,8 @@ _MOST_TOGETHER = 20_000
 _MOST_SHARED = 1_000
 """
 Maximum number of access objects that identities share, each of which takes about one kilobyte. If
-the number is exceeded, all of them are discarded; those still in use are soon created again.
+the number is exceeded, all shared access objects are discarded; those still in use are soon created
+again.
 """
 
 _MOST_ROLES = 10

@@ -103,9 +103,9 @@ class Table:
     The table of the rules that one identity can use in one namespace.
 
     Most patterns are a single resource, or end with their only C{**}; these patterns are found by
-    looking up the resource, and each part of it that ends before a slash. Patterns with wildcards
-    elsewhere are found in the same way by the part before their first wildcard; the remainder of
-    the pattern is compared with the resource segment by segment.
+    looking up the resource, and each part of it that ends before a slash. Patterns with other
+    wildcards are looked up by the part before the first wildcard; the remainder of the pattern is
+    compared with the resource segment by segment.
 
     @ivar size: the number of permissions in the table.
     @ivar exact: the nodes of single resources, by the text of the resource.
@@ -257,7 +257,7 @@ class Table:
         same, and depends only on the verb.
 
         The answer is false if a pattern names a resource in the folder, or if a wildcard could
-        match some of them.
+        match only some resources in the folder.
         """
         if _folder(resource) in self.folders or self.anywhere is not None:
             return False
@@ -286,7 +286,10 @@ class Table:
                 yield entry.permission.ids or ()
 
     def paths(self) -> Iterator[Collection[str]]:
-        """Yield the paths without wildcards that permissions name; names are left out."""
+        """
+        Yield the paths without wildcards that permissions name; resources that are not paths are
+        left out.
+        """
         for text in self.exact:
             yield (text,) if text.startswith("/") else ()
         for text in self.slashed:
@@ -368,7 +371,10 @@ class SeveralTables:
             yield from each.ids(resource)
 
     def paths(self) -> Iterator[Collection[str]]:
-        """Yield the paths without wildcards that permissions name; names are left out."""
+        """
+        Yield the paths without wildcards that permissions name; resources that are not paths are
+        left out.
+        """
         for each in self._tables:
             yield from each.paths()
 

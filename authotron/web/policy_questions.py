@@ -29,7 +29,7 @@ ALLOW, DENY, LISTED, REFUSED, UNCLEAR = RESULTS = ("allow", "deny", "listed", "r
 """The label C{result} of the metric C{authotron_policy_questions_total}."""
 
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""The form of a bearer token (RFC 6750 section 2.1)."""
+"""The syntax of a bearer token (RFC 6750 section 2.1)."""
 
 
 @frozen
@@ -68,8 +68,8 @@ class Asking:
 
     def log_several(self, answers: Sequence[bool]) -> None:
         """
-        Log that several questions in one request were answered. One log line stands for all of
-        them, so that a short request cannot write a long log.
+        Log that several questions in one request were answered. One log line stands for all
+        questions of a request, so that a short request cannot write a long log.
         """
         audit.policy_questions_asked(self._by, self.api, len(answers), sum(answers))
 

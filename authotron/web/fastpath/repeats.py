@@ -164,8 +164,8 @@ class Repeats:
 
     def remember(self, received: bytes, head: Head, key: Callable[[Presented], bytes]) -> None:
         """
-        Remember a simple request head that was parsed, if it is the one in C{ONE_IN} heads that is
-        selected.
+        Remember a simple request head that was parsed, if the head is selected: only one in
+        C{ONE_IN} heads is remembered.
 
         A head is not remembered if it announces a body, or if L{without_request_id} could not
         remove its request id.
