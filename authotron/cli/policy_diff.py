@@ -99,7 +99,11 @@ def diff(old: Path, new: Path, file: Path, *, as_json: bool) -> None:
         for recorded in recorded_requests.read(file):
             found.add(recorded, before, after, now)
         if not found.requests:
-            raise ConfigError([Problem(str(file), "has no recorded request that can be decided")])
+            message = (
+                "has no recorded request that can be decided; give a file of tests, lines of JSON, "
+                "or a log in JSON (logging.format: json) with requests that a policy has denied"
+            )
+            raise ConfigError([Problem(str(file), message)])
     _report(found, as_json=as_json)
     if found.different:
         sys.exit(1)

@@ -160,11 +160,10 @@ def _read_part(path: Path, sources: Sources) -> _Part:
 
     @raise ConfigError: all problems of the file, each with the line.
     """
-    return _part_in(_parse(path), path, sources)
+    return _part_in(_parse(path, f"{AT}.files names it"), path, sources)
 
 
-def _parse(path: Path) -> yaml_file.Parsed:
-    hint = f"{AT}.files names it"
+def _parse(path: Path, hint: str) -> yaml_file.Parsed:
     return yaml_file.parse(path, may_be_empty=True, largest=LARGEST, hint=hint)
 
 
@@ -271,7 +270,7 @@ def _rules_in(path: Path) -> _Part:
     @raise ConfigError: all problems of the file, or the file is a configuration without the section
         C{policy}.
     """
-    parsed = _parse(path)
+    parsed = _parse(path, "check the name of the file")
     if AT in parsed.given:
         return _part_in(parsed, path, Sources(path.parent), AT)
     if not _OF_CONFIGURATION.isdisjoint(parsed.given):

@@ -305,7 +305,7 @@ def policy_searched(
     @param number: the number of results of the search.
     """
     _log.info(
-        "{by} searched by {api} whether {about} may {verb} {resource}: {number} found",
+        "{by} searched by {api} for {about}, {verb}, {resource}: {number} found",
         event="policy.searched",
         **_of_question(by, api),
         about=about[:_MAX_FACT],
@@ -322,7 +322,7 @@ def policy_listed(by: Actor, api: str, about: str, namespace: str) -> None:
     @param about: the identity whose permissions the client asks about.
     """
     _log.info(
-        "{by} listed by {api} what {about} may do in {namespace}",
+        "{by} asked by {api} what {about} may do in the namespace {namespace}",
         event="policy.listed",
         **_of_question(by, api),
         about=about[:_MAX_FACT],

@@ -99,6 +99,7 @@ class DiffTests(PolicyCase):
         self.assertIn("lines.json:2.request", problem["path"])
         [problem] = self.compare(self.lines({"other": 1}), 78)["problems"]
         self.assertIn("has no recorded request", problem["message"])
+        self.assertIn("logging.format: json", problem["message"])
         [problem] = self.compare(str(self.folder / "none"), 78)["problems"]
         self.assertIn("cannot be read", problem["message"])
 

@@ -13,7 +13,8 @@ from tests.web.conversations import basic
 from tests.web.policy_case import AskingCase
 
 _CURL = re.compile(
-    r"```sh\ncurl -u ([^:]+):(\S+) https://[^/]+(\S+) [^\n]*-d '(.*?)'\n```\n\n```json\n(.*?)\n```",
+    r"```sh\ncurl -u ([^:]+):(\S+) https://[^/]+(\S+) [^\n]*-d '([^']*)'\n```\n\n"
+    r"```json\n(.*?)\n```",
     re.DOTALL,
 )
 
