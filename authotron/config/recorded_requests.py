@@ -118,6 +118,8 @@ def _of_log(fields: Mapping[str, Any], timestamp: object, at: str) -> Recorded |
         asked = section.read(RequestOfTest, given, at, Sources())
     except (ValueError, ConfigError):
         return None
+    if not isinstance(roles, list):
+        return None
     realm, username, provider = (
         str(fields.get(name, "")) for name in ("realm", "username", "provider")
     )

@@ -28,6 +28,7 @@ from authotron.config.check import Config
 from authotron.config.packed import Packed
 from authotron.daemon.workers import spawning
 from authotron.model.errors import ConfigError, Problem
+from authotron.net.reasons import describe
 
 if TYPE_CHECKING:  # imported at run time only if a configuration has policies
     from authotron.config.policy_rules import RuleConfig
@@ -154,7 +155,11 @@ class _Reading(ProcessProtocol):
             self._fail(f"has ended: {reason.value}")
             return
         first, *pieces = self._frames
-        answer, length = pickle.loads(first)  # noqa: S301 - trusted: pickled by a process of this gateway
+        try:
+            answer, length = pickle.loads(first)  # noqa: S301 - trusted: pickled by a process of this gateway
+        except Exception as error:  # noqa: BLE001 - the new modules of an upgrade may pickle what the modules of this process cannot read
+            self._fail(f"is of another version ({describe(error)}); restart the gateway")
+            return
         if isinstance(answer, Config):
             self.config.callback(answer.with_rules(Packed(tuple(pieces), length)))
         else:

@@ -135,6 +135,14 @@ class DiffTests(PolicyCase):
         other = self.write("other.yaml", {"rules": [{**rule, "permissions": ["/d/x:GET"]}]})
         self.assertEqual(len(self.compare(over, 1, old=self.new, new=other)["different"]), 2)
 
+    def test_log_with_odd_roles(self) -> None:
+        """An event of the log whose roles are no list of roles is ignored."""
+        event = {"event.name": "policy.request.denied", "method": "GET", "path": "/d/x"}
+        events = [{**event, "roles": roles} for roles in ("5", "{}", "null", '"reader"', "[]")]
+        over = self.lines(*({"attributes": each} for each in events))
+        found = self.compare(over, 0, old=self.new, new=self.old)
+        self.assertEqual((found["requests"], found["ignored"]), (1, 4))
+
     def test_unclear(self) -> None:
         """Requests that the old policy does not deny by what the log has are not compared."""
         over = self.logged((Identity("here", "alice", ("reader",)), {"path": "/d/x"}))

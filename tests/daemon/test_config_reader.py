@@ -104,6 +104,20 @@ class ConfigReaderTests(ConfigCase):
         self.assertIn("the process that reads the configuration has ended", problem)
         self.assertEqual((self.reactor.triggers, self.reactor.getDelayedCalls()), ([], []))
 
+    def test_answer_of_another_version(self) -> None:
+        """
+        If an upgrade has replaced the modules, the process may write what this process cannot read;
+        the reload is refused with the reason.
+        """
+        self.load({**BASE, "policy": {}})
+        reading: Any = self.read()
+        newer = b"cauthotron.newer\nConfig\n."
+        self.reactor.child.childDataReceived(ANSWER, len(newer).to_bytes(8, "big") + newer)
+        self.reactor.child.processEnded(Failure(ProcessDone(None)))
+        [problem] = self.problems_of(reading)
+        self.assertIn("is of another version", problem)
+        self.assertIn("restart the gateway", problem)
+
     def test_deadline(self) -> None:
         """A process that reads for too long is killed, and the reload is refused."""
         self.load({**BASE, "policy": {}})

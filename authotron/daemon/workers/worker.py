@@ -20,7 +20,7 @@ from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
 from authotron.concurrency.pieces import exempt_from_collection
-from authotron.concurrency.racing import with_timeout
+from authotron.concurrency.racing import was_cancelled, with_timeout
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
 from authotron.daemon import reload, systemd
@@ -144,14 +144,22 @@ class Worker(Service):
         End this worker, because it cannot read the policies in the token store; the supervisor then
         starts another worker.
         """
-        if not self._is_ending:
+        if self._is_ending or was_cancelled(failure):
+            return
+        if failure.check(ConfigError, Unavailable):
             self._log.error(
                 "a new worker cannot read the policies in the token store, so it ends: {reason}",
                 reason=str(failure.value),
                 event="policy.store.unreachable",
             )
-            self.gateway.status = 1
-            self._stop()
+        else:
+            self._log.failure(
+                "a new worker failed to start because of an internal error",
+                failure,
+                event="workers.start.broken",
+            )
+        self.gateway.status = 1
+        self._stop()
 
     def _serve(self) -> None:
         self.gateway.startService()
