@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import sys
 from pathlib import Path
@@ -80,6 +81,7 @@ def makeService(options: Options, reactor: IGatewayReactor | None = None) -> ISe
 
     @raise SystemExit: a plugin, or a file that the configuration names, cannot be used (78).
     """
+    linecache.clearcache()  # attrs keeps the sources of generated methods there: 0.4 MiB
     from authotron.daemon import process  # noqa: PLC0415 - this module imports the reactor that Options chose
 
     if reactor is None:

@@ -31,7 +31,7 @@ Maximum number of lines of a remembered head. A request head with more lines tha
 contains the URI of the client, and so is not sent twice.
 """
 
-_MOST = 10_000
+_MOST = 5_000
 """
 Maximum number of remembered heads, each of which takes about 350 bytes, or 700 if it states facts.
 When the maximum is reached, all heads are forgotten; heads in use soon return.
