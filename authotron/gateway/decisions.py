@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from authotron.concurrency.racing import Awaited, Started, start
 from authotron.concurrency.reactor_time import METER, Meter
 from authotron.concurrency.single_flight import SingleFlight
+from authotron.concurrency.waiters import Waiters
 from authotron.config.schema import CacheConfig
 from authotron.gateway import credentials
 from authotron.gateway.authentication import Authenticator
@@ -106,7 +107,14 @@ class ReplyMaker(Protocol[R_co]):
 
 
 class AccessMaker(Protocol):
-    """The interface of the object that applies policies to authenticated clients."""
+    """
+    The interface of the object that applies policies to authenticated clients.
+
+    @ivar first_read: the requests that wait until the policies in the token store have been read
+        for the first time, or C{None} if no request has to wait.
+    """
+
+    first_read: Waiters[None] | None
 
     async def until_read(self) -> None:
         """Wait until the first attempt to read the policies in the token store has ended."""
@@ -421,7 +429,7 @@ class DecisionCache(Generic[R]):
         """
         cacheable = len(found) == 1
         try:
-            if self._policies is not None:
+            if self._policies is not None and self._policies.first_read is not None:
                 await self._policies.until_read()
             if cached is not None and (now := self._clock.seconds()) < cached.until:
                 known = cached.decision.outcome.authentication

@@ -164,13 +164,15 @@ class Policies:
         """
         realm, username, roles, attributes, scopes = identity
         index = self._index
-        known = index.known
-        if index.has_conditions or len(roles) > _MOST_ROLES or (scopes and "scope" in known):
+        if index.has_conditions or len(roles) > _MOST_ROLES or source.filter is not None:
             return None
-        if source.filter is not None or not known.keys().isdisjoint(attributes):
+        known = index.known
+        if (scopes and "scope" in known) or (
+            attributes and not known.keys().isdisjoint(attributes)
+        ):
             return None
         named = username if "username" in known else None
-        return source.type, source.name, source.issuer, realm, named, roles
+        return source.name, source.type, source.issuer, realm, named, roles
 
     def _share(self, key: tuple[object, ...], held: Held) -> Access:
         """

@@ -258,13 +258,12 @@ class FastPath(Protocol, TimeoutMixin):
         Return whether the policies have allowed an equal request before, with a ruling that never
         changes. If so, count the request as allowed.
         """
-        access = decision.access
-        if access is None or not shape.is_complete or access.access is None:
+        access, found = decision.access, decision.outcome.authentication
+        if access is None or not shape.is_complete or found is None or found.conditions:
             return False
-        found = decision.outcome.authentication
-        if found is None or found.conditions:
-            return False
-        if not self._factory.allowed.has(access.access, *_method_and_uri(shape, stated)):
+        (_, method, _), (_, uri, _) = shape.states
+        rules = access.access
+        if rules is None or not self._factory.allowed.has(rules, stated[method], stated[uri]):
             return False
         access.enforcement.count_allowed()
         return True
