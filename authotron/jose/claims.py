@@ -13,7 +13,7 @@ from authotron.jose.claim_roles import KEYCLOAK_ROLES, RoleClaims
 from authotron.jose.claim_values import Route, as_text, shown, timestamp
 from authotron.jose.claims_config import ClaimsConfig, Scalar
 from authotron.jose.purposes import Claims
-from authotron.model.authentication import Authentication, Login
+from authotron.model.authentication import Authentication, Login, PresentedToken
 from authotron.model.errors import InsufficientScope, Rejected
 from authotron.model.identity import Identity
 
@@ -22,6 +22,9 @@ _CONSUMED = frozenset({"sub", "scope", *KEYCLOAK_ROLES})
 
 _LONGEST_ACR = 256
 """Maximum number of characters of the claim C{acr} (authentication context) of a token."""
+
+_LONGEST_ID = 256
+"""Maximum number of characters of the claim C{jti} of a token that can be revoked by its id."""
 
 _CONFIRMATIONS: Mapping[str, type] = {
     "jwk": dict,
@@ -79,7 +82,11 @@ class ClaimRules:
             attributes["exp"] = str(int(expires or 0))
         identity = Identity(self.realm, username, roles, attributes, {self.name: scopes})
         return Authentication(
-            identity, expires=expires, fresh_until=expires, login=login_of(claims)
+            identity,
+            expires=expires,
+            fresh_until=expires,
+            login=login_of(claims),
+            token=token_of(claims),
         )
 
     def check_type(self, header: Claims, claims: Claims) -> None:
@@ -229,6 +236,19 @@ def login_of(claims: Claims) -> Login | None:
     if not (isinstance(acr, str) and 0 < len(acr) <= _LONGEST_ACR):
         acr = None
     return None if acr is None and at is None else Login(acr, at)
+
+
+def token_of(claims: Claims) -> PresentedToken | None:
+    """
+    Return the id and the time of issue of a JWT (the claims C{jti} and C{iat}, RFC 7519 section
+    4.1), or C{None} if the JWT has neither.
+
+    @raise Rejected: the claim C{iat} is malformed.
+    """
+    id_, issued = claims.get("jti"), timestamp(claims, "iat")
+    if not (isinstance(id_, str) and 0 < len(id_) <= _LONGEST_ID):
+        id_ = None
+    return None if id_ is None and issued is None else PresentedToken(id_, issued)
 
 
 def effective_expiry(claimed: float | None, now: float, leeway: float) -> float | None:

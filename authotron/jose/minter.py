@@ -68,6 +68,7 @@ class Minter:
     _next_warnings: dict[tuple[str, str], int] = field(factory=dict, init=False, repr=False)
     _log = Logger()
     _sign: Callable[[bytes], bytes] = field(init=False, repr=False)
+    _header: Mapping[str, str] = field(init=False)
     _head: bytes = field(init=False)
     _ids: Iterator[str] = field(init=False, repr=False)
 
@@ -75,8 +76,19 @@ class Minter:
         # All JWTs share the header and the key; jwt.encode() would parse the key for each JWT.
         self._sign = _signer(self.algorithm, self._key)
         self._ids = _ids()
-        header = {"alg": self.algorithm, "typ": "JWT", **({"kid": self._kid} if self._kid else {})}
-        self._head = base64url(_json(header)) + b"."
+        kid = {"kid": self._kid} if self._kid else {}
+        self._header = {"alg": self.algorithm, "typ": "JWT", **kid}
+        self._head = base64url(_json(self._header)) + b"."
+
+    def sign(self, claims: Mapping[str, Any], typ: str = "JWT") -> str:
+        """
+        Return a signed JWT with the given claims.
+
+        @param typ: the type of the JWT, which its header states (RFC 8725 section 3.11).
+        """
+        header = {**self._header, "typ": typ}
+        signed = base64url(_json(header)) + b"." + base64url(_json(claims))
+        return (signed + b"." + base64url(self._sign(signed))).decode()
 
     def mint(self, authentication: Authentication) -> str:
         """

@@ -28,6 +28,28 @@ class Login(NamedTuple):
     at: float | None = None
 
 
+class PresentedToken(NamedTuple):
+    """
+    What is known of the token by which a client authenticated.
+
+    @ivar id: the id of the token: the C{jti} of a JWT, or the id of an API token; C{None} if the
+        token has no id.
+    @ivar issued: the time of issue, in seconds since the epoch, or C{None} if it is not known.
+    @ivar ancestors: the ids of the tokens from which the token was derived; if one of them is
+        revoked, the token is revoked as well.
+    @ivar audience: the only audiences that JWTs minted for the client may name, or C{None} for the
+        configured audience.
+    @ivar actor: the identity that acts in the name of the client, if the client has delegated
+        something to it (RFC 8693 section 4.1).
+    """
+
+    id: str | None = None
+    issued: float | None = None
+    ancestors: tuple[str, ...] = ()
+    audience: tuple[str, ...] | None = None
+    actor: Identity | None = None
+
+
 class Authentication(NamedTuple):
     """
     A verified identity, with the provider that verified it, its expiry, and its limits.
@@ -49,6 +71,8 @@ class Authentication(NamedTuple):
         some; rules that deny something to a role apply to this identity.
     @ivar login: what the identity provider states about the login of the user, or C{None} if the
         credential states nothing about a login, as is always the case for API tokens.
+    @ivar token: what is known of the token that the client presented, or C{None} if the credential
+        is not a token with an id or a time of issue.
     """
 
     identity: Identity
@@ -60,6 +84,7 @@ class Authentication(NamedTuple):
     restriction: Restriction | None = None
     unrestricted: Identity | None = None
     login: Login | None = None
+    token: PresentedToken | None = None
 
     def enriched(self, addition: Addition) -> Authentication:
         """
@@ -79,6 +104,7 @@ class Authentication(NamedTuple):
             restriction,
             whole,
             login,
+            token,
         ) = self
         # If an augmenter replaces the C{exp} attribute, its earlier value still limits the lifetime
         # of the JWT.
@@ -96,6 +122,7 @@ class Authentication(NamedTuple):
             restriction,
             whole,
             login,
+            token,
         )
 
     def restricted(self) -> Authentication:

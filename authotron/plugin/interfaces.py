@@ -16,6 +16,7 @@ from authotron.concurrency.racing import MaybeAwaited
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Addition, Credential, Identity
 from authotron.model.policy_document import PolicyDocument
+from authotron.model.records import Changes, Record
 from authotron.model.token import Revoked, Token
 from authotron.plugin.evaluation import Evaluation
 
@@ -332,6 +333,65 @@ class IKeepsPolicies(Interface):
 
         @return: whether the policies were replaced; false if another caller has replaced the
             policies meanwhile.
+        """
+
+
+class IKeepsRecords(Interface):
+    """
+    A token store that keeps records, such as revocations, for all gateways that share the store.
+
+    A record whose time C{until} has passed counts as missing, even before the store deletes it in
+    C{delete_expired}. All methods of the token store but C{on_change} raise L{Unavailable} while
+    its database cannot be used.
+    """
+
+    async def add_record(record: Record, now: float) -> bool:
+        """
+        Add a record, unless a record of this kind and id is stored, in one atomic operation.
+
+        @return: whether the record was added.
+        """
+
+    async def record(kind: str, id_: str, now: float) -> Record | None:
+        """Return a record, or C{None} if it is missing."""
+
+    async def records(kind: str, now: float) -> Sequence[Record]:
+        """Return all records of a kind, sorted by id."""
+
+    async def replace_record(record: Record, earlier: Record) -> bool:
+        """
+        Replace a record if its content is still that of C{earlier}, in one atomic operation.
+
+        @return: whether the record was replaced.
+        """
+
+    async def remove_record(kind: str, id_: str) -> bool:
+        """
+        Remove a record.
+
+        @return: whether the record was removed; if several callers remove a record at the same
+            time, this is true for one of them only.
+        """
+
+    async def changes(after: str | None) -> Changes:
+        """
+        Return what has changed in the records of the kinds
+        L{FOLLOWED_KINDS<authotron.model.records.FOLLOWED_KINDS>}.
+
+        No change is ever left out: neither one that was begun before the call and ends after it,
+        nor one that the store no longer has in its list of changes; then all records are returned.
+
+        @param after: the cursor of the last call; for C{None}, or a cursor that the store does not
+            know any more, all records are returned.
+        """
+
+    def on_change(notify: Callable[[], object]) -> Callable[[], None]:
+        """
+        Call a function soon after records have changed, whichever gateway has changed them.
+
+        A call may come without a change, or be lost; so a caller also looks regularly.
+
+        @return: a function that ends the calls.
         """
 
 

@@ -38,6 +38,7 @@ from authotron.limits.rejected_passwords import PasswordGuard, PasswordStatus, R
 from authotron.model.authentication import (
     Authentication,
     Login,
+    PresentedToken,
     Restriction,
 )
 from authotron.model.client_certificate import ClientCertificate
@@ -186,6 +187,7 @@ __all__ = [
     "PluginConfig",
     "Port",
     "PrefixConfig",
+    "PresentedToken",
     "Problem",
     "ProviderConfig",
     "Question",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from authotron.model.authentication import Authentication, Login
+from authotron.model.authentication import Authentication, Login, PresentedToken
 from authotron.model.errors import BadIdentity
 from authotron.model.identity import Addition, Identity
 from authotron.model.naming import normalize
@@ -19,6 +19,7 @@ _LISTS = (tuple, list, set, frozenset)
 """The types that are allowed for roles; a string must not pass for a list of letters."""
 
 _NUMBERS = (type(None), int, float)
+_TEXTS = (type(None), str)
 _MAPPINGS = (dict, MappingProxyType)
 
 
@@ -49,11 +50,12 @@ def check_authentication(found: object, provider: IJudge) -> WrongResult | Other
     """
     if not isinstance(found, Authentication):
         return wrong_type(found)
-    identity, _, expires, fresh_until, _, conditions, restriction, _, login = found
+    identity, _, expires, fresh_until, _, conditions, restriction, _, login, token = found
     if (
         conditions
         or restriction is not None
         or login is not None
+        or (token is not None and not _is_usual(token))
         or type(identity) is not Identity
         or type(expires) not in _NUMBERS
         or type(fresh_until) not in _NUMBERS
@@ -112,6 +114,22 @@ def _flaws_of_authentication(found: Authentication) -> Iterator[str]:
         yield f"restriction is {_name(restriction)}, and has no method restrict"
     if found.login is not None:
         yield from _flaws_of_login(found.login)
+    if found.token is not None and not _is_usual(found.token):
+        yield "token is not a PresentedToken with values of the declared types"
+
+
+def _is_usual(token: object) -> bool:
+    """Return whether the values of a L{PresentedToken} have the declared types."""
+    if not isinstance(token, PresentedToken):
+        return False
+    id_, issued, ancestors, audience, actor = token
+    return (
+        type(id_) in _TEXTS
+        and type(issued) in _NUMBERS
+        and type(ancestors) is tuple
+        and (audience is None or type(audience) is tuple)
+        and (actor is None or type(actor) is Identity)
+    )
 
 
 def _flaws_of_login(login: object) -> Iterator[str]:

@@ -11,7 +11,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from authotron.model.authentication import Authentication
+from authotron.model.authentication import Authentication, PresentedToken
 from authotron.model.errors import Rejected
 from authotron.model.identity import Credential, earliest
 from authotron.model.token import Token, looks_like_ours
@@ -95,4 +95,5 @@ class TokenProvider:
             earliest(owner.fresh_until, now + tokens.config.recheck),
             conditions=(grant,) if grant.is_limited else (),
             restriction=grant.used((*token.lineage, token.id)),
+            token=PresentedToken(token.id, token.created, token.lineage),
         )

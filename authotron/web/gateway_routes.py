@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache, partial
 from importlib import import_module, resources
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
 from attrs import define, field
@@ -18,43 +17,25 @@ from authotron.gateway.gateway import LiveGateway
 from authotron.model.authentication import Authentication
 from authotron.model.request import Facts, Presented
 from authotron.telemetry.metrics import Part
-from authotron.web import pages, replies
+from authotron.web import later_routes, pages, replies
 from authotron.web.answering import Answer, Answerer
+from authotron.web.later_routes import Call, Switches
 from authotron.web.replies import Reply, text_reply
 from authotron.web.request import Request
 from authotron.web.routing import CONTRACT_RULE, EarlyReply, handle_errors, no_route, route
 
 if TYPE_CHECKING:  # the routes are loaded by name, with the first request for API tokens
-    from authotron.web.permission_routes import PermissionsRoute
     from authotron.web.token_routes import TokenRoutes
 
 _FOR_FIVE_MINUTES = (b"Cache-Control", b"public, max-age=300")
 _FOR_A_DAY = (b"Cache-Control", b"public, max-age=86400")
 
 
-_PERMISSIONS = "/permissions"
-
-_ASKING = (
-    "/authz",
-    _PERMISSIONS,
-    "/access/v1/evaluation",
-    "/access/v1/evaluations",
-    "/access/v1/search/subject",
-    "/access/v1/search/resource",
-    "/access/v1/search/action",
-)
-"""The paths of the routes by which clients ask about the policies."""
-
-_AUTHZEN_METADATA = "/.well-known/authzen-configuration"
-
-_ABOUT_POLICIES = frozenset(path.encode() for path in (*_ASKING, _AUTHZEN_METADATA))
-"""The paths of the routes that answer 404 if the configuration has no policies."""
-
 WITH_BODY = (
     ("POST", "/tokens"),
     ("POST", "/tokens/revoke"),
     ("PATCH", "/tokens/{id}"),
-    *(("POST", path) for path in _ASKING),
+    *later_routes.WITH_BODY,
 )
 """
 The methods and metric labels of the routes that read the request body. A request for a route that
@@ -113,28 +94,6 @@ def _token_routes() -> type[TokenRoutes]:
     return cast("type[TokenRoutes]", module.TokenRoutes)
 
 
-@cache
-def _policy_routes() -> ModuleType:
-    """Import the module of the route C{POST /authz} at the first request to this route."""
-    return import_module("authotron.web.policy_routes")
-
-
-@cache
-def _permissions_route() -> type[PermissionsRoute]:
-    """
-    Import the module of the routes C{/permissions} at the first request to one of these
-    routes.
-    """
-    module = import_module("authotron.web.permission_routes")
-    return cast("type[PermissionsRoute]", module.PermissionsRoute)
-
-
-@cache
-def _authzen() -> ModuleType:
-    """Import the modules of the AuthZEN API at the first request to one of its routes."""
-    return import_module("authotron.web.authzen.routes")
-
-
 @define(eq=False)
 class GatewayRoutes:
     """The routes of the main port."""
@@ -144,20 +103,29 @@ class GatewayRoutes:
     _answerer: Answerer = field(init=False)
     _logo: Reply = field(init=False)
     _icon: Reply = field(init=False)
+    _switches: Switches = field(init=False)
     app = Klein()
     handle_errors(app)
+    later_routes.register(app, lambda routes, request: routes.call(request))
 
     def __attrs_post_init__(self) -> None:
         self._answerer = Answerer(self._serving, self._clock)
         self._logo = _asset("logo.svg", "image/svg+xml")
         self._icon = _asset("favicon.ico", "image/x-icon")
+        self._switches = Switches(self.app)
 
     def is_off(self, path: bytes) -> bool:
         """
-        Return whether a path belongs to a route about policies, and the configuration in use has
-        no policies.
+        Return whether a path belongs to a route of a feature, such as policies, that the
+        configuration in use lacks.
         """
-        return path in _ABOUT_POLICIES and self._serving.gateway.enforcement is None
+        return self._switches.is_off(path, self._serving.gateway)
+
+    def call(self, request: Request) -> Call:
+        """Return what a route needs to answer a request, if its module is imported late."""
+        serving = self._serving
+        authentication = partial(self._authentication, request)
+        return Call(request, serving, serving.gateway, self._clock, authentication)
 
     async def _answer(self, request: Request) -> Answer:
         """Authenticate and authorize a request, and count the outcome in the metrics."""
@@ -264,60 +232,6 @@ class GatewayRoutes:
             self._clock,
             lambda: request.sender,
         )
-
-    @route(app, "/authz", "POST")
-    async def authz(self, request: Request) -> Reply:
-        requester = await self._authentication(request)
-        found: Reply = (
-            await _policy_routes().AuthzRoute(self._serving.gateway).answer(requester, request)
-        )
-        return found
-
-    @route(app, _PERMISSIONS, "GET")
-    async def permissions(self, request: Request) -> Reply:
-        requester = await self._authentication(request)
-        found: Reply = await self._permissions_route().mine(requester, request)
-        return found
-
-    @route(app, _PERMISSIONS, "POST")
-    async def permissions_of(self, request: Request) -> Reply:
-        requester = await self._authentication(request)
-        found: Reply = await self._permissions_route().of_another(requester, request)
-        return found
-
-    def _permissions_route(self) -> PermissionsRoute:
-        return _permissions_route()(self._serving.gateway, self._clock)
-
-    @route(app, "/access/v1/evaluation", "POST")
-    async def evaluation(self, request: Request) -> Reply:
-        return await self._answer_authzen("evaluation", request)
-
-    @route(app, "/access/v1/evaluations", "POST")
-    async def evaluations(self, request: Request) -> Reply:
-        return await self._answer_authzen("evaluations", request)
-
-    @route(app, "/access/v1/search/subject", "POST")
-    async def search_subject(self, request: Request) -> Reply:
-        return await self._answer_authzen("search-subject", request)
-
-    @route(app, "/access/v1/search/resource", "POST")
-    async def search_resource(self, request: Request) -> Reply:
-        return await self._answer_authzen("search-resource", request)
-
-    @route(app, "/access/v1/search/action", "POST")
-    async def search_action(self, request: Request) -> Reply:
-        return await self._answer_authzen("search-action", request)
-
-    async def _answer_authzen(self, name: str, request: Request) -> Reply:
-        routes = _authzen().AuthzenRoutes(self._serving.gateway, self._clock)
-        found: Reply = await routes.answer(name, self._authentication(request), request)
-        return found
-
-    @route(app, _AUTHZEN_METADATA, "GET")
-    def authzen_metadata(self, request: Request) -> Reply:
-        """Answer the metadata document that states the URLs of the AuthZEN API."""
-        found: Reply = _authzen().metadata(self._serving.gateway, request)
-        return pages.readable(request, found)
 
     @route(app, "/providers", "GET")
     def providers(self, request: Request) -> Reply:

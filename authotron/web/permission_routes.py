@@ -25,6 +25,7 @@ from authotron.policy.rule_limits import moment
 from authotron.policy.subjects import in_normal_form
 from authotron.tokens.grants import grant_in_use
 from authotron.web import replies
+from authotron.web.later_routes import Call
 from authotron.web.permissions_body import read_question
 from authotron.web.policy_questions import Asking, asking, judged
 from authotron.web.replies import Reply
@@ -68,6 +69,18 @@ class _Subject:
     conditions: tuple[Layer, ...] = ()
     login: Login | None = None
     expires: float | None = None
+
+
+async def mine(call: Call) -> Reply:
+    """Answer C{GET /permissions}."""
+    route = PermissionsRoute(call.gateway, call.clock)
+    return await route.mine(await call.authentication(), call.request)
+
+
+async def of_another(call: Call) -> Reply:
+    """Answer C{POST /permissions}."""
+    route = PermissionsRoute(call.gateway, call.clock)
+    return await route.of_another(await call.authentication(), call.request)
 
 
 @frozen

@@ -18,6 +18,7 @@ from authotron.policy.reasons import Reason
 from authotron.policy.ruling import RESTRICTED, Ruling
 from authotron.web import policy_replies, replies
 from authotron.web.authz_body import read_question
+from authotron.web.later_routes import Call
 from authotron.web.policy_questions import (
     Asking,
     asking,
@@ -28,6 +29,11 @@ from authotron.web.policy_questions import (
 from authotron.web.replies import Reply
 from authotron.web.request import Request
 from authotron.web.routing import EarlyReply
+
+
+async def authz(call: Call) -> Reply:
+    """Answer C{POST /authz}."""
+    return await AuthzRoute(call.gateway).answer(await call.authentication(), call.request)
 
 
 @frozen

@@ -106,6 +106,11 @@ def no_route() -> NoReturn:
     raise NotFound
 
 
+def label_of(rule: str) -> str:
+    """Return the metric label of a routing rule: its path, with C{{name}} for a parameter."""
+    return _PARAMETER.sub(r"{\1}", rule)
+
+
 class RouteLabels:
     """
     The metric labels of the routes of a Klein app: their paths, with C{{name}} in place of
@@ -114,7 +119,7 @@ class RouteLabels:
 
     def __init__(self, app: Klein) -> None:
         rules = (rule.rule for rule in app.url_map.iter_rules() if rule.rule != CONTRACT_RULE)
-        self.all = frozenset(_PARAMETER.sub(r"{\1}", rule) for rule in rules)
+        self.all = frozenset(map(label_of, rules))
         self._with_parameter = {
             label.rpartition("/")[0]: label for label in self.all if label.endswith("}")
         }

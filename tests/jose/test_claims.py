@@ -15,9 +15,9 @@ from authotron.config import section
 from authotron.jose.claim_roles import KEYCLOAK_ROLES
 from authotron.jose.claims import ClaimRules, effective_expiry
 from authotron.jose.claims_config import ClaimsConfig, missing_checks
-from authotron.model.authentication import Authentication
+from authotron.model.authentication import Authentication, PresentedToken
 from authotron.model.errors import ConfigError, Rejected
-from authotron.model.identity import Identity
+from authotron.model.identity import Addition, Identity
 from authotron.providers import jwt
 from authotron.testing.issuers import CLAIMS
 from authotron.testing.worlds import NOW
@@ -78,6 +78,27 @@ class ClaimsTestCase(SynchronousTestCase):
     def refused(self, given: dict[str, Any] | None = None, **claims: Any) -> None:
         with self.subTest(str(claims)[:60]):
             self.assertRaises(Rejected, identity, given, **claims)
+
+
+class TokenTests(ClaimsTestCase):
+    """The id and the time of issue of a JWT."""
+
+    def test_id_and_time(self) -> None:
+        found = authentication(jti="a1", iat=NOW - 5)
+        self.assertEqual(found.token, PresentedToken("a1", NOW - 5))
+
+    def test_neither(self) -> None:
+        self.assertIsNone(authentication().token)
+
+    def test_odd_ids(self) -> None:
+        """An id that cannot be revoked counts as no id."""
+        for odd in ("", 5, ["a1"], "x" * 300):
+            self.assertIsNone(authentication(jti=odd).token)
+
+    def test_kept_by_augmenters(self) -> None:
+        """An addition to the identity leaves the id of the token as it is."""
+        found = authentication(jti="a1").enriched(Addition(("reader",)))
+        self.assertEqual(found.token, PresentedToken("a1", None))
 
 
 class TimeTests(ClaimsTestCase):

@@ -90,6 +90,14 @@ class ClaimsTests(SynchronousTestCase):
             )
             self.assertEqual((claims["roles"], claims["attributes"]), ([text], {"team": text}))
 
+    def test_other_types(self) -> None:
+        """A JWT of another type has the given claims, and a header that states its type."""
+        made_by = made()
+        token = made_by.sign({"iss": "gate", "exp": NOW + 60, "who": "alice"}, "exchange+jwt")
+        header, claims = made_by.verify(token)
+        self.assertEqual(header, {"alg": "HS256", "typ": "exchange+jwt"})
+        self.assertEqual(claims, {"iss": "gate", "exp": NOW + 60, "who": "alice"})
+
     def test_audience_on_demand(self) -> None:
         """C{aud} is minted only with C{emit_aud}."""
         self.assertNotIn("aud", self.claims(aud="backends"))

@@ -18,6 +18,7 @@ from authotron.web.authzen.entities import Malformed
 from authotron.web.authzen.evaluations import Evaluator, evaluate_all
 from authotron.web.authzen.searches import Searcher
 from authotron.web.json_bodies import read_object
+from authotron.web.later_routes import Call
 from authotron.web.policy_questions import Asking, asking, wants_explanation
 from authotron.web.replies import Reply
 from authotron.web.request import Request
@@ -114,17 +115,48 @@ class AuthzenRoutes:
         return await searches[name](given)
 
 
-def metadata(gateway: Gateway[Reply], request: Request) -> Reply:
+async def evaluation(call: Call) -> Reply:
+    """Answer a question about one request."""
+    return await _answer(call, "evaluation")
+
+
+async def evaluations(call: Call) -> Reply:
+    """Answer a question about several requests."""
+    return await _answer(call, "evaluations")
+
+
+async def search_subject(call: Call) -> Reply:
+    """Answer which subjects may do something with a resource."""
+    return await _answer(call, "search-subject")
+
+
+async def search_resource(call: Call) -> Reply:
+    """Answer with which resources a subject may do something."""
+    return await _answer(call, "search-resource")
+
+
+async def search_action(call: Call) -> Reply:
+    """Answer what a subject may do with a resource."""
+    return await _answer(call, "search-action")
+
+
+async def _answer(call: Call, name: str) -> Reply:
+    routes = AuthzenRoutes(call.gateway, call.clock)
+    return await routes.answer(name, call.authentication(), call.request)
+
+
+async def metadata(call: Call) -> Reply:
     """
-    Return the metadata of the policy decision point, which need no credentials.
+    Answer the metadata of the policy decision point, which need no credentials.
 
     The reply must not be cached, because its URLs depend on headers of the request.
     """
-    policy = gateway.config.policy
+    policy = call.gateway.config.policy
     stated = None if policy is None else policy.section.decision_point
-    base = stated or pages.address(request)
+    base = stated or pages.address(call.request)
     endpoints = {name: f"{base}{path}" for name, path in PATHS.items()}
-    return replies.private_json({"policy_decision_point": base, **endpoints})
+    found = replies.private_json({"policy_decision_point": base, **endpoints})
+    return pages.readable(call.request, found)
 
 
 def _as_message(reply: Reply) -> Reply:

@@ -1,0 +1,136 @@
+"""
+Routes whose modules are imported at the first request, so that the gateway starts faster; many of
+them answer 404 if the configuration lacks the feature that they belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+from attrs import frozen
+from klein import Klein
+from twisted.internet.interfaces import IReactorTime
+
+from authotron.gateway.gateway import Gateway, LiveGateway
+from authotron.model.authentication import Authentication
+from authotron.web.replies import Reply
+from authotron.web.request import Request
+from authotron.web.routing import RouteLabels, label_of, route
+
+
+@frozen
+class Call:
+    """
+    One request for a route whose module is imported late, and what the route needs to answer it.
+
+    @ivar serving: the gateway in use, which a reload replaces while the request is answered.
+    @ivar gateway: the gateway that was in use when the request arrived.
+    @ivar authentication: a function that authenticates and authorizes the client; it raises
+        L{EarlyReply<authotron.web.routing.EarlyReply>} if the client gets another reply.
+    """
+
+    request: Request
+    serving: LiveGateway[Reply]
+    gateway: Gateway[Reply]
+    clock: IReactorTime
+    authentication: Callable[[], Awaitable[Authentication]]
+
+
+Handler = Callable[..., Awaitable[Reply]]
+"""A function that takes a L{Call}, and the parameters of the path, and returns the reply."""
+
+IsOn = Callable[[Gateway[Reply]], bool]
+"""A function that returns whether the configuration of a gateway has the feature of a route."""
+
+
+def has_policies(gateway: Gateway[Reply]) -> bool:
+    """Return whether the configuration of a gateway has policies."""
+    return gateway.enforcement is not None
+
+
+@frozen
+class LaterRoute:
+    """
+    A route whose module is imported at the first request.
+
+    @ivar path: the path, with parameters in angle brackets as Klein writes them.
+    @ivar handler: where the L{Handler} is, such as C{policy_routes:authz}: a module of the package
+        C{authotron.web}, and the name of a function in it.
+    @ivar is_on: returns whether the route exists; without it the route answers 404.
+    @ivar has_body: whether the route reads the request body.
+    """
+
+    method: str
+    path: str
+    handler: str
+    is_on: IsOn
+    has_body: bool = False
+
+
+def _policy_route(path: str, handler: str) -> LaterRoute:
+    """Return the route of a client's question about the policies, which is a JSON body."""
+    return LaterRoute("POST", path, handler, has_policies, has_body=True)
+
+
+LATER = (
+    _policy_route("/authz", "policy_routes:authz"),
+    LaterRoute("GET", "/permissions", "permission_routes:mine", has_policies),
+    _policy_route("/permissions", "permission_routes:of_another"),
+    _policy_route("/access/v1/evaluation", "authzen.routes:evaluation"),
+    _policy_route("/access/v1/evaluations", "authzen.routes:evaluations"),
+    _policy_route("/access/v1/search/subject", "authzen.routes:search_subject"),
+    _policy_route("/access/v1/search/resource", "authzen.routes:search_resource"),
+    _policy_route("/access/v1/search/action", "authzen.routes:search_action"),
+    LaterRoute(
+        "GET", "/.well-known/authzen-configuration", "authzen.routes:metadata", has_policies
+    ),
+)
+"""All routes whose modules are imported at the first request."""
+
+WITH_BODY = tuple((each.method, label_of(each.path)) for each in LATER if each.has_body)
+"""The methods and metric labels of those routes in L{LATER} that read the request body."""
+
+_IS_ON = {label_of(each.path): each.is_on for each in LATER}
+
+
+class Switches:
+    """Finds out which of the routes in L{LATER} exist with the configuration in use."""
+
+    def __init__(self, app: Klein) -> None:
+        self._labels = RouteLabels(app)
+
+    def is_off(self, path: bytes, gateway: Gateway[Reply]) -> bool:
+        """Return whether a path belongs to a route of a feature that a configuration lacks."""
+        is_on = _IS_ON.get(self._labels.of(path.decode("ascii", "replace")))
+        return is_on is not None and not is_on(gateway)
+
+
+@cache
+def _imported(handler: str) -> Handler:
+    """Import the module of a route, and return the function that answers requests."""
+    module, _, function = handler.partition(":")
+    found: Handler = getattr(import_module(f"authotron.web.{module}"), function)
+    return found
+
+
+def register(app: Klein, call_of: Callable[[Any, Request], Call]) -> None:
+    """
+    Register the routes in L{LATER} with a Klein app.
+
+    @param call_of: a function that takes the object of the app and a request, and returns the
+        L{Call} for the route.
+    """
+    for each in LATER:
+        _register(app, each, call_of)
+
+
+def _register(app: Klein, later: LaterRoute, call_of: Callable[[Any, Request], Call]) -> None:
+    def answer(routes: object, request: Request, **parameters: str) -> Awaitable[Reply]:
+        return _imported(later.handler)(call_of(routes, request), **parameters)
+
+    # Klein takes the name of the function as the name of the route, which must be unique.
+    answer.__name__ = f"{later.method} {later.path}"
+    route(app, later.path, later.method)(answer)
