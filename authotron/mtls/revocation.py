@@ -185,10 +185,9 @@ class RevocationLists:
 
     async def _look(self) -> _Content:
         known = self._content
-        version = known.version if known is not None else None
         now = dt.datetime.fromtimestamp(self._clock.seconds(), dt.UTC)
         try:
-            found = await self._threads(partial(_read, self._file, version, now))
+            found = await self._threads(partial(_read, self._file, known, now))
         except Unavailable as unavailable:
             if known is None:
                 raise
@@ -217,10 +216,12 @@ class RevocationLists:
             )
 
 
-def _read(file: Path, known: _Version | None, now: dt.datetime) -> _Content | None:
+def _read(file: Path, known: _Content | None, now: dt.datetime) -> _Content | None:
     """
     Read the file with revocation lists if it has changed since it was last read, or else return
     C{None}.
+
+    @param known: what was read from the file earlier.
 
     @raise Unavailable: the file cannot be read, or has a revocation list that cannot be used.
     """
@@ -229,7 +230,7 @@ def _read(file: Path, known: _Version | None, now: dt.datetime) -> _Content | No
         with os.fdopen(descriptor, "rb") as opened:
             status = os.fstat(descriptor)
             version = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if version == known:
+            if known is not None and version == known.version:
                 return None
             if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST:
                 raise Unavailable(f"{file} is no file, or has more than {_LARGEST >> 20} MiB")
@@ -237,7 +238,10 @@ def _read(file: Path, known: _Version | None, now: dt.datetime) -> _Content | No
     except OSError as error:
         raise Unavailable(f"cannot read {file}: {error.strerror or error}") from None
     try:
-        return _Content(version, [_list(each, now) for each in _parsed(content)])
+        lists = [_list(each, now) for each in _parsed(content)]
+        if known is not None:
+            _check_not_older(lists, known.lists, now)
+        return _Content(version, lists)
     except ValueError as error:
         raise Unavailable(f"{file} has no usable revocation list: {error}") from None
     except Exception as error:  # noqa: BLE001 - the parser raises many types of errors
@@ -274,6 +278,25 @@ def _list(crl: x509.CertificateRevocationList, now: dt.datetime) -> _List:
         )
     revoked = frozenset(each.serial_number for each in crl)
     return _List(crl, crl.issuer, revoked, crl.last_update_utc, crl.next_update_utc)
+
+
+def _check_not_older(new: Sequence[_List], known: Sequence[_List], now: dt.datetime) -> None:
+    """
+    Check that a file does not replace a revocation list by an older one of the same authority,
+    which would make revoked certificates valid again. A list that has expired may be replaced.
+
+    @raise ValueError: a revocation list is older than the one in use.
+    """
+    newest: dict[x509.Name, dt.datetime] = {}
+    for each in new:
+        newest[each.issuer] = max(each.begin, newest.get(each.issuer, each.begin))
+    for each in known:
+        begin = newest.get(each.issuer, each.begin)
+        if begin < each.begin and now < each.end:
+            raise ValueError(
+                f"the list of {_shown(each.issuer)} of {begin:%Y-%m-%d %H:%M} is older than the "
+                f"list in use, of {each.begin:%Y-%m-%d %H:%M}"
+            )
 
 
 def _may_sign(authority: x509.Certificate) -> bool:

@@ -31,6 +31,10 @@ _UNKNOWN = b"/*"
 """A path that does not belong to any route."""
 
 
+_PHRASES = {each.value: each.phrase.encode() for each in HTTPStatus}
+"""The phrases of all status codes, some of which, such as 422, Twisted does not know."""
+
+
 class RequestObserver(Protocol):
     """The methods of L{Site} that a request calls."""
 
@@ -153,6 +157,10 @@ class Request(server.Request):
         self.channel.persistent = False
         if self.clientproto == b"HTTP/1.1":  # A connection of HTTP/1.0 is closed in any case.
             self.setHeader(b"Connection", b"close")
+
+    def setResponseCode(self, code: int, message: bytes | None = None) -> None:
+        """Set the status code of the reply, with its phrase also for codes unknown to Twisted."""
+        super().setResponseCode(code, message or _PHRASES.get(code))
 
     def send(self, reply: Reply) -> None:
         """Send a reply to this request without calling Klein."""

@@ -124,6 +124,16 @@ class RevocationTests(RevocationCase):
         self.write(as_pem(older, self.root.revocations(self.leaf), older))
         self.assertIsInstance(self.failure(), Rejected)
 
+    def test_older_S_MTLSCRL(self) -> None:
+        """An older list never replaces a newer one, unless the newer one has expired."""
+        self.revoke(self.leaf, begin=TODAY - 0.5 * DAY)
+        self.failure()
+        self.revoke(begin=TODAY - DAY, end=TODAY + 3 * DAY)
+        self.clock.advance(1)
+        self.assertIsInstance(self.failure(), Rejected)
+        self.clock.advance(86_400)
+        self.check()
+
     def test_forged_S_MTLSCRL(self) -> None:
         """A list that the authority has not signed, or must not sign, does not count."""
         self.write(as_pem(self.root.revocations(signer=key("other"))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
+from http import HTTPStatus
 from typing import Any
 
 from attrs import define, field
@@ -47,14 +48,16 @@ class Answer:
 
 
 def answered(wire: bytes) -> list[Answer]:
-    """Return the replies in the bytes written; each names its length."""
+    """Return the replies in the bytes written; each has the usual phrase, and names its length."""
     answers = []
     while wire:
         head, _, wire = wire.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         length = int(headers.get("content-length", 0))
-        answers.append(Answer(int(first.split()[1]), headers, wire[:length]))
+        _, status, phrase = first.split(" ", 2)
+        assert phrase == HTTPStatus(int(status)).phrase, first
+        answers.append(Answer(int(status), headers, wire[:length]))
         wire = wire[length:]
     return answers
 
