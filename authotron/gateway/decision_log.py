@@ -22,11 +22,14 @@ from authotron.model.identity import Credential, Identity
 from authotron.telemetry import logs
 from authotron.telemetry.suppression import Suppression
 
-_SCHEMES = frozenset({"basic", "bearer"})
+_SCHEMES = {"basic": "Basic", "bearer": "Bearer", "certificate": "certificate"}
 """
-The schemes that the log of a refusal names; other schemes are not named, because clients may invent
-any number of them.
+The kinds of credentials that the log of a refusal names; other schemes are not named, because
+clients may invent any number of them.
 """
+
+_OTHER = "other"
+"""How the log of a refusal names all other kinds of credentials."""
 
 
 @define(eq=False)
@@ -63,11 +66,11 @@ class DecisionLog:
         if not logs.log.writes_info:
             return
         for scheme in dict.fromkeys(each.scheme for each in found):
-            kind = scheme if scheme in _SCHEMES else "other"
+            kind = _SCHEMES.get(scheme, _OTHER)
             if (count := self._suppression.count(kind)) is not None:
                 self._log.info(
-                    "no provider accepts a {scheme} credential: {last_error}",
-                    scheme=kind.capitalize(),
+                    "no provider accepts the {scheme} credential of a client: {last_error}",
+                    scheme=kind,
                     last_error=str(rejected),
                     suppressed_count=count,
                     event="auth.provider.all_failed",

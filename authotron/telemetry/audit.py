@@ -21,6 +21,12 @@ _MAX_FACT = 1_000
 _MAX_SHOWN = 64
 """Maximum number of characters of an attribute name that an audit event contains."""
 
+_MAX_ROLES = 100
+"""Maximum number of roles of an identity that an audit event contains."""
+
+_TERMINAL = "terminal"
+"""How an actor at a terminal was identified."""
+
 
 @frozen
 class Actor:
@@ -40,6 +46,8 @@ class Actor:
 
     def __str__(self) -> str:
         name = f"{self.username} in realm {self.realm}" if self.realm else self.username
+        if self.credential == _TERMINAL:
+            return f"{name} at a terminal"
         actor = f"{name} with {self.credential}" if name else f"a client with {self.credential}"
         return f"{actor} from {self.client}" if self.client else actor
 
@@ -69,7 +77,7 @@ def at_terminal() -> Actor:
         name = getpass.getuser()
     except (KeyError, OSError):  # the user id is not in the password database of the system
         name = "unknown"
-    return Actor(username=name, credential="terminal")
+    return Actor(username=name, credential=_TERMINAL)
 
 
 def created(token: Token, by: Actor) -> None:
@@ -205,7 +213,7 @@ def policies_stored(label: str, version: int, number: int, by: Actor) -> None:
     """
     _log.info(
         "policies of label {label} in the token store changed to version {version} by {by}: "
-        "{number} rules and groups",
+        "rules and groups changed: {number}",
         event="policy.store.changed",
         label=label,
         version=version,
@@ -238,7 +246,7 @@ def request_denied(
         realm=identity.realm,
         username=identity.username,
         provider=authentication.provider,
-        roles=json.dumps(identity.roles, ensure_ascii=False),
+        roles=json.dumps(identity.roles[:_MAX_ROLES], ensure_ascii=False),
         result="would be denied by" if observes else "denied by",
         reason=reason,
         rule=rule,

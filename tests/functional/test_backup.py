@@ -116,7 +116,7 @@ class MoveTests(SynchronousTestCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(json.loads(done.stdout), printed)
             [line] = [each for each in done.stderr.splitlines() if event in each]
-            self.assertIn("with terminal", line)
+            self.assertIn("at a terminal", line)
         self.assertEqual(self.status(self.started(new), token), 200)
         refused = new.run(f"authotron tokens restore a.db {end}", luggage)
         self.assertNotEqual(refused.returncode, 0)

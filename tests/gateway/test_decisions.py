@@ -150,7 +150,7 @@ class LoggedTests(VerdictsCase):
         [event] = self.events("auth.provider.all_failed", Presented(b"Bearer x"))
         self.assertEqual(event["scheme"], "Bearer")
         [event] = self.events("auth.provider.all_failed", Presented(b"Canary x"))
-        self.assertEqual(event["scheme"], "Other")
+        self.assertEqual(event["scheme"], "other")
 
     def test_malformed_headers_H_LOGS(self) -> None:
         """A malformed header is logged with the reasons of auth-o-tron, and never repeated."""
