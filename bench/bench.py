@@ -23,6 +23,7 @@ import policies
 import servers
 import shares
 import table
+import workers
 from attrs import frozen
 from contest import Contest, Measure
 from fleet import Fleet
@@ -61,8 +62,8 @@ PLANS = (
     Plan(bars.BY_HEAD, behind_nginx.by_head),
     Plan("nginx, the shipped example", behind_nginx.example, 0.5),
     Plan("nginx, its default", behind_nginx.default, 0.5),
-    Plan("workers", life.workers),
-    Plan(bars.BURSTS, life.bursts),
+    Plan("workers", workers.workers),
+    Plan(bars.BURSTS, workers.bursts),
     Plan("start", life.start, 0.5),
     Plan("UNIX socket", direct.over_unix, 0.5),
     Plan("connections", direct.connections, 0.5),
@@ -113,7 +114,7 @@ def main() -> None:
     if options.list:
         print("\n".join(each.name for each in plans))
         return
-    servers.require("wrk", "taskset", "ss", "nginx")
+    servers.require("wrk", "taskset", "chrt", "ss", "nginx")
     os.sched_setaffinity(0, set(map(int, options.client_core.split(","))))
     results = Results()
     try:

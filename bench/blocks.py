@@ -302,8 +302,16 @@ def _with_policies(contest: Contest, counts: Iterable[str]) -> Iterator[str]:
             yield f"{microseconds(contest, count)} ({ratio})"
 
 
+LOADS = {
+    "1": "`workers: 1`, one wrk",
+    "2": "`workers: 2`, two wrk",
+    "2, one wrk": "`workers: 2`, one wrk",
+}
+"""The entrants of the contest of workers, without the event loop, and their names on the page."""
+
+
 def workers(results: Results) -> Iterator[str]:
-    """Compare one worker with two."""
+    """Compare one worker with two, under twice the load and with one wrk."""
     contest = find(results, "workers")
     yield from table(
         (
@@ -311,23 +319,32 @@ def workers(results: Results) -> Iterator[str]:
             "requests/s",
             "x one worker",
             "processor time of a request",
+            "x one worker by processor time",
+            "waits per 100 requests",
             "smallest share",
             "even bursts",
         ),
         (
             (
-                f"authotron on {name}, `workers: {count}`",
-                rate(contest, f"{name}, {count}"),
-                times(contest, f"{name}, {count}", f"{name}, 1"),
-                microseconds(contest, f"{name}, {count}"),
-                f"{contest.median(f'{name}, 2', 'share') * 100:.0f} %" if count > 1 else "",
-                _even_bursts(results, name) if count > 1 else "",
+                f"authotron on {name}, {words}",
+                rate(contest, f"{name}, {load}"),
+                times(contest, f"{name}, {load}", f"{name}, 1"),
+                microseconds(contest, f"{name}, {load}"),
+                _times_dearer(contest, f"{name}, {load}", f"{name}, 1"),
+                f"{contest.median(f'{name}, {load}', 'sleeps') * 100:.0f}",
+                f"{contest.median(f'{name}, 2', 'share') * 100:.0f} %" if load == "2" else "",
+                _even_bursts(results, name) if load == "2" else "",
             )
             for name in ("epoll", "uvloop")
-            for count in (1, 2)
-            if contest.has(f"{name}, {count}")
+            for load, words in LOADS.items()
+            if contest.has(f"{name}, {load}")
         ),
     )
+
+
+def _times_dearer(contest: Contest, mine: str, other: str) -> str:
+    """Return how many times more processor time an entrant needs than another one."""
+    return f"{spread(contest.ratios(mine, other, 'microseconds')).median:.2f}"
 
 
 def _even_bursts(results: Results, name: str) -> str:

@@ -1,15 +1,9 @@
-"""Contests of credentials, workers, memory and the start of a process."""
+"""Contests of credentials, memory and the start of a process."""
 
 from __future__ import annotations
 
 import re
-import socket
-import statistics
-import subprocess
-import sys
-import threading
 import time
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -34,8 +28,6 @@ ALL_KINDS: dict[str, Any] = {
     "store": {"type": "memory"},
 }
 """Sections of a gateway that accepts passwords, JSON Web Tokens and API tokens."""
-FAIR = 0.35
-"""The smallest share of the connections that is fair, of two workers."""
 FIRST_REQUESTS = 1000
 """The number of requests after which the memory of a new process is measured."""
 
@@ -132,99 +124,6 @@ def many_credentials(fleet: Fleet) -> dict[str, Measure]:
 
 def _cores(fleet: Fleet) -> tuple[str, str]:
     return fleet.options.server_core, fleet.options.client_core
-
-
-def workers(fleet: Fleet) -> dict[str, Measure]:
-    """Compare one worker with two; wrk shares the two cores with them."""
-    cores = ",".join(_cores(fleet))
-    how, entrants = fleet.load().but(core=cores), {}
-    for name, version in fleet.versions.items():
-        for count in (1, 2):
-            server = {"workers": count}
-            gateway = fleet.gateway(version, f"workers {count}", core=cores, server=server)
-            measure = fleet.direct(gateway, how, cores=cores)
-            entrants[f"{name}, {count}"] = _with_shares(measure, gateway) if count > 1 else measure
-    return entrants
-
-
-def _with_shares(measure: Measure, gateway: Server) -> Measure:
-    """Add the smallest share of the requests that one worker has, near the end of the time."""
-
-    def measured(seconds: float) -> Figures:
-        shares: list[float] = []
-        timer = threading.Timer(seconds * 0.8, lambda: shares.append(smallest_share(gateway)))
-        timer.start()
-        figures = measure(seconds)
-        timer.join()
-        return {**figures, "share": shares[0]}
-
-    return measured
-
-
-def bursts(fleet: Fleet) -> dict[str, Measure]:
-    """Open 64 connections at once, again and again, to gateways with two workers."""
-    cores, entrants = ",".join(_cores(fleet)), {}
-    for name, version in fleet.versions.items():
-        gateway = fleet.gateway(version, "workers 2", core=cores, server={"workers": 2})
-        ways: dict[str, tuple[socket.AddressFamily, Any]] = {
-            "TCP": (socket.AF_INET, ("127.0.0.1", gateway.port)),
-            "UNIX": (socket.AF_UNIX, str(gateway.socket)),
-        }
-        for kind, (family, address) in ways.items():
-            entrants[f"{name}, {kind}"] = _bursts(gateway, family, address)
-    return entrants
-
-
-def _bursts(gateway: Server, family: socket.AddressFamily, address: Any) -> Measure:
-    def measured(seconds: float) -> Figures:
-        until = time.monotonic() + seconds
-        shares: list[float] = []
-        while not shares or time.monotonic() < until:
-            shares.append(_share_of_a_burst(gateway, family, address))
-        fair = sum(each >= FAIR for each in shares) / len(shares)
-        return {"share": statistics.median(shares), "fair": fair}
-
-    return measured
-
-
-def _share_of_a_burst(gateway: Server, family: socket.AddressFamily, address: Any) -> float:
-    """Open connections at once, send a request on each, and return the smallest share."""
-    workers = servers.family(gateway.process)[1:]
-
-    def descriptors() -> list[int]:
-        return [servers.descriptors(each) for each in workers]
-
-    before = descriptors()
-    opened = [load.connect(family, address) for _ in range(64)]
-    for each in opened:
-        each.sendall(load.head("/authenticate", basic(settings.USERS[0])))
-    for each in opened:
-        load.read_answer(each)
-    found = [after - less for after, less in zip(descriptors(), before, strict=True)]
-    for each in opened:
-        each.close()
-    until = time.monotonic() + servers.STARTING
-    while descriptors() != before:
-        if time.monotonic() > until:
-            sys.exit("connections that the client has closed stay open")
-        time.sleep(0.001)
-    return min(found) / sum(found)
-
-
-def smallest_share(gateway: Server) -> float:
-    """
-    Return the smallest share that a worker has of the bytes that arrived on open connections.
-
-    All requests have the same size, so that is the share of requests.
-    """
-    command = ["ss", "-tniHOp", "state", "established", f"sport = :{gateway.port}"]
-    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    received: Counter[str] = Counter(
-        dict.fromkeys(map(str, servers.family(gateway.process)[1:]), 0)
-    )
-    for process, count in re.findall(r"pid=(\d+).*bytes_received:(\d+)", output):
-        received[process] += int(count)
-    return min(received.values()) / (sum(received.values()) or 1)
 
 
 def start(fleet: Fleet) -> dict[str, Measure]:

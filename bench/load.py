@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ What one measurement found.
 C{rate} is in requests per second, C{microseconds} is the processor time of the server per request,
 C{proxy} that of nginx; C{p50} and C{p99} are in milliseconds, C{memory} is in MiB. C{busy} and
 C{client} are the processor time of the server and of wrk as shares of the time that passed: the one
-that is 1 limits the rate.
+that is 1 limits the rate. C{sleeps} is how often the server waited for work, per request.
 """
 
 
@@ -46,6 +47,8 @@ class Load:
         nginx, with a new C{X-Request-ID} and one of a hundred URIs), or C{nginx, new} (the same,
         with a new URI in each head).
     @ivar core: the cores on which the client runs.
+    @ivar yields: whether wrk leaves its core to a server until the server waits or has used its
+        time slice (SCHED_BATCH), instead of interrupting the server with each answer.
     """
 
     credentials: Path
@@ -59,6 +62,7 @@ class Load:
     heads: str = "repeated"
     path: str = "/authenticate"
     core: str = "1"
+    yields: bool = False
 
     def but(self, **changes: Any) -> Load:
         return evolve(self, **changes)
@@ -78,33 +82,35 @@ def _environment(load: Load) -> dict[str, str]:
     }
 
 
-def wrk(port: int, process: int, load: Load, *, proxy: int = 0) -> Figures:
+def wrk(port: int, process: int, *loads: Load, proxy: int = 0) -> Figures:
     """
     Measure with wrk. An answer other than 2xx ends the benchmark.
 
     @param process: the server whose processor time is measured.
+    @param loads: how to send requests; several loads are sent at once, each by a wrk of its own.
+        C{p50} and C{p99} are then those of the slowest wrk.
     @param proxy: the process of nginx, if the port is one of nginx.
     """
     spent, spent_by_proxy = _Spent(process), _Spent(proxy)
-    began, by_client = time.monotonic(), _time_of_children()
-    output = output_of_wrk(port, load)
+    began, by_client, asleep = time.monotonic(), _time_of_children(), servers.sleeps(process)
+    with ThreadPoolExecutor(len(loads)) as threads:
+        outputs = [*threads.map(lambda load: output_of_wrk(port, load), loads)]
+    for output in outputs:
+        if "Non-2xx" in output or "Socket errors" in output:
+            sys.exit(f"port {port}:\n{output}")
     passed, by_client = time.monotonic() - began, _time_of_children() - by_client
-    busy = spent.seconds() / passed
-    if "Non-2xx" in output or "Socket errors" in output:
-        sys.exit(f"port {port}:\n{output}")
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", output)
-    count = re.search(r"(\d+) requests in", output)
-    if rate is None or count is None or not int(count[1]):
-        sys.exit(output)
-    by_proxy = {"proxy": spent_by_proxy.microseconds(int(count[1]))} if proxy else {}
+    busy, slept = spent.seconds() / passed, servers.sleeps(process) - asleep
+    count = sum(map(_count, outputs))
+    by_proxy = {"proxy": spent_by_proxy.microseconds(count)} if proxy else {}
     return {
-        "rate": float(rate[1]),
-        "microseconds": spent.microseconds(int(count[1])),
-        "p50": percentile(output, 50),
-        "p99": percentile(output, 99),
+        "rate": sum(map(_rate, outputs)),
+        "microseconds": spent.microseconds(count),
+        "p50": max(percentile(output, 50) for output in outputs),
+        "p99": max(percentile(output, 99) for output in outputs),
         "memory": servers.memory(process),
         "busy": busy,
         "client": by_client / passed,
+        "sleeps": slept / count,
         **by_proxy,
     }
 
@@ -114,10 +120,27 @@ def output_of_wrk(port: int, load: Load) -> str:
     command = ["taskset", "-c", load.core, "wrk", "-t1", f"-c{load.connections}", "--latency"]
     command += [f"-d{max(1, round(load.seconds))}s", "-s", str(HERE / "rotate.lua")]
     command += [f"http://127.0.0.1:{port}"]
+    if load.yields:
+        command = ["chrt", "--batch", "0", *command]
     run = subprocess.run(
         command, env=_environment(load), capture_output=True, text=True, check=True
     )
     return run.stdout
+
+
+def _rate(output: str) -> float:
+    return float(_found(r"Requests/sec:\s+([\d.]+)", output))
+
+
+def _count(output: str) -> int:
+    return int(_found(r"([1-9]\d*) requests in", output))
+
+
+def _found(pattern: str, output: str) -> str:
+    found = re.search(pattern, output)
+    if found is None:
+        sys.exit(output)
+    return found[1]
 
 
 def _time_of_children() -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 TWISTD = Path(sys.executable).parent / "twistd"
 AUTHOTRON = Path(sys.executable).parent / "authotron"
+WAITS = re.compile(r"^voluntary_ctxt_switches:\s+(\d+)", re.MULTILINE)
 STARTING = 300
 """Seconds within which a server must answer; reading 100,000 policies takes one minute."""
 
@@ -116,6 +118,12 @@ def processor_time(process: int) -> float:
     for thread in _threads(process):
         nanoseconds += int((thread / "schedstat").read_text().split()[0])
     return nanoseconds / 1e9
+
+
+def sleeps(process: int) -> int:
+    """Return how often a process and its descendants have waited for work since they started."""
+    texts = [(thread / "status").read_text() for thread in _threads(process)]
+    return sum(int(count) for count in WAITS.findall("\n".join(texts)))
 
 
 def memory(process: int) -> float:

@@ -49,7 +49,7 @@ def _further(contest: Contest, name: str) -> str:
     """Return the figures that have no column."""
     values = {
         each: contest.median(name, each)
-        for each in ("start", "share", "fair", "calls", "handovers", "busy", "client")
+        for each in ("start", "share", "sleeps", "fair", "calls", "handovers", "busy", "client")
     }
     measured = {each: value for each, value in values.items() if not math.isnan(value)}
     return "".join(f" {each} {value:.2f}" for each, value in measured.items())
