@@ -123,6 +123,19 @@ def describe(keys: KeysByName) -> str:
     return f"{count}: {', '.join([*texts[:_MAX_SHOWN], *more])}"
 
 
+def single(jwk: dict[str, Any]) -> Key:
+    """
+    Return a public key that is not part of a key set, such as the key in the header of a proof.
+
+    @raise ValueError: the key is malformed, unsafe or not for signatures; the message continues a
+        sentence about the key.
+    """
+    key = _key(jwk)
+    if key is None:
+        raise ValueError("is malformed, or not for a known kind of signature")
+    return key
+
+
 def _key(jwk: dict[str, Any]) -> Key | None:
     """
     Parse a JSON Web Key; return C{None} if the key is not for a known kind of signature.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, Protocol
 
+from authotron.model.binding import Binding
 from authotron.model.identity import Addition, Identity, earliest, whole_number
 from authotron.model.request import Condition
 
@@ -41,6 +42,8 @@ class PresentedToken(NamedTuple):
         configured audience.
     @ivar actor: the identity that acts in the name of the client, if the client has delegated
         something to it (RFC 8693 section 4.1).
+    @ivar binding: the key or certificate that each user of the token must prove to have, or C{None}
+        if the token may be used by every client that holds it.
     """
 
     id: str | None = None
@@ -48,6 +51,7 @@ class PresentedToken(NamedTuple):
     ancestors: tuple[str, ...] = ()
     audience: tuple[str, ...] | None = None
     actor: Identity | None = None
+    binding: Binding | None = None
 
 
 class Authentication(NamedTuple):
