@@ -19,11 +19,13 @@ from authotron.config.plugins import StoreConfig
 from authotron.model.errors import ConfigError, Unavailable
 from authotron.model.naming import spellings
 from authotron.model.policy_document import PolicyDocument
+from authotron.model.records import Changes, Record
 from authotron.model.token import Revoked, Token
 from authotron.plugin.interfaces import (
     IChecksPepper,
     IKeepsPepper,
     IKeepsPolicies,
+    IKeepsRecords,
     ITokenStore,
     TokenQuery,
 )
@@ -214,6 +216,75 @@ class StoreClient:
     def _policies(self) -> Any:
         if not IKeepsPolicies.providedBy(self.backend):
             raise Unavailable(f"a token store of type {self.type} does not keep policies")
+        return self.backend
+
+    @property
+    def keeps_records(self) -> bool:
+        """Whether the token store keeps records, such as revocations."""
+        return bool(IKeepsRecords.providedBy(self.backend))
+
+    async def add_record(self, record: Record, now: float) -> bool:
+        """
+        Add a record, unless a record of this kind and id is stored; return whether it was added.
+
+        @raise Unavailable: the store cannot be reached, or keeps no records.
+        """
+        return await self._call(self._records().add_record, record, now)
+
+    async def record(self, kind: str, id_: str, now: float) -> Record | None:
+        """
+        Return a record, or C{None} if it is missing.
+
+        @raise Unavailable: the store cannot be reached, or keeps no records.
+        """
+        return await self._call(self._records().record, kind, id_, now)
+
+    async def records(self, kind: str, now: float) -> Sequence[Record]:
+        """
+        Return all records of a kind, sorted by id.
+
+        @raise Unavailable: the store cannot be reached, or keeps no records.
+        """
+        return await self._call(self._records().records, kind, now)
+
+    async def replace_record(self, record: Record, earlier: Record) -> bool:
+        """
+        Replace a record if its content is still that of C{earlier}; return whether it was replaced.
+
+        @raise Unavailable: the store cannot be reached, or keeps no records.
+        """
+        return await self._call(self._records().replace_record, record, earlier)
+
+    async def remove_record(self, kind: str, id_: str) -> bool:
+        """
+        Remove a record; return whether this call has removed it.
+
+        @raise Unavailable: the store cannot be reached, or keeps no records.
+        """
+        return await self._call(self._records().remove_record, kind, id_)
+
+    async def changes(self, after: str | None) -> Changes:
+        """
+        Return what has changed in the records that gateways follow.
+
+        @param after: the cursor of the last call, or C{None} for all records.
+
+        @raise Unavailable: the store cannot be reached, or keeps no records.
+        """
+        return await self._call(self._records().changes, after)
+
+    def on_change(self, notify: Callable[[], object]) -> Callable[[], None]:
+        """
+        Call a function soon after records have changed; return a function that ends the calls.
+
+        @raise Unavailable: the store keeps no records.
+        """
+        end: Callable[[], None] = self._records().on_change(notify)
+        return end
+
+    def _records(self) -> Any:
+        if not self.keeps_records:
+            raise Unavailable(f"a token store of type {self.type} does not keep records")
         return self.backend
 
     async def wait_until_open(self) -> None:
