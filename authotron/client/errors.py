@@ -15,6 +15,7 @@ REASONS: Mapping[str, str] = {
     "audience": "The token is for another audience",
     "claims": "The token does not describe a user",
     "unchecked-claim": "The token has a condition that this service does not check",
+    "revoked": "The token has been revoked",
     "refused": "The gateway refused the credentials",
 }
 """The reasons for L{InvalidToken} by their codes: sentences that may be shown to the client."""

@@ -32,6 +32,22 @@ def at_url(url: str, timeout: float, tls: ssl.SSLContext | None = None) -> Sourc
     return lambda: published(_document(http.get(path, _HEADERS, timeout), url), url)
 
 
+def text_at(timeout: float, tls: ssl.SSLContext | None = None) -> Callable[[str], str]:
+    """Return a function that fetches the text at a URL, such as the JWT of a status list."""
+
+    def fetch(url: str) -> str:
+        origin, path = _split(url)
+        try:
+            answer = Http(origin, tls).get(path, _HEADERS, timeout)
+        except ValueError as error:
+            raise Unavailable(str(error)) from None
+        if answer.status != _OK:
+            raise Unavailable(f"{url} answers with status {answer.status}")
+        return answer.body.decode("ascii", "replace").strip()
+
+    return fetch
+
+
 def of_issuer(issuer: str, timeout: float, tls: ssl.SSLContext | None = None) -> Source:
     """
     Return a source of the keys that an issuer publishes.

@@ -7,16 +7,17 @@ import re
 import ssl
 import time
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from authotron.client import key_sources, keys, waiting
 from authotron.client.bearer import bearer_token
-from authotron.client.errors import InvalidToken
+from authotron.client.errors import InvalidToken, Unavailable
 from authotron.client.flights import Spawn, in_a_thread
 from authotron.client.key_set import KeySet
 from authotron.client.keys import PUBLISHED, SHARED, Key
+from authotron.client.status_lists import StatusLists
 from authotron.client.user import User, user_from_claims
 
 if TYPE_CHECKING:  # Twisted is optional: services without it have no Deferred.
@@ -27,6 +28,7 @@ _JWS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 
 _LONGEST = 64 * 1024
 _TYPES = frozenset({"", "jwt", "at+jwt"})
+_LIST = frozenset({"statuslist+jwt"})
 _EXTENSIONS = frozenset({"crit", "b64", "zip"})
 """Header members that demand an extension, which the verifier does not support."""
 
@@ -49,6 +51,10 @@ class _Parsed:
     signature: bytes
     kid: str
     algorithm: str
+
+
+_Later = Callable[[waiting.Wait], Coroutine[Any, Any, User]]
+"""A function that verifies a JWT for which the keys or the status list must be fetched."""
 
 
 class Verifier:
@@ -82,6 +88,11 @@ class Verifier:
     @param timeout: seconds that a request waits for keys.
     @param tls: verifies the certificate of the gateway; by default as the system does.
     @param source: returns the key set, instead of a request to the gateway; for tests.
+    @param status_lists: the URL of the status lists of the gateway, such as
+        C{https://auth.example.org/statuslists}, in which revoked JWTs are looked up; by default no
+        JWT is looked up. A JWT without the claim C{status} is accepted.
+    @param fetch_list: returns the JWT of the status list at a URL, instead of a request to the
+        gateway; for tests.
 
     @raise ValueError: the keys or the algorithms cannot be used.
     """
@@ -102,6 +113,8 @@ class Verifier:
         timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
         source: key_sources.Source | None = None,
+        status_lists: str | None = None,
+        fetch_list: Callable[[str], str] | None = None,
         clock: Callable[[], float] = time.time,  # noqa: TID251 - only the gateway has a World, with a clock of its own
         monotonic: Callable[[], float] = time.monotonic,
         spawn: Spawn = in_a_thread,
@@ -127,25 +140,30 @@ class Verifier:
             )
         self._algorithms = _accepted(algorithms, self._shared, self._published)
         self._headers: dict[str, tuple[str, str]] = {}
+        self.lists: StatusLists | None = None
+        if status_lists is not None:
+            fetch = fetch_list or key_sources.text_at(timeout, tls)
+            self.lists = StatusLists(
+                status_lists,
+                lambda uri: self._claims_of_list(fetch(uri)),
+                clock=clock,
+                spawn=spawn,
+            )
 
     def verify(self, token: str) -> User:
         """
         Return the user whom a JWT describes.
 
         @raise InvalidToken: the JWT is not valid.
-        @raise Unavailable: the keys of the gateway cannot be fetched.
+        @raise Unavailable: the keys or the status list of the gateway cannot be fetched.
         """
-        parsed = self._parse(token)
-        if self._is_signed(parsed, self._cached(parsed)):
-            return self._user(parsed)
-        return waiting.run(self._search(parsed, waiting.blocking))
+        known = self._verify_at_once(token)
+        return known if isinstance(known, User) else waiting.run(known(waiting.blocking))
 
     async def verify_async(self, token: str) -> User:
         """Do the same as L{verify}, but wait in a coroutine of asyncio."""
-        parsed = self._parse(token)
-        if self._is_signed(parsed, self._cached(parsed)):
-            return self._user(parsed)
-        return await self._search(parsed, waiting.in_asyncio)
+        known = self._verify_at_once(token)
+        return known if isinstance(known, User) else await known(waiting.in_asyncio)
 
     def verify_deferred(self, token: str) -> Deferred[User]:
         """Do the same as L{verify}, but return a Deferred of Twisted."""
@@ -173,21 +191,62 @@ class Verifier:
         return waiting.deferred(self._authenticate_in_twisted(fields))
 
     async def _verify_in_twisted(self, token: str) -> User:
-        parsed = self._parse(token)
-        if self._is_signed(parsed, self._cached(parsed)):
-            return self._user(parsed)
-        return await self._search(parsed, waiting.in_twisted)
+        known = self._verify_at_once(token)
+        return known if isinstance(known, User) else await known(waiting.in_twisted)
 
     async def _authenticate_in_twisted(self, fields: str | Sequence[str] | None) -> User:
         return await self._verify_in_twisted(bearer_token(fields))
 
-    def _parse(self, token: str) -> _Parsed:
+    def _verify_at_once(self, token: str) -> User | _Later:
+        """
+        Return the user whom a JWT describes, or a function that waits for the keys or the status
+        list that are necessary.
+
+        @raise InvalidToken: the JWT is not valid.
+        """
+        parsed = self._parse(token)
+        if not self._is_signed(parsed, self._cached(parsed)):
+            return lambda wait: self._search(parsed, wait)
+        user = self._user(parsed)
+        if self.lists is None or self.lists.check_cached(user.claims):
+            return user
+        return lambda wait: self._look_up(user, wait)
+
+    async def _look_up(self, user: User, wait: waiting.Wait) -> User:
+        """
+        Return a user whose JWT is not among the revoked ones in its status list.
+
+        @raise InvalidToken: the JWT has been revoked.
+        @raise Unavailable: the status list cannot be fetched.
+        """
+        if self.lists is not None:
+            await self.lists.check(user.claims, wait)
+        return user
+
+    def _claims_of_list(self, token: str) -> Mapping[str, Any]:
+        """
+        Return the claims of the JWT that contains a status list, if the gateway has signed it.
+
+        @raise Unavailable: the JWT is not valid, or the keys of the gateway cannot be fetched.
+        """
+        try:
+            parsed = self._parse(token, _LIST)
+            if not any(
+                key.is_signer(parsed.signed, parsed.signature) for key in self._cached(parsed)
+            ):
+                waiting.run(self._found_signer(parsed, waiting.blocking))
+            return _json(_decoded(parsed.payload))
+        except InvalidToken as error:
+            raise Unavailable(f"the status list of the gateway is not accepted: {error}") from None
+
+    def _parse(self, token: str, types: frozenset[str] = _TYPES) -> _Parsed:
         found = _JWS.fullmatch(token) if len(token) <= _LONGEST else None
         if found is None:
             raise InvalidToken("malformed", "not a signed JWT")
         header, payload, signature = found.groups()
-        known = self._headers.get(header)
-        kid, algorithm = known if known is not None else _read_header(header)
+        # only headers of JWTs of users are remembered
+        known = self._headers.get(header) if types is _TYPES else None
+        kid, algorithm = known if known is not None else _read_header(header, types)
         if algorithm not in self._algorithms:
             raise InvalidToken("algorithm")
         signed = token[: found.end(2)].encode("ascii")
@@ -211,13 +270,25 @@ class Verifier:
 
     async def _search(self, parsed: _Parsed, wait: waiting.Wait) -> User:
         """Fetch the keys again, and verify a JWT that was signed by none of the cached keys."""
+        if not self._is_signed(parsed, await self._found_signer(parsed, wait)):
+            raise InvalidToken("signature")
+        return await self._look_up(self._user(parsed), wait)
+
+    async def _found_signer(self, parsed: _Parsed, wait: waiting.Wait) -> Sequence[Key]:
+        """
+        Fetch the keys again, and return those that have signed a JWT.
+
+        @raise InvalidToken: no published key has signed the JWT.
+        @raise Unavailable: the keys of the gateway cannot be fetched.
+        """
         if parsed.algorithm in SHARED or self._published is None:
             raise InvalidToken("signature")
         tried = self._cached(parsed)
         found = await self._published.find(parsed.kid, parsed.algorithm, wait, tried)
-        if not self._is_signed(parsed, found):
+        signers = [key for key in found if key.is_signer(parsed.signed, parsed.signature)]
+        if not signers:
             raise InvalidToken("signature")
-        return self._user(parsed)
+        return signers
 
     def _user(self, parsed: _Parsed) -> User:
         """
@@ -279,15 +350,19 @@ def _accepted(
     return frozenset(chosen)
 
 
-def _read_header(header: str) -> tuple[str, str]:
-    """Return the key id and the algorithm from the header of a JWT."""
+def _read_header(header: str, types: frozenset[str]) -> tuple[str, str]:
+    """
+    Return the key id and the algorithm from the header of a JWT.
+
+    @param types: the accepted values of C{typ}.
+    """
     members = _json(_decoded(header))
     kid, algorithm, kind = (members.get(name) or "" for name in ("kid", "alg", "typ"))
     if not all(isinstance(each, str) for each in (kid, algorithm, kind)):
         raise InvalidToken("malformed", "a header member of the JWT is not a string")
     if not _EXTENSIONS.isdisjoint(members):
         raise InvalidToken("malformed", "the JWT demands an extension that is not supported")
-    if kind.lower().removeprefix("application/") not in _TYPES:
+    if kind.lower().removeprefix("application/") not in types:
         raise InvalidToken("malformed", "the JWT has a typ that is not accepted")
     return kid, algorithm
 

@@ -9,15 +9,18 @@ import json
 import re
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
 
 from authotron.client.errors import Unavailable
+from authotron.client.event_parser import ServerEvent
+from authotron.client.events import EventListener
 from authotron.client.gateway import Client
 from authotron.client.http import Answer
 from authotron.client.keys import Keys, published
+from authotron.client.testing.fake_events import FakeEvents, FakeStatusList
 from authotron.client.testing.signing import ISSUER, LIFETIME, SigningKey, claims_of, default_key
 from authotron.client.user import User
 from authotron.client.verifier import Verifier
@@ -26,11 +29,15 @@ _MAX_CREDENTIALS = 3
 _PRINTABLE = re.compile(r"[\t -~]*")
 _ALIASES = {"plain": "basic"}
 _KEYS = "/.well-known/jwks.json"
+_LIST = "/statuslists/fake"
+EVENTS = "/events"
 ACTIONS = {
     "authenticate": ("/authenticate", "/auth", "/_auth"),
     "whoami": ("/whoami",),
     "jwks": (_KEYS,),
     "health": ("/health",),
+    "events": ("/events",),
+    "status_list": (_LIST,),
 }
 """
 The actions that L{FakeGateway.fail_on} can make fail, and the paths of the requests that belong to
@@ -67,7 +74,9 @@ class FakeGateway:
     Answers as the gateway does, for the users whom a test has added.
 
     @param algorithm: the signature algorithm, C{ES256}, C{EdDSA}, C{RS256} or C{HS256}.
+    @param status_list: whether JWTs refer to a status list, in which verifiers look them up.
     @ivar requests: the method and path of every request, in their order.
+    @ivar events: what the gateway sends to services that listen (L{listener}).
     """
 
     def __init__(
@@ -78,6 +87,7 @@ class FakeGateway:
         algorithm: str = "ES256",
         key: SigningKey | None = None,
         lifetime: float = LIFETIME,
+        status_list: bool = False,
         clock: Callable[[], float] = time.time,  # noqa: TID251 - a test may pass a function of its own
     ) -> None:
         usual = default_key() if algorithm == "ES256" else None
@@ -87,6 +97,8 @@ class FakeGateway:
         self._known: list[_Known] = []
         self._faults: dict[str, _Fault] = {}
         self.requests: list[tuple[str, str]] = []
+        self.events = FakeEvents(clock)
+        self._list = FakeStatusList(f"{issuer}{_LIST}") if status_list else None
 
     @property
     def key(self) -> SigningKey:
@@ -106,12 +118,18 @@ class FakeGateway:
 
     def revoke(self, user_or_token: User | str) -> None:
         """
-        Refuse a user, or a token, from now on; JWTs that were minted before stay valid until they
-        expire.
+        Refuse a user, or a token, from now on.
+
+        Services that listen to events get the revocation of the user. JWTs that were minted before
+        stay valid until they expire, except for verifiers that look into the status list.
         """
-        self._known = [
-            each for each in self._known if user_or_token not in (each.user, each.secret)
-        ]
+        concerned = [each for each in self._known if user_or_token in (each.user, each.secret)]
+        self._known = [each for each in self._known if each not in concerned]
+        users = [user_or_token] if isinstance(user_or_token, User) else []
+        for each in users:
+            self.events.revoke({"realm": each.realm, "username": each.username})
+            if self._list is not None:
+                self._list.revoke(each)
 
     def mint(self, user: User, **options: Any) -> str:
         """
@@ -126,7 +144,8 @@ class FakeGateway:
             "now": self._clock(),
         }
         named = {name: options.pop(name, value) for name, value in usual.items()}
-        claims = {**claims_of(user, **named), **options}
+        status = {} if self._list is None else {"status": self._list.reference(user)}
+        claims = {**claims_of(user, **named), **status, **options}
         return self.key.sign({name: each for name, each in claims.items() if each is not None})
 
     def rotate(self, *, keep_old: bool = True) -> SigningKey:
@@ -171,6 +190,9 @@ class FakeGateway:
             own["secret"] = self.key.material
         else:
             own["source"] = self._published
+        if self._list is not None:
+            own["status_lists"] = self._list.uri.rpartition("/")[0]
+            own["fetch_list"] = self._fetch_list
         return Verifier(self.issuer, **{**own, **options})
 
     def client(self, verifier: Verifier | None = None, **options: Any) -> Client:
@@ -181,6 +203,21 @@ class FakeGateway:
         """
         own: dict[str, Any] = {"ask": self._ask, "clock": self._clock}
         return Client(self.issuer, verifier or self.verifier(), **{**own, **options})
+
+    def listener(self, on_event: Callable[[ServerEvent], object], **options: Any) -> EventListener:
+        """
+        Return a listener to the events of this gateway, which needs no network.
+
+        @param options: the options of L{EventListener}.
+        """
+        own: dict[str, Any] = {"connect": self._connect}
+        return EventListener(self.issuer, lambda: "Bearer test", on_event, **{**own, **options})
+
+    def _connect(self, _last_id: str) -> Iterator[bytes]:
+        self.requests.append(("GET", EVENTS))
+        if self._fault(EVENTS) is not None:
+            raise Unavailable("the fake gateway does not answer")
+        yield from self.events.stream()
 
     def answer(
         self, method: str, target: str, headers: Sequence[tuple[str, str]] = ()
@@ -202,13 +239,23 @@ class FakeGateway:
             return _answer(200, b"OK", ("Content-Type", "text/plain; charset=utf-8"))
         if path == _KEYS:
             return _json(200, self._key_set(), ("Cache-Control", "public, max-age=300"))
+        if path == _LIST:
+            return self._status_list()
         return _json(200, {"providers": self._providers()}) if path == "/providers" else None
+
+    def _status_list(self) -> Answer:
+        if self._list is None:
+            return _json(404, {"error": "Not found"})
+        token = self.key.sign(self._list.claims(self._clock()), typ="statuslist+jwt")
+        return _answer(200, token.encode(), ("Content-Type", "application/statuslist+jwt"))
 
     def _private(self, path: str, headers: Sequence[tuple[str, str]]) -> Answer:
         user = self._user(headers)
         if user is None:
             challenge = ("WWW-Authenticate", self._challenge())
             return _json(401, {"error": "Unauthorized access"}, challenge, _NO_STORE)
+        if path == EVENTS:
+            return _answer(200, b"", ("Content-Type", "text/event-stream"), _NO_STORE)
         if path == "/whoami":
             return _json(200, _whoami(user), _NO_STORE)
         return _answer(200, b"", ("Authorization", f"Bearer {self.mint(user)}"), _NO_STORE)
@@ -247,6 +294,12 @@ class FakeGateway:
         if answer is None:
             raise Unavailable("the fake gateway does not answer")
         return answer
+
+    def _fetch_list(self, _uri: str) -> str:
+        answer = self._ask(_LIST, {}, 0)
+        if answer.status != 200:  # noqa: PLR2004 - OK
+            raise Unavailable(f"the fake gateway answers with status {answer.status}")
+        return answer.body.decode()
 
     def _published(self) -> Keys:
         answer = self._ask(_KEYS, {}, 0)

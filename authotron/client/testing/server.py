@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from authotron.client.testing.fake_gateway import FakeGateway
+from authotron.client.testing.fake_gateway import EVENTS, FakeGateway
+
+_OK = 200
 
 
 @contextmanager
@@ -24,6 +26,7 @@ def serve(gateway: FakeGateway, port: int = 0) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
+        gateway.events.close()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -44,6 +47,9 @@ def _requests_of(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
             # request line.
             target = self.requestline.split()[1]
             found = gateway.answer(self.command, target, list(self.headers.items()))
+            if found is not None and found.status == _OK and target.partition("?")[0] == EVENTS:
+                self._stream()
+                return
             if found is None:
                 self.close_connection = True
                 return
@@ -56,6 +62,16 @@ def _requests_of(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
                 # The client closed the connection before it was answered.
                 with suppress(ConnectionError):
                     self.wfile.write(found.body)
+
+        def _stream(self) -> None:
+            """Send events until the gateway or the client ends the stream."""
+            self.close_connection = True
+            self.send_response(_OK)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            with suppress(ConnectionError):
+                for piece in gateway.events.stream():
+                    self.wfile.write(piece)
 
         do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
 
