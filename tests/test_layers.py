@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "authorizers": "model config net jose plugin",
     "stores": "model concurrency config limits net plugin",
     # the gateway
-    "tokens": "model concurrency config limits telemetry net jose plugin",
+    "tokens": "model policy concurrency config limits telemetry net jose plugin",
     "gateway": "model policy concurrency config limits telemetry jose plugin tokens",
     # edges
     "web": "model policy concurrency config limits telemetry jose plugin tokens gateway",

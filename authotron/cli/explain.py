@@ -518,7 +518,11 @@ class Report:
     def check_conditions(self, found: Authentication, stated: Stated) -> None:
         """If the credential does not allow the request, print why."""
         request = stated.request
-        facts: KnownFacts = {"method": request.verb, "path": request.resource}
+        facts: KnownFacts = {
+            "method": request.verb,
+            "path": request.resource,
+            "namespace": request.namespace,
+        }
         if request.host:
             facts["host"], facts["port"] = request.host, stated.port
         if request.address is not None:

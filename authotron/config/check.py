@@ -18,9 +18,10 @@ from authotron.config.plugins import (
     AuthorizerConfig,
     ContractConfig,
     PluginConfig,
+    ProviderConfig,
     StoreConfig,
 )
-from authotron.config.schema import EXTENSION, File
+from authotron.config.schema import EXTENSION, NEEDS_KEY_PAIR, File
 from authotron.config.section import secrets_in
 from authotron.config.server import METRICS_PORT
 from authotron.config.sources import Sources
@@ -109,6 +110,7 @@ def check(
         store = _store(given.get("store"), sources)
     contracts = _contracts(_section(given, "server").get("contracts"), sources, problems)
     problems += _unknown_contracts(file, contracts)
+    problems += _without_key_pair(file, providers)
     with _collect(problems):
         policy = _policy(given, sources)
     with _collect(problems):
@@ -241,6 +243,14 @@ def _unknown_contracts(file: File | None, contracts: Sequence[ContractConfig]) -
         if name not in known:
             why = f"is not a contract in server.contracts{did_you_mean(name, known)}"
             yield Problem(f"server.answers.contracts.{name}", why)
+
+
+def _without_key_pair(file: File | None, providers: Sequence[ProviderConfig]) -> Iterator[Problem]:
+    """Yield a problem for each provider of the gateway's own JWTs, if C{jwt.alg} is HS256."""
+    if file is not None and file.jwt.alg == "HS256":
+        for place, each in enumerate(providers):
+            if getattr(each, "needs_key_pair", False):  # plugins may lack the attribute
+                yield Problem(f"providers[{place}].type", NEEDS_KEY_PAIR)
 
 
 def _contract(value: object, at: str, sources: Sources) -> ContractConfig:

@@ -70,6 +70,9 @@ class ProviderConfig(PluginConfig):
         "JWTs; roles and attributes stay as they are",
     )
 
+    needs_key_pair: ClassVar[bool] = False
+    """Whether C{jwt.alg} must be an asymmetric algorithm."""
+
     @property
     def verifies_passwords(self) -> bool:
         """Whether the credentials of the provider are user names and passwords."""

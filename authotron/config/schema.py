@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 from authotron import __version__
 from authotron.config.answers import ProfileName
 from authotron.config.cors import Cors
+from authotron.config.exchange import ExchangeConfig
 from authotron.config.page import Page
 from authotron.config.problems import of_key, require_none
 from authotron.config.section import (
@@ -230,6 +231,11 @@ class TokensConfig(Section):
         description="maximum API tokens of one owner that were created over HTTP; imported ones "
         "and those created at a terminal are not counted",
     )
+    exchange: ExchangeConfig | None = Field(
+        default=None,
+        description="how long exchanged tokens are valid; without this section no client can "
+        "exchange its credential for a narrower token",
+    )
 
 
 class IdentityConfig(Section):
@@ -275,6 +281,12 @@ class CacheConfig(Section):
         "30 or a tenth of `jwt.exp` if not set",
     )
 
+
+NEEDS_KEY_PAIR = (
+    "needs a key pair, because with jwt.alg HS256 every backend that knows jwt.secret could forge "
+    "tokens that the gateway accepts; choose jwt.alg ES256, EdDSA or RS256, and set jwt.key_file"
+)
+"""Why tokens that the gateway has signed are not accepted as credentials if C{jwt.alg} is HS256."""
 
 MOST_MILLISECONDS = 3_600_000
 """The longest timeout: one hour, as proxies and clients do not wait for longer."""
@@ -401,6 +413,12 @@ class File(Section):
         if self.include_legacy_headers and profile not in (None, "legacy"):
             why = f"is true, but server.answers.profile is {profile}; remove one of them"
             raise of_key("include_legacy_headers", why)
+        return self
+
+    @model_validator(mode="after")
+    def _check_exchange(self) -> File:
+        if self.tokens.exchange is not None and self.jwt.alg == "HS256":
+            raise of_key("tokens.exchange", NEEDS_KEY_PAIR)
         return self
 
     @property

@@ -35,6 +35,7 @@ from authotron.net.world import World
 from authotron.plugin import trusted_proxies
 from authotron.plugin.contract import Contract
 from authotron.plugin.interfaces import (
+    IAcceptsOwnJwts,
     IAugmenter,
     IAuthorizer,
     IKeepsPolicies,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # imported at run time only if policies or a token store are 
     from authotron.gateway.client_claims import ClientClaims
     from authotron.gateway.policy import Enforcement
     from authotron.policy.policies import Policies
+    from authotron.tokens.exchanged_tokens import ExchangedTokens
     from authotron.tokens.service import TokenService
 
 _TOKENS = "authotron.tokens.service"
@@ -97,6 +99,10 @@ def compose(
     with config.origins.locating():
         signer = _minter(file.jwt, world, problems)
         tokens = _tokens(config, world, store)
+    for provider in providers:
+        if IAcceptsOwnJwts.providedBy(provider):
+            signer = signer.stating_source()
+            IAcceptsOwnJwts(provider).use_keys(signer, file.jwt.iss)
     owners = Owners(providers, world.clock, file.tokens.users, world.memory)
     own = TokenProvider(tokens, owners, world.clock)
     names = credential_names(config)
@@ -104,6 +110,7 @@ def compose(
     with config.origins.locating():
         looking = Looking(config, providers, own)
         looking.check(contracts)
+    exchanged = _exchanged(config, world, signer, owners, tokens)
     authenticator = Authenticator(
         providers,
         augmenters,
@@ -115,6 +122,7 @@ def compose(
         is_unknown=own.is_unknown,
         identity_check=IdentityCheck(file.auth.identity),
         carriers=looking.by_judge,
+        exchanged=exchanged,
     )
     replies = _replies(file, looking.challenged, contracts.contracts)
     judges = [*providers, *([own] if tokens else [])]
@@ -134,7 +142,8 @@ def compose(
         enforcement,
         looking.carriers,
     )
-    metrics.expect(judges, augmenters, outcomes.RESULTS)
+    expected = [*judges, *([exchanged] if exchanged else [])]
+    metrics.expect(expected, augmenters, outcomes.RESULTS)
     return Gateway(
         config,
         authenticator,
@@ -147,7 +156,19 @@ def compose(
         looking.carriers,
         names,
         claims,
+        exchanged,
     )
+
+
+def _exchanged(
+    config: Config, world: World, signer: Minter, owners: Owners, tokens: TokenService | None
+) -> ExchangedTokens | None:
+    """Build the object that issues and verifies exchanged tokens, if the configuration has it."""
+    if config.file.tokens.exchange is None:
+        return None
+    from authotron.daemon import compose_exchange  # noqa: PLC0415 - only needed here
+
+    return compose_exchange.exchanged_tokens(config, world.clock, signer, owners, tokens)
 
 
 def _claims(config: Config, metrics: Metrics, providers: Iterable[Part]) -> ClientClaims | None:
@@ -236,6 +257,8 @@ def _contracts(config: Config, names: CredentialNames) -> Contracts:
         if config.policy is not None:
             is_enforced = config.policy.section.mode == "enforce"
             contract = with_policy_facts(contract, required=is_enforced)
+        elif config.file.tokens.exchange is not None:  # for the restrictions of exchanged tokens
+            contract = with_policy_facts(contract, required=False)
         found.append(contract)
     if problems:
         raise ConfigError(problems)

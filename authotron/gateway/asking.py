@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
-from authotron.gateway.authorization import Deny, authorize
+from authotron.gateway.authorization import Deny, authorize_stated
 from authotron.gateway.policy import Enforcement, PolicyAccess
 from authotron.model.authentication import Authentication
 from authotron.model.errors import AmbiguousRequest, Flaw, MayNotAsk, UnusableFact
@@ -69,7 +69,7 @@ class StatedRequest:
     @property
     def facts(self) -> Facts:
         """The facts of the request, for the conditions of a credential."""
-        known: KnownFacts = {"method": self.verb}
+        known: KnownFacts = {"method": self.verb, "namespace": self.namespace}
         if self.resource.startswith("/"):
             known["path"] = self.resource
         if self.stated_host is not None:
@@ -96,7 +96,9 @@ def is_restricted(found: Authentication, stated: StatedRequest) -> bool:
     Return whether a condition of a credential refuses the request that a client asks about. A
     condition also refuses the request if it depends on a fact that the client does not state.
     """
-    return bool(found.conditions) and isinstance(authorize(found, stated.facts), Deny)
+    if not found.conditions:
+        return False
+    return isinstance(authorize_stated(found, stated, stated.facts), Deny)
 
 
 @frozen

@@ -78,6 +78,8 @@ class Authenticator:
         owners, and is not contained in C{providers}. The provider C{own} is also asked about a
         bearer token that does not look like an API token, if the token store may contain this
         token.
+    @ivar exchanged: the gateway's own provider of exchanged tokens, if clients may exchange their
+        credentials; like C{own} it is not contained in C{providers}.
     @ivar _is_unknown: whether the gateway has not reached the token store since its start; a
         credential that no provider accepts or rejects may then still be a valid API token.
     @ivar carriers: for each provider that does not look for credentials in the header
@@ -98,6 +100,7 @@ class Authenticator:
     _is_unknown: Callable[[Credential], bool] = _is_known
     identity_check: IdentityCheck = field(factory=IdentityCheck)
     carriers: Mapping[int, Sequence[Carrier | None]] = field(factory=dict, repr=False)
+    exchanged: IJudge | None = None
     outages: dict[int, str] = field(factory=dict, init=False, repr=False)
     _rounds: Mapping[str, Sequence[Sequence[IAugmenter]]] = field(init=False, repr=False)
     _sometimes_local: AbstractSet[type] = field(init=False, repr=False)
@@ -169,11 +172,18 @@ class Authenticator:
         """
         own = self.own
         affinity = _FOREIGN if own is None else own.affinity(credential)
+        exchanged = self.exchanged
+        if exchanged is not None and exchanged.affinity(credential) is _OWN:
+            own, affinity = exchanged, _OWN
         looks = not self.carriers or self._looks_at(own, credential.carrier)
         if affinity is _OWN and own is not None:
             if looks:
                 return ([own],)
-            reasons.append(Rejected(f"API tokens do not count in {_named(credential.carrier)}"))
+            carrier = _named(credential.carrier)
+            if own is exchanged:
+                reasons.append(Rejected(f"exchanged tokens do not count in {carrier}"))
+            else:
+                reasons.append(Rejected(f"API tokens do not count in {carrier}"))
             return ()
         fitting = self._candidates(credential, realm, reasons)
         if len(fitting) == 1 and not (affinity is _POSSIBLE and looks):
@@ -300,8 +310,9 @@ class Authenticator:
     def _provider_done(
         self, outcome: Authentication | Failure, took: float, provider: IJudge
     ) -> Authentication | Failure:
-        # The provider of API tokens is no plugin, and returns identities of many realms.
-        if not isinstance(outcome, Failure) and provider is not self.own:
+        # The gateway's own providers are no plugins, and return identities of many realms.
+        is_own = provider is self.own or provider is self.exchanged
+        if not (is_own or isinstance(outcome, Failure)):
             wrong = results.check_authentication(outcome, provider)
             if wrong is not None:
                 outcome = Failure(wrong)

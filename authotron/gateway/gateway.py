@@ -18,7 +18,8 @@ from authotron.plugin.interfaces import IConnected
 from authotron.telemetry.metrics import Metrics
 from authotron.tokens.owners import Owners
 
-if TYPE_CHECKING:  # compose() loads this module if a token store is configured
+if TYPE_CHECKING:  # compose() loads these modules if they are needed
+    from authotron.tokens.exchanged_tokens import ExchangedTokens
     from authotron.tokens.service import TokenService
 
 if TYPE_CHECKING:  # imported only if policies are configured
@@ -43,6 +44,8 @@ class Gateway(Generic[R]):
     @ivar carriers: reads the parts of requests that carry credentials besides C{Authorization}.
     @ivar credential_names: all parts of requests that carry credentials, which proxies must not
         pass on to backends.
+    @ivar exchanged: issues and verifies exchanged tokens, if the configuration allows clients to
+        exchange their credentials.
     @ivar claims: makes the claims of clients, if the configuration has a policy, or JWTs contain
         claims.
     """
@@ -58,6 +61,7 @@ class Gateway(Generic[R]):
     carriers: Carriers = NO_CARRIERS
     credential_names: CredentialNames = NO_NAMES
     claims: ClientClaims | None = None
+    exchanged: ExchangedTokens | None = None
 
     @property
     def authorizer(self) -> Authorizer | None:

@@ -39,6 +39,13 @@ _MAX_WARNED = 1000
 """Maximum number of users whose last warning of a large JWT is remembered."""
 
 
+LIMITED, SOURCE = "limited", "source"
+"""
+The claims by which a provider of type C{own-jwt} knows for which credential a JWT was minted:
+whether the credential has limits that the JWT does not state, and which provider verified it.
+"""
+
+
 ClaimsOf = Callable[[Authentication], Sequence[str]]
 """A function that returns the claims C{key=value} of an identity, to which policies are applied."""
 
@@ -52,6 +59,7 @@ class Minter:
     @ivar jwks: the published key set.
     @ivar warn_bytes: length of a JWT above which the log warns.
     @ivar _claims_of: a function that returns the claims of an identity, if the JWTs contain them.
+    @ivar _states_source: whether JWTs state for which credential they were minted.
     """
 
     _clock: IReactorTime
@@ -65,6 +73,7 @@ class Minter:
     jwks: Mapping[str, Any]
     warn_bytes: int
     _claims_of: ClaimsOf | None = None
+    _states_source: bool = False
     _next_warnings: dict[tuple[str, str], int] = field(factory=dict, init=False, repr=False)
     _log = Logger()
     _sign: Callable[[bytes], bytes] = field(init=False, repr=False)
@@ -150,7 +159,22 @@ class Minter:
         }
         if self._claims_of is not None:
             claims["identity"] = self._claims_of(authentication)
-        return {"aud": self._audience, **claims} if self._audience is not None else claims
+        if self._states_source:
+            claims[SOURCE] = authentication.provider
+            if _is_limited(authentication):
+                claims[LIMITED] = True
+        token, audience = authentication.token, self._audience
+        if token is not None and token.audience is not None:
+            audience = [*token.audience]
+        return {"aud": audience, **claims} if audience is not None else claims
+
+    @property
+    def audience(self) -> tuple[str, ...]:
+        """The audiences that minted JWTs name; empty if they name none."""
+        named = self._audience
+        if named is None:
+            return ()
+        return (named,) if isinstance(named, str) else tuple(named)
 
     def emitting(self, claims_of: ClaimsOf) -> Minter:
         """
@@ -158,6 +182,13 @@ class Minter:
         claim C{identity}.
         """
         return evolve(self, claims_of=claims_of)
+
+    def stating_source(self) -> Minter:
+        """
+        Return a copy of this minter whose JWTs also state for which credential they were minted, so
+        that they can be accepted as credentials themselves.
+        """
+        return evolve(self, states_source=True)
 
     def verify(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """
@@ -175,6 +206,17 @@ class Minter:
         if not self._clock.seconds() < claims.get("exp", 0):
             raise jwt.ExpiredSignatureError("the JWT has expired")
         return header, claims
+
+
+def _is_limited(authentication: Authentication) -> bool:
+    """Return whether a credential has limits that a JWT which is minted for it does not state."""
+    token = authentication.token
+    is_bound = token is not None and (
+        token.audience is not None
+        or token.actor is not None
+        or getattr(token, "binding", None) is not None
+    )
+    return bool(authentication.conditions) or authentication.restriction is not None or is_bound
 
 
 def _signer(algorithm: Algorithm, key: str | PrivateKey) -> Callable[[bytes], bytes]:

@@ -136,8 +136,10 @@ class Authentication(NamedTuple):
         left = self.restriction.restrict(self.identity)
         if left is self.identity:
             return self
+        # The attribute C{exp} limits the lifetime of a JWT even if the restriction removes it.
         return self._replace(
             identity=left,
+            expires=self.expires_at(),
             unaugmented=self.unaugmented or self.identity,
             unrestricted=self.unrestricted or self.identity,
         )

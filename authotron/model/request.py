@@ -211,7 +211,10 @@ class Condition(Protocol):
         Return whether a request with the given C{facts} meets the condition.
 
         A condition should read only the facts of a request that it needs, because each fact is
-        parsed only when a condition reads it.
+        parsed only when a condition reads it. A condition may have two further methods:
+        C{holds_at_gateway(facts)} for requests to the gateway itself, and C{holds_for(asked,
+        facts)} for requests about which a client asks the gateway, which may name a resource that
+        is no path.
 
         @raise UnusableFact: the condition depends on a fact of the request that no trusted proxy
             states clearly.

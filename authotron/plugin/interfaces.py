@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from zope.interface import Attribute, Interface
@@ -19,6 +20,9 @@ from authotron.model.policy_document import PolicyDocument
 from authotron.model.records import Changes, Record
 from authotron.model.token import Revoked, Token
 from authotron.plugin.evaluation import Evaluation
+
+if TYPE_CHECKING:  # needed for one type only, and imports a library
+    from authotron.jose.own_tokens import OwnKeys
 
 
 class Affinity(Enum):
@@ -84,6 +88,17 @@ class IOfIssuer(Interface):
     """A provider that may be configured for the tokens of one issuer, which error messages name."""
 
     issuer: str | None = Attribute("the claim C{iss} that tokens must have, or None for any issuer")
+
+
+class IAcceptsOwnJwts(Interface):
+    """A provider that accepts the JWTs that the gateway itself has minted."""
+
+    def use_keys(keys: OwnKeys, issuer: str) -> None:
+        """
+        Receive the keys of the gateway, before the provider is asked about any credential.
+
+        @param issuer: the claim C{iss} of the JWTs that the gateway mints.
+        """
 
 
 class IUserLookup(Interface):

@@ -11,7 +11,7 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from authotron.model.authentication import Authentication
-from authotron.model.token import Grant, Revoked, Token
+from authotron.model.token import Revoked, Token
 
 _log = Logger()
 
@@ -54,8 +54,8 @@ class Actor:
 
 def identified(authentication: Authentication, client: str = "") -> Actor:
     """Return the actor for an authenticated request."""
-    identity, grant = authentication.identity, authentication.restriction
-    lineage = grant.lineage if isinstance(grant, Grant) else ()
+    identity = authentication.identity
+    lineage: Sequence[str] = getattr(authentication.restriction, "lineage", ())
     credential = f"token {lineage[-1]}" if lineage else f"provider {authentication.provider}"
     return Actor(identity.realm, identity.username, credential, client)
 
@@ -112,6 +112,19 @@ def imported(token: Token, by: Actor) -> None:
         "API token {id} of {username} in realm {realm} imported by {by}",
         event="tokens.imported",
         **_facts(token, by),
+    )
+
+
+def exchanged(requester: Authentication, id_: str, expires: int, by: Actor) -> None:
+    """Log that a client has exchanged its credential for a narrower token."""
+    _log.info(
+        "token {id} of {username} in realm {realm} issued in exchange to {by}",
+        event="tokens.exchanged",
+        id=id_,
+        realm=requester.identity.realm,
+        username=requester.identity.username,
+        expires=expires,
+        **_actor(by),
     )
 
 
@@ -371,6 +384,12 @@ def _facts(token: Token, by: Actor) -> dict[str, Any]:
         "hosts": [*grant.hosts],
         "networks": [*grant.networks],
         "expires": grant.expires,
+        **_actor(by),
+    }
+
+
+def _actor(by: Actor) -> dict[str, Any]:
+    return {
         "by": str(by),
         "by_realm": by.realm,
         "by_username": by.username,

@@ -13,8 +13,15 @@ from authotron.model.hosts import any_network_fits, host_fits
 from authotron.model.identity import earliest
 from authotron.model.token import Grant
 
+_UNUSED_ID = "-"
+"""An id that no API token has."""
+
 _MAX_SHOWN = 20
 """Maximum number of roles of an owner that an error message lists."""
+
+_NOT_BY_EXCHANGED = (
+    "an exchanged token cannot create API tokens; use the credential that was exchanged for it"
+)
 
 
 @frozen
@@ -42,21 +49,32 @@ class TokenRequest:
 
 def grant_in_use(requester: Authentication) -> Grant:
     """
-    Return the grant of the API token that a requester uses, or an unlimited grant for any other
-    credential.
+    Return the grant of the API token that a requester uses, or the roles and scopes that the
+    restriction of another credential leaves, or an unlimited grant for a credential without one.
     """
-    return requester.restriction if isinstance(requester.restriction, Grant) else Grant()
+    restriction, left = requester.restriction, requester.identity
+    if restriction is None:
+        return Grant()
+    return restriction if isinstance(restriction, Grant) else Grant(left.roles, left.scopes)
+
+
+def is_exchanged(requester: Authentication) -> bool:
+    """Return whether a requester uses an exchanged token."""
+    return getattr(requester.restriction, "is_exchanged", False)
 
 
 def restricted_token_id(requester: Authentication) -> str | None:
     """
     Return the id of the API token that a requester uses, if this API token is restricted, or else
     C{None}.
+
+    A restricted credential of another kind, such as an exchanged token, may not manage any API
+    token; then the result is an id that no API token has.
     """
     grant = grant_in_use(requester)
     if not grant.is_restricted:
         return None
-    return grant.lineage[-1] if grant.lineage else ""
+    return grant.lineage[-1] if grant.lineage else _UNUSED_ID
 
 
 def new_grant(
@@ -75,8 +93,10 @@ def new_grant(
 
     @raise ExceedsGrant: the request asks for more than the credential of the requester allows.
     """
+    if is_exchanged(requester):
+        raise ExceedsGrant([Problem("", _NOT_BY_EXCHANGED)])
     outer = grant_in_use(requester)
-    problems = [*_excesses(requester, outer, requested)]
+    problems = [*excesses(requester, outer, requested)]
     longest = config.max_ttl if can_look_up else config.max_ttl_unchecked
     if requested.ttl is not None and requested.ttl > longest:
         problems.append(Problem("ttl", f"the lifetime exceeds the limit of {in_words(longest)}"))
@@ -112,9 +132,7 @@ def _lacks_role(requester: Authentication, role: str) -> str:
     return f"{owner} does not have the role {role!r} (has: {listed or 'no roles'})"
 
 
-def _excesses(
-    requester: Authentication, outer: Grant, requested: TokenRequest
-) -> Iterator[Problem]:
+def excesses(requester: Authentication, outer: Grant, requested: TokenRequest) -> Iterator[Problem]:
     """
     Yield a problem for every requested role, scope, host and network that the credential of the
     requester does not allow.

@@ -42,6 +42,15 @@ class Owners:
         """
         return any(IUserLookup.providedBy(each) for each in self._providers_of(owner, known_to))
 
+    def is_configured(self, owner: Identity, known_to: str) -> bool:
+        """
+        Return whether the provider that identified a user is still configured; no provider
+        identified the owners of imported API tokens.
+        """
+        return known_to.startswith(IMPORTED) or any(
+            (each.name, each.realm) == (known_to, owner.realm) for each in self._providers
+        )
+
     async def now(self, owner: Identity, known_to: str) -> Authentication:
         """
         Return the current identity of the owner of an API token, and the time until which it may be

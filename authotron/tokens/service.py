@@ -211,6 +211,18 @@ class TokenService:
                 await self._revoked_uses.log(presented, client)
         raise Rejected("the API token does not exist")
 
+    async def check_valid(self, id_: str) -> None:
+        """
+        Check that an API token from which another token was derived is still valid.
+
+        @raise Rejected: the API token, or an ancestor of it, was revoked or has expired.
+        @raise Unavailable: the store does not answer.
+        """
+        token = await self.store.get(id_)
+        if token is None:
+            raise Rejected("the API token that was exchanged was revoked or has expired")
+        await self._with_earliest_expiry(token)
+
     async def _with_earliest_expiry(self, token: Token) -> Token:
         """
         Return an API token that expires as soon as the first of the token itself and its ancestors

@@ -247,7 +247,7 @@ class Answerer:
         if found is None:
             return None
         if found.conditions:
-            ruling = authorize(found, facts)
+            ruling = authorize(found, facts, is_to_gateway=contract is None)
             if isinstance(ruling, Deny):
                 return self._refused(contract, decision, ruling, values)
         if contract is not None and contract.path_header:

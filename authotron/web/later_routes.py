@@ -51,6 +51,11 @@ def has_policies(gateway: Gateway[Reply]) -> bool:
     return gateway.enforcement is not None
 
 
+def has_exchange(gateway: Gateway[Reply]) -> bool:
+    """Return whether clients may exchange their credentials for narrower tokens."""
+    return gateway.exchanged is not None
+
+
 @frozen
 class LaterRoute:
     """
@@ -84,6 +89,7 @@ LATER = (
     _policy_route("/access/v1/search/subject", "authzen.routes:search_subject"),
     _policy_route("/access/v1/search/resource", "authzen.routes:search_resource"),
     _policy_route("/access/v1/search/action", "authzen.routes:search_action"),
+    LaterRoute("POST", "/token/exchange", "token_exchange:answer", has_exchange, has_body=True),
     LaterRoute(
         "GET", "/.well-known/authzen-configuration", "authzen.routes:metadata", has_policies
     ),

@@ -23,7 +23,7 @@ from authotron.policy import networks, permission_list
 from authotron.policy.permission_list import Layer, TooLong
 from authotron.policy.rule_limits import moment
 from authotron.policy.subjects import in_normal_form
-from authotron.tokens.grants import grant_in_use
+from authotron.tokens.restriction_sets import RestrictionSet
 from authotron.web import replies
 from authotron.web.later_routes import Call
 from authotron.web.permissions_body import read_question
@@ -100,7 +100,7 @@ class PermissionsRoute:
         """
         each = asking(_API, self._gateway, requester, request)
         namespace = self._namespace(each, read_query(request, {"namespace"}).get("namespace"))
-        body = await self._list(each, self._bearer(each, requester), namespace)
+        body = await self._list(each, self._bearer(each, requester, namespace), namespace)
         tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         if is_listed(tag, request.header_values("If-None-Match")):
             return replies.not_modified(tag)
@@ -120,11 +120,11 @@ class PermissionsRoute:
         namespace = self._namespace(each, question.namespace)
         if question.token is not None:
             _, found = await judged(self._gateway, question.token, request.sender)
-            subject = self._bearer(each, found)
+            subject = self._bearer(each, found, namespace)
         elif question.claims is not None:
-            subject = self._stated(each, requester, question.claims)
+            subject = self._stated(each, requester, question.claims, namespace)
         else:
-            subject = self._bearer(each, requester)
+            subject = self._bearer(each, requester, namespace)
         return replies.encoded_json(await self._list(each, subject, namespace))
 
     def _namespace(self, each: Asking, stated: str | None) -> str:
@@ -141,9 +141,11 @@ class PermissionsRoute:
             each.unclear()
             raise EarlyReply(replies.unprocessable([Problem(error.part, error.why)])) from None
 
-    def _bearer(self, each: Asking, found: Authentication) -> _Subject:
+    def _bearer(self, each: Asking, found: Authentication, namespace: str) -> _Subject:
         """
         Return the bearer of a credential as the subject of a permission list.
+
+        @param namespace: the namespace to which the permission list applies.
 
         @raise EarlyReply: the client may not ask about the bearer of the credential, or a
             permission list cannot express a condition of the credential.
@@ -153,31 +155,36 @@ class PermissionsRoute:
             each.caller.check_user(found.identity.realm, found.identity.username)
         except MayNotAsk as why:
             raise EarlyReply(each.refused(why)) from None
-        grant = grant_in_use(found)
+        ends: float | None = getattr(found.restriction, "expires", None)
         return _Subject(
             f"{found.identity.username} in realm {found.identity.realm}",
             enforcement.access(found),
             sorted(enforcement.claims(found)),
-            tuple(self._conditions(each, found)),
+            tuple(self._conditions(each, found, namespace)),
             found.login,
-            found.expires_at() if grant.expires is None else grant.expires,
+            found.expires_at() if ends is None else ends,
         )
 
     @staticmethod
-    def _conditions(each: Asking, found: Authentication) -> Iterator[Layer]:
+    def _conditions(each: Asking, found: Authentication, namespace: str) -> Iterator[Layer]:
         """
         Yield the conditions of a credential as layers of a permission list.
 
         @raise EarlyReply: a plugin has set a condition that a permission list cannot express.
         """
         for condition in found.conditions:
+            if isinstance(condition, RestrictionSet):
+                yield condition.layer(namespace)
+                continue
             if not isinstance(condition, Grant):
                 each.unclear()
                 raise EarlyReply(replies.unprocessable([_NOT_LISTED]))
             parsed = map(networks.parse, condition.networks)
             yield permission_list.limited_to(condition.hosts, parsed)
 
-    def _stated(self, each: Asking, requester: Authentication, claims: Iterable[str]) -> _Subject:
+    def _stated(
+        self, each: Asking, requester: Authentication, claims: Iterable[str], namespace: str
+    ) -> _Subject:
         """
         Return an identity with the given claims as the subject of a permission list.
 
@@ -188,7 +195,7 @@ class PermissionsRoute:
         except MayNotAsk as why:
             raise EarlyReply(each.refused(why)) from None
         if not each.caller.is_asker:
-            return self._bearer(each, requester)
+            return self._bearer(each, requester, namespace)
         stated = sorted({*map(in_normal_form, claims)})
         return _Subject(", ".join(stated), access, stated)
 

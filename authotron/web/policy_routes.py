@@ -16,6 +16,7 @@ from authotron.model.authentication import Authentication
 from authotron.model.errors import AmbiguousRequest, MayNotAsk, Problem, UnusableFact
 from authotron.policy.reasons import Reason
 from authotron.policy.ruling import RESTRICTED, Ruling
+from authotron.tokens.grants import is_exchanged
 from authotron.web import policy_replies, replies
 from authotron.web.authz_body import read_question
 from authotron.web.later_routes import Call
@@ -55,7 +56,9 @@ class AuthzRoute:
         question = read_question(request)
         each = asking("authz", self._gateway, requester, request)
         decision, found = await judged(self._gateway, question.token, request.sender)
-        if question.audience is not None and not _names(question.token, question.audience):
+        if question.audience is not None and not self._is_for(
+            found, question.token, question.audience
+        ):
             raise EarlyReply(bad_token(self._gateway))
         explains = wants_explanation(request)
         try:
@@ -86,6 +89,17 @@ class AuthzRoute:
             return policy_replies.AUTHORIZER_UNAVAILABLE
         accepted = ",".join(request.header_values("Accept"))
         return policy_replies.forbidden(ruling.reason, accepted)
+
+    def _is_for(self, found: Authentication, token: str, audience: str) -> bool:
+        """
+        Return whether a token is for an audience: the JWTs minted for an exchanged token name it.
+
+        @param found: the authentication of the bearer of the token.
+        """
+        if is_exchanged(found) and found.token is not None:
+            named = found.token.audience
+            return audience in (self._gateway.minter.audience if named is None else named)
+        return _names(token, audience)
 
 
 def _names(token: str, audience: str) -> bool:

@@ -19,6 +19,7 @@ from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.outcomes import Decision, Outcome
+from authotron.jose import keys
 from authotron.limits.unfinished_heads import UnfinishedHeads
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Credential
@@ -33,6 +34,14 @@ from authotron.web.site import Site
 from tests.config.cases import BASE, laid_over
 
 PEER = IPv4Address("TCP", "192.0.2.7", 4711)
+
+
+EVERY_ROUTE: dict[str, Any] = {
+    "jwt": {"alg": "EdDSA", "key": keys.generate("EdDSA")},
+    "policy": {"mode": "observe"},
+    "tokens": {"exchange": {}},
+}
+"""Sections of a configuration with which every route exists."""
 
 
 @define

@@ -13,7 +13,7 @@ from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
 from authotron.web.channel import LINGER, MOST_IGNORED
 from authotron.web.gateway_routes import WITH_BODY, GatewayRoutes
-from tests.web.conversations import ALICE, InMemoryGateway, Wire, answered
+from tests.web.conversations import ALICE, EVERY_ROUTE, InMemoryGateway, Wire, answered
 
 GOOD = f"Authorization: {ALICE}".encode()
 ANNOUNCED = (
@@ -149,7 +149,7 @@ class AnnouncedBodyTests(SynchronousTestCase):
 
     def test_routes_with_a_body_H_BODY(self) -> None:
         """Exactly the routes that read a body wait for it."""
-        self.gateway = InMemoryGateway({"policy": {"mode": "observe"}})
+        self.gateway = InMemoryGateway(EVERY_ROUTE)
         waiting = set()
         for rule in GatewayRoutes.app.url_map.iter_rules():
             path = rule.rule.replace("<token>", "x").replace("<id_>", "x")

@@ -16,7 +16,7 @@ from authotron.web.gateway_routes import GatewayRoutes
 from authotron.web.operations_routes import OperationsRoutes
 from authotron.web.routing import CONTRACT_RULE
 from tests.config.cases import ROOT
-from tests.web.conversations import ALICE, Answer, Failing, InMemoryGateway, basic
+from tests.web.conversations import ALICE, EVERY_ROUTE, Answer, Failing, InMemoryGateway, basic
 from tests.web.test_token_routes import PROXIED, TokenCase
 
 ORIGINAL = (
@@ -349,7 +349,7 @@ class EveryRouteTests(TokenCase):
     """All routes, as Klein lists them, of a gateway that has all of them."""
 
     def make(self, **over: Any) -> InMemoryGateway:
-        return super().make(policy={"mode": "observe"}, **over)
+        return super().make(**EVERY_ROUTE, **over)
 
     def routes(self) -> Iterator[tuple[str, str]]:
         """Yield method and path of each route that requires a credential."""

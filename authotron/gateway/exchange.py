@@ -1,0 +1,78 @@
+"""
+Exchange the credential of a client for a narrower token.
+
+A client may not cloak a claim on which a denial depends. Denials apply to the whole identity in any
+case, because rules may change while the token is valid; refusing the request tells the client that
+cloaking the claim would not help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+from authotron.gateway.gateway import Gateway
+from authotron.model.authentication import Authentication
+from authotron.model.errors import ExceedsGrant, NotConfigured, Problem
+from authotron.policy.denials import NONE, NamedClaims, named_by_denials
+from authotron.policy.policies import Policies
+from authotron.telemetry import audit
+from authotron.tokens.exchange import ExchangeRequest
+from authotron.tokens.exchanged_token import EVERY
+from authotron.tokens.exchanged_tokens import Exchanged
+
+R = TypeVar("R")
+
+_named: WeakKeyDictionary[Policies, NamedClaims] = WeakKeyDictionary()
+"""The claims on which denials depend, which are found once for each version of the policies."""
+
+
+async def exchange(
+    gateway: Gateway[R],
+    requester: Authentication,
+    requested: ExchangeRequest,
+    client: str = "",
+    named: NamedClaims = NONE,
+) -> Exchanged:
+    """
+    Issue a token that grants a part of what the credential of a client grants.
+
+    @param client: the address of the client, for the audit log.
+    @param named: the claims that revocations name, and that the client may not cloak either.
+
+    @raise ExceedsGrant: the request asks for more than the credential allows.
+    @raise Unavailable: the token store does not answer, or its policies are not known yet.
+    @raise NotConfigured: the configuration in use does not allow to exchange credentials.
+    """
+    if gateway.exchanged is None:
+        raise NotConfigured("the section tokens.exchange is missing")
+    if requested.cloak:
+        if gateway.enforcement is not None:
+            named = named | _named_by_denials(gateway.enforcement.policies)
+        if problems := [*_refused_cloaks(requester, requested, named)]:
+            raise ExceedsGrant(problems)
+    found = await gateway.exchanged.issue(requester, requested)
+    by = audit.identified(requester, client)
+    audit.exchanged(requester, found.token.id, found.expires, by)
+    return found
+
+
+def _named_by_denials(policies: Policies) -> NamedClaims:
+    found = _named.get(policies)
+    if found is None:
+        found = _named[policies] = named_by_denials(policies)
+    return found
+
+
+def _refused_cloaks(
+    requester: Authentication, requested: ExchangeRequest, named: NamedClaims
+) -> Iterator[Problem]:
+    """Yield a problem for each attribute that a client wants to cloak and a denial depends on."""
+    attributes = (requester.unrestricted or requester.identity).attributes
+    for place, name in enumerate(requested.cloak):
+        hidden = attributes if name == EVERY else (name,)
+        needed = next((each for each in hidden if each in named), None)
+        if needed is not None:
+            why = f"cannot hide {needed}, because a rule that denies, or a revocation, reads it"
+            yield Problem(f"cloak[{place}]", why)

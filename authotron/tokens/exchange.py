@@ -1,0 +1,260 @@
+"""What an exchanged token may grant: never more than the credential that a client exchanges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from attrs import field, frozen
+
+from authotron.config.exchange import ExchangeConfig
+from authotron.model.authentication import Authentication, PresentedToken
+from authotron.model.errors import ExceedsGrant, Problem
+from authotron.model.identity import Identity, earliest, whole_number
+from authotron.model.token import Grant
+from authotron.policy.claim_keys import is_reserved
+from authotron.tokens.exchanged_token import ExchangedToken
+from authotron.tokens.grants import TokenRequest, excesses, in_words
+from authotron.tokens.restriction_sets import RestrictionSet
+
+MOST_ANCESTORS = 16
+"""Maximum number of tokens from which an exchanged token may be derived."""
+
+MOST_RESTRICTIONS = 16
+"""Maximum number of restriction sets of an exchanged token."""
+
+_NOT_ATTRIBUTES = {
+    "realm": "a JWT always names the realm",
+    "username": "a JWT always names the user",
+    "role": "name the roles to keep in `roles`",
+    "roles": "name the roles to keep in `roles`",
+    "scope": "name the scopes to keep in `scopes`",
+    "scopes": "name the scopes to keep in `scopes`",
+}
+"""The names of claims that cannot be cloaked because they are no attributes, with the reasons."""
+
+
+@frozen
+class ExchangeRequest:
+    """
+    The properties that a client requests for an exchanged token.
+
+    @ivar validity: the requested lifetime in seconds, or C{None} for the configured default, or
+        for the rest of the life of the credential if that is shorter.
+    @ivar audience: the only audiences that minted JWTs shall name, or C{None} for all audiences of
+        the credential.
+    @ivar roles: the only roles that the token shall grant, or C{None} for all roles of the
+        credential.
+    @ivar scopes: the only scopes that the token shall grant, by service, or C{None} for all scopes
+        of the credential.
+    @ivar cloak: the names of attributes that backends shall not see; C{*} stands for all.
+    @ivar restrictions: restriction sets, all of which must allow a request.
+    """
+
+    validity: int | None = None
+    audience: tuple[str, ...] | None = None
+    roles: tuple[str, ...] | None = None
+    scopes: Mapping[str, tuple[str, ...]] | None = None
+    cloak: tuple[str, ...] = ()
+    restrictions: tuple[RestrictionSet, ...] = ()
+
+
+@frozen
+class Bounds:
+    """
+    The limits that the configuration sets for exchanged tokens.
+
+    @ivar longest_unchecked: the maximum lifetime in seconds, if no provider can look up later
+        whether the user still exists.
+    @ivar audience: the audiences that minted JWTs name; empty if they name none.
+    @ivar namespace: the namespace of requests for which the proxy names no namespace.
+    """
+
+    config: ExchangeConfig
+    longest_unchecked: int
+    audience: tuple[str, ...] = ()
+    namespace: str = field(default="/", kw_only=True)
+
+
+@frozen
+class _Held:
+    """
+    What the credential of a client grants, in the form in which exchanged tokens state it.
+
+    @ivar ends: when the credential ends, in seconds since the epoch, or C{None} for never.
+    """
+
+    roles: tuple[str, ...] | None = None
+    scopes: Mapping[str, tuple[str, ...]] | None = None
+    cloaked: tuple[str, ...] = ()
+    restrictions: tuple[RestrictionSet, ...] = ()
+    ends: float | None = None
+    ancestors: tuple[str, ...] = ()
+    api_token: str | None = None
+
+
+def narrowed(
+    requester: Authentication,
+    requested: ExchangeRequest,
+    bounds: Bounds,
+    id_: str,
+    now: float,
+    *,
+    can_look_up: bool,
+) -> ExchangedToken:
+    """
+    Compute what an exchanged token grants from the request and from the credential of the client.
+
+    @param id_: the id of the new token.
+    @param can_look_up: whether a provider can later look up the user; then the token names only
+        realm and user name, and roles, attributes and scopes are looked up at each use.
+
+    @raise ExceedsGrant: the request asks for more than the credential of the client allows.
+    """
+    held = _held(requester)
+    longest = bounds.config.max_validity
+    if not can_look_up:
+        longest = min(longest, bounds.longest_unchecked)
+    ends = None if held.ends is None else int(held.ends)
+    restrictions = _all_restrictions(held, requested, bounds)
+    problems = [
+        *_flaws_of_time(requested.validity, longest, ends, now),
+        *excesses(requester, Grant(), TokenRequest(roles=requested.roles, scopes=requested.scopes)),
+        *_flaws_of_audience(requester, requested, bounds),
+        *_flaws_of_cloak(requester, requested.cloak),
+        *_flaws_of_chain(requester, held, restrictions),
+    ]
+    if problems:
+        raise ExceedsGrant(problems)
+    expires = int(now) + min(requested.validity or bounds.config.validity, longest)
+    token = requester.token or PresentedToken()
+    return ExchangedToken(
+        id_,
+        int(now) if token.issued is None else min(token.issued, int(now)),
+        expires if ends is None else min(expires, ends),
+        _owner(requester, can_look_up=can_look_up),
+        requester.provider,
+        held.ancestors,
+        held.api_token,
+        held.roles if requested.roles is None else requested.roles,
+        held.scopes if requested.scopes is None else requested.scopes,
+        tuple(dict.fromkeys((*held.cloaked, *requested.cloak))),
+        restrictions,
+        token.audience if requested.audience is None else requested.audience,
+        requester.login,
+        token.actor,
+    )
+
+
+def _held(requester: Authentication) -> _Held:
+    """Return what the credential of a client grants."""
+    restriction, token = requester.restriction, requester.token or PresentedToken()
+    ancestors = token.ancestors if token.id is None else (*token.ancestors, token.id)
+    if isinstance(restriction, ExchangedToken):
+        return _Held(
+            restriction.roles,
+            restriction.scopes,
+            restriction.cloaked,
+            restriction.restrictions,
+            earliest(restriction.expires, _end_of_user(requester)),
+            ancestors,
+            restriction.api_token,
+        )
+    if isinstance(restriction, Grant):
+        limits = RestrictionSet(hosts=restriction.hosts, networks=restriction.networks)
+        return _Held(
+            restriction.roles,
+            restriction.scopes,
+            restrictions=() if limits.is_empty else (limits,),
+            ends=earliest(restriction.expires, _end_of_user(requester)),
+            ancestors=restriction.lineage,
+            api_token=restriction.lineage[-1] if restriction.lineage else None,
+        )
+    ends = earliest(requester.expires, requester.expires_at(), _end_of_user(requester))
+    if restriction is None:
+        return _Held(ends=ends, ancestors=ancestors)
+    # A restriction that a plugin defines cannot be stated in a token, but its result can.
+    left, whole = requester.identity, requester.unrestricted or requester.identity
+    cloaked = tuple(name for name in whole.attributes if name not in left.attributes)
+    return _Held(left.roles, left.scopes, cloaked, ends=ends, ancestors=ancestors)
+
+
+def _end_of_user(requester: Authentication) -> float | None:
+    """Return the end of a user that the attribute C{exp} states, even if it is cloaked."""
+    said = (requester.unrestricted or requester.identity).attributes.get("exp")
+    return None if said is None else whole_number(said)
+
+
+def _owner(requester: Authentication, *, can_look_up: bool) -> Identity:
+    """Return the user as the token names it, without what can be looked up at each use."""
+    whole = requester.unaugmented or requester.identity
+    if can_look_up:
+        return Identity(whole.realm, whole.username)
+    return whole._replace(
+        attributes={name: value for name, value in whole.attributes.items() if name != "exp"}
+    )
+
+
+def _all_restrictions(
+    held: _Held, requested: ExchangeRequest, bounds: Bounds
+) -> tuple[RestrictionSet, ...]:
+    """Return the restriction sets of the credential, and those that are requested in addition."""
+    wanted = (each.within(bounds.namespace) for each in requested.restrictions)
+    more = (each for each in wanted if not each.is_empty)
+    return tuple(dict.fromkeys((*held.restrictions, *more)))
+
+
+def _flaws_of_time(
+    validity: int | None, longest: int, ends: int | None, now: float
+) -> Iterator[Problem]:
+    """Yield a problem if a requested lifetime is too long, or the credential is about to end."""
+    if ends is not None and ends <= int(now):
+        yield Problem("", "the credential expires in less than a second")
+    elif validity is not None and ends is not None and int(now) + validity > ends:
+        left = ends - int(now)
+        yield Problem("validity", f"the credential expires earlier, in {left} s")
+    if validity is not None and validity > longest:
+        yield Problem("validity", f"the lifetime exceeds the limit of {in_words(longest)}")
+
+
+def _flaws_of_audience(
+    requester: Authentication, requested: ExchangeRequest, bounds: Bounds
+) -> Iterator[Problem]:
+    """Yield a problem for each requested audience that the credential does not have."""
+    if requested.audience is None:
+        return
+    if not bounds.audience:
+        yield Problem("audience", "JWTs of this gateway name no audience (jwt.aud, jwt.emit_aud)")
+        return
+    own = requester.token.audience if requester.token is not None else None
+    allowed = bounds.audience if own is None else [each for each in own if each in bounds.audience]
+    if not requested.audience:
+        yield Problem("audience", "is empty; leave it out for all audiences")
+    for place, each in enumerate(requested.audience):
+        if each not in allowed:
+            yield Problem(f"audience[{place}]", "is not an audience of the credential")
+
+
+def _flaws_of_cloak(requester: Authentication, names: Sequence[str]) -> Iterator[Problem]:
+    """Yield a problem for each claim that cannot be cloaked, because it is no attribute."""
+    attributes = (requester.unrestricted or requester.identity).attributes
+    for place, name in enumerate(names):
+        if name in attributes:
+            continue
+        if name in _NOT_ATTRIBUTES:
+            yield Problem(f"cloak[{place}]", f"is no attribute: {_NOT_ATTRIBUTES[name]}")
+        elif is_reserved(name):
+            yield Problem(f"cloak[{place}]", "is set by the gateway, and cannot be cloaked")
+
+
+def _flaws_of_chain(
+    requester: Authentication, held: _Held, restrictions: Sequence[RestrictionSet]
+) -> Iterator[Problem]:
+    """Yield a problem for each part of the credential that the token could not carry on."""
+    known = (Grant, RestrictionSet)
+    if not all(isinstance(each, known) for each in requester.conditions):
+        yield Problem("", "the credential has conditions that an exchanged token cannot state")
+    if len(held.ancestors) > MOST_ANCESTORS:
+        why = f"the credential was exchanged {MOST_ANCESTORS} times; exchange an earlier one"
+        yield Problem("", why)
+    if len(restrictions) > MOST_RESTRICTIONS:
+        yield Problem("restrictions", f"there would be more than {MOST_RESTRICTIONS} sets in all")

@@ -1,0 +1,218 @@
+"""
+Exchanged tokens: what such a token stands for, and how a JWT states it.
+
+An exchanged token is a JWT that only the gateway accepts. The JWT states the identity in one claim
+of its own, so that a backend which receives the token by mistake finds neither user nor roles.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from sys import getsizeof
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from authotron.model.authentication import Login, PresentedToken
+from authotron.model.identity import Identity
+from authotron.model.token import scope_tuples
+from authotron.tokens import restriction_sets
+from authotron.tokens.restriction_sets import RestrictionSet
+
+TYPE = "exchange+jwt"
+"""The header C{typ} of exchanged tokens."""
+
+EVERY = "*"
+"""The entry in a list of cloaked attributes that stands for all attributes."""
+
+_TOKEN, _ID = 1_000, 70
+"""Estimated bytes in memory of an exchanged token, and of each id of an ancestor."""
+
+Hide = Callable[[bytes, str], str]
+"""A function that encrypts a part of the token with the given id."""
+
+Show = Callable[[str, str], bytes]
+"""A function that decrypts a part of the token with the given id."""
+
+
+@frozen
+class ExchangedToken:
+    """
+    What an exchanged token stands for: a user, and which part of what the user may do.
+
+    As the restriction of an authentication, an exchanged token removes the roles and scopes that it
+    does not grant, and the attributes that it cloaks.
+
+    @ivar issued: when the first credential of the chain was issued, in seconds since the epoch, so
+        that a revocation of everything issued before a moment also finds the tokens derived later.
+    @ivar expires: when the token expires, in seconds since the epoch.
+    @ivar owner: the user, as the provider stated it when the token was issued.
+    @ivar provider: the name of the provider that identified the user.
+    @ivar ancestors: the ids of the tokens from which the token was derived, the oldest first.
+    @ivar api_token: the id of the API token from which the token was derived, or C{None}.
+    @ivar roles: the only roles of the user that the token grants, or C{None} for all.
+    @ivar scopes: the only scopes of the user that the token grants, by service, or C{None} for all.
+    @ivar cloaked: the attributes of the user that backends do not see; C{*} stands for all.
+    @ivar restrictions: restriction sets, all of which must allow a request.
+    @ivar audience: the only audiences of minted JWTs, or C{None} for the configured audience.
+    @ivar login: what an identity provider stated about the login of the user.
+    @ivar actor: the identity that acts in the name of the user, if there is one.
+    """
+
+    is_exchanged: ClassVar[bool] = True
+    """States that the restriction of an authentication is that of an exchanged token."""
+
+    id: str
+    issued: float
+    expires: int
+    owner: Identity = field(repr=False)
+    provider: str
+    ancestors: tuple[str, ...] = ()
+    api_token: str | None = None
+    roles: tuple[str, ...] | None = None
+    scopes: Mapping[str, tuple[str, ...]] | None = None
+    cloaked: tuple[str, ...] = ()
+    restrictions: tuple[RestrictionSet, ...] = ()
+    audience: tuple[str, ...] | None = None
+    login: Login | None = None
+    actor: Identity | None = None
+
+    @property
+    def lineage(self) -> tuple[str, ...]:
+        """The ids on whose revocation cached decisions about the token depend."""
+        return (*self.ancestors, self.id)
+
+    def restrict(self, identity: Identity) -> Identity:
+        """Return the identity without what the token does not grant, and what it cloaks."""
+        if self.roles is None and self.scopes is None and not self.cloaked:
+            return identity
+        roles, scopes, attributes = identity.roles, identity.scopes, identity.attributes
+        if self.roles is not None:
+            left = frozenset(self.roles)
+            roles = tuple(role for role in roles if role in left)
+        if self.scopes is not None:
+            scopes = {
+                service: kept
+                for service, own in self.scopes.items()
+                if (kept := tuple(each for each in scopes.get(service, ()) if each in own))
+            }
+        if EVERY in self.cloaked:
+            attributes = {}
+        elif self.cloaked:
+            hidden = frozenset(self.cloaked)
+            attributes = {key: value for key, value in attributes.items() if key not in hidden}
+        return identity._replace(roles=roles, scopes=scopes, attributes=attributes)
+
+    def presented(self) -> PresentedToken:
+        """Return what revocations and the minter need to know of the token."""
+        return PresentedToken(self.id, self.issued, self.ancestors, self.audience, self.actor)
+
+    def claims(self, issuer: str, now: int, hide: Hide) -> dict[str, Any]:
+        """
+        Return the claims of the JWT, without those that are empty.
+
+        If the token cloaks attributes that the JWT has to contain, the user is encrypted.
+        """
+        stated = {
+            "iss": issuer,
+            "aud": issuer,
+            "iat": now,
+            "exp": self.expires,
+            "jti": self.id,
+            "origin": self.issued,
+            "parents": [*self.ancestors],
+            "provider": self.provider,
+            "api_token": self.api_token,
+            "grant": self._grant(),
+            "restrictions": [each.as_json() for each in self.restrictions],
+            "audience": None if self.audience is None else [*self.audience],
+            "login": None if self.login is None else [*self.login],
+            "act": None if self.actor is None else _as_json(self.actor),
+        }
+        owner = _as_json(self.owner)
+        if self.cloaked and self.owner.attributes:
+            stated["hidden"] = hide(json.dumps(owner).encode(), self.id)
+        else:
+            stated["owner"] = owner
+        return {name: value for name, value in stated.items() if value not in (None, [], {})}
+
+    def _grant(self) -> dict[str, Any]:
+        stated = {
+            "roles": None if self.roles is None else [*self.roles],
+            "scopes": None if self.scopes is None else _lists(self.scopes),
+            "cloaked": [*self.cloaked] or None,
+        }
+        return {name: value for name, value in stated.items() if value is not None}
+
+    def __sizeof__(self) -> int:
+        """Return how many bytes the token takes up in memory, for caches with a budget."""
+        identities = [each for each in (self.owner, self.actor) if each is not None]
+        texts = [
+            *(self.roles or ()),
+            *(scope for each in (self.scopes or {}).values() for scope in each),
+            *self.cloaked,
+            *(role for each in identities for role in each.roles),
+            *(text for each in identities for pair in each.attributes.items() for text in pair),
+        ]
+        size = _TOKEN + _ID * len(self.ancestors) + sum(map(getsizeof, texts))
+        return size + sum(each.__sizeof__() for each in self.restrictions)
+
+
+def from_claims(claims: Mapping[str, Any], show: Show, namespace: str) -> ExchangedToken:
+    """
+    Return the exchanged token that the claims of a verified JWT state.
+
+    @param namespace: the namespace of requests for which the proxy names no namespace.
+
+    @raise Rejected: the user is encrypted with a key that is not in use any more.
+    """
+    id_, grant = claims["jti"], claims.get("grant", {})
+    owner = json.loads(show(claims["hidden"], id_)) if "hidden" in claims else claims["owner"]
+    roles, scopes, actor = grant.get("roles"), grant.get("scopes"), claims.get("act")
+    login, audience = claims.get("login"), claims.get("audience")
+    return ExchangedToken(
+        id_,
+        claims["origin"],
+        claims["exp"],
+        _identity(owner),
+        claims["provider"],
+        tuple(claims.get("parents", ())),
+        claims.get("api_token"),
+        None if roles is None else tuple(roles),
+        None if scopes is None else scope_tuples(scopes),
+        tuple(grant.get("cloaked", ())),
+        tuple(
+            restriction_sets.from_json(each).within(namespace)
+            for each in claims.get("restrictions", ())
+        ),
+        None if audience is None else tuple(audience),
+        None if login is None else Login(*login),
+        None if actor is None else _identity(actor),
+    )
+
+
+def _as_json(identity: Identity) -> dict[str, Any]:
+    """Return an identity as JSON, without empty members."""
+    stated = {
+        "realm": identity.realm,
+        "username": identity.username,
+        "roles": [*identity.roles],
+        "attributes": {**identity.attributes},
+        "scopes": _lists(identity.scopes),
+    }
+    return {name: value for name, value in stated.items() if value}
+
+
+def _identity(stated: Mapping[str, Any]) -> Identity:
+    return Identity(
+        stated["realm"],
+        stated["username"],
+        tuple(stated.get("roles", ())),
+        stated.get("attributes", {}),
+        scope_tuples(stated.get("scopes", {})),
+    )
+
+
+def _lists(scopes: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+    return {service: [*each] for service, each in scopes.items()}

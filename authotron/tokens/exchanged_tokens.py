@@ -1,0 +1,197 @@
+"""Issues exchanged tokens, and verifies them when clients present them as bearer tokens."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from authotron.jose import own_tokens
+from authotron.jose.hidden_claims import HiddenClaims
+from authotron.jose.own_tokens import Verifies
+from authotron.model.authentication import Authentication
+from authotron.model.errors import ExceedsGrant, Problem, Rejected
+from authotron.model.identity import Credential, Identity, earliest
+from authotron.plugin.interfaces import Affinity, IJudge
+from authotron.tokens import exchanged_token
+from authotron.tokens.exchange import Bounds, ExchangeRequest, narrowed
+from authotron.tokens.exchanged_token import TYPE, ExchangedToken
+from authotron.tokens.owners import Owners
+
+if TYPE_CHECKING:  # compose() loads this module if a token store is configured
+    from authotron.tokens.service import TokenService
+
+_ID_BYTES = 16
+"""Number of random bytes in the id of an exchanged token."""
+
+_LONGEST = 16_384
+"""
+Maximum number of characters of an exchanged token: proxies accept no larger header field, and many
+of them accept only half as much.
+"""
+
+_OWN, _FOREIGN = Affinity.OWN, Affinity.FOREIGN
+
+
+class Keys(Verifies, Protocol):
+    """The keys with which the gateway signs JWTs, and verifies the JWTs that it has signed."""
+
+    def sign(self, claims: Mapping[str, Any], typ: str, /) -> str:
+        """Return a signed JWT with the given claims, and with C{typ} in its header."""
+
+
+@frozen
+class Exchanged:
+    """
+    A token that was issued to a client in exchange for its credential.
+
+    @ivar text: the token, as the client presents it.
+    @ivar token: what the token grants.
+    @ivar claims: the claims of the token.
+    @ivar identity: the user as backends see it, if the client used the token at once.
+    """
+
+    text: str = field(repr=False)
+    token: ExchangedToken
+    claims: Mapping[str, Any] = field(repr=False)
+    identity: Identity
+
+    @property
+    def expires(self) -> int:
+        """When the token expires, in seconds since the epoch."""
+        return self.token.expires
+
+
+@implementer(IJudge)
+@define(eq=False)
+class ExchangedTokens:
+    """
+    The exchanged tokens of a gateway: issues them, and verifies them.
+
+    An exchanged token stands for a user of any realm, so L{ExchangedTokens} implements L{IJudge}
+    and not L{IProvider}. The provider that identified the user is asked about the user again, if it
+    can look users up.
+
+    @ivar bounds: the limits that the configuration sets for exchanged tokens.
+    """
+
+    bounds: Bounds
+    _keys: Keys
+    _issuer: str
+    _hidden: HiddenClaims
+    _owners: Owners
+    _clock: IReactorTime
+    _jwt_exp: int
+    _recheck: float
+    _tokens: TokenService | None = None
+    name: str = field(default="exchanged-tokens", init=False)
+    type: str = field(default="exchange", init=False)
+    realm: str = field(default="unknown", init=False)
+    scheme: str = field(default="bearer", init=False)
+    local: bool = field(default=False, init=False)
+
+    def affinity(self, credential: Credential) -> Affinity:
+        if credential.scheme != self.scheme:
+            return _FOREIGN
+        is_ours = own_tokens.claims_if(credential, TYPE, self._issuer) is not None
+        return _OWN if is_ours else _FOREIGN
+
+    async def authenticate(self, credential: Credential) -> Authentication:
+        token = self.read(credential.value)
+        audience = self._audience(token)
+        # Another provider of the realm could give the user more than the exchanged credential.
+        if not self._owners.is_configured(token.owner, token.provider):
+            raise Rejected("the provider that identified the user is not configured any more")
+        now, recheck = self._clock.seconds(), None
+        if token.api_token is not None:
+            await self._check_api_token(token.api_token)
+            recheck = now + self._recheck
+        owner = await self._owners.now(token.owner, token.provider)
+        return Authentication(
+            owner.identity,
+            owner.provider,
+            earliest(token.expires, now + self._jwt_exp, owner.expires),
+            earliest(owner.fresh_until, recheck),
+            conditions=(*owner.conditions, *token.restrictions),
+            restriction=token,
+            login=token.login,
+            token=token.presented()._replace(audience=audience),
+        )
+
+    def read(self, text: str) -> ExchangedToken:
+        """
+        Verify the signature, the type and the expiry of an exchanged token, and return what it
+        stands for.
+
+        @raise Rejected: the text is no exchanged token of this gateway, or the token has expired.
+        """
+        claims = own_tokens.verified(self._keys, text, (TYPE,))
+        if claims.get("aud") != self._issuer:
+            raise Rejected("the token is for another gateway (aud)")
+        try:
+            return exchanged_token.from_claims(claims, self._hidden.show, self.bounds.namespace)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise Rejected("the token was issued by another version of this gateway") from None
+
+    def _audience(self, token: ExchangedToken) -> tuple[str, ...] | None:
+        """
+        Return the audiences that JWTs may name for a token.
+
+        @raise Rejected: none of the audiences of the token is configured any more.
+        """
+        if token.audience is None:
+            return None
+        left = tuple(each for each in token.audience if each in self.bounds.audience)
+        if not left:
+            raise Rejected("none of the audiences of the token is configured any more")
+        return left
+
+    async def _check_api_token(self, id_: str) -> None:
+        """
+        Check that the API token from which an exchanged token was derived is still valid.
+
+        @raise Rejected: the API token was revoked or has expired.
+        @raise Unavailable: the token store does not answer.
+        """
+        if self._tokens is None:
+            raise Rejected(
+                "the token was derived from an API token, and the token store is disabled"
+            )
+        await self._tokens.check_valid(id_)
+
+    async def issue(self, requester: Authentication, requested: ExchangeRequest) -> Exchanged:
+        """
+        Issue a token that grants a part of what the credential of a client grants.
+
+        The caller checks whether rules that deny name an attribute that the client wants to cloak.
+
+        @raise ExceedsGrant: the request asks for more than the credential allows.
+        @raise Unavailable: the token store does not answer.
+        """
+        now = self._clock.seconds()
+        token = narrowed(
+            requester,
+            requested,
+            self.bounds,
+            secrets.token_urlsafe(_ID_BYTES),
+            now,
+            can_look_up=self._owners.can_look_up(requester.identity, requester.provider),
+        )
+        if token.api_token is not None:
+            try:
+                await self._check_api_token(token.api_token)
+            except Rejected as rejected:
+                raise ExceedsGrant([Problem("", str(rejected))]) from None
+        claims = token.claims(self._issuer, int(now), self._hidden.hide)
+        text = self._keys.sign(claims, TYPE)
+        if len(text) > _LONGEST:
+            why = (
+                f"the token would have {len(text)} characters, more than {_LONGEST}; exchange the "
+                "credential of a user with fewer roles and attributes"
+            )
+            raise ExceedsGrant([Problem("", why)])
+        return Exchanged(text, token, claims, token.restrict(requester.identity))

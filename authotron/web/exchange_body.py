@@ -1,0 +1,78 @@
+"""Parse the request body of C{POST /token/exchange}, and convert exchanged tokens to JSON."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from authotron.config.policy_rules import Method, Namespace, Permissions
+from authotron.config.section import Section, WholeSeconds
+from authotron.config.server import Network
+from authotron.jose.minter import identity_as_json
+from authotron.policy import permissions
+from authotron.tokens.exchange import ExchangeRequest
+from authotron.tokens.exchanged_tokens import Exchanged
+from authotron.tokens.restriction_sets import RestrictionSet
+from authotron.web.token_bodies import Host, Scopes, Word, Words
+
+_MOST = 100
+"""Maximum number of entries in one list of a restriction set."""
+
+
+class RestrictionBody(Section):
+    """One restriction set in a request body: the requests for which the token shall be valid."""
+
+    namespace: Namespace | None = Field(default=None, max_length=1024)
+    permissions: Annotated[Permissions, Field(max_length=_MOST)] = ()
+    hosts: tuple[Host, ...] = Field(default=(), strict=False, max_length=_MOST)
+    networks: tuple[Network, ...] = Field(default=(), strict=False, max_length=_MOST)
+    methods: tuple[Method, ...] = Field(default=(), strict=False, max_length=_MOST)
+
+    def as_set(self) -> RestrictionSet:
+        """Return the restriction set that the body states."""
+        return RestrictionSet(
+            self.namespace or "",
+            tuple(map(permissions.parse, self.permissions)),
+            self.hosts,
+            self.networks,
+            self.methods,
+        )
+
+
+class ExchangeBody(Section):
+    """The request body of C{POST /token/exchange}."""
+
+    validity: WholeSeconds | None = None
+    audience: Words | None = None
+    roles: Words | None = None
+    scopes: Scopes | None = None
+    cloak: Annotated[tuple[Word, ...], Field(strict=False, max_length=_MOST)] = ()
+    restrictions: Annotated[tuple[RestrictionBody, ...], Field(strict=False, max_length=_MOST)] = ()
+
+    def as_request(self) -> ExchangeRequest:
+        """Return the properties that the client requests for the token."""
+        return ExchangeRequest(
+            self.validity,
+            self.audience,
+            self.roles,
+            self.scopes,
+            self.cloak,
+            tuple(each.as_set() for each in self.restrictions),
+        )
+
+
+def exchanged_as_json(exchanged: Exchanged) -> dict[str, Any]:
+    """Convert a token that was issued in exchange, and what it grants, to JSON."""
+    token = exchanged.token
+    return {
+        "token": exchanged.text,
+        "token_type": "Bearer",
+        "id": token.id,
+        "parent": token.ancestors[-1] if token.ancestors else None,
+        "expires": token.expires,
+        "audience": None if token.audience is None else [*token.audience],
+        "cloak": [*token.cloaked],
+        "restrictions": [each.as_json() for each in token.restrictions],
+        "identity": identity_as_json(exchanged.identity),
+    }

@@ -1,0 +1,49 @@
+"""The route C{POST /token/exchange}: exchange a credential for a narrower token."""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from authotron.gateway.exchange import exchange
+from authotron.model.errors import (
+    ExceedsGrant,
+    NotConfigured,
+    PoliciesUnknown,
+    Unavailable,
+)
+from authotron.web import replies
+from authotron.web.exchange_body import ExchangeBody, exchanged_as_json
+from authotron.web.later_routes import Call
+from authotron.web.replies import Reply
+from authotron.web.routing import EarlyReply, no_route
+from authotron.web.token_bodies import read_body
+
+_log = Logger()
+
+
+async def answer(call: Call) -> Reply:
+    """
+    Answer C{POST /token/exchange} with a token that grants a part of what the client's credential
+    grants.
+
+    @raise EarlyReply: the client is not authenticated (401), the body is malformed (400), or the
+        client requests more than its credential allows (403).
+    """
+    requester = await call.authentication()
+    requested = read_body(call.request, ExchangeBody).as_request()
+    try:
+        found = await exchange(call.serving.gateway, requester, requested, call.request.sender)
+    except ExceedsGrant as error:
+        raise EarlyReply(replies.exceeds_grant(error.problems)) from None
+    except NotConfigured:  # A reload has removed the section since the request was received.
+        no_route()
+    except PoliciesUnknown:
+        raise
+    except Unavailable as error:
+        _log.warn(
+            "token store unavailable, exchange answered with 503: {reason}",
+            reason=str(error),
+            event="store.unavailable",
+        )
+        raise EarlyReply(replies.STORE_UNAVAILABLE) from None
+    return replies.private_json(exchanged_as_json(found))
