@@ -67,6 +67,7 @@ ALONE = {
         "stores.mongo_client",
         "stores.mongo_connections",
         "stores.mongo_documents",
+        "stores.mongo_records",
     },
     "pymongo": {
         "stores.mongo",
@@ -74,6 +75,8 @@ ALONE = {
         "stores.mongo_connections",
         "stores.mongo_documents",
         "stores.mongo_errors",
+        "stores.mongo_records",
+        "stores.mongo_stream",
         "stores.mongo_uri",
     },
     "jwt": {"jose", "cli.jwt", "testing.echo", "testing.issuers", "client"},

@@ -22,7 +22,8 @@ FAULTS = TESTS.parent / "docs" / "faults.md"
 """What goes wrong without an attacker: all other ids."""
 
 PAGES = (THREATS, FAULTS)
-CONTRACTS = TESTS.parent / "authotron" / "testing" / "contracts.py"
+_TESTING = TESTS.parent / "authotron" / "testing"
+CONTRACTS = (_TESTING / "contracts.py", _TESTING / "record_contract.py")
 """Tests that the test cases of each implementation inherit."""
 
 HEADING = "## Tests"
@@ -76,7 +77,7 @@ def ids(name: str) -> list[str]:
 def tests() -> dict[str, list[str]]:
     """Return the dotted names of all tests that carry an id, by id."""
     found: dict[str, list[str]] = {}
-    for path in [*sorted(TESTS.rglob("*.py")), CONTRACTS]:
+    for path in [*sorted(TESTS.rglob("*.py")), *CONTRACTS]:
         module = ".".join(path.relative_to(TESTS.parent).with_suffix("").parts)
         for case, method in _methods(path.read_text(encoding="utf-8")):
             for each in ids(method):

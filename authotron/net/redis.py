@@ -8,9 +8,9 @@ without a timeout while the server is down, and does not accept a clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
@@ -36,10 +36,10 @@ Maximum number of bytes that answers of Redis may take up before they are parsed
 closed beyond that.
 """
 
-_ANSWER_TIMEOUT = 5.0
+ANSWER_TIMEOUT = 5.0
 """Seconds to wait for an answer of Redis, after which the connection is replaced."""
 
-_CONNECT_TIMEOUT = 2.8
+CONNECT_TIMEOUT = 2.8
 """Seconds within which a connection to Redis must be established and logged in."""
 
 
@@ -84,7 +84,7 @@ class RedisConnection(Protocol):
         for more than 5 s.
         """
         return not (self._lost or self._retired) and not (
-            self._waiting and now - self._waiting[0][0] > _ANSWER_TIMEOUT
+            self._waiting and now - self._waiting[0][0] > ANSWER_TIMEOUT
         )
 
     def ask(self, *words: Word) -> Deferred[Any]:
@@ -108,24 +108,31 @@ class RedisConnection(Protocol):
             self.abort()
             return
         place = 0
-        while self._waiting:
+        while self._expects_answer():
             try:
                 answer, place = _answer(self._received, place)
+                self._take(answer)
             except _Incomplete:
                 break
             except ValueError:
                 self._lost_because = f"{Reason.BAD_ANSWER}: not in the Redis protocol"
                 self.abort()
                 return
-            _, words, waiting = self._waiting.popleft()
-            if isinstance(answer, ErrorAnswer):
-                answer.blame(words)
-                waiting.errback(answer)
-            else:
-                waiting.callback(answer)
         del self._received[:place]
         if self._retired and not self._waiting:
             self.abort()
+
+    def _expects_answer(self) -> bool:
+        return bool(self._waiting)
+
+    def _take(self, answer: Any) -> None:
+        """Give an answer of Redis to the command that waits longest."""
+        _, words, waiting = self._waiting.popleft()
+        if isinstance(answer, ErrorAnswer):
+            answer.blame(words)
+            waiting.errback(answer)
+        else:
+            waiting.callback(answer)
 
     def connectionLost(self, reason: Failure = Failure(Unavailable())) -> None:  # noqa: B008 - named by the protocol class of Twisted
         self._lost = True
@@ -241,18 +248,25 @@ class Login:
                 raise Unavailable("the Redis server that Sentinel named is not a primary")
 
 
+C = TypeVar("C", bound=RedisConnection)
+
+
 async def open_connection(
-    endpoint: IStreamClientEndpoint, login: Login, clock: IReactorTime
-) -> RedisConnection:
-    """Connect to Redis and log in; a connection whose login fails is closed."""
-    factory = Factory.forProtocol(partial(RedisConnection, clock))
+    endpoint: IStreamClientEndpoint, login: Login, build: Callable[[], C]
+) -> C:
+    """
+    Connect to Redis and log in; a connection whose login fails is closed.
+
+    @param build: builds the protocol of the connection.
+    """
+    factory = Factory.forProtocol(build)
     connection: Any = await endpoint.connect(factory)
     try:
         await login.log_in(connection)
     except BaseException:
         connection.abort()
         raise
-    return cast(RedisConnection, connection)
+    return cast(C, connection)
 
 
 @define(eq=False)
@@ -351,7 +365,7 @@ class Redis:
 
     async def _connect(self) -> RedisConnection:
         try:
-            return await with_timeout(self._clock, _CONNECT_TIMEOUT, self._open())
+            return await with_timeout(self._clock, CONNECT_TIMEOUT, self._open())
         except ErrorAnswer as error:
             raise Unavailable(describe(error)) from None
         except TimedOut as late:
@@ -364,7 +378,8 @@ class Redis:
             ) from None
 
     async def _open(self) -> RedisConnection:
-        return await open_connection(self._endpoint, self._login, self._clock)
+        build = partial(RedisConnection, self._clock)
+        return await open_connection(self._endpoint, self._login, build)
 
     def _adopt(self, connection: RedisConnection) -> None:
         if self._connection is not None:

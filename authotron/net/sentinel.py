@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from attrs import define
 from twisted.internet.defer import Deferred
@@ -17,7 +18,7 @@ from zope.interface import implementer
 from authotron.concurrency.racing import with_timeout
 from authotron.model.errors import Unavailable
 from authotron.net import reasons
-from authotron.net.redis import Login, open_connection
+from authotron.net.redis import Login, RedisConnection, open_connection
 from authotron.net.redis_errors import ErrorAnswer, describe
 from authotron.net.world import Connect
 
@@ -76,7 +77,8 @@ class SentinelEndpoint:
 
     async def _ask(self, host: str, port: int) -> tuple[str, int]:
         try:
-            connection = await open_connection(self._connect(host, port), self._login, self._clock)
+            build = partial(RedisConnection, self._clock)
+            connection = await open_connection(self._connect(host, port), self._login, build)
             try:
                 return _address(
                     await connection.ask("SENTINEL", "get-master-addr-by-name", self._service)

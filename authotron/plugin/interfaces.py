@@ -365,6 +365,8 @@ class IKeepsRecords(Interface):
         Add a record, unless a record of this kind and id is stored, in one atomic operation.
 
         @return: whether the record was added.
+
+        @raise ValueError: the content of the record is longer than 65,536 bytes.
         """
 
     async def record(kind: str, id_: str, now: float) -> Record | None:
@@ -378,6 +380,8 @@ class IKeepsRecords(Interface):
         Replace a record if its content is still that of C{earlier}, in one atomic operation.
 
         @return: whether the record was replaced.
+
+        @raise ValueError: the content of the record is longer than 65,536 bytes.
         """
 
     async def remove_record(kind: str, id_: str) -> bool:
@@ -394,7 +398,8 @@ class IKeepsRecords(Interface):
         L{FOLLOWED_KINDS<authotron.model.records.FOLLOWED_KINDS>}.
 
         No change is ever left out: neither one that was begun before the call and ends after it,
-        nor one that the store no longer has in its list of changes; then all records are returned.
+        nor one that the store no longer has in its list of changes; then all records are returned,
+        and C{removed} names those records that were removed by the latest changes.
 
         @param after: the cursor of the last call; for C{None}, or a cursor that the store does not
             know any more, all records are returned.

@@ -28,9 +28,11 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import (
     IChecksPepper,
     IKeepsPolicies,
+    IKeepsRecords,
     ITokenStore,
     TokenQuery,
 )
+from authotron.plugin.records_on_demand import RecordKeeper, RecordsOnDemand
 from authotron.plugin.token_rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -48,9 +50,9 @@ class Config(StoreConfig):
     type: Literal["memory"]
 
 
-@implementer(IChecksPepper, IKeepsPolicies)
+@implementer(IChecksPepper, IKeepsPolicies, IKeepsRecords)
 @define(eq=False)
-class MemoryStore:
+class MemoryStore(RecordsOnDemand):
     """Keeps API tokens in a dictionary, in the form of the rows that databases store."""
 
     _clock: IReactorTime | None = None
@@ -69,6 +71,11 @@ class MemoryStore:
         Do nothing when the store is closed, because its tokens must survive a reload of the
         configuration.
         """
+
+    def _make_keeper(self) -> RecordKeeper:
+        from authotron.stores.memory_records import MemoryRecords  # noqa: PLC0415 - only needed for records
+
+        return MemoryRecords()
 
     async def check_reachable(self) -> None:
         """Do nothing: the memory of the process is always reachable."""
@@ -157,6 +164,7 @@ class MemoryStore:
         for id_ in expired:
             del self._rows[id_]
         self._purge_revocations(now)
+        await self._delete_expired_records(now)
         return len(expired)
 
     def _purge_revocations(self, now: float) -> None:

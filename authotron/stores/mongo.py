@@ -41,9 +41,11 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import (
     IChecksPepper,
     IKeepsPolicies,
+    IKeepsRecords,
     ITokenStore,
     TokenQuery,
 )
+from authotron.plugin.records_on_demand import RecordKeeper, RecordsOnDemand
 from authotron.plugin.token_rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -114,9 +116,9 @@ class Config(StoreConfig, DatabaseTlsConfig):
     def count_connections(self, limit_connections: LimitConnections) -> int:
         """
         Return the maximum number of connections to MongoDB: the pool, and 4
-        that monitor servers.
+        that monitor servers; and as many as 3 for the change stream of records.
         """
-        return self.connections + 4
+        return self.connections + 7
 
     @field_validator("uri")
     @classmethod
@@ -128,9 +130,9 @@ class Config(StoreConfig, DatabaseTlsConfig):
 T = TypeVar("T")
 
 
-@implementer(IChecksPepper, IKeepsPolicies)
+@implementer(IChecksPepper, IKeepsPolicies, IKeepsRecords)
 @define(eq=False)
-class MongoStore:
+class MongoStore(RecordsOnDemand):
     """
     Keeps each API token in a document of a MongoDB collection.
 
@@ -197,7 +199,15 @@ class MongoStore:
         found = await self._allowed(lambda: collection.find_one({"form": {"$ne": FORM}}))
         return found is not None
 
+    def _make_keeper(self) -> RecordKeeper:
+        from authotron.stores.mongo_records import MongoRecords  # noqa: PLC0415 - only needed for records
+        from authotron.stores.mongo_stream import MongoStream  # noqa: PLC0415 - only needed for records
+
+        stream = MongoStream(self._config, self._clock, self._records_name)
+        return MongoRecords(self._record_documents, self._call, self._read, self._clock, stream)
+
     async def close(self) -> None:
+        await self._close_records()
         self._open = False
         connections, self._connections = self._connections, None
         if connections is not None:
@@ -417,6 +427,7 @@ class MongoStore:
         outcome = await self._call(lambda: self._ready().delete_many({"expires": {"$lte": now}}))
         await self._call(lambda: self._revoked.delete_many({"until": {"$lte": now}}))
         await self._purge_revocations({}, MOST_REVOKED, now)
+        await self._delete_expired_records(now)
         return int(outcome.deleted_count)
 
     @property
@@ -426,6 +437,14 @@ class MongoStore:
     @property
     def _revoked(self) -> Any:
         return self._collection(f"{self._tokens_name}_revoked")
+
+    def _records_name(self) -> str:
+        return f"{self._tokens_name}_records"
+
+    def _record_documents(self) -> Any:
+        """Return the MongoDB collection of records."""
+        self._ready()
+        return self._collection(self._records_name())
 
     @property
     def _tokens(self) -> Any:

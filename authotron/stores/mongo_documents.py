@@ -107,7 +107,7 @@ async def create_indexes(tokens: Any, revoked: Any, users: Any) -> None:
     @raise Unavailable: MongoDB cannot be reached, or refuses to create an index.
     """
     ascending = sorting.ASCENDING
-    indexes: tuple[tuple[Any, Any, dict[str, Any]], ...] = (
+    await _create(
         (tokens, ascending("token.token_string"), {"unique": True}),
         (tokens, ascending(["realm", "username", "_id"]), {}),
         (tokens, ascending("ends"), {"expireAfterSeconds": _GRACE}),
@@ -117,6 +117,22 @@ async def create_indexes(tokens: Any, revoked: Any, users: Any) -> None:
         (users, ascending(["username", "realm"]), {"unique": True}),
         (users, ascending("user_id"), {"unique": True}),
     )
+
+
+async def create_record_indexes(records: Any) -> None:
+    """
+    Create the indexes of the MongoDB collection of records, except those that the server does not
+    support.
+
+    @raise Unavailable: MongoDB cannot be reached, or refuses to create an index.
+    """
+    await _create(
+        (records, sorting.ASCENDING(["kind", "record", "_id"]), {}),
+        (records, sorting.ASCENDING("until"), {}),
+    )
+
+
+async def _create(*indexes: tuple[Any, Any, dict[str, Any]]) -> None:
     for collection, fields, options in indexes:
         try:
             await call_raw(collection.create_index(sorting.sort(fields), **options))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from attrs import define, field
+from attrs import define, field, frozen
 from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 from twisted.internet.interfaces import IStreamClientEndpoint
 from zope.interface import implementer
@@ -38,9 +38,11 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import (
     IChecksPepper,
     IKeepsPolicies,
+    IKeepsRecords,
     ITokenStore,
     TokenQuery,
 )
+from authotron.plugin.records_on_demand import RecordKeeper, RecordsOnDemand
 from authotron.plugin.token_rows import (
     IMPORTED_REVOKED_FOR,
     MOST_REVOKED,
@@ -106,10 +108,10 @@ class Config(StoreConfig, DatabaseTlsConfig):
 
     def count_connections(self, _limit_connections: LimitConnections) -> int:
         """
-        Return how many connections the store needs beyond one; one connection is already reserved
-        for every token store.
+        Return how many connections the store needs beyond one, which is already reserved for every
+        token store: one to subscribe to changes of records, and one that waits for replicas.
         """
-        return 1 if self.replicas else 0
+        return 2 if self.replicas else 1
 
     @field_validator("host")
     @classmethod
@@ -151,9 +153,9 @@ class Config(StoreConfig, DatabaseTlsConfig):
             yield "tls", "has no effect with a UNIX socket (host)"
 
 
-@implementer(IChecksPepper, IKeepsPolicies)
+@implementer(IChecksPepper, IKeepsPolicies, IKeepsRecords)
 @define(eq=False)
-class RedisStore:
+class RedisStore(RecordsOnDemand):
     """
     Keeps each API token in a Redis hash, and the ids of API tokens in sorted sets: of all, of one
     owner, by expiry, of one parent.
@@ -179,7 +181,22 @@ class RedisStore:
                 self._writer = client(self._config, self._world)
         await self._connected().ask("PING")
 
+    def _make_keeper(self) -> RecordKeeper:
+        from authotron.net.redis_subscription import Subscription  # noqa: PLC0415 - only needed for records
+        from authotron.stores.redis_records import (  # noqa: PLC0415 - only needed for records
+            RedisRecords,
+            changes_key,
+        )
+
+        prefix, clock = self._config.prefix, self._world.clock
+        server = _server(self._config, self._world)
+        subscription = Subscription(
+            server.endpoint, server.login, clock, changes_key(prefix), server.name
+        )
+        return RedisRecords(prefix, clock, self._connected, self._run, subscription)
+
     async def close(self) -> None:
+        await self._close_records()
         clients, self._redis, self._writer = {self._redis, self._writer}, None, None
         for each in clients:
             if each is not None:
@@ -311,6 +328,7 @@ class RedisStore:
             "ZRANGEBYSCORE", self._by_expiry, "-inf", _text(now), "LIMIT", 0, _PAGE
         )
         await self._purge_revocations(now)
+        await self._delete_expired_records(now)
         return sum([len(await self._remove_tree(id_.decode())) for id_ in ids])
 
     async def _purge_revocations(self, now: float) -> None:
@@ -390,8 +408,26 @@ class RedisStore:
         return f"{self._config.prefix}ends"
 
 
+@frozen
+class _Server:
+    """
+    The Redis server of a configuration section.
+
+    @ivar name: the server with its address, for messages.
+    """
+
+    endpoint: IStreamClientEndpoint
+    login: Login
+    name: str
+
+
 def client(config: Config, world: World) -> Redis:
     """Build the Redis client of a configuration section, which connects at the first command."""
+    server = _server(config, world)
+    return Redis(server.endpoint, server.login, world.clock, server.name)
+
+
+def _server(config: Config, world: World) -> _Server:
     verifier = config.verifier()
 
     def connect(host: str, port: int, /) -> IStreamClientEndpoint:
@@ -402,13 +438,12 @@ def client(config: Config, world: World) -> Redis:
     login = Login(config.username, password, config.database, bool(config.sentinels))
     if not config.sentinels:
         at = config.host if config.host.startswith("/") else f"{config.host}:{config.port}"
-        endpoint = connect(config.host, config.port)
-        return Redis(endpoint, login, world.clock, f"Redis at {at}")
+        return _Server(connect(config.host, config.port), login, f"Redis at {at}")
     sentinels = [redis_addresses.split(each) for each in config.sentinels]
     to_sentinels = Login(config.sentinel_username, _secret(config.sentinel_password), None)
     service = config.sentinel_service or ""
     endpoint = SentinelEndpoint(connect, sentinels, service, to_sentinels, world.clock)
-    return Redis(endpoint, login, world.clock, f"the Redis primary of {service}")
+    return _Server(endpoint, login, f"the Redis primary of {service}")
 
 
 def _secret(secret: SecretStr | None) -> str | None:

@@ -131,3 +131,98 @@ return 1
 A Lua script that replaces the policies only if their stored state equals C{ARGV[1]}, which is empty
 if no policies were ever stored: returns 1 if replaced, or else 0.
 """
+
+_NOTE_CHANGE = """
+if ARGV[5] ~= '' then
+    redis.call('PUBLISH', KEYS[3], ARGV[5])
+    local fields = {'mark', ARGV[5], 'kind', ARGV[7], 'id', ARGV[1]}
+    redis.call('XADD', KEYS[3], 'MAXLEN', ARGV[6], '*', unpack(fields))
+end
+"""
+"""
+Lines of a Lua script that note the change of a record in the stream of changes, C{KEYS[3]}, and
+tell the subscribers of the channel with the same name.
+
+The lines stand before those that change the record, because Redis keeps the effects of the first
+lines of a script if the user may not run the command of a later line.
+"""
+
+_WRITE_RECORD = """
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'content', ARGV[2], 'until', ARGV[3])
+if ARGV[4] ~= '' then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+redis.call('ZADD', KEYS[2], ARGV[3] == '' and '+inf' or ARGV[3], ARGV[1])
+"""
+"""
+Lines of a Lua script that store a record in the hash C{KEYS[1]}, and its id in the sorted set of
+its kind, C{KEYS[2]}.
+"""
+
+_DELETE_EXPIRED = """
+local function delete_expired(index, prefix, now, most)
+    local expired = redis.call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, most)
+    for _, id in ipairs(expired) do
+        redis.call('DEL', prefix .. id)
+        redis.call('ZREM', index, id)
+    end
+    return #expired
+end
+"""
+"""A Lua function that deletes some expired records of one kind, and returns their number."""
+
+ADD_RECORD = f"""
+{_DELETE_EXPIRED}
+local last = redis.call('HGET', KEYS[1], 'until')
+if last and (last == '' or tonumber(last) > tonumber(ARGV[8])) then return 0 end
+{_NOTE_CHANGE}
+delete_expired(KEYS[2], ARGV[9], ARGV[8], 10)
+{_WRITE_RECORD}
+return 1
+"""
+"""
+A Lua script that adds a record, and deletes up to 10 expired records of the same kind: returns 1 if
+added, or 0 if an unexpired record has the same id.
+"""
+
+REPLACE_RECORD = f"""
+if redis.call('HGET', KEYS[1], 'content') ~= ARGV[8] then return 0 end
+{_NOTE_CHANGE}
+{_WRITE_RECORD}
+return 1
+"""
+"""
+A Lua script that replaces a record only if its content equals C{ARGV[8]}: returns 1 if replaced,
+or else 0.
+"""
+
+REMOVE_RECORD = f"""
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+{_NOTE_CHANGE}
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('DEL', KEYS[1])
+return 1
+"""
+"""A Lua script that removes a record: returns 1, or 0 if there is no record with this id."""
+
+DELETE_EXPIRED_RECORDS = f"""
+{_DELETE_EXPIRED}
+return delete_expired(KEYS[1], ARGV[1], ARGV[2], tonumber(ARGV[3]))
+"""
+"""A Lua script that deletes up to C{ARGV[3]} expired records of one kind, and returns how many."""
+
+READ_CHANGES = """
+redis.call('DEL', KEYS[2])
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+if ARGV[1] == '' then return {0, newest} end
+local known = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
+if not known[1] or known[1][2][2] ~= ARGV[2] then return {0, newest} end
+return {1, redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[3])}
+"""
+"""
+A Lua script that returns 1 and the entries of the stream of changes from the entry with the id
+C{ARGV[1]} on, or 0 and the newest entry if the stream has no entry with this id and the mark
+C{ARGV[2]}.
+
+The command C{DEL} deletes nothing. A server that accepts no changes refuses the command: such a
+server may be a replica, or a primary that has lost its replicas, and may lack the newest changes.
+"""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic, sleep  # noqa: TID251 - blocks only the store's own thread
 from typing import Any, ClassVar, Literal, TypeVar
@@ -38,9 +37,11 @@ from authotron.plugin.interfaces import (
     IChecksPepper,
     IKeepsPepper,
     IKeepsPolicies,
+    IKeepsRecords,
     ITokenStore,
     TokenQuery,
 )
+from authotron.plugin.records_on_demand import RecordKeeper, RecordsOnDemand
 from authotron.plugin.token_rows import (
     MOST_REVOKED,
     MOST_REVOKED_OF_OWNER,
@@ -63,6 +64,7 @@ from authotron.stores.sqlite_statements import (
     SET_PEPPER_CHECK,
     WITH_TREE,
 )
+from authotron.stores.sqlite_transaction import transaction
 
 T = TypeVar("T")
 
@@ -108,9 +110,9 @@ class Config(StoreConfig):
         return ()
 
 
-@implementer(IChecksPepper, IKeepsPepper, IKeepsPolicies, IBacksUp)
+@implementer(IChecksPepper, IKeepsPepper, IKeepsPolicies, IKeepsRecords, IBacksUp)
 @define(eq=False)
-class SqliteStore:
+class SqliteStore(RecordsOnDemand):
     """
     Keeps API tokens in a SQLite database.
 
@@ -134,7 +136,13 @@ class SqliteStore:
             self._thread = self._world.own_thread()
         self.pepper = await self._in_thread(self._open_database)
 
+    def _make_keeper(self) -> RecordKeeper:
+        from authotron.stores.sqlite_records import SqliteRecords  # noqa: PLC0415 - only needed for records
+
+        return SqliteRecords(self._query, self._world.clock)
+
     async def close(self) -> None:
+        await self._close_records()
         thread, self._thread = self._thread, None
         if thread is not None:
             closed = thread(self._close_database)
@@ -241,7 +249,8 @@ class SqliteStore:
             [is_replaced] = self._database.execute(IS_REPLACED).fetchone()
             if is_replaced and not replace:
                 raise Unavailable(
-                    f"{self._path} has API tokens or policies, which only --replace overwrites"
+                    f"{self._path} has API tokens, policies or revocations, which only --replace "
+                    "overwrites"
                 )
             source.backup(self._database)
         self._prepare(self._database)
@@ -289,7 +298,7 @@ class SqliteStore:
 
     async def remove(self, id_: str, now: float) -> Sequence[str]:
         def remove(database: sqlite3.Connection) -> list[str]:
-            with _transaction(database):
+            with transaction(database):
                 found = database.execute(SELECT_TREE, {"id": id_}).fetchall()
                 removed = [row[0] for row in found]
                 database.executemany(
@@ -326,6 +335,7 @@ class SqliteStore:
             database.execute("PRAGMA wal_checkpoint(PASSIVE)")
             return deleted
 
+        await self._delete_expired_records(now)
         return await self._query(delete_expired)
 
     async def _select(self, where: str, values: Mapping[str, Any], begin: str = "") -> list[Token]:
@@ -429,21 +439,6 @@ class SqliteStore:
                 database.execute(statement)
         database.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         database.execute("COMMIT")
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """
-    Run a C{with} block as one SQLite transaction: commit at the end, or roll back after an
-    exception.
-    """
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
 
 
 def _read_or_create_pepper(path: Path) -> bytes:

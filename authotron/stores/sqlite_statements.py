@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from authotron.model.records import FOLLOWED_KINDS
 from authotron.model.token import COLUMNS
 
 MIGRATIONS = (
@@ -45,6 +46,22 @@ MIGRATIONS = (
         id INTEGER PRIMARY KEY CHECK (id = 1),
         state TEXT NOT NULL,
         content BLOB NOT NULL
+    );
+    """,
+    """
+    CREATE TABLE records (
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL,
+        content TEXT NOT NULL,
+        until REAL,
+        PRIMARY KEY (kind, id)
+    ) WITHOUT ROWID;
+    CREATE INDEX records_by_end ON records (until) WHERE until IS NOT NULL;
+    CREATE TABLE record_changes (
+        number INTEGER PRIMARY KEY,
+        mark TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        id TEXT NOT NULL
     );
     """,
 )
@@ -125,9 +142,13 @@ An SQL statement that finds out whether the database contains, or contained, API
 pepper must exist.
 """
 
-IS_REPLACED = "SELECT EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM policies)"
+IS_REPLACED = """
+SELECT EXISTS (SELECT 1 FROM tokens) OR EXISTS (SELECT 1 FROM policies)
+OR EXISTS (SELECT 1 FROM records)
 """
-An SQL statement that finds out whether restoring a backup would overwrite API tokens or policies.
+"""
+An SQL statement that finds out whether restoring a backup would overwrite API tokens, policies or
+records.
 """
 
 ADD_POLICIES = """
@@ -139,3 +160,37 @@ REPLACE_POLICIES = """
 UPDATE policies SET state = :state, content = :content WHERE state = :earlier
 """
 """An SQL statement that replaces the policies only if their state equals C{:earlier}."""
+
+ADD_RECORD = """
+INSERT INTO records VALUES (:kind, :id, :content, :until)
+ON CONFLICT (kind, id) DO UPDATE SET content = excluded.content, until = excluded.until
+WHERE until <= :now
+"""
+"""An SQL statement that stores a record, unless an unexpired record has the same kind and id."""
+
+NOTE_CHANGE = "INSERT INTO record_changes (mark, kind, id) VALUES (?, ?, ?)"
+"""An SQL statement that gives the next number to the change of a record."""
+
+TRIM_CHANGES = """
+DELETE FROM record_changes WHERE number <= (SELECT max(number) FROM record_changes) - ?
+"""
+"""An SQL statement that deletes all changes from the log of changes except the newest ones."""
+
+LAST_CHANGE = "SELECT number, mark FROM record_changes ORDER BY number DESC LIMIT 1"
+"""An SQL statement that selects number and mark of the newest change of a record."""
+
+CHANGED_RECORDS = """
+SELECT kind, id, content, until
+FROM (SELECT DISTINCT kind, id FROM record_changes WHERE number > ?)
+LEFT JOIN records USING (kind, id)
+"""
+"""
+An SQL statement that selects the records which have changed since a change, and kind and id of
+those that have been removed.
+"""
+
+EVERY_RECORD = f"""
+SELECT kind, id, content, until FROM records
+WHERE kind IN ({", ".join("?" * len(FOLLOWED_KINDS))})
+"""  # noqa: S608 - the format inserts placeholders only, and no values
+"""An SQL statement that selects all records of the kinds that every gateway follows."""

@@ -128,7 +128,7 @@ class RemoteServiceTests(SynchronousTestCase):
         backend = Backend()
         whats = [each.what for each in self.store(backend)]
         self.assertEqual(whats, ["can be opened", "accepts changes"])
-        (_, first), (earlier, second) = backend.changes
+        (_, first), (earlier, second) = backend.checks
         self.assertEqual((first, first), (earlier, second))
 
     def test_store_that_accepts_no_changes_W_DOCTOR(self) -> None:
@@ -164,18 +164,18 @@ class Backend(memory.MemoryStore):
     """
     A token store that may refuse to change its pepper's check value.
 
-    @ivar changes: the earlier and the later check value of each change.
+    @ivar checks: the earlier and the later check value of each change.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.failure: Exception | None = None
-        self.changes: list[tuple[str | None, str]] = []
+        self.checks: list[tuple[str | None, str]] = []
 
     async def set_pepper_check(self, value: str, earlier: str | None) -> None:
         if self.failure is not None:
             raise self.failure
-        self.changes.append((earlier, value))
+        self.checks.append((earlier, value))
         await super().set_pepper_check(value, earlier)
 
 

@@ -6,7 +6,7 @@ import atexit
 import os
 import shutil
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -29,12 +29,16 @@ class Database:
     A database server for one test.
 
     @ivar kind: C{redis}, C{mongo} or C{mongo-java}, as the script is called.
+    @ivar host: the address at which clients reach the server.
+    @ivar wrapper: a command that starts another one, such as in a network namespace.
     """
 
     kind: str
     folder: Path = field(converter=absolute)
     environ: Mapping[str, str] = field(factory=dict)
     port: int = field(factory=free_pair)
+    host: str = "127.0.0.1"
+    wrapper: Sequence[str] = ()
 
     def start(self) -> Database:
         """Start the server with the data that it had, and wait until it answers."""
@@ -80,8 +84,8 @@ class Database:
         """Return the section C{store} of an empty store that no other test uses."""
         mine = uuid4().hex[:12]
         if self.kind == "redis":
-            return {"type": "redis", "port": self.port, "prefix": f"{mine}:"}
-        uri = f"mongodb://127.0.0.1:{self.port}"
+            return {"type": "redis", "host": self.host, "port": self.port, "prefix": f"{mine}:"}
+        uri = f"mongodb://{self.host}:{self.port}"
         return {"type": "mongo", "uri": uri, "database": f"test_{mine}"}
 
     @property
@@ -94,7 +98,7 @@ class Database:
         return b"".join(path.read_bytes() for path in files)
 
     def _run(self, *words: str) -> None:
-        servers.run(self.kind, *words, **{"PATH": PATH, **self.environ})
+        servers.run(self.kind, *words, wrapper=self.wrapper, **{"PATH": PATH, **self.environ})
 
 
 @cache

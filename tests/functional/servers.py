@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "servers"
@@ -13,15 +14,16 @@ _PATIENCE = 900.0
 """Seconds that a script may take: at first it may install or build its server."""
 
 
-def run(server: str, *words: str, **environ: str) -> None:
+def run(server: str, *words: str, wrapper: Sequence[str] = (), **environ: str) -> None:
     """
     Run the script of a server.
 
+    @param wrapper: a command that starts another one.
     @raise AssertionError: it failed.
     @raise subprocess.TimeoutExpired: it takes too long.
     """
     done = subprocess.run(
-        [str(SCRIPTS / server), *words],
+        [*wrapper, str(SCRIPTS / server), *words],
         check=False,
         env={**os.environ, **environ},
         stdin=subprocess.DEVNULL,

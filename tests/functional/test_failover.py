@@ -8,9 +8,9 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, cast
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet import reactor  # noqa: TID251 - real sockets
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IListeningPort
@@ -22,9 +22,10 @@ from authotron.config.section import read
 from authotron.model.errors import Unavailable
 from authotron.model.token import Grant, Token
 from authotron.net.redis import Redis
-from authotron.plugin.interfaces import IChecksPepper, ITokenStore, TokenQuery
+from authotron.plugin.interfaces import IChecksPepper, IKeepsRecords, ITokenStore, TokenQuery
 from authotron.stores import redis
 from authotron.testing.contracts import make_token
+from authotron.testing.record_contract import make_record
 from authotron.testing.worlds import NOW
 from tests.functional.databases import Database
 from tests.functional.test_stores import WORLD, closed, outcome, reachable, store_of
@@ -279,6 +280,19 @@ class LoginTests(FailoverCase):
         self.assertIsNotNone(await store.find_revoked(kept.id))
         await store.add(make_token(grant=Grant(expires=NOW - 1.0)))
         self.assertEqual(await store.delete_expired(NOW), 1)
+        if IKeepsRecords.providedBy(store):
+            await self.uses_records(store)
+
+    async def uses_records(self, store: Any) -> None:
+        """Do all that a gateway does with the records in a store, but to subscribe."""
+        first = make_record()
+        cursor = (await store.changes(None)).cursor
+        self.assertTrue(await store.add_record(first, NOW))
+        self.assertTrue(await store.replace_record(evolve(first, content="new"), first))
+        self.assertEqual(len((await store.changes(cursor)).records), 1)
+        self.assertEqual(len(await store.records("revocation", NOW)), 1)
+        self.assertTrue(await store.remove_record("revocation", "one"))
+        await store.delete_expired(NOW)
 
     async def test_documented_user_R_LOGIN(self) -> None:
         """The user of the page may run the commands that the store needs, and no others."""
@@ -289,11 +303,26 @@ class LoginTests(FailoverCase):
         section = {"port": database.port, "username": "gateway", "password": "canary"}
         await self.opens_and_uses(section)
         for rule in rules:
-            if rule.startswith("+") and rule not in {"+wait", "+role"}:
+            if rule.startswith("+") and rule not in {"+wait", "+role", "+subscribe"}:
                 await administrator.ask("ACL", "SETUSER", "gateway", f"-{rule[1:]}")
                 error = await outcome(self.opens_and_uses(section))
                 self.assertIn(rule[1:].upper(), str(error), rule)
                 await administrator.ask("ACL", "SETUSER", "gateway", rule)
+
+    async def test_documented_user_subscribes_R_LOGIN(self) -> None:
+        """The user of the page may subscribe to changes of records."""
+        database = self.server().start()
+        _, *rules = self.documented()
+        await self.administrator(database).ask("ACL", "SETUSER", "gateway", *rules, ">canary")
+        keys = {"port": database.port, "username": "gateway", "password": "canary"}
+        prefix = "authotron:here:"
+        one, other = [await self.opened(prefix=prefix, **keys) for _ in range(2)]
+        told: list[None] = []
+        cast(Any, one).on_change(lambda: told.append(None))
+        await eventually(lambda: told, "subscribed")
+        told.clear()
+        await cast(Any, other).add_record(make_record(), NOW)
+        await eventually(lambda: told, "told")
 
     async def opens_and_uses(self, section: dict[str, Any]) -> None:
         prefix = f"authotron:{make_token().id}:"

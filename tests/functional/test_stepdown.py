@@ -7,7 +7,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 from bson import encode
 from twisted.internet import reactor  # noqa: TID251 - real sockets
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
@@ -17,8 +17,9 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 from txmongo.protocol import MongoDecoder, Msg
 
-from authotron.plugin.interfaces import ITokenStore, TokenQuery
+from authotron.plugin.interfaces import TokenQuery
 from authotron.testing.contracts import make_token
+from authotron.testing.record_contract import make_record
 from authotron.testing.worlds import NOW
 from tests.functional.databases import Database, shared
 from tests.functional.test_failover import ENOUGH, Load
@@ -133,7 +134,7 @@ class StepDownTests(TestCase):
         self.addCleanup(port.stopListening)
         self.number: int = port.getHost().port  # type: ignore[attr-defined] # of TCP
 
-    async def opened(self) -> ITokenStore:
+    async def opened(self) -> Any:
         uri = f"mongodb://127.0.0.1:{self.number}"
         store = store_of({**self.section, "uri": uri})
         self.addCleanup(closed, store)
@@ -149,7 +150,8 @@ class StepDownTests(TestCase):
         kept = make_token()
         await store.add(kept)
         for age, code in enumerate((10107, 13435, 91, 189, 11600)):
-            fresh = make_token(age=age)
+            fresh, record = make_token(age=age), make_record(f"{age}")
+            cursor = (await store.changes(None)).cursor
             for work in (
                 store.get(kept.id),
                 store.add(fresh, 100),
@@ -157,11 +159,18 @@ class StepDownTests(TestCase):
                 store.list_tokens(TokenQuery()),
                 store.remove(fresh.id, NOW),
                 store.check_reachable(),
+                store.add_record(record, NOW),
+                store.replace_record(evolve(record, content="new"), record),
+                store.changes(cursor),
+                store.records("revocation", NOW),
+                store.remove_record("revocation", record.id),
             ):
                 self.script.step_down(code)
                 found = await outcome(work)
                 self.assertNotIsInstance(found, Exception)
             self.assertIsNone(await store.get(fresh.id))
+            found = await store.changes(cursor)
+            self.assertEqual((found.records, found.removed), ((), (("revocation", record.id),)))
             self.assertGreater(self.script.refused, 0)
             self.script.refused = 0
         self.assertEqual(len(await store.list_tokens(TokenQuery())), 1)

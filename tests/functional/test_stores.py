@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from authotron.net.world import World
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores import redis
 from authotron.testing.contracts import PolicyStoreContract, StoreContract, make_token
+from authotron.testing.record_contract import RecordStoreContract
 from authotron.testing.worlds import NOW
 from tests.functional.databases import Database, shared
 from tests.waiting import TEST_TIMEOUT, eventually
@@ -73,7 +74,14 @@ def is_none(found: object) -> bool:
     return found is None
 
 
-class RedisContractTests(StoreContract, PolicyStoreContract):
+class ReactorContract(RecordStoreContract):
+    """The contract of stores that keep records, while the reactor runs."""
+
+    async def happens(self, condition: Callable[[], bool]) -> None:
+        await eventually(condition, "happened")
+
+
+class RedisContractTests(ReactorContract, StoreContract, PolicyStoreContract):
     """The Redis store fulfils the contract of stores."""
 
     async def make(self) -> ITokenStore:
@@ -115,7 +123,7 @@ async def counted_as_earlier(test: TestCase, store: ITokenStore, kept: Token) ->
     test.assertEqual(len(await store.list_tokens(TokenQuery())), 1)
 
 
-class MongoContractTests(StoreContract, PolicyStoreContract):
+class MongoContractTests(ReactorContract, StoreContract, PolicyStoreContract):
     """The MongoDB store fulfils the contract of stores."""
 
     async def make(self) -> ITokenStore:
@@ -142,7 +150,7 @@ class MongoContractTests(StoreContract, PolicyStoreContract):
         await counted_as_earlier(self, store, kept)
 
 
-class MongoJavaContractTests(StoreContract, PolicyStoreContract):
+class MongoJavaContractTests(ReactorContract, StoreContract, PolicyStoreContract):
     """The contract with another server of the MongoDB protocol, whose updates are atomic."""
 
     async def make(self) -> ITokenStore:
@@ -421,4 +429,4 @@ class MongoFaultTests(MoreFaults, TestCase):
         self.assertIsNotNone(await (await self.opened(section)).find_revoked(revoked.id))
 
 
-del PolicyStoreContract, StoreContract
+del PolicyStoreContract, ReactorContract, RecordStoreContract, StoreContract

@@ -39,8 +39,8 @@ class SharesTests(SynchronousTestCase):
             ("providers", "ldap", {**LDAP, "connections": 5}, 10),
             ("providers", "plain", {"users": []}, 0),
             ("augmenters", "http", {"url": "https://a.example"}, 32),
-            ("stores", "mongo", MONGO, 8),
-            ("stores", "redis", {}, 0),
+            ("stores", "mongo", MONGO, 11),
+            ("stores", "redis", {}, 1),
         ):
             with self.subTest(type_, **given):
                 self.assertEqual(count_connections([section(kind, type_, **given)]), count)

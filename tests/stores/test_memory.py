@@ -14,10 +14,11 @@ from authotron.testing.contracts import (
     StoreContract,
     make_token,
 )
+from authotron.testing.record_contract import RecordStoreContract
 from authotron.testing.worlds import world
 
 
-class MemoryTests(StoreContract, PolicyStoreContract):
+class MemoryTests(StoreContract, PolicyStoreContract, RecordStoreContract):
     """The store in memory fulfils the contract of stores."""
 
     async def make(self) -> ITokenStore:
@@ -49,4 +50,4 @@ class KindsTests(TestCase):
         self.assertEqual(sorted(kinds), ["memory", "mongo", "none", "redis", "sqlite"])
 
 
-del EmptyStoreContract, PolicyStoreContract, StoreContract
+del EmptyStoreContract, PolicyStoreContract, RecordStoreContract, StoreContract

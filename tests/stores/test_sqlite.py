@@ -5,10 +5,11 @@ from __future__ import annotations
 import sqlite3
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from authotron.config import section
@@ -18,12 +19,13 @@ from authotron.model.token import COLUMNS, counts_towards_limit
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.stores import sqlite, sqlite_statements
 from authotron.testing.contracts import PolicyStoreContract, StoreContract, make_token
-from authotron.testing.worlds import NOW, world
+from authotron.testing.record_contract import RecordStoreContract, make_record
+from authotron.testing.worlds import NOW, clock_at, world
 
 
-def store_in(folder: Path, **over: object) -> ITokenStore:
+def store_in(folder: Path, clock: Clock | None = None, **over: object) -> ITokenStore:
     given = {"type": "sqlite", "path": "tokens.db", **over}
-    return sqlite.make(section.read(sqlite.Config, given, sources=Sources(folder)), world())
+    return sqlite.make(section.read(sqlite.Config, given, sources=Sources(folder)), world(clock))
 
 
 def fresh(path: str) -> Path:
@@ -33,7 +35,7 @@ def fresh(path: str) -> Path:
     return folder
 
 
-class SqliteContractTests(StoreContract, PolicyStoreContract):
+class SqliteContractTests(StoreContract, PolicyStoreContract, RecordStoreContract):
     """The SQLite store fulfils the contract of stores."""
 
     async def make(self) -> ITokenStore:
@@ -49,7 +51,7 @@ class SqliteTests(TestCase):
         self.folder = fresh(self.mktemp())
         self.file = self.folder / "tokens.db"
 
-    async def opened(self) -> ITokenStore:
+    async def opened(self) -> Any:
         store = store_in(self.folder)
         await store.open()
         self.addCleanup(lambda: Deferred.fromCoroutine(store.close()))
@@ -291,6 +293,46 @@ class SqliteTests(TestCase):
             found = await self.restored(copy, store.pepper, **over)
             self.assertIn(words, str(found))
 
+    async def test_two_processes_share_records_R_FEED(self) -> None:
+        """A process notices within 0.25 s that another process has changed a record."""
+        clock = clock_at(NOW)
+        one, other = await self.opened(), cast(Any, store_in(self.folder, clock))
+        told: list[None] = []
+        other.on_change(lambda: told.append(None))
+        await other.open()
+        self.addCleanup(lambda: Deferred.fromCoroutine(other.close()))
+        clock.advance(0.25)
+        for change in (one.add_record(make_record(), NOW), one.remove_record("revocation", "one")):
+            told.clear()
+            self.assertTrue(await change)
+            clock.advance(0.25)
+            self.assertEqual(len(told), 1)
+            clock.advance(0.25)
+            self.assertEqual(len(told), 1)
+
+    async def test_restored_records_R_FEED(self) -> None:
+        """
+        After a backup is restored, the cursor of a lost change is unknown, even if as many changes
+        were made since.
+        """
+        store, copy = await self.opened(), self.folder / "copy.db"
+        kept, lost, new = (make_record(each) for each in ("kept", "lost", "new"))
+        await store.add_record(kept, NOW)
+        early = (await store.changes(None)).cursor
+        await store.back_up(copy)
+        await store.add_record(lost, NOW)
+        late = (await store.changes(None)).cursor
+        self.assertIn("policies or revocations", str(await self.restore_here(store, copy)))
+        self.assertIsNone(await self.restore_here(store, copy, replace=True))
+        await store.add_record(new, NOW)
+        found = await store.changes(late)
+        self.assertEqual(({*found.records}, found.is_complete), ({new, kept}, True))
+        found = await store.changes(early)
+        self.assertEqual((found.records, found.is_complete), ((new,), False))
+
+    def restore_here(self, store: Any, copy: Path, *, replace: bool = False) -> Any:
+        return self.failed(store.restore(copy, None, lambda _: None, replace=replace))
+
     async def test_checkpoint_Q_BACKUP(self) -> None:
         """Tidying up moves changes from the write-ahead log into the database file."""
         store = await self.opened()
@@ -306,4 +348,4 @@ class SqliteTests(TestCase):
         return await Deferred.fromCoroutine(work).addErrback(lambda failure: failure.value)  # type: ignore[arg-type] # any coroutine
 
 
-del PolicyStoreContract, StoreContract
+del PolicyStoreContract, RecordStoreContract, StoreContract
