@@ -29,6 +29,7 @@ _JWS = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)")
 _LONGEST = 64 * 1024
 _TYPES = frozenset({"", "jwt", "at+jwt"})
 _LIST = frozenset({"statuslist+jwt"})
+_PROFILE = frozenset({"at+jwt"})
 _EXTENSIONS = frozenset({"crit", "b64", "zip"})
 """Header members that demand an extension, which the verifier does not support."""
 
@@ -80,6 +81,8 @@ class Verifier:
     @param checks: which of the claims C{cnf} and C{restrictions} the service checks by itself, in
         C{user.claims}; a JWT that has one of these claims is refused unless the claim is listed
         here.
+    @param profile: C{at+jwt} if the gateway mints JWTs by the profile of OAuth access tokens
+        (C{jwt.profile}): every other JWT is then refused (RFC 9068 section 4).
     @param original_rules: apply the rules of auth-o-tron's client library: every user also has the
         role C{default}, and every attribute value is converted to a string.
     @param lifetime: seconds after which the cached keys are refreshed in the background.
@@ -107,6 +110,7 @@ class Verifier:
         algorithms: Collection[str] | None = None,
         leeway: float = 5.0,
         checks: Collection[str] = (),
+        profile: str | None = None,
         original_rules: bool = False,
         lifetime: float = 300.0,
         cool_down: float = 10.0,
@@ -121,6 +125,7 @@ class Verifier:
     ) -> None:
         self._issuer, self._leeway, self._clock = issuer, leeway, clock
         self._audience = _audiences(audience)
+        self._types = _types(profile)
         self._conditions = [each for each in _CONDITIONS if each not in checks]
         self._original_rules = original_rules
         self._shared = keys.shared_secret(secret) if secret is not None else {}
@@ -204,7 +209,7 @@ class Verifier:
 
         @raise InvalidToken: the JWT is not valid.
         """
-        parsed = self._parse(token)
+        parsed = self._parse(token, self._types)
         if not self._is_signed(parsed, self._cached(parsed)):
             return lambda wait: self._search(parsed, wait)
         user = self._user(parsed)
@@ -239,13 +244,13 @@ class Verifier:
         except InvalidToken as error:
             raise Unavailable(f"the status list of the gateway is not accepted: {error}") from None
 
-    def _parse(self, token: str, types: frozenset[str] = _TYPES) -> _Parsed:
+    def _parse(self, token: str, types: frozenset[str]) -> _Parsed:
         found = _JWS.fullmatch(token) if len(token) <= _LONGEST else None
         if found is None:
             raise InvalidToken("malformed", "not a signed JWT")
         header, payload, signature = found.groups()
         # only headers of JWTs of users are remembered
-        known = self._headers.get(header) if types is _TYPES else None
+        known = None if types is _LIST else self._headers.get(header)
         kid, algorithm = known if known is not None else _read_header(header, types)
         if algorithm not in self._algorithms:
             raise InvalidToken("algorithm")
@@ -304,6 +309,8 @@ class Verifier:
         if claims.get("iss") != self._issuer:
             raise InvalidToken("issuer", f"the JWT has another issuer than {self._issuer}")
         self._check_audience(claims.get("aud"))
+        if self._types is _PROFILE:
+            _check_profile(claims)
         for name in self._conditions:
             if name in claims:
                 raise InvalidToken(
@@ -348,6 +355,28 @@ def _accepted(
         listed = ", ".join(fitting)
         raise ValueError(f"algorithms {list(chosen)} do not fit the keys; possible: {listed}")
     return frozenset(chosen)
+
+
+def _types(profile: str | None) -> frozenset[str]:
+    """
+    Return the accepted values of the header C{typ}.
+
+    @raise ValueError: the profile is unknown.
+    """
+    if profile is None:
+        return _TYPES
+    if profile not in _PROFILE:
+        raise ValueError(f"the profile {profile!r} is unknown; the only one is at+jwt")
+    return _PROFILE
+
+
+def _check_profile(claims: Mapping[str, Any]) -> None:
+    """Check that a JWT has the claims of an OAuth access token (RFC 9068 section 2.2)."""
+    for name in ("sub", "client_id", "jti"):
+        if not (isinstance(claims.get(name), str) and claims[name]):
+            raise InvalidToken("claims", f"the JWT lacks the claim {name} of an access token")
+    if "iat" not in claims or "aud" not in claims:
+        raise InvalidToken("claims", "the JWT lacks the claim iat or aud of an access token")
 
 
 def _read_header(header: str, types: frozenset[str]) -> tuple[str, str]:

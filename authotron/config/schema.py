@@ -10,10 +10,12 @@ from authotron import __version__
 from authotron.config.answers import ProfileName
 from authotron.config.cors import Cors
 from authotron.config.exchange import ExchangeConfig
+from authotron.config.oauth import OAuthConfig, flaw_of_url
 from authotron.config.page import Page
 from authotron.config.problems import of_key, require_none
 from authotron.config.section import (
     FilePaths,
+    Names,
     NonEmptyStr,
     NonEmptyStrs,
     Seconds,
@@ -69,6 +71,11 @@ class JwtConfig(Section):
     emit_aud: bool = Field(
         default=False, description="put `aud` into the JWTs; backends must then expect it"
     )
+    profile: Literal["at+jwt"] | None = Field(
+        default=None,
+        description="`at+jwt`: minted JWTs follow the profile of OAuth access tokens (RFC 9068), "
+        "with this value as `typ`; backends must accept it",
+    )
     emit_claims: bool = Field(
         default=False,
         description="put the claims of the identity into the JWTs (`identity`), as policies know "
@@ -113,6 +120,13 @@ class JwtConfig(Section):
             _check_secret(self.secret.get_secret_value() if self.secret else None, self)
         elif self.key is None:
             raise of_key("key_file", f"is missing; alg {self.alg} needs it")
+        return self
+
+    @model_validator(mode="after")
+    def _check_audience(self) -> JwtConfig:
+        if self.profile is not None and (self.aud is None or not self.emit_aud):
+            why = "needs aud and emit_aud: true, because the claim aud is required (RFC 9068)"
+            raise of_key("profile", why)
         return self
 
     @model_validator(mode="after")
@@ -235,6 +249,12 @@ class TokensConfig(Section):
         default=None,
         description="how long exchanged tokens are valid; without this section no client can "
         "exchange its credential for a narrower token",
+    )
+    introspectors: Names = Field(
+        default=(),
+        strict=False,
+        description="the roles that may introspect the tokens of all owners (`oauth`); other "
+        "clients see only their own tokens",
     )
 
 
@@ -400,6 +420,10 @@ class File(Section):
         description="web pages of other origins that may use the service (CORS), for the "
         "configuration of the proxy",
     )
+    oauth: OAuthConfig | None = Field(
+        default=None,
+        description="the endpoints and metadata of OAuth 2.0; without this section there are none",
+    )
     page: Page = Field(default_factory=Page, description="what the pages for people say")
     include_legacy_headers: bool = Field(
         default=False,
@@ -419,6 +443,15 @@ class File(Section):
     def _check_exchange(self) -> File:
         if self.tokens.exchange is not None and self.jwt.alg == "HS256":
             raise of_key("tokens.exchange", NEEDS_KEY_PAIR)
+        return self
+
+    @model_validator(mode="after")
+    def _check_issuer(self) -> File:
+        if self.oauth is not None and self.oauth.server:
+            flaw = flaw_of_url(self.jwt.iss)
+            if flaw is not None:
+                why = f"{flaw}; the section oauth needs such an issuer, or server: false"
+                raise of_key("jwt.iss", why)
         return self
 
     @property

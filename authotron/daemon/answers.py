@@ -37,7 +37,12 @@ def with_answers(contract: Contract, file: File) -> Contract:
         has_error_headers=config.error_headers or usual.has_error_headers,
         path_header=file.server.answers.path_header or "",
     )
-    is_plain = evolve(answers, max_head_bytes=None) == Answers() and profile.name == file.profile
+    is_plain = (
+        evolve(answers, max_head_bytes=None) == Answers()
+        and profile.name == file.profile
+        # the challenge of a refusal depends on the requested resource
+        and not (file.oauth and file.oauth.resources)
+    )
     removal = _removal(answers, profile) if answers.removed_in else b""
     return evolve(contract, answers=answers, profile=profile, removal=removal, is_plain=is_plain)
 

@@ -48,10 +48,11 @@ from authotron.tokens.owners import Owners
 from authotron.tokens.provider import TokenProvider
 from authotron.web.replies import Replies, Reply
 
-if TYPE_CHECKING:  # imported at run time only if policies or a token store are configured
+if TYPE_CHECKING:  # imported at run time only if a configuration needs them
     from authotron.gateway.authorizer import Authorizer
     from authotron.gateway.client_claims import ClientClaims
     from authotron.gateway.policy import Enforcement
+    from authotron.model.protected_resources import ProtectedResources
     from authotron.policy.policies import Policies
     from authotron.tokens.exchanged_tokens import ExchangedTokens
     from authotron.tokens.service import TokenService
@@ -267,7 +268,22 @@ def _contracts(config: Config, names: CredentialNames) -> Contracts:
         for some in (found, answers.PROTOCOLS)
     )
     proxies = trusted_proxies.make(server.trusted_proxies)
-    return Contracts(found, proxies, server.forwarded, protocols)
+    resources = _resources(config)
+    return Contracts(found, proxies, server.forwarded, protocols, resources)
+
+
+def _resources(config: Config) -> ProtectedResources | None:
+    """Return the protected resources of a configuration, or C{None} if it has none."""
+    if config.file.oauth is None or not config.file.oauth.resources:
+        return None
+    from authotron.model import protected_resources  # noqa: PLC0415 - only needed here
+
+    return protected_resources.ProtectedResources(
+        [
+            protected_resources.ProtectedResource(each.resource)
+            for each in config.file.oauth.resources
+        ]
+    )
 
 
 def _with_headers(section: ContractConfig, at: str, config: Config) -> ContractConfig:

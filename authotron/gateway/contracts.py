@@ -6,12 +6,15 @@ request belongs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from authotron.config.server import Forwarded
 from authotron.plugin.contract import Contract, Endpoint
 from authotron.plugin.fact_sources import AddressList, Header, RequestLine, sources
 from authotron.plugin.trusted_proxies import TrustedProxies
+
+if TYPE_CHECKING:  # imported only if protected resources are configured
+    from authotron.model.protected_resources import ProtectedResources
 
 
 class Asked(NamedTuple):
@@ -33,6 +36,8 @@ class Contracts:
     target, before any decoding.
 
     @ivar direct: reads the facts of requests that a client makes to the gateway itself.
+    @ivar resources: the protected resources whose metadata the challenges of refusals name, or
+        C{None} if none are configured.
     """
 
     def __init__(
@@ -41,6 +46,7 @@ class Contracts:
         proxies: TrustedProxies,
         forwarded: Forwarded,
         protocols: Sequence[Contract] = (),
+        resources: ProtectedResources | None = None,
     ) -> None:
         """
         @param forwarded: the headers in which proxies forward clients' own requests.
@@ -50,6 +56,7 @@ class Contracts:
         self._named = {each.name: each for each in self.contracts}
         self._protocols = {each.name: each for each in protocols}
         self.proxies = proxies
+        self.resources = resources
         self.direct = _direct(forwarded)
         self.exact = {
             each.endpoint.path.encode(): each for each in self._every() if not each.endpoint.appends

@@ -58,6 +58,7 @@ class Minter:
     @ivar life: the maximum number of seconds for which a JWT is valid.
     @ivar jwks: the published key set.
     @ivar warn_bytes: length of a JWT above which the log warns.
+    @ivar _profile: the profile that the claims of the JWTs follow, if one is configured.
     @ivar _claims_of: a function that returns the claims of an identity, if the JWTs contain them.
     @ivar _states_source: whether JWTs state for which credential they were minted.
     """
@@ -74,6 +75,7 @@ class Minter:
     warn_bytes: int
     _claims_of: ClaimsOf | None = None
     _states_source: bool = False
+    _profile: str | None = None
     _next_warnings: dict[tuple[str, str], int] = field(factory=dict, init=False, repr=False)
     _log = Logger()
     _sign: Callable[[bytes], bytes] = field(init=False, repr=False)
@@ -86,7 +88,7 @@ class Minter:
         self._sign = _signer(self.algorithm, self._key)
         self._ids = _ids()
         kid = {"kid": self._kid} if self._kid else {}
-        self._header = {"alg": self.algorithm, "typ": "JWT", **kid}
+        self._header = {"alg": self.algorithm, "typ": self._profile or "JWT", **kid}
         self._head = base64url(_json(self._header)) + b"."
 
     def sign(self, claims: Mapping[str, Any], typ: str = "JWT") -> str:
@@ -163,6 +165,10 @@ class Minter:
             claims[SOURCE] = authentication.provider
             if _is_limited(authentication):
                 claims[LIMITED] = True
+        if self._profile is not None:
+            from authotron.jose.access_tokens import profile_claims  # noqa: PLC0415 - only needed here
+
+            claims.update(profile_claims(authentication, str(claims["sub"])))
         token, audience = authentication.token, self._audience
         if token is not None and token.audience is not None:
             audience = [*token.audience]
@@ -299,6 +305,7 @@ def make(config: JwtConfig, clock: IReactorTime) -> Minter:
         public,
         {"keys": [{**as_jwk(key), "kid": kid} for kid, key in public.items()]},
         config.warn_bytes,
+        profile=config.profile,
     )
 
 

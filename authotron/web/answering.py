@@ -127,7 +127,7 @@ class Answerer:
         if denied is not None:
             return denied
         if contract is None:
-            return Answer(decision.reply, outcome)
+            return Answer(self._with_metadata(decision.reply, facts), outcome)
         reply, reason = self.dressed(contract, decision, facts)
         return Answer(reply, outcome, reason)
 
@@ -186,9 +186,12 @@ class Answerer:
         memory that a cached decision takes.
 
         @param facts: the facts of the client's request, which are needed if the contract has a
-            header that states the path.
+            header that states the path, and for L{names_resource}.
         """
-        reply = _changed(contract, decision.reply)
+        reply = decision.reply
+        if facts is not None and reply.status != outcomes.ADMITTED:
+            reply = self._with_metadata(reply, facts)
+        reply = _changed(contract, reply)
         if contract.path_header and facts is not None and reply.status == outcomes.ADMITTED:
             [path] = path_fields(contract, facts)
             reply = replies.with_header(reply, path)
@@ -258,9 +261,30 @@ class Answerer:
         if access is None or contract is None:
             return None
         reply, reason = self._policies.ruled(contract.name, decision, access, facts, values)
-        return (
-            None if reply is None else Answer(_changed(contract, reply), decision.outcome, reason)
-        )
+        if reply is None:
+            return None
+        reply = _changed(contract, self._with_metadata(reply, facts))
+        return Answer(reply, decision.outcome, reason)
+
+    def names_resource(self, decision: Decision[Reply]) -> bool:
+        """
+        Return whether the reply to a decision depends on the requested resource, because the reply
+        is a refusal, and protected resources are configured.
+        """
+        resources = self._live.gateway.contracts.resources
+        return resources is not None and decision.outcome.authentication is None
+
+    def _with_metadata(self, reply: Reply, facts: Facts) -> Reply:
+        """
+        Return a refusal whose challenge names the metadata of the requested resource, if protected
+        resources are configured.
+        """
+        resources = self._live.gateway.contracts.resources
+        if resources is None or reply.status == outcomes.ADMITTED:
+            return reply
+        from authotron.web.resource_challenges import with_resource_metadata  # noqa: PLC0415 - only needed here
+
+        return with_resource_metadata(reply, resources, facts)
 
     def _without_path(
         self, contract: Contract, decision: Decision[Reply], facts: Facts
@@ -293,7 +317,9 @@ class Answerer:
         except Exception:  # noqa: BLE001 - an exception in a condition refuses the request
             self._log.failure("checking a condition failed", event="routes.request.broken")
             return replies.BROKEN, ""
-        return (decision.reply, "") if denied is None else (denied.reply, denied.reason)
+        if denied is None:
+            return self._with_metadata(decision.reply, facts), ""
+        return denied.reply, denied.reason
 
     def denied_stated(
         self,
@@ -317,9 +343,10 @@ class Answerer:
         reply, reason = self._policies.ruled_by(
             contract.name, decision, access, access.asked_by(stated, facts), values
         )
-        return (
-            None if reply is None else Answer(_changed(contract, reply), decision.outcome, reason)
-        )
+        if reply is None:
+            return None
+        reply = _changed(contract, self._with_metadata(reply, facts()))
+        return Answer(reply, decision.outcome, reason)
 
     def is_settled(self, decision: Decision[Reply], facts: Facts) -> bool:
         """

@@ -5,7 +5,7 @@ them answer 404 if the configuration lacks the feature that they belong to.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -56,6 +56,17 @@ def has_exchange(gateway: Gateway[Reply]) -> bool:
     return gateway.exchanged is not None
 
 
+def is_authorization_server(gateway: Gateway[Reply]) -> bool:
+    """Return whether a gateway is configured as an authorization server of OAuth."""
+    oauth = gateway.config.file.oauth
+    return oauth is not None and oauth.server
+
+
+def has_resources(gateway: Gateway[Reply]) -> bool:
+    """Return whether the configuration of a gateway has protected resources of OAuth."""
+    return gateway.contracts.resources is not None
+
+
 @frozen
 class LaterRoute:
     """
@@ -80,6 +91,20 @@ def _policy_route(path: str, handler: str) -> LaterRoute:
     return LaterRoute("POST", path, handler, has_policies, has_body=True)
 
 
+def _metadata_routes(path: str, parameter: str, handler: str, is_on: IsOn) -> Iterator[LaterRoute]:
+    """
+    Yield the routes of metadata, behind whose path a client may append the path of the URL that the
+    metadata are about.
+    """
+    yield LaterRoute("GET", path, handler, is_on)
+    yield LaterRoute("GET", f"{path}/<path:{parameter}>", handler, is_on)
+
+
+def _oauth_endpoint(path: str, handler: str) -> LaterRoute:
+    """Return the route of an endpoint of OAuth, which is a form in the body."""
+    return LaterRoute("POST", path, handler, is_authorization_server, has_body=True)
+
+
 LATER = (
     _policy_route("/authz", "policy_routes:authz"),
     LaterRoute("GET", "/permissions", "permission_routes:mine", has_policies),
@@ -93,6 +118,26 @@ LATER = (
     LaterRoute(
         "GET", "/.well-known/authzen-configuration", "authzen.routes:metadata", has_policies
     ),
+    *_metadata_routes(
+        "/.well-known/oauth-authorization-server",
+        "issuer_path",
+        "oauth.metadata:authorization_server",
+        is_authorization_server,
+    ),
+    *_metadata_routes(
+        "/.well-known/openid-configuration",
+        "issuer_path",
+        "oauth.metadata:openid_configuration",
+        is_authorization_server,
+    ),
+    *_metadata_routes(
+        "/.well-known/oauth-protected-resource",
+        "resource_path",
+        "oauth.resources:protected_resource",
+        has_resources,
+    ),
+    _oauth_endpoint("/oauth/introspect", "oauth.introspection:introspect"),
+    _oauth_endpoint("/oauth/revoke", "oauth.revocation:revoke"),
 )
 """All routes whose modules are imported at the first request."""
 

@@ -27,7 +27,7 @@ The routing rule for the authentication requests of proxies. The rule has no met
 knows the label by the contract of the request.
 """
 
-_PARAMETER = re.compile(r"<(\w+?)_?>")
+_PARAMETER = re.compile(r"<(?:path:)?(\w+?)_?>")
 
 RouteMethod = TypeVar("RouteMethod", bound=Callable[..., Reply | Awaitable[Reply]])
 
@@ -118,8 +118,12 @@ class RouteLabels:
     """
 
     def __init__(self, app: Klein) -> None:
-        rules = (rule.rule for rule in app.url_map.iter_rules() if rule.rule != CONTRACT_RULE)
+        every = (rule.rule for rule in app.url_map.iter_rules())
+        rules = [rule for rule in every if rule != CONTRACT_RULE]
         self.all = frozenset(map(label_of, rules))
+        self._with_path = {
+            rule.partition("<path:")[0]: label_of(rule) for rule in rules if "<path:" in rule
+        }
         self._with_parameter = {
             label.rpartition("/")[0]: label for label in self.all if label.endswith("}")
         }
@@ -132,4 +136,9 @@ class RouteLabels:
         if path in self.all:
             return path
         folder, _, rest = path.rpartition("/")
-        return self._with_parameter.get(folder, UNMATCHED) if rest else UNMATCHED
+        if not rest:
+            return UNMATCHED
+        if folder in self._with_parameter:
+            return self._with_parameter[folder]
+        found = (label for start, label in self._with_path.items() if path.startswith(start))
+        return next(found, UNMATCHED)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jwt
@@ -146,6 +148,37 @@ class VerifierTests(SynchronousTestCase):
         self.refuse("audience", token(), audience="api")
         self.refuse("audience", token(aud=5), audience="api")
         self.refuse("audience", token(aud=[["api"]]), audience="api")
+
+    def access_token(
+        self, typ: str = "at+jwt", claims: Mapping[str, Any] = MappingProxyType({})
+    ) -> str:
+        """Return a JWT as the gateway mints it with C{jwt.profile}."""
+        usual = {"iss": ISSUER, "aud": "api", "sub": "internal-alice", "client_id": "portal"}
+        times = {"iat": NOW, "exp": NOW + 60, "jti": "1"}
+        user = {"realm": "internal", "username": "alice", "roles": [], "scopes": {}}
+        whole = {**usual, **times, **user, "attributes": {}, **claims}
+        found = {name: value for name, value in whole.items() if value is not None}
+        key = KEYS["ES256"]
+        header = {"kid": key.kid, "typ": typ}
+        return jwt.encode(found, key.material, key.algorithm, header)
+
+    def test_profile(self) -> None:
+        """With the profile only access tokens of RFC 9068 are believed."""
+        options: dict[str, Any] = {"profile": "at+jwt", "audience": "api"}
+        for typ in ("at+jwt", "application/at+jwt", "AT+JWT"):
+            found = verifier(**options).verify(self.access_token(typ))
+            self.assertEqual(found.username, "alice")
+        for typ in ("JWT", "exchange+jwt", "id+jwt", ""):
+            self.refuse("malformed", self.access_token(typ), **options)
+        for name in ("sub", "client_id", "jti", "iat"):
+            self.refuse("claims", self.access_token(claims={name: None}), **options)
+        self.refuse("claims", self.access_token(claims={"client_id": ""}), **options)
+        self.refuse("audience", self.access_token(claims={"aud": None}), **options)
+        self.assertEqual(verifier(audience="api").verify(self.access_token()).username, "alice")
+
+    def test_unknown_profile(self) -> None:
+        """A misspelt profile is an error at the start."""
+        self.assertRaises(ValueError, verifier, profile="jwt")
 
     def test_audience_of_other_services(self) -> None:
         """A verifier without an audience refuses JWTs that have one."""

@@ -37,9 +37,10 @@ PEER = IPv4Address("TCP", "192.0.2.7", 4711)
 
 
 EVERY_ROUTE: dict[str, Any] = {
-    "jwt": {"alg": "EdDSA", "key": keys.generate("EdDSA")},
+    "jwt": {"iss": "https://gate", "alg": "EdDSA", "key": keys.generate("EdDSA")},
     "policy": {"mode": "observe"},
     "tokens": {"exchange": {}},
+    "oauth": {"resources": [{"resource": "https://gate"}]},
 }
 """Sections of a configuration with which every route exists."""
 

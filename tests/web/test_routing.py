@@ -35,6 +35,15 @@ class RouteLabelsTests(SynchronousTestCase):
         unknown = ("/made-up", "/tokens/", "/tokens", "/tokens/a/b", "/{id}")
         self.assertEqual({labels.of(path) for path in unknown}, {"unmatched"})
 
+    def test_parameter_of_several_segments(self) -> None:
+        """A parameter that takes the rest of the path does not become a label either."""
+        labels = self.labels("/meta", "/meta/<path:rest>", "/tokens/<id_>")
+        for path in ("/meta/a", "/meta/a/b/c"):
+            self.assertEqual(labels.of(path), "/meta/{rest}")
+        self.assertEqual(labels.of("/meta"), "/meta")
+        for path in ("/meta/", "/metadata", "/tokens/a/b"):
+            self.assertEqual(labels.of(path), "unmatched")
+
     def test_all_routes_of_the_gateway_are_labels(self) -> None:
         """The labels follow from the routes, so no list of paths has to be kept up to date."""
         labels = RouteLabels(GatewayRoutes.app).all

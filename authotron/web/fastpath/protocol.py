@@ -475,7 +475,7 @@ class FastPath(Protocol, TimeoutMixin):
         """
         contract, endpoint, _ = shape.asked
         answerer = self._factory.answerer
-        if contract.path_header:
+        if contract.path_header or answerer.names_resource(decision):
             question = self._question(head, shape.asked)
             facts = endpoint.facts(question)
             denied = answerer.denied(contract, decision, facts, question.values)

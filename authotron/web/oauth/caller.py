@@ -1,0 +1,51 @@
+"""
+Authenticate the client that makes a request to an OAuth endpoint, by any credential that
+C{/authenticate} accepts, and find out who the bearer of a token in the request is.
+"""
+
+from __future__ import annotations
+
+import re
+
+from authotron.gateway.outcomes import REFUSALS, SUCCESS, Decision
+from authotron.model.authentication import Authentication
+from authotron.model.request import Presented
+from authotron.web.later_routes import Call
+from authotron.web.oauth.errors import as_error
+from authotron.web.routing import EarlyReply
+
+BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""The syntax of a bearer token (RFC 6750 section 2.1)."""
+
+
+async def authenticated(call: Call) -> Authentication:
+    """
+    Return the client that makes a request.
+
+    @raise EarlyReply: the client is not authenticated; the error reply is C{invalid_client}.
+    """
+    try:
+        return await call.authentication()
+    except EarlyReply as end:
+        raise EarlyReply(as_error(end.reply)) from None
+
+
+async def bearer_of(call: Call, token: str) -> Authentication | None:
+    """
+    Return the authentication of a client that would present a token as its credential, or C{None}
+    if the token is not valid.
+
+    Conditions of the token, such as its networks, are not checked, because they depend on the
+    request in which the token is used.
+
+    @raise EarlyReply: the token cannot be verified now.
+    """
+    if not BEARER.fullmatch(token):
+        return None
+    presented = Presented(b"Bearer " + token.encode("ascii"))
+    decided = call.gateway.decisions.decide(presented, lambda: call.request.sender)
+    decision = decided if isinstance(decided, Decision) else await decided
+    result = decision.outcome.result
+    if result == SUCCESS or result in REFUSALS:
+        return decision.outcome.authentication
+    raise EarlyReply(as_error(decision.reply))

@@ -1,0 +1,64 @@
+"""C{POST /oauth/revoke}: a client revokes a token that the gateway has issued (RFC 7009)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from authotron.gateway.gateway import Gateway
+from authotron.model.authentication import Authentication
+from authotron.web.later_routes import Call
+from authotron.web.oauth.caller import authenticated
+from authotron.web.oauth.errors import NOT_CACHED, UNAVAILABLE, error_reply
+from authotron.web.oauth.form import read_form
+from authotron.web.oauth.known_tokens import KnownToken, known_token
+from authotron.web.replies import Reply, text_reply
+from authotron.web.routing import EarlyReply
+from authotron.web.token_routes import TokenRoutes
+
+REVOKED = text_reply("text/plain; charset=utf-8", b"", *NOT_CACHED)
+"""
+The reply to each request, whether or not the token was valid or belonged to the client, so that it
+tells nothing about the token (RFC 7009 section 2.2).
+"""
+
+_UNSUPPORTED = error_reply(
+    "unsupported_token_type",
+    "JWTs cannot be revoked with the configuration of the gateway; they expire.",
+)
+
+
+async def revoke(call: Call) -> Reply:
+    """
+    Answer C{POST /oauth/revoke}: revoke a token, and all tokens that were derived from it.
+
+    Clients revoke their own tokens, and administrators those of all owners.
+    """
+    caller = await authenticated(call)
+    form = read_form(call.request)
+    token = await known_token(call, form.needed("token"))
+    if token is None or not _may_revoke(call.gateway, caller, token):
+        return REVOKED
+    if not token.is_stored:
+        return _UNSUPPORTED
+    await _revoke_stored(call, caller, token)
+    return REVOKED
+
+
+def _may_revoke(gateway: Gateway[Reply], caller: Authentication, token: KnownToken) -> bool:
+    is_admin = gateway.tokens is not None and gateway.tokens.is_admin(caller)
+    return is_admin or token.is_of(caller)
+
+
+async def _revoke_stored(call: Call, caller: Authentication, token: KnownToken) -> None:
+    """
+    Revoke an API token and its descendants.
+
+    @raise EarlyReply: the token store, or a worker process, has not confirmed the revocation.
+    """
+    invalidate, sender = call.serving.invalidate_all_workers, call.request.sender
+    routes = TokenRoutes(call.gateway, invalidate, call.clock, lambda: sender)
+    try:
+        await routes.revoke(caller, token.id)
+    except EarlyReply as end:
+        if end.reply.status != HTTPStatus.NOT_FOUND:  # else the token was revoked meanwhile
+            raise EarlyReply(UNAVAILABLE) from None
