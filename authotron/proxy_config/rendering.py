@@ -64,6 +64,8 @@ def files(proxy: str, setting: Setting) -> dict[str, str]:
         "identity": identity,
         "service": _service(setting.backend.host),
         "gateway_service": _service(setting.gateway.host),
+        "web_service": _service(setting.web.host),
+        "metadata_paths": [*dict.fromkeys(setting.metadata_paths)],
         "lower_listed": [name.lower() for name in listed],
         "unlisted": unlisted,
         "lower_names": [name.lower() for name in listed if name.lower() not in own],

@@ -110,6 +110,9 @@ class Setting:
     @ivar head_bytes: the maximum number of bytes of the head of an answer that the gateway sends,
         if it is limited.
     @ivar decision: the number of seconds that a decision may take.
+    @ivar web: the address at which the gateway answers by HTTP.
+    @ivar metadata_paths: the paths of metadata about protected resources (RFC 9728), which the
+        proxy passes on to the gateway without asking for a decision.
     """
 
     listen: Address
@@ -131,6 +134,8 @@ class Setting:
     error_headers: bool
     head_bytes: int | None
     decision: float
+    web: Address
+    metadata_paths: Sequence[str] = ()
 
     def within(self, usual: int) -> int:
         """
@@ -154,10 +159,16 @@ def make(gateway: Gateway[Any], proxy: str, deployment: Deployment) -> Setting:
     if found is None and by != HTTP:
         by, found = HTTP, reachable(server, HTTP, BY_HTTP[name])
     address = found or Address(LOOPBACK, 8080)
+    web = address
+    if by != HTTP:
+        web = reachable(server, HTTP, BY_HTTP[name]) or Address(LOOPBACK, 8080)
     if proxy.startswith(KUBERNETES):
-        address = Address(_SERVICE, address.port or 8080, tls=address.tls)
+        address, web = (
+            Address(_SERVICE, each.port or 8080, tls=each.tls) for each in (address, web)
+        )
     if deployment.gateway is not None:
         address = Address(deployment.gateway.host, deployment.gateway.port, tls=address.tls)
+        web = address if by == HTTP else Address(deployment.gateway.host, web.port or 8080)
     contract = gateway.contracts.by_name(name) or _usual_contract(config, name)
     answering = contract if by == HTTP else gateway.contracts.of_protocol(by)
     answers = answering.answers or Answers()
@@ -183,7 +194,17 @@ def make(gateway: Gateway[Any], proxy: str, deployment: Deployment) -> Setting:
         answers.has_error_headers,
         answers.max_head_bytes,
         longest_decision(gateway),
+        web,
+        [*_metadata_paths(gateway, deployment.server_name)],
     )
+
+
+def _metadata_paths(gateway: Gateway[Any], server_name: str) -> Iterator[str]:
+    """Yield the paths of metadata about the protected resources at the host of the service."""
+    resources = gateway.contracts.resources
+    for each in () if resources is None else resources.all:
+        if server_name in ("", each.host):
+            yield each.metadata_path
 
 
 def contract_of(proxy: str) -> str:

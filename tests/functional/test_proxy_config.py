@@ -57,6 +57,18 @@ OPTIONS: tuple[tuple[str, ...], ...] = (
 )
 
 
+METADATA = {
+    "server": False,
+    "resources": [
+        {
+            "resource": f"https://app.example.org{path}",
+            "authorization_servers": ["https://login.example.org"],
+        }
+        for path in ("", "/v1/data.x")
+    ],
+}
+"""Protected resources, whose metadata the proxy passes on to the gateway."""
+
 MORE: tuple[dict[str, Any], ...] = (
     {},
     {
@@ -66,8 +78,9 @@ MORE: tuple[dict[str, Any], ...] = (
             "compat": False,
             "credentials": [{"header": "X-API-Key"}, {"cookie": "__Host-session"}, {"cookie": "b"}],
         },
+        "oauth": METADATA,
     },
-    {"cors": {"pass_preflights": True}},
+    {"cors": {"pass_preflights": True}, "oauth": METADATA},
 )
 """Other sections of the gateway's configuration, which go with the options."""
 

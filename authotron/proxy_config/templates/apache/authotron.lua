@@ -66,6 +66,12 @@ function ask(r)
     for _, name in pairs(VARIABLES) do
         r.subprocess_env[name] = ""
     end
+    #@ for path in metadata_paths
+    -- Where clients get tokens for the service (docs/oauth.md). They have none yet, so the gateway answers everyone.
+    if r.uri == "<< path >>" then
+        return apache2.DECLINED
+    end
+    #@ endfor
     #@ if pass_preflights
     -- A preflight has no credentials, so Apache passes it on without an identity; the service answers it.
     if r.method == "OPTIONS" and r.headers_in["Access-Control-Request-Method"] then
