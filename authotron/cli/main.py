@@ -29,6 +29,8 @@ _MODULES = {
         "proxy-config",
         "probe",
         "quickstart",
+        "revocations",
+        "revoke",
         "schema",
         "tokens",
     )
@@ -49,7 +51,11 @@ _GROUPS = {
         "policy": "Check, test, compare and store policies.",
         "probe": "Attack a proxy, and report what gets past it.",
     },
-    "API tokens": {"tokens": "Create, list, rotate and revoke API tokens."},
+    "API tokens": {
+        "tokens": "Create, list, rotate and revoke API tokens.",
+        "revoke": "Revoke tokens, or all credentials of a user.",
+        "revocations": "List and withdraw revocations.",
+    },
     "Secrets and keys": {
         "generate-secret": "Print a new random secret.",
         "generate-key": "Print a new private key.",

@@ -14,13 +14,13 @@ from attrs import evolve
 from authotron.cli import import_tokens, token_backup
 from authotron.cli.options import Command, Group, config_option, json_option, text
 from authotron.cli.output import say, say_as_it_is, say_json
+from authotron.cli.realms import check_realm
 from authotron.cli.token_store import run
 from authotron.cli.token_table import table
 from authotron.config import section
-from authotron.config.spelling import did_you_mean
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
-from authotron.model.errors import ConfigError, NoSuchToken, Rejected
+from authotron.model.errors import ConfigError, NoSuchToken
 from authotron.model.identity import Identity
 from authotron.model.naming import normalize
 from authotron.model.token import TERMINAL, PlainToken, Token
@@ -114,7 +114,7 @@ def create(
     wish = _request(requested)
 
     async def work(gateway: Gateway[Reply], kept: TokenService, _world: World) -> None:
-        _check_realm(gateway, realm)
+        check_realm(gateway, realm)
         owner = await _owner_now(gateway, Identity(realm, username, owner_role), "")
         can_look_up = gateway.owners.can_look_up(owner.identity, "")
         presented, token = await kept.make(
@@ -342,18 +342,6 @@ async def _owner_now(gateway: Gateway[Reply], owner: Identity, provider: str) ->
     admit = gateway.authenticator.identity_check.admit
     found = await gateway.owners.now(admit(owner), provider)
     return found._replace(identity=admit(found.identity, found.provider))
-
-
-def _check_realm(gateway: Gateway[Reply], realm: str) -> None:
-    """
-    Check that a provider of a realm is configured.
-
-    @raise Rejected: no provider of the realm is configured.
-    """
-    known = sorted({each.realm for each in gateway.authenticator.providers})
-    if realm not in known:
-        hint = did_you_mean(realm, known) or f" (there is: {', '.join(known) or 'none'})"
-        raise Rejected(f"there is no realm {realm!r}{hint}")
 
 
 def _print_created(presented: PlainToken, token: Token, *, as_json: bool, **also: str) -> None:

@@ -69,6 +69,11 @@ class Config:
     origins: Origins = field(factory=Origins, repr=False, eq=False)
     hash_key: bytes = field(factory=lambda: os.urandom(32), repr=False, eq=False)
 
+    @property
+    def shares_records(self) -> bool:
+        """Whether the gateway shares records, such as revocations, through the token store."""
+        return self.file.revocation is not None
+
     def with_rules(self, rules: Packed[RuleConfig]) -> Config:
         """
         Return a copy of the configuration with the given rules in its policy, if the configuration
@@ -99,6 +104,8 @@ def check(
     """
     sources = sources or Sources()
     given = {key: value for key, value in given.items() if not key.startswith(EXTENSION)}
+    if given.get("revocation", ...) is None:
+        given["revocation"] = {}  # An empty section switches revocation on, with the defaults.
     problems: list[Problem] = []
     file, store, policy, authorizer, of_pepper = None, None, None, None, list[str]()
     with _collect(problems):
@@ -121,6 +128,8 @@ def check(
         _check_sharing(store, file, given)
     with _collect(problems):
         _check_policy_store(policy, store)
+    with _collect(problems):
+        _check_revocation_store(file, store)
     secrets = [*_secrets(file, providers, augmenters, store, authorizer)]
     problems += [Problem(at, _UNFILLED) for at, text in secrets if placeholders.is_unfilled(text)]
     problems += _shared_port(given)
@@ -327,6 +336,17 @@ def _check_policy_store(found: Policy | None, store: StoreConfig | None) -> None
     raise ConfigError([Problem("policy.store", why)])
 
 
+def _check_revocation_store(file: File | None, store: StoreConfig | None) -> None:
+    """
+    Require a token store, in which revocations can be kept, if credentials can be revoked.
+
+    @raise ConfigError: no token store is configured.
+    """
+    if file is not None and file.revocation is not None and store is None:
+        why = "needs a token store, which keeps the revocations; configure the section store"
+        raise ConfigError([Problem("revocation", why)])
+
+
 def _policy_warnings(
     found: Policy | None, given: Mapping[str, Any], providers: Sequence[PluginConfig]
 ) -> Iterator[str]:
@@ -363,7 +383,7 @@ def _claims_warnings(
     providers: Sequence[PluginConfig],
     store: StoreConfig | None,
 ) -> Iterator[str]:
-    if policy is None and not file.jwt.emit_claims:
+    if policy is None and not file.jwt.emit_claims and file.revocation is None:
         yield from claim_warnings.without_effect(providers)
     elif policy is not None and not (store is not None and store.imported):
         yield from claim_warnings.impossible_tags(policy, providers)

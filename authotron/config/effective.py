@@ -53,6 +53,8 @@ def values(config: Config) -> Iterator[Value]:
     whole |= {"providers": config.providers, "augmenters": config.augmenters}
     whole["store"] = config.store or {"enabled": False}
     whole["policy"] = config.policy.section if config.policy else None
+    if config.file.revocation is None:
+        del whole["revocation"]  # An empty section would switch revocation on.
     for key, value in whole.items():
         for location, leaf in _leaves(value, (key,)):
             yield Value(_path(location), location, leaf, config.origins.of(location))

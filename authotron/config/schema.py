@@ -13,6 +13,7 @@ from authotron.config.exchange import ExchangeConfig
 from authotron.config.oauth import OAuthConfig, flaw_of_url
 from authotron.config.page import Page
 from authotron.config.problems import of_key, require_none
+from authotron.config.revocation import RevocationConfig
 from authotron.config.section import (
     FilePaths,
     Names,
@@ -408,6 +409,10 @@ class File(Section):
         repr=False,
         description="another service that must also allow each request, such as a policy decision "
         "point with the AuthZEN API",
+    )
+    revocation: RevocationConfig | None = Field(
+        default=None,
+        description="whether credentials can be revoked before they expire; needs a token store",
     )
     services: tuple[Service, ...] = Field(
         default=(), strict=False, description="accepted as in auth-o-tron, and ignored"

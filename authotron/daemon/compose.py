@@ -39,6 +39,7 @@ from authotron.plugin.interfaces import (
     IAugmenter,
     IAuthorizer,
     IKeepsPolicies,
+    IKeepsRecords,
     IProvider,
     ITokenStore,
 )
@@ -52,6 +53,7 @@ if TYPE_CHECKING:  # imported at run time only if a configuration needs them
     from authotron.gateway.authorizer import Authorizer
     from authotron.gateway.client_claims import ClientClaims
     from authotron.gateway.policy import Enforcement
+    from authotron.gateway.revocations import Revocations
     from authotron.model.protected_resources import ProtectedResources
     from authotron.policy.policies import Policies
     from authotron.tokens.exchanged_tokens import ExchangedTokens
@@ -130,6 +132,7 @@ def compose(
     with config.origins.locating():
         claims = _claims(config, metrics, judges)
     enforcement = _enforcement(config, world, metrics, claims, policies)
+    revocations = _revocations(config, world, claims, authenticator)
     if claims is not None and file.jwt.emit_claims:
         # policies have checked the claims before a JWT is minted
         signer = signer.emitting(claims.checked if enforcement is None else claims.listed)
@@ -142,6 +145,7 @@ def compose(
         Meter("/authenticate", world.clock, metrics.reactor_blocked),
         enforcement,
         looking.carriers,
+        revocations,
     )
     expected = [*judges, *([exchanged] if exchanged else [])]
     metrics.expect(expected, augmenters, outcomes.RESULTS)
@@ -158,6 +162,7 @@ def compose(
         names,
         claims,
         exchanged,
+        revocations,
     )
 
 
@@ -173,12 +178,28 @@ def _exchanged(
 
 
 def _claims(config: Config, metrics: Metrics, providers: Iterable[Part]) -> ClientClaims | None:
-    """Build the object that makes the claims of clients, if policies or JWTs need claims."""
-    if config.policy is None and not config.file.jwt.emit_claims:
+    """Build the object that makes the claims of clients, if anything needs their claims."""
+    file = config.file
+    if config.policy is None and not file.jwt.emit_claims and file.revocation is None:
         return None
     from authotron.daemon import compose_claims  # noqa: PLC0415 - only needed here
 
     return compose_claims.client_claims(config, providers, metrics)
+
+
+def _revocations(
+    config: Config, world: World, claims: ClientClaims | None, authenticator: Authenticator
+) -> Revocations | None:
+    """
+    Build the object that says whose credentials are revoked, if credentials can be revoked. The
+    object knows no revocations yet (L{authotron.daemon.live_records}).
+    """
+    if config.file.revocation is None or claims is None:
+        return None
+    from authotron.gateway import revocations, token_ids  # noqa: PLC0415 - only needed here
+
+    authenticator.name_token = token_ids.with_token_id
+    return revocations.unread(claims, world.clock.seconds)
 
 
 async def compiled_policies(config: Config, world: World, metrics: Metrics) -> Policies | None:
@@ -361,7 +382,9 @@ def _replies(
         charset=file.auth.challenge_charset,
         basic_first=file.auth.challenge_order == "basic-first",
     )
-    errors = outcomes.TOKEN_ERRORS if file.auth.challenge_errors else ()
+    errors: Sequence[str] = outcomes.TOKEN_ERRORS if file.auth.challenge_errors else ()
+    if file.revocation is not None and not errors:
+        errors = [outcomes.INVALID_TOKEN]
     error_challenges = {error: challenge(error=error) for error in errors}
     profile, *others = answers.profiles(file, contracts)
     return Replies(challenge(), profile, error_challenges, others)
@@ -447,6 +470,8 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
     backend = store or _build_plugin(ITokenStore, "stores", "store", config.store, world)
     if config.policy is not None and config.policy.section.store:
         _check_keeps_policies(backend)
+    if config.shares_records:
+        _check_keeps_records(backend)
     tokens: TokenService = import_module(_TOKENS).make(
         backend,
         config.file.tokens,
@@ -454,6 +479,7 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
         world.clock,
         secret.get_secret_value() if secret else None,
     )
+    tokens.announces = config.file.revocation is not None
     return tokens
 
 
@@ -467,3 +493,15 @@ def _check_keeps_policies(store: ITokenStore) -> None:
     if not IKeepsPolicies.providedBy(store):
         why = f"needs a token store that keeps policies, which type {store.type!r} does not"
         raise ConfigError([Problem("policy.store", why)])
+
+
+def _check_keeps_records(store: ITokenStore) -> None:
+    """
+    Check that the token store can keep records, such as revocations.
+
+    @raise ConfigError: the token store cannot keep records, for example because it is a plugin of
+        another package.
+    """
+    if not IKeepsRecords.providedBy(store):
+        why = f"needs a token store that keeps revocations, which type {store.type!r} does not"
+        raise ConfigError([Problem("revocation", why)])

@@ -33,6 +33,7 @@ from authotron.daemon.listening import (
     why_not_listening,
 )
 from authotron.daemon.live_policies import LivePolicies
+from authotron.daemon.live_records import LiveRecords
 from authotron.daemon.protocols import factory_of
 from authotron.daemon.runtime import Pool, make_world
 from authotron.gateway.gateway import Gateway, LiveGateway, Peers
@@ -62,6 +63,8 @@ class GatewayService(MultiService):
     @ivar status: the exit status of the process.
     @ivar policies: follows the policies in the token store, if the configuration keeps policies
         there.
+    @ivar records: follows the records, such as revocations, that gateways share through the token
+        store, if the configuration needs such records.
     @ivar served: a Deferred that fires when the gateway accepts connections, which is as soon as
         the reactor runs.
     @ivar has_served: whether the service ran before its present configuration; if so, an unusable
@@ -105,6 +108,7 @@ class GatewayService(MultiService):
             self.serving.gateway.tokens, self._serve_store, self._retired
         )
         self.policies = LivePolicies(self.serving, self._world)
+        self.records = LiveRecords(self.serving, self._world)
         self.listeners = self._listeners(config, sockets)
         self.served: Deferred[None] = succeed(None)
 
@@ -222,6 +226,7 @@ class GatewayService(MultiService):
             listener.log_listening()
         self._store.start()
         self.policies.start()
+        self.records.start()
 
     async def close(self) -> None:
         """Stop listening; do nothing if the service has stopped listening before."""
@@ -248,6 +253,7 @@ class GatewayService(MultiService):
             )
         self._retired.close_now()
         self.policies.stop()
+        self.records.stop()
         self.serving.gateway.close()
         await self._all_stopped([self._store.stop])
         await _all([super().stopService()])
@@ -302,6 +308,7 @@ class GatewayService(MultiService):
         if backend is not None and gateway.tokens is not None and self._derives_another(config):
             await _check_pepper(gateway.tokens)
         await self.policies.prepare(gateway, is_same_store=backend is not None)
+        self.records.prepare(gateway, is_same_store=backend is not None)
         return gateway
 
     def _derives_another(self, config: Config) -> bool:
@@ -320,6 +327,7 @@ class GatewayService(MultiService):
         self.has_served = True
         self._store.replace(gateway.tokens, grace)
         self.policies.replace()
+        self.records.replace()
         self._retired.close_later(grace, partial(_close, old))
         self.serving.metrics.reload_ended("success")
 

@@ -85,6 +85,8 @@ class Authenticator:
     @ivar carriers: for each provider that does not look for credentials in the header
         C{Authorization} alone, by the C{id} of the provider, the parts of a request in which it
         looks; see L{Credential.carrier}.
+    @ivar name_token: a function that gives the token of a client an id by which the token can be
+        revoked, if the token has no id of its own, or C{None} if tokens cannot be revoked by id.
     @ivar identity_check: checks each identity that a provider or augmenter returns.
     @ivar outages: why the last call of a provider or augmenter got no answer, by the C{id} of the
         plugin; a call with an answer removes the entry.
@@ -101,6 +103,7 @@ class Authenticator:
     identity_check: IdentityCheck = field(factory=IdentityCheck)
     carriers: Mapping[int, Sequence[Carrier | None]] = field(factory=dict, repr=False)
     exchanged: IJudge | None = None
+    name_token: Callable[[Authentication, Credential], Authentication] | None = None
     outages: dict[int, str] = field(factory=dict, init=False, repr=False)
     _rounds: Mapping[str, Sequence[Sequence[IAugmenter]]] = field(init=False, repr=False)
     _sometimes_local: AbstractSet[type] = field(init=False, repr=False)
@@ -141,6 +144,8 @@ class Authenticator:
                 if realm is not None and not _is_in_realm(found.identity, realm):
                     reasons.append(Rejected("the identity is not of the requested realm"))
                     continue
+                if self.name_token is not None:
+                    found = self.name_token(found, credential)
                 return await self._augment_all(found)
         raise _combine(reasons)
 

@@ -133,6 +133,21 @@ class AccessMaker(Protocol):
         """
 
 
+class RevocationCheck(Protocol):
+    """Checks whether the credentials of authenticated clients are revoked."""
+
+    async def until_read(self) -> None:
+        """Wait until the first attempt to read the revocations in the token store has ended."""
+
+    def check(self, found: Authentication, /) -> None:
+        """
+        Check that the credential of an authenticated client is not revoked.
+
+        @raise Rejected: the credential is revoked.
+        @raise Unavailable: it is not known which credentials are revoked.
+        """
+
+
 class _CachedDecision(Entry, Generic[R]):
     """
     A decision in the cache.
@@ -202,6 +217,7 @@ class DecisionCache(Generic[R]):
     _meter: Meter | None = None
     _policies: AccessMaker | None = None
     _carriers: Carriers = NO_CARRIERS
+    _revocations: RevocationCheck | None = None
     _context: Context = field(factory=Context, init=False, repr=False)
     _epoch: int = field(default=0, init=False)
     _changes: int = field(default=0, init=False)
@@ -312,6 +328,28 @@ class DecisionCache(Generic[R]):
             found = old.outcome.authentication
             if found is not None:
                 each.decision = Decision(old.outcome, old.reply, later(found))
+
+    def recheck(self, concerned: Callable[[Authentication], bool] | None) -> None:
+        """
+        Have cached decisions checked again before they are used for further requests, because
+        revocations have changed.
+
+        The clients are not authenticated again: when a client sends its next request, the gateway
+        checks whether its authentication is revoked, and mints a new JWT if it is not.
+
+        @param concerned: a function that returns whether a change may concern an authenticated
+            client, or C{None} if a change may concern all clients, and if credentials that were
+            revoked may count again.
+        """
+        if concerned is None or len(self._good) > _MOST_APPLIED:
+            self._bad.clear()
+            for each in self._good.entries():
+                each.again = 0.0
+            return
+        for each in self._good.entries():
+            found = each.decision.outcome.authentication
+            if found is not None and concerned(found):
+                each.again = 0.0
 
     def remembered(self) -> int:
         """Return the number of cached decisions."""
@@ -429,8 +467,8 @@ class DecisionCache(Generic[R]):
         """
         cacheable = len(found) == 1
         try:
-            if self._policies is not None and self._policies.first_read is not None:
-                await self._policies.until_read()
+            if self._policies is not None or self._revocations is not None:
+                await self._until_informed()
             if cached is not None and (now := self._clock.seconds()) < cached.until:
                 known = cached.decision.outcome.authentication
                 assert known is not None
@@ -460,6 +498,16 @@ class DecisionCache(Generic[R]):
         self._log.authenticated(authentication)
         return decision
 
+    async def _until_informed(self) -> None:
+        """
+        Wait until the first attempts to read the policies and the revocations in the token store
+        have ended, if they have not ended yet.
+        """
+        if self._policies is not None and self._policies.first_read is not None:
+            await self._policies.until_read()
+        if self._revocations is not None:
+            await self._revocations.until_read()
+
     def _refusal(self, found: tuple[Credential, ...], rejected: Rejected) -> Decision[R]:
         if not any(each.scheme == "bearer" and each.carrier is None for each in found):
             return self._fixed[REFUSED]
@@ -475,9 +523,12 @@ class DecisionCache(Generic[R]):
         @param now: the time at which the client was authenticated, in seconds since the epoch.
         @param until: the time until which the authentication may be cached.
 
-        @raise Rejected: the authentication has expired, so no JWT is minted.
+        @raise Rejected: the authentication has expired or is revoked, so no JWT is minted.
         @raise BadIdentity: the identity has a claim that only the gateway may set.
+        @raise Unavailable: it is not known which credentials are revoked.
         """
+        if self._revocations is not None:
+            self._revocations.check(found)
         access = None if self._policies is None else self._policies.access(found)
         try:
             token = self._minter.mint(found)
@@ -566,6 +617,7 @@ def make(
     meter: Meter | None = None,
     policies: AccessMaker | None = None,
     carriers: Carriers = NO_CARRIERS,
+    revocations: RevocationCheck | None = None,
 ) -> DecisionCache[R]:
     """
     Build the cache of the decisions of C{authenticator}.
@@ -573,6 +625,7 @@ def make(
     @param meter: measures how long the work for requests blocks the reactor, if they are answered
         on the fast path, without Klein.
     @param policies: applies the policies to clients, if policies are configured.
+    @param revocations: checks whether credentials are revoked, if revocation is configured.
     """
     reuse = config.reuse if config.reuse is not None else 30.0
     return DecisionCache(
@@ -588,4 +641,5 @@ def make(
         meter=meter,
         policies=policies,
         carriers=carriers,
+        revocations=revocations,
     )

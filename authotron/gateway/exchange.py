@@ -15,7 +15,7 @@ from weakref import WeakKeyDictionary
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
 from authotron.model.errors import ExceedsGrant, NotConfigured, Problem
-from authotron.policy.denials import NONE, NamedClaims, named_by_denials
+from authotron.policy.denials import NONE, NamedClaims, named_by_denials, named_by_expression
 from authotron.policy.policies import Policies
 from authotron.telemetry import audit
 from authotron.tokens.exchange import ExchangeRequest
@@ -50,6 +50,9 @@ async def exchange(
     if requested.cloak:
         if gateway.enforcement is not None:
             named = named | _named_by_denials(gateway.enforcement.policies)
+        if gateway.revocations is not None:
+            for text in gateway.revocations.index.expressions:
+                named = named | named_by_expression(text)
         if problems := [*_refused_cloaks(requester, requested, named)]:
             raise ExceedsGrant(problems)
     found = await gateway.exchanged.issue(requester, requested)

@@ -22,11 +22,13 @@ if TYPE_CHECKING:  # compose() loads these modules if they are needed
     from authotron.tokens.exchanged_tokens import ExchangedTokens
     from authotron.tokens.service import TokenService
 
-if TYPE_CHECKING:  # imported only if policies are configured
+if TYPE_CHECKING:  # imported only if policies or revocation are configured
     from authotron.gateway.authorizer import Authorizer
     from authotron.gateway.client_claims import ClientClaims
     from authotron.gateway.policy import Enforcement
     from authotron.gateway.policy_status import PolicyStatus
+    from authotron.gateway.records import SharedRecords
+    from authotron.gateway.revocations import Revocations
 
 R = TypeVar("R")
 """
@@ -47,7 +49,8 @@ class Gateway(Generic[R]):
     @ivar exchanged: issues and verifies exchanged tokens, if the configuration allows clients to
         exchange their credentials.
     @ivar claims: makes the claims of clients, if the configuration has a policy, or JWTs contain
-        claims.
+        claims, or credentials can be revoked.
+    @ivar revocations: says whose credentials are revoked, if credentials can be revoked.
     """
 
     config: Config
@@ -62,6 +65,7 @@ class Gateway(Generic[R]):
     credential_names: CredentialNames = NO_NAMES
     claims: ClientClaims | None = None
     exchanged: ExchangedTokens | None = None
+    revocations: Revocations | None = None
 
     @property
     def authorizer(self) -> Authorizer | None:
@@ -106,6 +110,13 @@ class Peers:
         @raise Unavailable: a process has not confirmed that it discarded decisions.
         """
 
+    async def ask_others(self, word: str, content: object) -> None:
+        """
+        Send a message to all other processes, and return once all have acted on it.
+
+        @raise Unavailable: a process has not confirmed that it acted on the message.
+        """
+
     def on_reload_refused(self, problems: Sequence[str]) -> None:
         """Report to the supervisor why a configuration cannot be used."""
 
@@ -123,6 +134,8 @@ class LiveGateway(Generic[R]):
     @ivar problems: why the configuration that was read last is not in use.
     @ivar peers: the other processes of the service.
     @ivar policy_status: the version and age of the policies, if they are kept in the token store.
+    @ivar records: the records, such as revocations, that the gateway shares with others through the
+        token store, or C{None} if the configuration needs none.
     """
 
     gateway: Gateway[R]
@@ -131,16 +144,18 @@ class LiveGateway(Generic[R]):
     problems: tuple[str, ...] = field(default=())
     peers: Peers = field(factory=Peers)
     policy_status: PolicyStatus | None = None
+    records: SharedRecords | None = None
 
     @property
     def is_ready(self) -> bool:
         """
-        Whether the gateway is ready for requests: the service is not stopping, and the policies are
-        known or are only observed (not enforced).
+        Whether the gateway is ready for requests: the service is not stopping, the policies are
+        known or are only observed (not enforced), and it is known which credentials are revoked.
         """
-        enforcement = self.gateway.enforcement
+        enforcement, revocations = self.gateway.enforcement, self.gateway.revocations
         is_closed = enforcement and not (enforcement.is_known or enforcement.observes)
-        return not (self.stopping or is_closed)
+        is_outdated = revocations is not None and not revocations.index.is_usable
+        return not (self.stopping or is_closed or is_outdated)
 
     async def invalidate_all_workers(self, tokens: Sequence[str] | None = None) -> None:
         """

@@ -147,6 +147,32 @@ def compiled(text: str, note: Note = lambda _reason: None) -> Expression:
     return Expression(text, reads, found, note)
 
 
+def compiled_for_claims(text: str, note: Note = lambda _reason: None) -> Expression:
+    """
+    Compile an expression that depends on the claims of an identity alone.
+
+    @param note: a function that receives the reason, whenever the expression has no value.
+
+    @raise ValueError: the expression cannot be compiled (L{compiled}), or depends on the request or
+        on the time.
+    """
+    found = compiled(text, note)
+    if found.reads or not _is_timeless(text):
+        raise ValueError("reads `request` or `now`; it may read `claims` alone")
+    return found
+
+
+def _is_timeless(text: str) -> bool:
+    """Return whether an expression can be compiled if the variable C{now} does not exist."""
+    type_ = _library().Type
+    claims = type_.Map(type_.STRING, type_.List(type_.STRING))
+    try:
+        _library().NewEnv(variables={"claims": claims}).compile(text)
+    except RuntimeError:
+        return False
+    return True
+
+
 def _library() -> Any:
     try:
         from cel_expr_python import cel  # noqa: PLC0415 - imported late: the package is optional, and takes 6 MiB of memory

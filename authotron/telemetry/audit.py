@@ -11,6 +11,7 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from authotron.model.authentication import Authentication
+from authotron.model.revocation import Revocation
 from authotron.model.token import Revoked, Token
 
 _log = Logger()
@@ -216,6 +217,59 @@ def used_after_revocation(token: Revoked, client: str) -> None:
         client=client,
         address=client or "an unknown address",
     )
+
+
+def revocation_made(revocation: Revocation, by: Actor) -> None:
+    """Log that some credentials were revoked."""
+    _log.info(
+        "revocation {id} of {about} made by {by}",
+        event="revocations.made",
+        **_of_revocation(revocation, by),
+    )
+
+
+def revocation_withdrawn(revocation: Revocation, by: Actor) -> None:
+    """Log that a revocation was withdrawn, so that the credentials count again."""
+    _log.info(
+        "revocation {id} of {about} withdrawn by {by}",
+        event="revocations.withdrawn",
+        **_of_revocation(revocation, by),
+    )
+
+
+def revocation_unconfirmed(revocation: Revocation, what: str, by: Actor) -> None:
+    """
+    Log that the token store, or a worker, did not confirm a change of a revocation.
+
+    @param what: the change that was not confirmed: it is C{made} or C{withdrawn}.
+    """
+    _log.info(
+        "revocation {id} of {about} perhaps {what} by {by}: the token store or a worker did not "
+        "confirm the change",
+        event="revocations.unconfirmed",
+        what=what,
+        **_of_revocation(revocation, by),
+    )
+
+
+def _of_revocation(revocation: Revocation, by: Actor) -> dict[str, Any]:
+    return {
+        "id": revocation.id,
+        "about": revocation.about[:_MAX_FACT],
+        "token": revocation.token,
+        "realm": revocation.realm,
+        "username": revocation.username,
+        "claims": revocation.claims and revocation.claims[:_MAX_FACT],
+        "issued_before": revocation.issued_before,
+        "active_from": revocation.active_from,
+        "until": revocation.until,
+        "reason": revocation.reason,
+        "by": str(by),
+        "by_realm": by.realm,
+        "by_username": by.username,
+        "credential": by.credential,
+        "client": by.client,
+    }
 
 
 def policies_stored(label: str, version: int, number: int, by: Actor) -> None:

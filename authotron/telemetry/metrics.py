@@ -178,7 +178,13 @@ def _histograms() -> Iterator[Histogram]:
 POLICIES_VERSION, POLICIES_AGE = "authotron_policies_version", "authotron_policies_age_seconds"
 """The metrics (gauges) about policies from the token store."""
 
-_TOGETHER: Mapping[str, Callable[[list[float]], float]] = {POLICIES_VERSION: min, POLICIES_AGE: max}
+REVOCATIONS, REVOCATIONS_AGE = "authotron_revocations", "authotron_revocations_age_seconds"
+_TOGETHER: Mapping[str, Callable[[list[float]], float]] = {
+    POLICIES_VERSION: min,
+    POLICIES_AGE: max,
+    REVOCATIONS: min,
+    REVOCATIONS_AGE: max,
+}
 """
 How the gauges of several workers are combined if they are not added up. For policies from the token
 store the value of the worker with the oldest policies counts.
@@ -475,6 +481,15 @@ class Metrics(Collector):
         self.watch(
             POLICIES_AGE,
             "Seconds since the token store last had the version of the policies in use",
+            age,
+        )
+
+    def watch_revocations(self, known: Callable[[], float], age: Callable[[], float]) -> None:
+        """Add gauges of the number and the age of the revocations from the token store."""
+        self.watch(REVOCATIONS, "Revocations that are known from the token store", known)
+        self.watch(
+            REVOCATIONS_AGE,
+            "Seconds since all changes of revocations in the token store were read",
             age,
         )
 

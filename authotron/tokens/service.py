@@ -21,6 +21,7 @@ from authotron.model.errors import (
     Unavailable,
 )
 from authotron.model.identity import Identity, earliest
+from authotron.model.revocation import of_api_token
 from authotron.model.token import AT_ONCE, HTTP, PlainToken, Token, generate, id_of, parse
 from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.telemetry import audit
@@ -70,6 +71,8 @@ class TokenService:
 
     @ivar store: the token store, with a timeout for every call.
     @ivar imported: the API tokens in the token store that other services issued.
+    @ivar announces: whether gateways with the same token store are informed of each deleted API
+        token by a revocation; if not, they notice after C{tokens.recheck}.
     """
 
     store: StoreClient
@@ -77,6 +80,7 @@ class TokenService:
     config: TokensConfig
     _rules: StoreConfig
     _clock: IReactorTime
+    announces: bool = False
     _last_uses: LastUses = field(init=False)
     _revoked_uses: RevokedUses = field(init=False)
 
@@ -420,6 +424,8 @@ class TokenService:
         """
         tree = {token.id: token for token in await self._tree(id_)}
         root = tree.get(id_) or Token(id_, "", _UNKNOWN, 0)
+        if self.announces and id_ in tree:
+            await self._await_confirmation(self._announce(root, by), root, "revoked", by)
         removing = self.store.remove(id_, self._clock.seconds())
         ended = await self._await_confirmation(removing, root, "revoked", by)
         for each in ended:
@@ -427,6 +433,17 @@ class TokenService:
         if not ended:
             raise NoSuchToken
         return ended
+
+    async def _announce(self, token: Token, by: Actor) -> None:
+        """
+        Store the revocation of an API token that is about to be deleted.
+
+        The revocation stays in force if the token store loses the deletion.
+
+        @raise Unavailable: the store does not answer.
+        """
+        now = self._clock.seconds()
+        await self.store.add_record(of_api_token(token, now, str(by)).record(), now)
 
     async def valid_id(self, text: str, client: str) -> str | None:
         """

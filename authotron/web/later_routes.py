@@ -67,6 +67,11 @@ def has_resources(gateway: Gateway[Reply]) -> bool:
     return gateway.contracts.resources is not None
 
 
+def can_revoke(gateway: Gateway[Reply]) -> bool:
+    """Return whether credentials can be revoked with the configuration of a gateway."""
+    return gateway.revocations is not None
+
+
 @frozen
 class LaterRoute:
     """
@@ -138,6 +143,11 @@ LATER = (
     ),
     _oauth_endpoint("/oauth/introspect", "oauth.introspection:introspect"),
     _oauth_endpoint("/oauth/revoke", "oauth.revocation:revoke"),
+    LaterRoute("POST", "/revocations", "revocation_routes:make", can_revoke, has_body=True),
+    LaterRoute("GET", "/revocations", "revocation_routes:list_made", can_revoke),
+    LaterRoute("GET", "/revocations/<id_>", "revocation_routes:show", can_revoke),
+    LaterRoute("DELETE", "/revocations/<id_>", "revocation_routes:withdraw", can_revoke),
+    LaterRoute("POST", "/logout", "logout_route:answer", can_revoke, has_body=True),
 )
 """All routes whose modules are imported at the first request."""
 

@@ -116,7 +116,15 @@ class ProcessStatus:
             "warnings": list(gateway.config.warnings),
             "last_reload": list(self._serving.problems) or "good",
             **({} if policies is None else {"policies": policies.as_json()}),
+            **self._revocations(),
         }
+
+    def _revocations(self) -> dict[str, object]:
+        """Return the part of the readiness that describes the revocations, if there are any."""
+        revocations, records = self._serving.gateway.revocations, self._serving.records
+        if revocations is None or records is None:
+            return {}
+        return {"revocations": revocations.index.as_json(records.age, records.problem)}
 
     async def _reachability(
         self, plugins: list[Any], outages: Mapping[int, str]

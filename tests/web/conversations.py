@@ -41,6 +41,8 @@ EVERY_ROUTE: dict[str, Any] = {
     "policy": {"mode": "observe"},
     "tokens": {"exchange": {}},
     "oauth": {"resources": [{"resource": "https://gate"}]},
+    "store": {"type": "memory"},
+    "revocation": {},
 }
 """Sections of a configuration with which every route exists."""
 

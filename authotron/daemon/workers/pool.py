@@ -161,8 +161,11 @@ class WorkerPool:
         def forward(word: str) -> Action:
             return lambda content: self._forward(sender(), word, content)
 
+        def pass_on(word: str) -> Action:
+            return lambda content: self.ask_others(sender(), word, content)
+
         return {
-            "invalidate": lambda tokens: self.invalidate_others(sender(), tokens),
+            **{word: pass_on(word) for word in ("invalidate", "records")},
             "refused": lambda problems: self._note_refused(sender(), problems),
             **{word: forward(word) for word in ("wrong_pair", "right_pair", "trusted")},
         }
@@ -256,19 +259,18 @@ class WorkerPool:
 
     # --- messages ---
 
-    async def invalidate_others(self, sender: WorkerProcess, tokens: Any) -> None:
+    async def ask_others(self, sender: WorkerProcess, word: str, content: Any) -> None:
         """
-        Discard cached decisions in all workers except the sender, because API tokens were changed.
+        Pass a message on to all workers except the sender, and return once all have acted on it:
+        C{invalidate} has them discard cached decisions, because API tokens were changed, and
+        C{records} has them apply changed records, such as revocations.
 
-        A worker that ends does not have to confirm that it discarded decisions, because it answers
-        no further request.
+        A worker that ends does not have to confirm, because it answers no further request.
 
-        @param tokens: the ids of the changed API tokens, or C{None} to discard all decisions.
-
-        @raise Unavailable: a running worker has not confirmed that it discarded decisions.
+        @raise Unavailable: a running worker has not confirmed that it acted on the message.
         """
         others = [worker for worker in self.workers if worker is not sender]
-        outcomes = await wait_all([start(worker.ask("invalidate", tokens)) for worker in others])
+        outcomes = await wait_all([start(worker.ask(word, content)) for worker in others])
         for worker, outcome in zip(others, outcomes, strict=True):
             if isinstance(outcome, Failure) and worker in self.workers:
                 raise Unavailable("a worker has not confirmed that it cleared its cache")

@@ -59,8 +59,11 @@ class OtherWorkers(Peers):
     has_served: bool = False
 
     async def invalidate_others(self, tokens: Sequence[str] | None) -> None:
+        await self.ask_others("invalidate", None if tokens is None else list(tokens))
+
+    async def ask_others(self, word: str, content: object) -> None:
         async def confirmed() -> None:
-            await self._channel.ask("invalidate", None if tokens is None else list(tokens))
+            await self._channel.ask(word, content)
 
         try:
             await with_timeout(self._clock, INVALIDATION_TIMEOUT, confirmed())
@@ -108,6 +111,7 @@ class Worker(Service):
             "metrics": lambda _: self._counted(),
             "ready": lambda _: Deferred.fromCoroutine(self._readiness()),
             "invalidate": self._invalidate,
+            "records": lambda content: self.gateway.records.received(content),  # noqa: PLW0108 - the gateway is built below
             "drain": lambda _: Deferred.fromCoroutine(self._drain()),
             "wrong_pair": lambda content: self.gateway.rejected_passwords.on_rejected(content),  # noqa: PLW0108 - the gateway is built below
             "right_pair": lambda content: self.gateway.rejected_passwords.on_accepted(content),  # noqa: PLW0108 - the gateway is built below
@@ -122,33 +126,37 @@ class Worker(Service):
 
     def startService(self) -> None:
         super().startService()
-        if self.gateway.has_served and self.gateway.policies.is_needed:
+        gateway = self.gateway
+        if gateway.has_served and (gateway.policies.is_needed or gateway.records.is_needed):
             self._beat()
-            self._reading = Deferred.fromCoroutine(self._serve_with_policies())
+            self._reading = Deferred.fromCoroutine(self._serve_informed())
             self._reading.addErrback(self._stop_unserved)
         else:
             self._serve()
 
-    async def _serve_with_policies(self) -> None:
+    async def _serve_informed(self) -> None:
         """
-        Read the policies in the token store before this worker accepts connections.
+        Read the policies and the revocations in the token store before this worker accepts
+        connections.
 
-        A worker that replaces another worker must know the policies before it answers requests,
-        because the replaced worker knew them.
+        A worker that replaces another worker must know the policies and the revocations before it
+        answers requests, because the replaced worker knew them.
         """
         await self.gateway.policies.read()
+        await self.gateway.records.read()
         self._serve()
 
     def _stop_unserved(self, failure: Failure) -> None:
         """
-        End this worker, because it cannot read the policies in the token store; the supervisor then
-        starts another worker.
+        End this worker, because it cannot read the policies or the revocations in the token store;
+        the supervisor then starts another worker.
         """
         if self._is_ending or was_cancelled(failure):
             return
         if failure.check(ConfigError, Unavailable):
             self._log.error(
-                "a new worker cannot read the policies in the token store, so it ends: {reason}",
+                "a new worker cannot read the policies or revocations in the token store, so it "
+                "ends: {reason}",
                 reason=str(failure.value),
                 event="policy.store.unreachable",
             )
