@@ -15,6 +15,8 @@ MANY = "100,000 credentials"
 FACTS = "the facts of a request"
 BURSTS = "bursts of connections"
 POLICIES, POLICIES_NEW, POLICIES_COLD = "policies", "policies, new URIs", "policies, cold"
+REVOCATIONS, REVOCATIONS_COLD = "revocations", "revocations, cold"
+NO_REVOCATIONS, MANY_REVOCATIONS = "none", "10,000"
 NO_POLICIES, SOME_POLICIES, MANY_POLICIES = "none", "1,000", "100,000"
 
 
@@ -127,6 +129,8 @@ BARS = (
         for count, wanted in ((SOME_POLICIES, 0.85), (MANY_POLICIES, 0.75))
     ),
     times_the_rate(POLICIES_COLD, SOME_POLICIES, NO_POLICIES, 0.85),
+    times_the_rate(REVOCATIONS, MANY_REVOCATIONS, NO_REVOCATIONS, 0.9),
+    times_as_cheap(REVOCATIONS, MANY_REVOCATIONS, NO_REVOCATIONS, 0.9),
     times_as_cheap("new connections", "uvloop", "before", 1.2),
     times_as_cheap(COLD, "epoll", "before", 0.97),
     times_as_cheap(COLD, "uvloop", "before", 0.97),

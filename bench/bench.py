@@ -20,6 +20,7 @@ import behind_nginx
 import direct
 import life
 import policies
+import revocations
 import servers
 import shares
 import table
@@ -54,6 +55,8 @@ PLANS = (
     Plan(bars.POLICIES, policies.warm),
     Plan(bars.POLICIES_NEW, policies.new_uris),
     Plan(bars.POLICIES_COLD, policies.cold),
+    Plan(bars.REVOCATIONS, revocations.warm),
+    Plan(bars.REVOCATIONS_COLD, revocations.cold, 0.5),
     Plan("new connections", direct.new_connections),
     Plan(bars.COLD, direct.cold, is_core=True),
     Plan("cold, shares", shares.shares, 0.5),

@@ -302,6 +302,23 @@ def _with_policies(contest: Contest, counts: Iterable[str]) -> Iterator[str]:
             yield f"{microseconds(contest, count)} ({ratio})"
 
 
+def revocations(results: Results) -> Iterator[str]:
+    """Compare a gateway without revocations with one that has 10,000."""
+    kinds = {
+        "a JWT, a cached decision": bars.REVOCATIONS,
+        "a JWT, no cached decision": bars.REVOCATIONS_COLD,
+    }
+    none, many = bars.NO_REVOCATIONS, bars.MANY_REVOCATIONS
+    yield from table(
+        ("10,000 revocations and 100 expressions, x without", "requests/s", "processor time"),
+        (
+            (label, times(contest, many, none), _times_dearer(contest, many, none))
+            for label, name in kinds.items()
+            for contest in [find(results, name)]
+        ),
+    )
+
+
 LOADS = {
     "1": "`workers: 1`, one wrk",
     "2": "`workers: 2`, two wrk",
@@ -386,5 +403,6 @@ BLOCKS: dict[str, Block] = {
     "cold": cold,
     "further": further,
     "policies": policies,
+    "revocations": revocations,
     "workers": workers,
 }

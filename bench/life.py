@@ -70,14 +70,14 @@ def cached_credentials(fleet: Fleet) -> dict[str, Measure]:
     how = fleet.load()
     return {
         "passwords": fleet.direct(gateway, how),
-        "JWT": fleet.direct(gateway, how.but(credentials=_jwt_file(fleet, 10))),
+        "JWT": fleet.direct(gateway, how.but(credentials=jwt_file(fleet, 10))),
         "API tokens": fleet.direct(gateway, how.but(credentials=_token_file(fleet, gateway))),
     }
 
 
 def new_credentials(fleet: Fleet) -> dict[str, Measure]:
     """Compare the versions with JSON Web Tokens and API tokens that must be verified anew."""
-    how, file, entrants = fleet.load(), _jwt_file(fleet, 10), {}
+    how, file, entrants = fleet.load(), jwt_file(fleet, 10), {}
     gateways = fleet.gateways("all kinds, cold", auth=ONE_DECISION, **ALL_KINDS)
     for name, gateway in gateways.items():
         entrants[f"JWT, {name}"] = fleet.direct(gateway, how.but(credentials=file))
@@ -87,7 +87,8 @@ def new_credentials(fleet: Fleet) -> dict[str, Measure]:
     return entrants
 
 
-def _jwt_file(fleet: Fleet, count: int) -> Any:
+def jwt_file(fleet: Fleet, count: int) -> Any:
+    """Write a file with one JSON Web Token for each of so many users."""
     return fleet.credentials(f"jwt {count}", _json_web_tokens(count))
 
 
@@ -108,7 +109,7 @@ def _api_tokens(gateway: Server, **limits: list[str]) -> list[str]:
 
 def many_credentials(fleet: Fleet) -> dict[str, Measure]:
     """Measure gateways that have cached the decisions about 100,000 users."""
-    file = _jwt_file(fleet, MANY)
+    file = jwt_file(fleet, MANY)
     cache = {"size": 2 * MANY, "max_bytes": 1 << 30, "ttl": 3600}
     over = {**ALL_KINDS, "auth": {"cache": cache}}
     names = {"before", fleet.fastest.name} & set(fleet.versions)
