@@ -42,7 +42,7 @@ from authotron.config.credentials import AUTHORIZATION, reads_certificates
 from authotron.config.policy import Policy
 from authotron.daemon import policy_follower
 from authotron.daemon.compose_policy import compile_policies
-from authotron.gateway import credentials
+from authotron.gateway import bound_tokens, credentials
 from authotron.gateway.authentication import Authenticator
 from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.authorizer import Authorizer, Verdict
@@ -527,6 +527,9 @@ class Report:
             facts["host"], facts["port"] = request.host, stated.port
         if request.address is not None:
             facts["address"] = request.address
+        if found.token is not None and found.token.binding is not None:
+            # Without a request there is no proof; list_conditions has shown what must be proven.
+            found = bound_tokens.unbound(found)
         ruling = authorize(found, Facts(**facts))
         if isinstance(ruling, Deny):
             self._denied = ruling.text

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
+from typing import TYPE_CHECKING
 
 import httpx
 
 from authotron.client.origins import origin_of, origins
+from authotron.client.presenting import UNAUTHORIZED, Presenter
 from authotron.client.renewal import TokenSource
 
-_UNAUTHORIZED = 401
+if TYPE_CHECKING:  # imported at run time only if tokens are bound to a key
+    from authotron.client.proofs import ProofKey
 
 
 class AuthotronAuth(httpx.Auth):
     """
-    Sends a bearer token to the services that it is for, and renews it once if it is refused.
+    Sends a token to the services that it is for, and renews it once if it is refused.
 
     @param only: URLs of the services that get the token; requests to other hosts are sent without
         the token.
+    @param key: the key to which the token is bound, or C{None} for a bearer token.
     """
 
-    def __init__(self, source: TokenSource, *only: str) -> None:
+    def __init__(self, source: TokenSource, *only: str, key: ProofKey | None = None) -> None:
         self._source, self._origins = source, origins(only)
+        self._presenter = Presenter(source, key)
+
+    def _present(self, request: httpx.Request, token: str) -> None:
+        request.headers.update(self._presenter.headers(token, request.method, str(request.url)))
 
     def sync_auth_flow(
         self, request: httpx.Request
@@ -31,11 +39,11 @@ class AuthotronAuth(httpx.Auth):
             yield request
             return
         token = self._source.get()
-        request.headers["Authorization"] = f"Bearer {token}"
+        self._present(request, token)
         response = yield request
-        if response.status_code == _UNAUTHORIZED:
-            self._source.refused(token)
-            request.headers["Authorization"] = f"Bearer {self._source.get()}"
+        if response.status_code == UNAUTHORIZED:
+            self._presenter.refused(token, response.headers.get)
+            self._present(request, self._source.get())
             yield request
 
     async def async_auth_flow(
@@ -46,9 +54,9 @@ class AuthotronAuth(httpx.Auth):
             yield request
             return
         token = await self._source.get_async()
-        request.headers["Authorization"] = f"Bearer {token}"
+        self._present(request, token)
         response = yield request
-        if response.status_code == _UNAUTHORIZED:
-            self._source.refused(token)
-            request.headers["Authorization"] = f"Bearer {await self._source.get_async()}"
+        if response.status_code == UNAUTHORIZED:
+            self._presenter.refused(token, response.headers.get)
+            self._present(request, await self._source.get_async())
             yield request

@@ -14,6 +14,12 @@ from authotron.config import credentials
 from authotron.config.check import Config
 from authotron.model import cookies
 
+PROOF = "DPoP"
+"""
+The header with the proof of a client whose token is bound to a key (RFC 9449), which the gateway
+reads like a credential.
+"""
+
 _USUAL = (credentials.CarrierConfig(header="Authorization"),)
 """The value of the key C{credentials} for a section that does not have this key."""
 
@@ -74,5 +80,7 @@ def credential_names(config: Config) -> CredentialNames:
             for kind, name in (("header", header), ("cookie", each.cookie), ("query", each.query)):
                 if name:
                     names[kind].setdefault(name.lower() if kind == "header" else name, name)
+    if config.file.tokens.bound is not None:
+        names["header"].setdefault(PROOF.lower(), PROOF)
     found = (tuple(each.values()) for each in names.values())
     return CredentialNames(*found)

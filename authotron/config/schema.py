@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_
 
 from authotron import __version__
 from authotron.config.answers import ProfileName
+from authotron.config.bound_tokens import BoundTokensConfig
 from authotron.config.cors import Cors
 from authotron.config.exchange import ExchangeConfig
 from authotron.config.oauth import OAuthConfig, flaw_of_url
@@ -256,6 +257,11 @@ class TokensConfig(Section):
         strict=False,
         description="the roles that may introspect the tokens of all owners (`oauth`); other "
         "clients see only their own tokens",
+    )
+    bound: BoundTokensConfig | None = Field(
+        default=None,
+        description="tokens that count only together with a proof: of a key (DPoP), or of the TLS "
+        "certificate of the client",
     )
 
 

@@ -53,6 +53,7 @@ if TYPE_CHECKING:  # imported at run time only if a configuration needs them
     from authotron.gateway.authorizer import Authorizer
     from authotron.gateway.client_claims import ClientClaims
     from authotron.gateway.policy import Enforcement
+    from authotron.gateway.proofs import Proofs
     from authotron.gateway.revocations import Revocations
     from authotron.model.protected_resources import ProtectedResources
     from authotron.policy.policies import Policies
@@ -126,8 +127,11 @@ def compose(
         identity_check=IdentityCheck(file.auth.identity),
         carriers=looking.by_judge,
         exchanged=exchanged,
+        accepts_proofs=file.tokens.bound is not None,
     )
-    replies = _replies(file, looking.challenged, contracts.contracts)
+    with config.origins.locating():
+        proofs = _proofs(config, world, tokens)
+    replies = _replies(file, looking.challenged, contracts.contracts, proofs)
     judges = [*providers, *([own] if tokens else [])]
     with config.origins.locating():
         claims = _claims(config, metrics, judges)
@@ -163,6 +167,7 @@ def compose(
         claims,
         exchanged,
         revocations,
+        proofs,
     )
 
 
@@ -369,8 +374,29 @@ def _check_counts(kind: str, configs: Sequence[Any]) -> None:
             raise ConfigError([Problem(f"{kind}[{place}]", why)]) from None
 
 
+def _proofs(config: Config, world: World, tokens: TokenService | None) -> Proofs | None:
+    """
+    Build the object that verifies proofs, if the configuration allows tokens that are bound to a
+    key.
+
+    @raise ConfigError: no token store is configured that could keep the ids of proofs.
+    """
+    bound = config.file.tokens.bound
+    if bound is None:
+        return None
+    if tokens is None or not tokens.store.keeps_records:
+        why = "needs a token store that keeps records, for the ids of the proofs that were used"
+        raise ConfigError([Problem("tokens.bound", why)])
+    from authotron.gateway.proofs import Proofs  # noqa: PLC0415 - only needed here
+
+    return Proofs(tokens.store, bound, world.clock)
+
+
 def _replies(
-    file: File, challenged: Sequence[Challenged], contracts: Sequence[Contract]
+    file: File,
+    challenged: Sequence[Challenged],
+    contracts: Sequence[Contract],
+    proofs: Proofs | None,
 ) -> Replies:
     """
     Build the object that makes HTTP replies, with the WWW-Authenticate challenges and the header
@@ -381,11 +407,15 @@ def _replies(
         challenged,
         charset=file.auth.challenge_charset,
         basic_first=file.auth.challenge_order == "basic-first",
+        further="" if proofs is None else proofs.challenge(),
     )
     errors: Sequence[str] = outcomes.TOKEN_ERRORS if file.auth.challenge_errors else ()
     if file.revocation is not None and not errors:
         errors = [outcomes.INVALID_TOKEN]
     error_challenges = {error: challenge(error=error) for error in errors}
+    if proofs is not None:
+        refused = proofs.challenge(outcomes.INVALID_TOKEN)
+        error_challenges[outcomes.INVALID_UNDER_DPOP] = refused
     profile, *others = answers.profiles(file, contracts)
     return Replies(challenge(), profile, error_challenges, others)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from functools import partial
+from functools import cache, partial
+from importlib import import_module
 from itertools import chain
+from types import ModuleType
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError
@@ -53,6 +55,9 @@ us, and a request needs ten members.
 """
 
 
+_DPOP = "dpop"
+"""The scheme under which clients present tokens that are bound to a key (RFC 9449)."""
+
 _AUTHORIZATION: Sequence[Carrier | None] = (None,)
 """Where most providers look for credentials: only in the header C{Authorization}."""
 
@@ -88,6 +93,8 @@ class Authenticator:
     @ivar name_token: a function that gives the token of a client an id by which the token can be
         revoked, if the token has no id of its own, or C{None} if tokens cannot be revoked by id.
     @ivar identity_check: checks each identity that a provider or augmenter returns.
+    @ivar accepts_proofs: whether the configuration allows tokens that are bound to a key, so that
+        credentials of the scheme C{DPoP} are accepted.
     @ivar outages: why the last call of a provider or augmenter got no answer, by the C{id} of the
         plugin; a call with an answer removes the entry.
     """
@@ -104,6 +111,7 @@ class Authenticator:
     carriers: Mapping[int, Sequence[Carrier | None]] = field(factory=dict, repr=False)
     exchanged: IJudge | None = None
     name_token: Callable[[Authentication, Credential], Authentication] | None = None
+    accepts_proofs: bool = False
     outages: dict[int, str] = field(factory=dict, init=False, repr=False)
     _rounds: Mapping[str, Sequence[Sequence[IAugmenter]]] = field(init=False, repr=False)
     _sometimes_local: AbstractSet[type] = field(init=False, repr=False)
@@ -133,7 +141,8 @@ class Authenticator:
         @raise NotConfigured: a provider lacks configuration that it needs.
         """
         reasons: list[BaseException | None] = []
-        for credential in self.with_tokens(credentials):
+        for presented in self.with_tokens(credentials):
+            credential = presented if presented.scheme != _DPOP else self._as_bearer(presented)
             for group in self._groups(credential, realm, reasons):
                 ask = partial(self._authenticate, credential)
                 try:
@@ -146,6 +155,13 @@ class Authenticator:
                     continue
                 if self.name_token is not None:
                     found = self.name_token(found, credential)
+                token = found.token
+                if presented.scheme == _DPOP or (token is not None and token.binding is not None):
+                    try:
+                        found = _bound_tokens().bound(found, presented)
+                    except Rejected as rejected:
+                        reasons.append(rejected)
+                        continue
                 return await self._augment_all(found)
         raise _combine(reasons)
 
@@ -164,7 +180,19 @@ class Authenticator:
         Return the providers that may know a credential, in the order in which groups of them are
         asked.
         """
+        if credential.scheme == _DPOP:
+            credential = self._as_bearer(credential)
         return [each for group in self._groups(credential, realm, []) for each in group]
+
+    def _as_bearer(self, credential: Credential) -> Credential:
+        """
+        Return a token under the scheme C{DPoP} as the bearer token that providers verify, if the
+        configuration allows such tokens.
+        """
+        if not self.accepts_proofs:
+            return credential
+        as_presented: Callable[[Credential], Credential] = _bound_tokens().as_presented
+        return as_presented(credential)
 
     def _groups(
         self, credential: Credential, realm: str | None, reasons: list[BaseException | None]
@@ -468,6 +496,12 @@ class Authenticator:
             milliseconds=round(took * 1000, 1),
             event="augmenters.augmenter.added",
         )
+
+
+@cache
+def _bound_tokens() -> ModuleType:
+    """Import the module for bound tokens when a client presents the first of them."""
+    return import_module("authotron.gateway.bound_tokens")
 
 
 def _rounds(augmenters: Sequence[IAugmenter]) -> dict[str, list[list[IAugmenter]]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from authotron.model.authentication import Authentication
+from authotron.model.binding import Unproven
 from authotron.model.errors import UnusableFact
 from authotron.model.request import Condition, Facts
 
@@ -26,6 +27,7 @@ class Reason(Enum):
     UNUSABLE_FACT = (
         "a condition of the credential depends on data that the request does not contain"
     )
+    UNPROVEN = "the client does not use the certificate to which its token is bound"
 
 
 @frozen
@@ -55,6 +57,7 @@ Ruling = Allow | Deny
 
 _ALLOW = Allow()
 _CONDITION_FAILED = Deny(Reason.CONDITION_FAILED)
+_UNPROVEN = Deny(Reason.UNPROVEN)
 
 
 def authorize(
@@ -69,6 +72,9 @@ def authorize(
 
     @param is_to_gateway: whether the request is to the gateway itself, and not to a service behind
         a proxy; conditions about services, such as permissions, do not apply to such requests.
+
+    @raise ProofNeeded: the token is bound to a key, and the proof of this request was not verified
+        yet (L{authotron.gateway.bound_tokens}).
     """
     return _checked(authentication, facts, _holds_at_gateway if is_to_gateway else _holds)
 
@@ -99,6 +105,8 @@ def _checked(
                 return _CONDITION_FAILED
     except UnusableFact as unusable:
         return Deny(Reason.UNUSABLE_FACT, unusable)
+    except Unproven:
+        return _UNPROVEN
     return _ALLOW
 
 

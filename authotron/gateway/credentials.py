@@ -107,6 +107,7 @@ def challenge(
     charset: bool = False,
     basic_first: bool = False,
     error: str = "",
+    further: str = "",
 ) -> str:
     """
     Return the value of C{WWW-Authenticate}: each scheme and realm once, in the configured order.
@@ -119,6 +120,7 @@ def challenge(
     @param basic_first: whether Basic challenges come first, because most browsers read the first
         challenge only.
     @param error: the error of a refused Bearer token (RFC 6750 section 3.1).
+    @param further: a complete challenge that comes last, or an empty string.
     """
     more = {
         "basic": ', charset="UTF-8"' if charset else "",
@@ -126,7 +128,8 @@ def challenge(
     }
     ordered = sorted(providers, key=_is_not_basic) if basic_first else providers
     challenges = (_challenge(each) + more.get(each.scheme, "") for each in ordered)
-    return ", ".join(dict.fromkeys(challenges)) or "Bearer" + more["bearer"].replace(",", "", 1)
+    found = ", ".join(dict.fromkeys(challenges)) or "Bearer" + more["bearer"].replace(",", "", 1)
+    return f"{found}, {further}" if further else found
 
 
 def _is_not_basic(provider: Challenged) -> bool:

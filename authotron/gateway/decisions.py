@@ -28,6 +28,7 @@ from authotron.gateway.outcomes import (
     FORBIDDEN,
     INSUFFICIENT_SCOPE,
     INVALID_TOKEN,
+    INVALID_UNDER_DPOP,
     NO_HEADER,
     REFUSED,
     RESULTS,
@@ -251,7 +252,7 @@ class DecisionCache(Generic[R]):
         }
         self._token_refused = {
             error: Decision(outcome, self._replies.authenticate(outcome, None))
-            for error in TOKEN_ERRORS
+            for error in (*TOKEN_ERRORS, INVALID_UNDER_DPOP)
             for outcome in [Outcome(REFUSED, error=error)]
         }
 
@@ -509,9 +510,12 @@ class DecisionCache(Generic[R]):
             await self._revocations.until_read()
 
     def _refusal(self, found: tuple[Credential, ...], rejected: Rejected) -> Decision[R]:
-        if not any(each.scheme == "bearer" and each.carrier is None for each in found):
+        schemes = [each.scheme for each in found if each.carrier is None]
+        if "bearer" not in schemes and "dpop" not in schemes:
             return self._fixed[REFUSED]
         has_no_scope = isinstance(rejected, InsufficientScope)
+        if "dpop" in schemes and not has_no_scope:
+            return self._token_refused[INVALID_UNDER_DPOP]
         return self._token_refused[INSUFFICIENT_SCOPE if has_no_scope else INVALID_TOKEN]
 
     def _accept(

@@ -30,6 +30,9 @@ if TYPE_CHECKING:  # imported only if policies or revocation are configured
     from authotron.gateway.records import SharedRecords
     from authotron.gateway.revocations import Revocations
 
+if TYPE_CHECKING:  # imported only if tokens may be bound to keys
+    from authotron.gateway.proofs import Proofs
+
 R = TypeVar("R")
 """
 The type of the replies that the gateway gives to a proxy; the package C{web}
@@ -51,6 +54,8 @@ class Gateway(Generic[R]):
     @ivar claims: makes the claims of clients, if the configuration has a policy, or JWTs contain
         claims, or credentials can be revoked.
     @ivar revocations: says whose credentials are revoked, if credentials can be revoked.
+    @ivar proofs: verifies the proofs of clients whose tokens are bound to a key, if the
+        configuration allows such tokens.
     """
 
     config: Config
@@ -66,6 +71,7 @@ class Gateway(Generic[R]):
     claims: ClientClaims | None = None
     exchanged: ExchangedTokens | None = None
     revocations: Revocations | None = None
+    proofs: Proofs | None = None
 
     @property
     def authorizer(self) -> Authorizer | None:

@@ -31,6 +31,9 @@ REFUSALS = (NO_HEADER, BAD_HEADER, REFUSED)
 INVALID_TOKEN, INSUFFICIENT_SCOPE = TOKEN_ERRORS = ("invalid_token", "insufficient_scope")
 """Errors of refused Bearer tokens (RFC 6750 section 3.1)."""
 
+INVALID_UNDER_DPOP = "invalid_token of DPoP"
+"""The error of a refused token under the scheme C{DPoP} (RFC 9449 section 7.1)."""
+
 RESULTS = (SUCCESS, *REFUSALS, FORBIDDEN, UNAVAILABLE, BROKEN)
 """All results of authentication; the label C{result} of the metric C{auth_requests_total}."""
 

@@ -14,6 +14,7 @@ from authotron.jose.claim_values import Route, as_text, shown, timestamp
 from authotron.jose.claims_config import ClaimsConfig, Scalar
 from authotron.jose.purposes import Claims
 from authotron.model.authentication import Authentication, Login, PresentedToken
+from authotron.model.binding import from_confirmation
 from authotron.model.errors import InsufficientScope, Rejected
 from authotron.model.identity import Identity
 
@@ -86,8 +87,18 @@ class ClaimRules:
             expires=expires,
             fresh_until=expires,
             login=login_of(claims),
-            token=token_of(claims),
+            token=self._token(claims),
         )
+
+    def _token(self, claims: Claims) -> PresentedToken | None:
+        token = token_of(claims)
+        if not self.config.bound_tokens or claims.get("cnf") is None:
+            return token
+        try:
+            binding = from_confirmation(claims["cnf"])
+        except ValueError as wrong:
+            raise Rejected(f"the JWT is bound in a way that cannot be enforced: {wrong}") from None
+        return (token or PresentedToken())._replace(binding=binding)
 
     def check_type(self, header: Claims, claims: Claims) -> None:
         """

@@ -78,6 +78,11 @@ class ClaimsConfig(Section):
     required_scopes: NonEmptyStrs = Field(
         default=(), strict=False, description="scopes that a JWT must have"
     )
+    bound_tokens: bool = Field(
+        default=False,
+        description="whether a token with the claim `cnf` is accepted only with the proof that the "
+        "claim demands: of a key (DPoP), which needs `tokens.bound`, or of a client certificate",
+    )
     typ: NonEmptyStr | None = Field(
         default=None,
         description="the type a JWT must have, such as `at+jwt`; by default every JWT is accepted "

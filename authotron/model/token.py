@@ -15,6 +15,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from authotron.model.binding import Binding, from_confirmation
 from authotron.model.errors import Rejected
 from authotron.model.hosts import any_host_fits, any_network_fits
 from authotron.model.identity import Identity
@@ -247,6 +248,8 @@ class Token:
         or expires, the API token is invalid, too.
     @ivar origin: how the token was created: the way is L{HTTP}, L{TERMINAL} or L{IMPORT}; empty if
         an earlier version stored the token.
+    @ivar binding: the key or certificate that each user of the token must prove to have, or C{None}
+        if the token may be used by every client that holds it.
     """
 
     id: str
@@ -261,6 +264,7 @@ class Token:
     lineage: tuple[str, ...] = ()
     origin: str = ""
     provider: str = ""
+    binding: Binding | None = None
 
     @property
     def size(self) -> int:
@@ -281,6 +285,7 @@ class Token:
             "hosts": grant.hosts,
             "networks": grant.networks,
             **({"lineage": self.lineage} if self.lineage else {}),
+            **({"cnf": self.binding.confirmation} if self.binding else {}),
         }
         return {
             "id": self.id,
@@ -358,6 +363,7 @@ def from_row(row: Row) -> Token:
         tuple(fixed.get("lineage", ())),
         row.get("origin") or "",
         fixed["provider"],
+        from_confirmation(fixed["cnf"]) if "cnf" in fixed else None,
     )
 
 

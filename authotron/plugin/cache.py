@@ -36,6 +36,9 @@ _MAX_ENTRIES = 10_000
 """Maximum number of answers in a cache."""
 
 
+_BINDING = 700
+"""Number of bytes of the binding of a token, with the conditions that result from it."""
+
 _PLACE = 8
 """Number of bytes of the reference to a string in a tuple."""
 
@@ -51,6 +54,8 @@ def authentication_bytes(found: Authentication) -> int:
         size += restriction.__sizeof__()
     elif found.conditions:
         size += sum(map(getsizeof, found.conditions))
+    if found.token is not None and found.token.binding is not None:
+        size += _BINDING
     if found.login is not None:
         size += _LOGIN + getsizeof(found.login.acr)
     if found.unrestricted is not None:

@@ -8,12 +8,13 @@ from attrs import field, frozen
 
 from authotron.config.exchange import ExchangeConfig
 from authotron.model.authentication import Authentication, PresentedToken
+from authotron.model.binding import Binding
 from authotron.model.errors import ExceedsGrant, Problem
 from authotron.model.identity import Identity, earliest, whole_number
 from authotron.model.token import Grant
 from authotron.policy.claim_keys import is_reserved
 from authotron.tokens.exchanged_token import ExchangedToken
-from authotron.tokens.grants import TokenRequest, excesses, in_words
+from authotron.tokens.grants import TokenRequest, binding_of_new, excesses, in_words
 from authotron.tokens.restriction_sets import RestrictionSet
 
 MOST_ANCESTORS = 16
@@ -48,6 +49,7 @@ class ExchangeRequest:
         of the credential.
     @ivar cloak: the names of attributes that backends shall not see; C{*} stands for all.
     @ivar restrictions: restriction sets, all of which must allow a request.
+    @ivar binding: the key or certificate that each user of the token must prove to have.
     """
 
     validity: int | None = None
@@ -56,6 +58,7 @@ class ExchangeRequest:
     scopes: Mapping[str, tuple[str, ...]] | None = None
     cloak: tuple[str, ...] = ()
     restrictions: tuple[RestrictionSet, ...] = ()
+    binding: Binding | None = None
 
 
 @frozen
@@ -142,6 +145,7 @@ def narrowed(
         token.audience if requested.audience is None else requested.audience,
         requester.login,
         token.actor,
+        binding_of_new(requester, requested.binding),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from authotron.model.authentication import Login, PresentedToken
+from authotron.model.binding import Binding, from_confirmation
 from authotron.model.identity import Identity
 from authotron.model.token import scope_tuples
 from authotron.tokens import restriction_sets
@@ -58,6 +59,8 @@ class ExchangedToken:
     @ivar audience: the only audiences of minted JWTs, or C{None} for the configured audience.
     @ivar login: what an identity provider stated about the login of the user.
     @ivar actor: the identity that acts in the name of the user, if there is one.
+    @ivar binding: the key or certificate that each client must prove to have, or C{None} if the
+        token counts for every client that has it.
     """
 
     is_exchanged: ClassVar[bool] = True
@@ -77,6 +80,7 @@ class ExchangedToken:
     audience: tuple[str, ...] | None = None
     login: Login | None = None
     actor: Identity | None = None
+    binding: Binding | None = None
 
     @property
     def lineage(self) -> tuple[str, ...]:
@@ -106,7 +110,9 @@ class ExchangedToken:
 
     def presented(self) -> PresentedToken:
         """Return what revocations and the minter need to know of the token."""
-        return PresentedToken(self.id, self.issued, self.ancestors, self.audience, self.actor)
+        return PresentedToken(
+            self.id, self.issued, self.ancestors, self.audience, self.actor, self.binding
+        )
 
     def claims(self, issuer: str, now: int, hide: Hide) -> dict[str, Any]:
         """
@@ -129,6 +135,7 @@ class ExchangedToken:
             "audience": None if self.audience is None else [*self.audience],
             "login": None if self.login is None else [*self.login],
             "act": None if self.actor is None else _as_json(self.actor),
+            "cnf": None if self.binding is None else self.binding.confirmation,
         }
         owner = _as_json(self.owner)
         if self.cloaked and self.owner.attributes:
@@ -166,6 +173,7 @@ def from_claims(claims: Mapping[str, Any], show: Show, namespace: str) -> Exchan
     @param namespace: the namespace of requests for which the proxy names no namespace.
 
     @raise Rejected: the user is encrypted with a key that is not in use any more.
+    @raise ValueError: the claim C{cnf} has a member that this version cannot enforce.
     """
     id_, grant = claims["jti"], claims.get("grant", {})
     owner = json.loads(show(claims["hidden"], id_)) if "hidden" in claims else claims["owner"]
@@ -189,6 +197,7 @@ def from_claims(claims: Mapping[str, Any], show: Show, namespace: str) -> Exchan
         None if audience is None else tuple(audience),
         None if login is None else Login(*login),
         None if actor is None else _identity(actor),
+        from_confirmation(claims["cnf"]) if "cnf" in claims else None,
     )
 
 

@@ -8,6 +8,7 @@ from attrs import frozen
 
 from authotron.config.schema import TokensConfig
 from authotron.model.authentication import Authentication
+from authotron.model.binding import Binding
 from authotron.model.errors import ExceedsGrant, Problem
 from authotron.model.hosts import any_network_fits, host_fits
 from authotron.model.identity import earliest
@@ -35,6 +36,7 @@ class TokenRequest:
         all scopes.
     @ivar hosts: patterns of the hosts to which the API token gives access; empty for all hosts.
     @ivar networks: networks from which clients may use the API token; empty for all networks.
+    @ivar binding: the key or certificate that each user of the API token must prove to have.
     """
 
     name: str = ""
@@ -45,6 +47,18 @@ class TokenRequest:
     scopes: Mapping[str, tuple[str, ...]] | None = None
     hosts: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    binding: Binding | None = None
+
+
+def binding_of_new(requester: Authentication, requested: Binding | None) -> Binding | None:
+    """
+    Return the binding of a new token, which is never weaker than that of the token in use.
+
+    A token that was created with a bound token is bound as well: as requested, or else to the same
+    key or certificate, so that a stolen reply never contains a token for every client.
+    """
+    own = None if requester.token is None else requester.token.binding
+    return requested or own
 
 
 def grant_in_use(requester: Authentication) -> Grant:

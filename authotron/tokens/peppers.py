@@ -53,6 +53,10 @@ class Peppers:
         """
         return any(mark_of(_hash(key, text)) == mark for key in self._keys)
 
+    def derived(self, purpose: bytes) -> bytes:
+        """Derive a key for another purpose from the newest pepper, which it does not reveal."""
+        return hmac.digest(self._keys[0], purpose, "sha256")
+
     def fits(self, stored: str, text: str) -> bool:
         """
         Whether a stored hash is the hash of an API token; the time for this does not depend on the

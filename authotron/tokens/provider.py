@@ -95,5 +95,5 @@ class TokenProvider:
             earliest(owner.fresh_until, now + tokens.config.recheck),
             conditions=(grant,) if grant.is_limited else (),
             restriction=grant.used((*token.lineage, token.id)),
-            token=PresentedToken(token.id, token.created, token.lineage),
+            token=PresentedToken(token.id, token.created, token.lineage, binding=token.binding),
         )

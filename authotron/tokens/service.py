@@ -27,7 +27,13 @@ from authotron.plugin.interfaces import ITokenStore, TokenQuery
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
 from authotron.tokens.bounded_store import StoreClient, derive_pepper
-from authotron.tokens.grants import TokenRequest, grant_in_use, new_grant, restricted_token_id
+from authotron.tokens.grants import (
+    TokenRequest,
+    binding_of_new,
+    grant_in_use,
+    new_grant,
+    restricted_token_id,
+)
 from authotron.tokens.imported import ImportedTokens
 from authotron.tokens.size import check_growth, shorten
 from authotron.tokens.usage import LastUses, RevokedUses
@@ -148,6 +154,7 @@ class TokenService:
                 lineage=lineage,
                 origin=origin,
                 provider=requester.provider,
+                binding=binding_of_new(requester, requested.binding),
             )
             if origin == HTTP:
                 token = shorten(token, can_look_up=can_look_up)

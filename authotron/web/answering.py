@@ -31,6 +31,9 @@ from authotron.web.replies import OPENING, Header, Reply, VariedReply
 if TYPE_CHECKING:  # imported only if policies are configured
     from authotron.web.policy_answering import PolicyAnswerer
 
+if TYPE_CHECKING:  # imported when a client first presents a token that is bound to a key
+    from authotron.web.bound_answering import BoundAnswerer
+
 DIRECT = "none"
 """
 The value of the metric label C{contract} for requests that clients make to the
@@ -91,6 +94,7 @@ class Answerer:
     _clock: IReactorTime
     _suppression: Suppression = field(init=False, repr=False)
     _policy: PolicyAnswerer | None = field(default=None, init=False, repr=False)
+    _bound_answerer: BoundAnswerer | None = field(default=None, init=False, repr=False)
     _log = Logger()
 
     def __attrs_post_init__(self) -> None:
@@ -115,19 +119,25 @@ class Answerer:
             connection.
         """
         began = self._clock.seconds()
-        decided = self._live.gateway.decisions.decide(presented, lambda: client)
+        gateway = self._live.gateway
+        decided = gateway.decisions.decide(presented, lambda: client)
         decision = decided if isinstance(decided, Decision) else await decided
-        outcome = decision.outcome
+        has_key = is_bound_to_key(decision)
+        if has_key:
+            proven = self.proven(gateway, contract, decision, facts, values, client)
+            decision = proven if isinstance(proven, Decision) else await proven
         self._live.metrics.request_authenticated(
-            outcome.result, outcome.realm, self._clock.seconds() - began
+            decision.outcome.result, decision.outcome.realm, self._clock.seconds() - began
         )
-        consulted = self.consulted(contract, decision, lambda: facts, client)
-        decision = consulted if isinstance(consulted, Decision) else await consulted
+        if not has_key:
+            consulted = self.consulted(contract, decision, lambda: facts, client)
+            decision = consulted if isinstance(consulted, Decision) else await consulted
         denied = self.denied(contract, decision, facts, values)
         if denied is not None:
             return denied
+        outcome = decision.outcome
         if contract is None:
-            return Answer(self._with_metadata(decision.reply, facts), outcome)
+            return Answer(self._with_metadata(decision.reply, facts), _of_own(outcome))
         reply, reason = self.dressed(contract, decision, facts)
         return Answer(reply, outcome, reason)
 
@@ -138,23 +148,65 @@ class Answerer:
         presented: Presented,
         facts: Callable[[], Facts],
         client: Callable[[], Client],
+        values: Values,
     ) -> Decision[Reply] | Deferred[Decision[Reply]]:
         """
-        Decide about the credentials of a proxy's request, and ask the authorizer about the request,
-        if there is an authorizer.
+        Decide about the credentials of a proxy's request, verify the proof of the request if the
+        token is bound to a key, and ask the authorizer about the request, if there is an
+        authorizer.
 
         @param facts: a function that returns the facts of the client's request.
         @param client: returns the address of the client, or a function that returns the address.
+        @param values: a function that returns all values of a header of the client's request.
         """
         decided = gateway.decisions.decide(presented, client)
-        if not asks_authorizer(gateway):
+        if not isinstance(decided, Decision):
+            sender = client()
+            return decided.addCallback(
+                lambda decision: self._checked(
+                    gateway, contract, decision, facts, lambda: sender, values
+                )
+            )
+        if decided.is_unconditional:
             return decided
-        if isinstance(decided, Decision):
-            return self.consulted(contract, decided, facts, client())
-        sender = client()
-        return decided.addCallback(
-            lambda decision: self.consulted(contract, decision, facts, sender)
-        )
+        return self._checked(gateway, contract, decided, facts, client, values)
+
+    def _checked(
+        self,
+        gateway: Gateway[Reply],
+        contract: Contract,
+        decision: Decision[Reply],
+        facts: Callable[[], Facts],
+        client: Callable[[], Client],
+        values: Values,
+    ) -> Decision[Reply] | Deferred[Decision[Reply]]:
+        """Return the decision about one request: with its proof, and a verdict about it."""
+        if is_bound_to_key(decision):
+            return self.proven(gateway, contract, decision, facts(), values, client())
+        if not asks_authorizer(gateway):
+            return decision
+        return self.consulted(contract, decision, facts, client())
+
+    def proven(
+        self,
+        gateway: Gateway[Reply],
+        contract: Contract | None,
+        decision: Decision[Reply],
+        facts: Facts,
+        values: Values,
+        client: Client,
+    ) -> Decision[Reply] | Deferred[Decision[Reply]]:
+        """
+        Verify the proof of a request whose token is bound to a key, and return the decision about
+        this request, with the verdict of the authorizer if there is one.
+
+        @param values: a function that returns all values of a header of the client's request.
+        """
+        if self._bound_answerer is None:
+            from authotron.web.bound_answering import BoundAnswerer  # noqa: PLC0415 - see above
+
+            self._bound_answerer = BoundAnswerer(self._note, self.consulted)
+        return self._bound_answerer.proven(gateway, contract, decision, facts, values, client)
 
     def consulted(
         self,
@@ -373,11 +425,24 @@ class Answerer:
         if ruling.unusable is not None:
             self._note(None if contract is None else contract.name, ruling.unusable)
         reply = replies.denied(ruling)
+        if ruling.reason is Reason.UNPROVEN:
+            reply = self._wrong_certificate(decision)
         if contract is not None:
             if decision.access is not None and ruling.reason is Reason.CONDITION_FAILED:
                 reply = self._policies.restricted(values)
             reply = _changed(contract, reply)
         return Answer(reply, decision.outcome, ruling.text)
+
+    def _wrong_certificate(self, decision: Decision[Reply]) -> Reply:
+        """
+        Return the 401 to a client that does not use the certificate to which its token is bound
+        (RFC 8705 section 3).
+        """
+        found, proofs = decision.outcome.authentication, self._live.gateway.proofs
+        binding = found and found.token and found.token.binding
+        if binding and binding.jkt is not None and proofs is not None:
+            return replies.challenged(proofs.challenge(outcomes.INVALID_TOKEN))
+        return replies.WRONG_CERTIFICATE
 
     def unstated(
         self, contract: Contract, endpoint: Endpoint, question: AnyQuestion
@@ -423,6 +488,27 @@ def asks_authorizer(gateway: Gateway[Reply]) -> bool:
     policy allows.
     """
     return gateway.authorizer is not None
+
+
+def is_bound_to_key(decision: Decision[Reply]) -> bool:
+    """Return whether a decision is about a token that counts only with a proof of its key."""
+    found = decision.outcome.authentication
+    if found is None or found.token is None or found.token.binding is None:
+        return False
+    return found.token.binding.jkt is not None
+
+
+def _of_own(outcome: Outcome) -> Outcome:
+    """
+    Return the outcome of a request that a client makes to the gateway itself, without the
+    conditions by which its token is bound: this request meets them.
+    """
+    found = outcome.authentication
+    if found is None or found.token is None or found.token.binding is None:
+        return outcome
+    from authotron.gateway import bound_tokens  # noqa: PLC0415 - only needed for bound tokens
+
+    return evolve(outcome, authentication=bound_tokens.unbound(found))
 
 
 def identity_fields(

@@ -10,11 +10,12 @@ from authotron.config.policy_rules import Method, Namespace, Permissions
 from authotron.config.section import Section, WholeSeconds
 from authotron.config.server import Network
 from authotron.jose.minter import identity_as_json
+from authotron.model.binding import from_confirmation
 from authotron.policy import permissions
 from authotron.tokens.exchange import ExchangeRequest
 from authotron.tokens.exchanged_tokens import Exchanged
 from authotron.tokens.restriction_sets import RestrictionSet
-from authotron.web.token_bodies import Host, Scopes, Word, Words
+from authotron.web.token_bodies import Confirmation, Host, Scopes, Word, Words
 
 _MOST = 100
 """Maximum number of entries in one list of a restriction set."""
@@ -49,6 +50,7 @@ class ExchangeBody(Section):
     scopes: Scopes | None = None
     cloak: Annotated[tuple[Word, ...], Field(strict=False, max_length=_MOST)] = ()
     restrictions: Annotated[tuple[RestrictionBody, ...], Field(strict=False, max_length=_MOST)] = ()
+    cnf: Confirmation | None = None
 
     def as_request(self) -> ExchangeRequest:
         """Return the properties that the client requests for the token."""
@@ -59,15 +61,16 @@ class ExchangeBody(Section):
             self.scopes,
             self.cloak,
             tuple(each.as_set() for each in self.restrictions),
+            None if self.cnf is None else from_confirmation(self.cnf),
         )
 
 
 def exchanged_as_json(exchanged: Exchanged) -> dict[str, Any]:
     """Convert a token that was issued in exchange, and what it grants, to JSON."""
-    token = exchanged.token
+    token, binding = exchanged.token, exchanged.token.binding
     return {
         "token": exchanged.text,
-        "token_type": "Bearer",
+        "token_type": "DPoP" if binding and binding.jkt else "Bearer",
         "id": token.id,
         "parent": token.ancestors[-1] if token.ancestors else None,
         "expires": token.expires,
@@ -75,4 +78,5 @@ def exchanged_as_json(exchanged: Exchanged) -> dict[str, Any]:
         "cloak": [*token.cloaked],
         "restrictions": [each.as_json() for each in token.restrictions],
         "identity": identity_as_json(exchanged.identity),
+        **({"cnf": binding.confirmation} if binding else {}),
     }

@@ -156,6 +156,11 @@ async def judged(
     if found is None:
         is_refused = decision.outcome.result in outcomes.REFUSALS
         raise EarlyReply(bad_token(gateway, decision.reply) if is_refused else decision.reply)
+    if found.token is not None and found.token.binding is not None:
+        # The question is what the token allows to a client that proves to have its certificate.
+        from authotron.gateway import bound_tokens  # noqa: PLC0415 - only needed for bound tokens
+
+        found = bound_tokens.unbound(found)
     return decision, found
 
 

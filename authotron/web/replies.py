@@ -169,6 +169,17 @@ NO_SUCH_TOKEN = json_reply(404, {"error": "There is no such token"}, NO_STORE)
 NOT_FOUND = json_reply(404, {"error": "Not found"})
 
 
+def challenged(challenge: str) -> Reply:
+    """Build the 401 reply to a client whose token is not accepted, with a challenge of its own."""
+    header = (b"WWW-Authenticate", challenge.encode("ascii"))
+    return json_reply(401, {"error": "Unauthorized access"}, header, NO_STORE)
+
+
+WRONG_CERTIFICATE = challenged(
+    'Bearer error="invalid_token", error_description="the token is bound to another certificate"'
+)
+
+
 def denied(ruling: Deny) -> Reply:
     """Return the reply to an authenticated client whose credential does not allow the request."""
     return UNUSABLE_FACT if ruling.reason is Reason.UNUSABLE_FACT else FORBIDDEN

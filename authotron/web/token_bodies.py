@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from authotron.config.section import Section, WholeSeconds, read
 from authotron.config.server import Network
 from authotron.model import strict_json
+from authotron.model.binding import from_confirmation
 from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import check_host_pattern
 from authotron.model.naming import normalize
@@ -66,6 +67,14 @@ Host = Annotated[
 ]
 
 
+def _confirmation(value: dict[str, str]) -> dict[str, str]:
+    return from_confirmation(value).confirmation
+
+
+Confirmation = Annotated[dict[str, str], AfterValidator(_confirmation)]
+"""The key or the certificate to which a new token is bound, as in the claim C{cnf}."""
+
+
 class NewToken(Section):
     """The request body of C{POST /tokens}."""
 
@@ -77,6 +86,7 @@ class NewToken(Section):
     scopes: Scopes | None = None
     hosts: tuple[Host, ...] = Field(default=(), strict=False, max_length=_MAX_ENTRIES)
     networks: tuple[Network, ...] = Field(default=(), strict=False, max_length=_MAX_ENTRIES)
+    cnf: Confirmation | None = None
 
     @model_validator(mode="after")
     def _small_enough(self) -> NewToken:
@@ -202,6 +212,7 @@ def token_as_json(token: Token) -> dict[str, Any]:
         "scopes": {} if grant.scopes is None else {k: list(v) for k, v in grant.scopes.items()},
         "hosts": list(grant.hosts),
         "networks": list(grant.networks),
+        **({"cnf": token.binding.confirmation} if token.binding else {}),
     }
 
 

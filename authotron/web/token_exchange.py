@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from attrs import evolve
 from twisted.logger import Logger
 
 from authotron.gateway.exchange import exchange
@@ -31,6 +32,11 @@ async def answer(call: Call) -> Reply:
     """
     requester = await call.authentication()
     requested = read_body(call.request, ExchangeBody).as_request()
+    if requested.binding is not None or call.gateway.proofs is not None:
+        from authotron.web import token_proofs  # noqa: PLC0415 - only needed for bound tokens
+
+        binding = await token_proofs.binding_of(call, requester, requested.binding)
+        requested = evolve(requested, binding=binding)
     try:
         found = await exchange(call.serving.gateway, requester, requested, call.request.sender)
     except ExceedsGrant as error:

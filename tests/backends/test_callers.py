@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from authotron.client.httpx import AuthotronAuth as HttpxAuth
+from authotron.client.proofs import ProofKey
 from authotron.client.renewal import Token, TokenSource
 from authotron.client.requests import AuthotronAuth as RequestsAuth
 from authotron.client.treq import AuthotronAgent
@@ -102,6 +103,20 @@ class CallersTests(Exchange, SynchronousTestCase):
                     with self.subTest(f"{call.__name__} {path}"):
                         found = call(f"{self.first.url}{path}", tokens(), self.first.url)
                         self.expect(self, path, found, (status, first, other))
+
+    def test_key(self) -> None:
+        """With a key the token is sent with a proof, and once more if a nonce is asked for."""
+        answers = iter([(401, {"DPoP-Nonce": "n1"}), *[(200, {})] * 3])
+        with service(lambda *_: next(answers)) as found:
+            url, key = found.url, ProofKey()
+            with httpx.Client(auth=HttpxAuth(tokens(), url, key=key)) as client:
+                self.assertEqual(client.get(f"{url}/a").status_code, 200)
+            with requests.Session() as session:
+                session.auth = RequestsAuth(tokens(), url, key=key)
+                session.trust_env = False
+                self.assertEqual(session.get(f"{url}/b", timeout=60).status_code, 200)
+            sent = [("/a", "DPoP token-1"), ("/a", "DPoP token-1"), ("/b", "DPoP token-1")]
+            self.assertEqual(found.received, sent)
 
     def test_other_host(self) -> None:
         """A request to a service that the token is not for goes without one."""

@@ -6,8 +6,9 @@ import datetime as dt
 import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote
 
@@ -112,7 +113,13 @@ def replaced(text: str, old: str, new: str) -> str:
 
 
 class CertificatesMixin:
-    """A gateway, a backend, and a proxy that asks its clients for certificates."""
+    """
+    A gateway, a backend, and a proxy that asks its clients for certificates.
+
+    @cvar sections: further sections of the configuration of the gateway.
+    """
+
+    sections: Mapping[str, Any] = MappingProxyType({})
 
     contract = ""
     header = "X-SSL-Client-Cert"
@@ -150,6 +157,7 @@ class CertificatesMixin:
                 {"name": "local", "type": "plain", "realm": "here", "users": list(USERS)},
                 {**mtls, "ca_file": str(self.folder / "clients.pem")},
             ],
+            **self.sections,
         )
         self.addCleanup(self.daemon.start().stop)
         folder, self.port = self.folder / kind.server, free_port()

@@ -16,6 +16,7 @@ from authotron.jose.claim_roles import KEYCLOAK_ROLES
 from authotron.jose.claims import ClaimRules, effective_expiry
 from authotron.jose.claims_config import ClaimsConfig, missing_checks
 from authotron.model.authentication import Authentication, PresentedToken
+from authotron.model.binding import Binding
 from authotron.model.errors import ConfigError, Rejected
 from authotron.model.identity import Addition, Identity
 from authotron.providers import jwt
@@ -250,6 +251,23 @@ class PurposeTests(ClaimsTestCase):
             self.assertEqual(identity(**{name: None}).username, "tess")
         for good in ({"jkt": "x"}, {"x5t#S256": "x"}, {"jwk": {"kty": "EC"}}, {"kid": "x"}):
             self.assertEqual(identity(cnf=good).username, "tess")
+
+    def test_binding_S_CNF(self) -> None:
+        """With C{bound_tokens} a JWT is bound as C{cnf} says, or refused if this is not clear."""
+        key = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+        held = {"bound_tokens": True}
+        for cnf, binding in (
+            ({"jkt": key}, Binding(key)),
+            ({"x5t#S256": key}, Binding(None, key)),
+            (None, None),
+        ):
+            token = authentication(held, cnf=cnf, jti="j").token
+            self.assertEqual(token, PresentedToken("j", binding=binding))
+        found = authentication(held, cnf={"jkt": key}).token
+        self.assertEqual(found, PresentedToken(binding=Binding(key)))
+        for odd in ({"jkt": "short"}, {"kid": "k"}, {"jkt": key, "jwk": {}}):
+            self.assertRaises(Rejected, authentication, held, cnf=odd)
+            self.assertIsNone(authentication(cnf=odd).token)
 
     def test_malformed_types_H_CLAIM(self) -> None:
         """A C{typ} that is not a string, or a malformed C{crit}, refuses a JWT in any case."""

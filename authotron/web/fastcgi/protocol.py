@@ -273,7 +273,7 @@ class FastCgi(PeerConnection, TimeoutMixin):
         presented = asked.presented(gateway.carriers)
         contract = gateway.contracts.of_protocol(FASTCGI)
         decision = self._answerer.decide(
-            gateway, contract, presented, asked.facts, lambda: asked.address
+            gateway, contract, presented, asked.facts, lambda: asked.address, asked.values
         )
         if isinstance(decision, Decision):
             self._decided(gateway, asking, asked, began, decision)

@@ -36,6 +36,7 @@ from authotron.gateway.carriers import Carriers
 from authotron.gateway.contracts import Asked, Contracts
 from authotron.gateway.gateway import Gateway, LiveGateway
 from authotron.gateway.outcomes import Decision, Outcome
+from authotron.model.binding import ProofNeeded
 from authotron.model.identity import Client
 from authotron.model.request import Presented
 from authotron.web.answering import Answer, Answerer, asks_authorizer
@@ -249,7 +250,7 @@ class FastPath(Protocol, TimeoutMixin):
                 self._decided(decision, shape, request_id, began, stated=stated)
         else:
             factory.site.meter(shape.route).note(factory.clock.seconds() - began)
-            self._wait(head, began, decision)
+            self._wait(shape, request_id, began, decision)
 
     def _is_always_allowed(
         self, decision: Decision[Reply], shape: Shape, stated: Mapping[bytes, bytes]
@@ -272,9 +273,10 @@ class FastPath(Protocol, TimeoutMixin):
         self, gateway: Gateway[Reply], presented: Presented
     ) -> Decision[Reply] | Deferred[Decision[Reply]]:
         contract, endpoint, _ = self._asked
-        facts = partial(endpoint.facts, self._question(self._bytes, self._asked))
+        question = self._question(self._bytes, self._asked)
+        facts = partial(endpoint.facts, question)
         answerer = self._factory.answerer
-        return answerer.decide(gateway, contract, presented, facts, self._client)
+        return answerer.decide(gateway, contract, presented, facts, self._client, question.values)
 
     def _with_others(self, head: Head, carriers: Carriers) -> Head:
         """
@@ -365,7 +367,13 @@ class FastPath(Protocol, TimeoutMixin):
         found = self._question(self._bytes, self._asked)
         return partial(self._asked.endpoint.client, found)
 
-    def _wait(self, head: Head, began: float, decision: Deferred[Decision[Reply]]) -> None:
+    def _wait(
+        self,
+        shape: Shape,
+        request_id: bytes | None,
+        began: float,
+        decision: Deferred[Decision[Reply]],
+    ) -> None:
         timeout = self.setTimeout(None)
         head_bytes, self._bytes = self._bytes, b""
 
@@ -374,15 +382,15 @@ class FastPath(Protocol, TimeoutMixin):
             self.setTimeout(timeout)
             self._count(0)
             later, self._bytes = self._bytes, head_bytes
-            self._decided(decision, head.shape, head.request_id, began, waited=True)
-            if head.shape.has_body or not self._closing:
+            self._decided(decision, shape, request_id, began, waited=True)
+            if shape.has_body or not self._closing:
                 self.transport.resumeProducing()
             if not self._closing:
                 self.dataReceived(later)
 
         metrics = self._factory.serving.metrics
-        metrics.request_started(head.shape.method)
-        decision.addBoth(_then_call(metrics.request_ended, head.shape.method))
+        metrics.request_started(shape.method)
+        decision.addBoth(_then_call(metrics.request_ended, shape.method))
         self._pending = decision.addCallback(decided)
         self._pending.addErrback(lambda failure: failure.trap(CancelledError) and None)
         self._pending.addErrback(self._broken)
@@ -412,10 +420,33 @@ class FastPath(Protocol, TimeoutMixin):
         if not (decision.is_unconditional and shape.is_plain and len(reply.wire) <= shape.longest):
             try:
                 reply, reason = self._judged(self._bytes, shape, decision, stated, repeated)
+            except ProofNeeded:
+                self._prove(decision, shape, request_id, began)
+                return
             except Exception:  # noqa: BLE001 - an exception in a condition: the site answers the request and logs the exception
                 self._hand_over()
                 return
         self._answer(decision.outcome, reply, shape, request_id, began, reason, waited)
+
+    def _prove(
+        self,
+        decision: Decision[Reply],
+        shape: Shape,
+        request_id: bytes | None,
+        began: float,
+    ) -> None:
+        """Verify the proof of a request whose token is bound to a key, and answer the request."""
+        factory, (contract, endpoint, _) = self._factory, shape.asked
+        question = self._question(self._bytes, shape.asked)
+        facts, client = endpoint.facts(question), partial(endpoint.client, question)
+        gateway = factory.serving.gateway
+        proven = factory.answerer.proven(
+            gateway, contract, decision, facts, question.values, client
+        )
+        if isinstance(proven, Decision):
+            self._decided(proven, shape, request_id, began)
+        else:
+            self._wait(shape, request_id, began, proven)
 
     def _answer(
         self,

@@ -71,6 +71,7 @@ class Authorization:
             question.presented(gateway.carriers),
             lambda: question.facts,
             lambda: question.address,
+            question.values,
         )
         if isinstance(decision, Decision):
             answer = self._decided(gateway, question, began, decision)
