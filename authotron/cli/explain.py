@@ -321,6 +321,8 @@ async def _explain(
         try:
             parsed = _parse(present(gateway.carriers), gateway, report)
             found = await _authenticate(gateway, parsed, realm, report)
+            if gateway.revocations is not None:
+                await _check_revoked(gateway, found, world.clock.seconds())
             if gateway.claims is not None:
                 report.list_policy_claims(
                     gateway.claims.checked(found), gateway.claims.left_out(found)
@@ -342,6 +344,13 @@ async def _explain(
         say_json(report.as_json())
     if not report.accepted or not report.is_allowed:
         raise SystemExit(1)
+
+
+async def _check_revoked(gateway: Gateway[Reply], found: Authentication, now: float) -> None:
+    """@raise Rejected: the credential is revoked."""
+    from authotron.cli.revoked import check_revoked  # noqa: PLC0415 - only needed here
+
+    await check_revoked(gateway, found, now)
 
 
 async def _ask_authorizer(

@@ -8,16 +8,14 @@ from attrs import define, field
 
 from authotron.concurrency.waiters import Waiters
 from authotron.gateway.gateway import Gateway, LiveGateway
-from authotron.model.authentication import Authentication
 from authotron.net.world import World
 from authotron.web.replies import Reply
 
 if TYPE_CHECKING:  # imported at run time only if the configuration needs shared records
-    from collections.abc import Callable
-
     from authotron.daemon.record_follower import RecordFollower
     from authotron.gateway.records import SharedRecords
     from authotron.gateway.revocations import RevocationIndex
+    from authotron.model.revocation import Concern
 
 
 @define(eq=False)
@@ -90,9 +88,9 @@ class LiveRecords:
 
         return _Following(records, RecordFollower(store, records, clock, looked), index)
 
-    def _recheck(self, concerned: Callable[[Authentication], bool] | None) -> None:
+    def _recheck(self, concern: Concern | None) -> None:
         """Have the decisions checked again that the gateway in use has cached."""
-        self._serving.gateway.decisions.recheck(concerned)
+        self._serving.gateway.decisions.recheck(concern)
 
     def start(self) -> None:
         """Begin to follow the records in the token store."""

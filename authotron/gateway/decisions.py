@@ -54,8 +54,9 @@ from authotron.model.identity import Client, Credential, earliest
 from authotron.model.request import Presented
 from authotron.plugin.cache import authentication_bytes
 
-if TYPE_CHECKING:  # imported only if policies are configured
+if TYPE_CHECKING:  # imported only if policies or revocation are configured
     from authotron.gateway.policy import PolicyAccess
+    from authotron.model.revocation import Concern
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -330,7 +331,7 @@ class DecisionCache(Generic[R]):
             if found is not None:
                 each.decision = Decision(old.outcome, old.reply, later(found))
 
-    def recheck(self, concerned: Callable[[Authentication], bool] | None) -> None:
+    def recheck(self, concern: Concern | None) -> None:
         """
         Have cached decisions checked again before they are used for further requests, because
         revocations have changed.
@@ -338,18 +339,25 @@ class DecisionCache(Generic[R]):
         The clients are not authenticated again: when a client sends its next request, the gateway
         checks whether its authentication is revoked, and mints a new JWT if it is not.
 
-        @param concerned: a function that returns whether a change may concern an authenticated
-            client, or C{None} if a change may concern all clients, and if credentials that were
-            revoked may count again.
+        @param concern: the tokens and owners that the change may concern, or C{None} if it may
+            concern all clients, and credentials that were revoked may count again.
         """
-        if concerned is None or len(self._good) > _MOST_APPLIED:
+        if concern is None:
             self._bad.clear()
             for each in self._good.entries():
                 each.again = 0.0
             return
+        tokens, owners = concern.tokens, concern.owners
         for each in self._good.entries():
+            if owners and each.subject in owners:
+                each.again = 0.0
+                continue
             found = each.decision.outcome.authentication
-            if found is not None and concerned(found):
+            if found is None or (token := found.token) is None:
+                continue
+            # Most tokens have neither ancestors nor an actor; then a call would take longest.
+            is_derived = token.ancestors or token.actor is not None
+            if token.id in tokens or (is_derived and concern.may_include(token)):
                 each.again = 0.0
 
     def remembered(self) -> int:

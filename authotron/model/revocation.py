@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from attrs import asdict, frozen
@@ -162,6 +163,39 @@ def of_api_token(token: Token, now: float, by: str) -> Revocation:
     return Revocation(
         new_id(now), token.id, created=now, until=until, reason="API token deleted", by=by
     )
+
+
+@frozen
+class Concern:
+    """
+    The tokens and the owners that some revocations name; whether a revocation really concerns a
+    credential may depend on more.
+    """
+
+    tokens: AbstractSet[str] = frozenset()
+    owners: AbstractSet[Hashable] = frozenset()
+
+    def may_include(self, token: PresentedToken) -> bool:
+        """Return whether a token, an ancestor of it, or its actor may be concerned."""
+        if token.id in self.tokens or not self.tokens.isdisjoint(token.ancestors):
+            return True
+        return token.actor is not None and token.actor[:2] in self.owners
+
+
+def concern_of(revocations: Iterable[Revocation]) -> Concern | None:
+    """
+    Return the tokens and the owners that some revocations name, or C{None} if a revocation has an
+    expression, so that it may concern every identity.
+    """
+    tokens, owners = set[str](), set[Hashable]()
+    for each in revocations:
+        if each.token is not None:
+            tokens.add(each.token)
+        elif each.owner is not None:
+            owners.add(each.owner)
+        else:
+            return None
+    return Concern(tokens, owners)
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:

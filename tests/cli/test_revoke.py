@@ -10,14 +10,19 @@ from twisted.internet.defer import Deferred
 
 from authotron.cli import revocations, revoke
 from authotron.cli.revoke import _Wish
+from authotron.cli.revoked import check_revoked
 from authotron.gateway.records import WITHDRAWN
 from authotron.model import revocation
+from authotron.model.authentication import Authentication, PresentedToken
 from authotron.model.errors import Rejected
+from authotron.model.identity import Identity
 from authotron.model.records import Record
 from authotron.model.revocation import Revocation
+from authotron.stores.memory import MemoryStore
 from authotron.testing.worlds import NOW
 from tests.cli.cases import CommandCase
-from tests.web.revoking import ALICE, RevokingCase, bearer
+from tests.web.conversations import InMemoryGateway
+from tests.web.revoking import ALICE, ROOT, RevokingCase, bearer
 
 NOTHING: dict[str, str | None] = dict.fromkeys(
     ("token", "token_id", "realm", "username", "claims", "issued_before", "active_from", "until")
@@ -74,6 +79,27 @@ class RevokeTests(RevokingCase):
         for wish in ({"claims": "claims.role =="}, {"token_id": "t", "until": "tomorrow"}):
             self.failureResultOf(self.work(**wish), click.BadParameter)
         self.assertEqual(self.ready()["known"], 0)
+
+
+class ExplainTests(RevokingCase):
+    """C{authotron explain} of a revoked credential."""
+
+    def test_revoked(self) -> None:
+        """The revocations in the token store are applied, without those that were withdrawn."""
+        self.made(token_id="alice-1")
+        withdrawn = self.made(realm="internal", username="root")
+        self.gateway.ask(f"DELETE /revocations/{withdrawn}", Authorization=ROOT)
+        other = InMemoryGateway(self.gateway.over).serving.gateway
+        assert other.tokens is not None
+        other.tokens.store.backend = self.store
+        self.patch(MemoryStore, "type", "sqlite")
+        for token, is_good in ((PresentedToken("alice-1"), False), (PresentedToken("2"), True)):
+            found = Authentication(Identity("internal", "alice"), "sso", token=token)
+            work = Deferred.fromCoroutine(check_revoked(other, found, float(NOW)))
+            if is_good:
+                self.successResultOf(work)
+            else:
+                self.failureResultOf(work, Rejected)
 
 
 class UsageTests(CommandCase):

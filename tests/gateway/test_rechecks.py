@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from authotron.concurrency.waiters import Waiters
-from authotron.gateway import decisions
 from authotron.gateway.outcomes import REFUSED, SUCCESS, UNAVAILABLE
-from authotron.model.authentication import Authentication
+from authotron.model.authentication import Authentication, PresentedToken
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Identity
 from authotron.model.request import Presented
+from authotron.model.revocation import Concern
 from tests.gateway.test_decisions import VerdictsCase
 
 PRESENTED = Presented(b"Bearer a")
@@ -45,7 +45,7 @@ class RecheckTests(VerdictsCase):
         """After a revocation that concerns the client its next request is refused."""
         self.decide()
         self.error = Rejected("revoked")
-        self.decisions.recheck(lambda found: found.identity.username == "alice")
+        self.decisions.recheck(Concern(owners={("internal", "alice")}))
         outcome = self.decide()
         self.assertEqual((outcome.result, outcome.error), (REFUSED, "invalid_token"))
         self.assertEqual(len(self.oracle.asked), 1)
@@ -61,7 +61,7 @@ class RecheckTests(VerdictsCase):
     def test_others_are_not_checked(self) -> None:
         """Decisions about clients that a revocation does not concern stay as they are."""
         self.decide()
-        self.decisions.recheck(lambda _found: False)
+        self.decisions.recheck(Concern({"t"}, {("internal", "bob")}))
         self.decide()
         self.assertEqual((self.checked, self.minted), (1, 1))
 
@@ -96,7 +96,7 @@ class RecheckTests(VerdictsCase):
         self.oracle.answer = None
         decision: Any = self.decisions.decide(PRESENTED)
         self.error = Rejected("revoked")
-        self.decisions.recheck(lambda _found: True)
+        self.decisions.recheck(Concern(owners={("internal", "alice")}))
         self.oracle.pending[0].callback(ALICE)
         self.assertEqual(self.successResultOf(decision).outcome.result, REFUSED)
 
@@ -110,10 +110,21 @@ class RecheckTests(VerdictsCase):
         waiting.succeed(None)
         self.assertEqual(self.successResultOf(decision).outcome.result, SUCCESS)
 
-    def test_large_cache(self) -> None:
-        """Of a large cache all decisions are checked again, so that the reactor is not blocked."""
-        self.patch(decisions, "_MOST_APPLIED", 0)
-        self.decide()
-        self.decisions.recheck(lambda _found: self.fail("asked about one decision"))
-        self.decide()
-        self.assertEqual(self.checked, 2)
+    def test_tokens(self) -> None:
+        """A token is concerned by its id, by an ancestor, and by the actor."""
+        actor = Identity("internal", "robot")
+        for token, concern in (
+            (PresentedToken("t"), Concern({"t"})),
+            (PresentedToken("u", ancestors=("s", "t")), Concern({"t"})),
+            (PresentedToken("u", actor=actor), Concern(owners={("internal", "robot")})),
+        ):
+            self.decisions = self.make(revocations=self)
+            self.oracle.answer = ALICE._replace(token=token)
+            self.decide()
+            before = self.checked
+            self.decisions.recheck(Concern({"other"}, {("internal", "other")}))
+            self.decide()
+            self.assertEqual(self.checked, before)
+            self.decisions.recheck(concern)
+            self.decide()
+            self.assertEqual(self.checked, before + 1, token)

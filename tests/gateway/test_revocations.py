@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from authotron.gateway import revocations
 from authotron.gateway.client_claims import ClientClaims
 from authotron.gateway.records import KindChanges
 from authotron.gateway.revocations import RevocationIndex, Revocations, in_force
@@ -14,7 +14,7 @@ from authotron.model.authentication import Authentication, PresentedToken
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Identity
 from authotron.model.records import Record
-from authotron.model.revocation import Revocation
+from authotron.model.revocation import Concern, Revocation
 from authotron.policy.claims import Source
 from authotron.testing.worlds import NOW, clock_at
 
@@ -34,7 +34,7 @@ class RevocationsCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)
-        self.swept: list[Callable[[Authentication], bool] | None] = []
+        self.swept: list[Concern | None] = []
         self.index = RevocationIndex(self.clock.seconds, self.swept.append)
         source = Source("jwt", "idp", "gate")
         self.revocations = Revocations(
@@ -106,6 +106,34 @@ class ConcernTests(RevocationsCase):
     def test_expression_without_value(self) -> None:
         """An expression that cannot be evaluated for another reason concerns the identity."""
         self.add(claims='claims.role[7] == "reader"')
+        self.assertEqual(self.revoked(), "r0")
+
+    def test_expressions_are_evaluated_once(self) -> None:
+        """The expressions are evaluated once for equal claims, until an expression changes."""
+        self.add(claims='"writer" in claims.role')
+        evaluated: list[object] = []
+        concerns = revocations._ClaimsCondition.concerns
+
+        def counted(condition: Any, known: Any) -> bool:
+            evaluated.append(known)
+            return concerns(condition, known)
+
+        self.patch(revocations._ClaimsCondition, "concerns", counted)
+        for _ in range(3):
+            self.assertEqual((self.revoked(), self.revoked(BOB)), ("", "r0"))
+        self.assertEqual(len(evaluated), 2)
+        self.add(claims='"reader" in claims.role')
+        self.assertEqual((self.revoked(), self.revoked(BOB)), ("r1", "r0"))
+        self.withdraw("r0")
+        self.assertEqual((self.revoked(), self.revoked(BOB)), ("r1", ""))
+
+    def test_remembered_for_few(self) -> None:
+        """Of many identities only some are remembered."""
+        self.patch(revocations, "_MOST_REMEMBERED", 3)
+        self.add(claims='"reader" in claims.role')
+        for number in range(10):
+            self.revoked(ALICE._replace(username=f"user{number}"))
+        self.assertLessEqual(len(self.index._table._remembered), 3)
         self.assertEqual(self.revoked(), "r0")
 
     def test_hidden_roles_count_A14(self) -> None:
@@ -180,20 +208,12 @@ class TimeTests(RevocationsCase):
 class SweepTests(RevocationsCase):
     """Which cached decisions are checked again."""
 
-    def concerned(self, *found: Authentication) -> list[bool]:
-        [concerns] = self.swept
-        assert concerns is not None
-        return [concerns(each) for each in found]
-
     def test_only_concerned_T42(self) -> None:
         """A new revocation of a token or an owner has the decisions about it checked again."""
-        self.add(token="other")
-        self.swept.clear()
         self.add(token="t", realm="internal", username="alice")
-        mine = Authentication(ALICE, token=PresentedToken("t"))
-        theirs = Authentication(BOB, token=PresentedToken("t"))
-        other = Authentication(ALICE, token=PresentedToken("other"))
-        self.assertEqual(self.concerned(mine, theirs, other), [True, False, False])
+        self.add(realm="internal", username="alice")
+        owners = {("internal", "alice")}
+        self.assertEqual(self.swept, [Concern({"t"}, set()), Concern(set(), owners)])
 
     def test_expressions_and_withdrawals_concern_all(self) -> None:
         """After a new expression, and after a withdrawal, all decisions are checked again."""
