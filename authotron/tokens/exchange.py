@@ -132,7 +132,7 @@ def narrowed(
     token = requester.token or PresentedToken()
     return ExchangedToken(
         id_,
-        int(now) if token.issued is None else min(token.issued, int(now)),
+        _issued(token, now),
         expires if ends is None else min(expires, ends),
         _owner(requester, can_look_up=can_look_up),
         requester.provider,
@@ -147,6 +147,18 @@ def narrowed(
         token.actor,
         binding_of_new(requester, requested.binding),
     )
+
+
+def _issued(token: PresentedToken, now: float) -> float | None:
+    """
+    Return when the first credential of a chain was issued.
+
+    A password was never issued, so its chain begins now. If it is not known when a token was
+    issued, it is not known of any token that is derived from it either.
+    """
+    if token.id is None and token.issued is None:
+        return int(now)
+    return None if token.issued is None else min(token.issued, int(now))
 
 
 def _held(requester: Authentication) -> _Held:

@@ -46,7 +46,8 @@ class ExchangedToken:
     does not grant, and the attributes that it cloaks.
 
     @ivar issued: when the first credential of the chain was issued, in seconds since the epoch, so
-        that a revocation of everything issued before a moment also finds the tokens derived later.
+        that a revocation of everything issued before a moment also finds the tokens derived later;
+        C{None} if this is not known.
     @ivar expires: when the token expires, in seconds since the epoch.
     @ivar owner: the user, as the provider stated it when the token was issued.
     @ivar provider: the name of the provider that identified the user.
@@ -67,7 +68,7 @@ class ExchangedToken:
     """States that the restriction of an authentication is that of an exchanged token."""
 
     id: str
-    issued: float
+    issued: float | None
     expires: int
     owner: Identity = field(repr=False)
     provider: str
@@ -181,7 +182,7 @@ def from_claims(claims: Mapping[str, Any], show: Show, namespace: str) -> Exchan
     login, audience = claims.get("login"), claims.get("audience")
     return ExchangedToken(
         id_,
-        claims["origin"],
+        claims.get("origin"),
         claims["exp"],
         _identity(owner),
         claims["provider"],
