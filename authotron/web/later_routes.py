@@ -62,6 +62,11 @@ def is_authorization_server(gateway: Gateway[Reply]) -> bool:
     return oauth is not None and oauth.server
 
 
+def has_grants(gateway: Gateway[Reply]) -> bool:
+    """Return whether clients get tokens from the OAuth endpoint of a gateway."""
+    return is_authorization_server(gateway) and has_exchange(gateway)
+
+
 def has_resources(gateway: Gateway[Reply]) -> bool:
     """Return whether the configuration of a gateway has protected resources of OAuth."""
     return gateway.contracts.resources is not None
@@ -141,6 +146,7 @@ LATER = (
         "oauth.resources:protected_resource",
         has_resources,
     ),
+    LaterRoute("POST", "/oauth/token", "oauth.token_endpoint:token", has_grants, has_body=True),
     _oauth_endpoint("/oauth/introspect", "oauth.introspection:introspect"),
     _oauth_endpoint("/oauth/revoke", "oauth.revocation:revoke"),
     LaterRoute("POST", "/revocations", "revocation_routes:make", can_revoke, has_body=True),

@@ -6,12 +6,15 @@ from attrs import evolve
 from twisted.logger import Logger
 
 from authotron.gateway.exchange import exchange
+from authotron.model.authentication import Authentication
 from authotron.model.errors import (
     ExceedsGrant,
     NotConfigured,
     PoliciesUnknown,
     Unavailable,
 )
+from authotron.tokens.exchange import ExchangeRequest
+from authotron.tokens.exchanged_tokens import Exchanged
 from authotron.web import replies
 from authotron.web.exchange_body import ExchangeBody, exchanged_as_json
 from authotron.web.later_routes import Call
@@ -38,9 +41,22 @@ async def answer(call: Call) -> Reply:
         binding = await token_proofs.binding_of(call, requester, requested.binding)
         requested = evolve(requested, binding=binding)
     try:
-        found = await exchange(call.serving.gateway, requester, requested, call.request.sender)
+        found = await issued(call, requester, requested)
     except ExceedsGrant as error:
         raise EarlyReply(replies.exceeds_grant(error.problems)) from None
+    return replies.private_json(exchanged_as_json(found))
+
+
+async def issued(call: Call, requester: Authentication, requested: ExchangeRequest) -> Exchanged:
+    """
+    Issue a token that grants a part of what the credential of a client grants.
+
+    @raise ExceedsGrant: the client requests more than its credential allows.
+    @raise EarlyReply: the token store does not answer (503), or a reload has switched the exchange
+        off (404).
+    """
+    try:
+        return await exchange(call.serving.gateway, requester, requested, call.request.sender)
     except NotConfigured:  # A reload has removed the section since the request was received.
         no_route()
     except PoliciesUnknown:
@@ -52,4 +68,3 @@ async def answer(call: Call) -> Reply:
             event="store.unavailable",
         )
         raise EarlyReply(replies.STORE_UNAVAILABLE) from None
-    return replies.private_json(exchanged_as_json(found))

@@ -40,9 +40,17 @@ async def bearer_of(call: Call, token: str) -> Authentication | None:
 
     @raise EarlyReply: the token cannot be verified now.
     """
-    if not BEARER.fullmatch(token):
-        return None
-    presented = Presented(b"Bearer " + token.encode("ascii"))
+    return await judged(call, f"Bearer {token}") if BEARER.fullmatch(token) else None
+
+
+async def judged(call: Call, authorization: str) -> Authentication | None:
+    """
+    Return the authentication of a client that would send a value of C{Authorization}, or C{None} if
+    the credential is not valid.
+
+    @raise EarlyReply: the credential cannot be verified now.
+    """
+    presented = Presented(authorization.encode("utf-8"))
     decided = call.gateway.decisions.decide(presented, lambda: call.request.sender)
     decision = decided if isinstance(decided, Decision) else await decided
     result = decision.outcome.result

@@ -20,6 +20,15 @@ FOR_FIVE_MINUTES: Header = (b"Cache-Control", b"public, max-age=300")
 TOKEN, INTROSPECT, REVOKE = "/oauth/token", "/oauth/introspect", "/oauth/revoke"
 """The paths of the OAuth endpoints."""
 
+EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
+"""The grant type by which a client exchanges a token (RFC 8693 section 2.1)."""
+
+_RESPONSE_TYPES = ("none",)
+"""
+What the gateway states about the responses of an authorization endpoint, which it lacks: RFC 8414
+requires the member, and clients such as Authlib refuse an empty list.
+"""
+
 _BY_CREDENTIAL = ("client_secret_basic", "Bearer")
 """
 How clients authenticate at the endpoints: by Basic, or by a token (RFC 8414 section 2 allows the
@@ -64,13 +73,18 @@ def metadata(gateway: Gateway[Reply]) -> dict[str, Any]:
     base, algorithm = base_url(file.oauth, file.jwt.iss), gateway.minter.algorithm
     found: dict[str, Any] = {
         "issuer": file.jwt.iss,
-        "response_types_supported": [],
+        "response_types_supported": [*_RESPONSE_TYPES],
+        "grant_types_supported": [],
         "introspection_endpoint": f"{base}{INTROSPECT}",
         "introspection_endpoint_auth_methods_supported": [*_BY_CREDENTIAL],
         "introspection_signing_alg_values_supported": [algorithm],
     }
     if gateway.minter.jwks["keys"]:
         found["jwks_uri"] = f"{base}/.well-known/jwks.json"
+    if gateway.exchanged is not None:
+        found["token_endpoint"] = f"{base}{TOKEN}"
+        found["grant_types_supported"] = [EXCHANGE_GRANT]
+        found["token_endpoint_auth_methods_supported"] = ["none", "client_secret_basic"]
     if can_revoke(gateway):
         found["revocation_endpoint"] = f"{base}{REVOKE}"
         found["revocation_endpoint_auth_methods_supported"] = [*_BY_CREDENTIAL]

@@ -29,7 +29,7 @@ class ServerMetadataTests(OAuthCase):
         self.assertEqual(found["jwks_uri"], f"{ISSUER}/.well-known/jwks.json")
         self.assertEqual(found["introspection_endpoint"], f"{ISSUER}/oauth/introspect")
         self.assertEqual(found["revocation_endpoint"], f"{ISSUER}/oauth/revoke")
-        self.assertEqual(found["response_types_supported"], [])
+        self.assertEqual(found["response_types_supported"], ["none"])
 
     def test_endpoints_exist(self) -> None:
         """Each endpoint that the metadata name is a route."""

@@ -1,0 +1,130 @@
+"""C{POST /oauth/token}: a client exchanges a token for a narrower one (RFC 8693)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from authotron.gateway.authorization import Allow, authorize
+from authotron.jose.access_tokens import scope_of
+from authotron.model.authentication import Authentication
+from authotron.model.errors import ExceedsGrant, PoliciesUnknown, Rejected
+from authotron.tokens.exchanged_tokens import Exchanged
+from authotron.web.later_routes import Call
+from authotron.web.oauth.caller import authenticated, bearer_of, judged
+from authotron.web.oauth.errors import NOT_CACHED, UNAVAILABLE, as_error, error_reply, malformed
+from authotron.web.oauth.exchange_form import SEVERAL, exchange_request, refusal
+from authotron.web.oauth.form import Form, read_form
+from authotron.web.oauth.metadata import EXCHANGE_GRANT
+from authotron.web.replies import Reply, json_reply
+from authotron.web.routing import EarlyReply
+from authotron.web.token_exchange import issued
+
+_TYPE = "urn:ietf:params:oauth:token-type:"
+ACCESS_TOKEN, JWT = f"{_TYPE}access_token", f"{_TYPE}jwt"
+"""The types of tokens that clients exchange and get (RFC 8693 section 3)."""
+
+AUTHORIZATION = "urn:authotron:token-type:authorization"
+"""
+The type of a subject token that is the whole value of a header C{Authorization}, so that a client
+may exchange credentials that are no tokens.
+"""
+
+_NOT_VALID = "The subject token is not valid."
+
+
+async def token(call: Call) -> Reply:
+    """
+    Answer C{POST /oauth/token}.
+
+    The credential that a client exchanges is the subject token in the form. A client that also
+    authenticates by the header C{Authorization} must do so with a valid credential.
+    """
+    form = read_form(call.request, SEVERAL)
+    grant = _GRANTS.get(form.needed("grant_type"))
+    if grant is None:
+        description = "The gateway does not support this grant type."
+        return error_reply("unsupported_grant_type", description)
+    if call.request.authorization is not None:
+        await authenticated(call)
+    return await grant(call, form)
+
+
+async def _exchanged(call: Call, form: Form) -> Reply:
+    """Answer the exchange of a token for a narrower one."""
+    wanted = form.one("requested_token_type") or ACCESS_TOKEN
+    if wanted not in (ACCESS_TOKEN, JWT):
+        raise malformed("The gateway issues no tokens of the requested type.")
+    if form.one("actor_token") is not None or form.one("actor_token_type") is not None:
+        raise malformed("The gateway accepts no actor tokens.")
+    subject = await _subject(call, form)
+    requested = exchange_request(form, subject)
+    is_narrow = requested.cloak or requested.restrictions or subject.conditions
+    if wanted == JWT and is_narrow:
+        raise malformed("Only the gateway itself can enforce the limits of the requested token.")
+    try:
+        found = await issued(call, subject, requested)
+    except ExceedsGrant as error:
+        raise EarlyReply(refusal(error.problems)) from None
+    except PoliciesUnknown:
+        raise EarlyReply(UNAVAILABLE) from None
+    except EarlyReply as end:
+        raise EarlyReply(as_error(end.reply)) from None
+    if wanted == JWT:
+        return await _for_backends(call, found)
+    life = found.expires - int(call.clock.seconds())
+    return _reply(
+        found.text, ACCESS_TOKEN, "Bearer", life, scope_of(found.identity.scopes.values())
+    )
+
+
+async def _subject(call: Call, form: Form) -> Authentication:
+    """
+    Return the authentication of a client that would present the subject token as its credential.
+
+    @raise EarlyReply: the subject token is not valid, cannot be used from the network of the
+        client, or cannot be verified now.
+    """
+    text, type_ = form.needed("subject_token"), form.needed("subject_token_type")
+    if type_ not in (ACCESS_TOKEN, JWT, AUTHORIZATION):
+        raise malformed("The gateway accepts no subject tokens of this type.")
+    found = await (judged if type_ == AUTHORIZATION else bearer_of)(call, text)
+    contracts = call.gateway.contracts
+    facts = contracts.direct.facts(call.request.question(contracts))
+    if found is None or not isinstance(authorize(found, facts, is_to_gateway=True), Allow):
+        raise malformed(_NOT_VALID)
+    return found
+
+
+async def _for_backends(call: Call, exchanged: Exchanged) -> Reply:
+    """
+    Return a JWT for backends, such as C{/authenticate} mints for a client with an exchanged token.
+
+    @raise EarlyReply: the exchanged token has limits that backends could not enforce.
+    """
+    found = await bearer_of(call, exchanged.text)
+    if found is None or found.conditions or exchanged.token.cloaked:
+        raise malformed("Only the gateway itself can enforce the limits of the subject token.")
+    now = int(call.clock.seconds())
+    try:
+        minted = call.gateway.minter.mint(found)
+    except Rejected:
+        raise malformed(_NOT_VALID) from None
+    life = min(exchanged.expires - now, call.gateway.minter.max_lifetime)
+    return _reply(minted, JWT, "N_A", life, scope_of(found.identity.scopes.values()))
+
+
+def _reply(text: str, issued: str, type_: str, life: int, scope: str) -> Reply:
+    """Return the reply with a token (RFC 8693 section 2.2.1)."""
+    content: Mapping[str, Any] = {
+        "access_token": text,
+        "issued_token_type": issued,
+        "token_type": type_,
+        "expires_in": life,
+        **({"scope": scope} if scope else {}),
+    }
+    return json_reply(200, content, *NOT_CACHED)
+
+
+_GRANTS: Mapping[str, Callable[[Call, Form], Awaitable[Reply]]] = {EXCHANGE_GRANT: _exchanged}
+"""For each grant type the function that answers."""
