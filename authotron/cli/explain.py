@@ -48,6 +48,8 @@ from authotron.gateway.authorization import Deny, authorize
 from authotron.gateway.authorizer import Authorizer, Verdict
 from authotron.gateway.carriers import Carriers
 from authotron.gateway.gateway import Gateway
+from authotron.jose.minter import Minter
+from authotron.jose.ring_keys import RingKeys
 from authotron.model.authentication import Authentication
 from authotron.model.carriers import CERTIFICATE
 from authotron.model.client_certificate import ClientCertificate, bounded
@@ -333,7 +335,7 @@ async def _explain(
             minter = gateway.minter
             report.list_conditions(found)
             report.accept(minter.claims(found, int(reactor.seconds())))
-            report.say_size(len(minter.mint(found)), minter.warn_bytes)
+            report.say_size(_size_of_jwt(minter, found, reactor.seconds()), minter.warn_bytes)
             if gateway.enforcement is not None and request is not None:
                 asked, at, _ = request
                 report.explain_ruling(gateway.enforcement.explain(found, asked, at, None))
@@ -351,6 +353,13 @@ async def _check_revoked(gateway: Gateway[Reply], found: Authentication, now: fl
     from authotron.cli.revoked import check_revoked  # noqa: PLC0415 - only needed here
 
     await check_revoked(gateway, found, now)
+
+
+def _size_of_jwt(minter: Minter, found: Authentication, now: float) -> int:
+    """Return the number of bytes of the JWT that the gateway would mint."""
+    if isinstance(minter.keys, RingKeys):
+        minter.keys.use_temporary(now)
+    return len(minter.mint(found))
 
 
 async def _ask_authorizer(

@@ -16,12 +16,21 @@ from authotron.cli.composed import compose_or_exit
 from authotron.cli.not_asked import why_not_asked
 from authotron.cli.options import Command, clock, config_option, load_config
 from authotron.cli.output import say, say_json
+from authotron.cli.token_store import run
+from authotron.config.schema import JwtConfig
 from authotron.gateway.authentication import Authenticator
+from authotron.gateway.gateway import Gateway
 from authotron.jose import unverified
+from authotron.jose.key_ring import UnreadableRing
 from authotron.jose.minter import Minter
+from authotron.jose.ring_keys import RingKeys
 from authotron.jose.unverified import Unverified
+from authotron.model.errors import Unavailable
 from authotron.model.identity import Credential
 from authotron.net.world import World
+from authotron.tokens import shared_keys
+from authotron.tokens.service import TokenService
+from authotron.web.replies import Reply
 
 _TIMES = ("iat", "nbf", "auth_time", "exp")
 """Claims that are seconds since the epoch."""
@@ -57,18 +66,50 @@ def decode(path: Path, source: Any) -> None:
     """
     config = load_config(path)
     text = source.read().strip().removeprefix("Authorization:").strip().removeprefix("Bearer ")
-    now = clock()
-    gateway = compose_or_exit(config, World(now, execute))
     seen = unverified.parse(text)
     if seen is None or not seen.header:
         say("invalid JWT: not three parts of base64url with JSON in them", fg="red", err=True)
         sys.exit(1)
-    reason = _why_invalid(text, seen, gateway.minter, config.file.jwt.iss)
+    if config.file.jwt.sealing_key is None:
+        now = clock()
+        _report(text, seen, compose_or_exit(config, World(now, execute)), now.seconds())
+        return
+
+    async def work(gateway: Gateway[Reply], tokens: TokenService, world: World) -> None:
+        await _read_keys(gateway.minter, config.file.jwt, tokens, world)
+        _report(text, seen, gateway, world.clock.seconds())
+
+    run(path, work)
+
+
+async def _read_keys(minter: Minter, config: JwtConfig, tokens: TokenService, world: World) -> None:
+    """
+    Let a minter verify by the signing keys in the token store.
+
+    @raise Unavailable: the signing keys cannot be read.
+    """
+    assert isinstance(minter.keys, RingKeys)
+    try:
+        stored = await shared_keys.make(config, tokens.store, world.clock).read()
+    except UnreadableRing as error:
+        raise Unavailable(str(error)) from None
+    if stored.ring is None:
+        raise Unavailable(shared_keys.NO_RING)
+    minter.keys.use(stored.ring, world.clock.seconds())
+
+
+def _report(text: str, seen: Unverified, gateway: Gateway[Reply], now: float) -> None:
+    """
+    Print a JWT and whether it is valid.
+
+    @raise SystemExit: 1 if the JWT is not valid.
+    """
+    reason = _why_invalid(text, seen, gateway.minter, gateway.config.file.jwt.iss)
     say_json(
         {
             "header": seen.header,
             "claims": seen.claims,
-            "times": dict(_times(seen.claims, now.seconds())),
+            "times": dict(_times(seen.claims, now)),
             "valid": reason is None,
             "reason": reason,
             "providers": [*_providers(gateway.authenticator, text)],

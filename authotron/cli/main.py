@@ -24,6 +24,7 @@ _MODULES = {
         "doctor",
         "explain",
         "jwt",
+        "keys",
         "migrate",
         "policy",
         "proxy-config",
@@ -59,6 +60,7 @@ _GROUPS = {
     "Secrets and keys": {
         "generate-secret": "Print a new random secret.",
         "generate-key": "Print a new private key.",
+        "keys": "List and rotate the keys with which JWTs are signed.",
         "hash-password": "Print the argon2id hash of a password.",
     },
     "Moving and tools": {

@@ -57,8 +57,8 @@ def run(path: Path, work: Work, *, opens: bool = True, as_json: bool = False) ->
 @frozen
 class _AuditLog:
     """
-    Writes the audit events of API tokens, revocations and stored policies to standard error, as the
-    gateway writes such events to its log.
+    Writes the audit events of API tokens, revocations, stored policies and signing keys to standard
+    error, as the gateway writes such events to its log.
 
     The event C{auth.identity.left_out}, about invalid roles of an owner, is logged.
     """
@@ -67,7 +67,7 @@ class _AuditLog:
 
     def __call__(self, event: LogEvent) -> None:
         name = str(event.get("event", ""))
-        audited = ("auth.identity.left_out", "policy.store.changed")
+        audited = ("auth.identity.left_out", "policy.store.changed", "jwt.keys.changed")
         if name.startswith(("tokens.", "revocations.")) or name in audited:
             self._log(event)
 

@@ -109,6 +109,31 @@ class JwtConfig(Section):
         strict=False,
         description="earlier signing keys (PEM, public or private) that are still published",
     )
+    key_set_lifetime: WholeSeconds = Field(
+        default=300,
+        description="seconds for which backends may cache the published keys "
+        "(`/.well-known/jwks.json`)",
+    )
+    sealing_key: Secret | None = Field(
+        default=None,
+        description="a secret of at least 32 bytes, under which the signing keys are sealed; with "
+        "it the signing keys are in the token store, and shared by all gateways that use the store",
+    )
+    previous_sealing_key: Secret | None = Field(
+        default=None,
+        description="an earlier or a later `sealing_key`, which opens the signing keys in the "
+        "token store, and never seals them",
+    )
+    rotation: WholeSeconds | None = Field(
+        default=None,
+        description="seconds after which the next signing key replaces the active one; if not "
+        "set, only `authotron keys promote` replaces it; needs `sealing_key`",
+    )
+    key_spread: WholeSeconds = Field(
+        default=60,
+        description="seconds within which all gateways learn of a change of the signing keys in "
+        "the token store; their clocks may differ by half of it",
+    )
 
     @field_validator("aud", mode="before")
     @classmethod
@@ -120,7 +145,7 @@ class JwtConfig(Section):
     def _check_key(self) -> JwtConfig:
         if self.alg == "HS256":
             _check_secret(self.secret.get_secret_value() if self.secret else None, self)
-        elif self.key is None:
+        elif self.key is None and self.sealing_key is None:
             raise of_key("key_file", f"is missing; alg {self.alg} needs it")
         return self
 
@@ -129,6 +154,32 @@ class JwtConfig(Section):
         if self.profile is not None and (self.aud is None or not self.emit_aud):
             why = "needs aud and emit_aud: true, because the claim aud is required (RFC 9068)"
             raise of_key("profile", why)
+        return self
+
+    @model_validator(mode="after")
+    def _check_sealing_keys(self) -> JwtConfig:
+        for key in ("sealing_key", "previous_sealing_key"):
+            secret: Secret | None = getattr(self, key)
+            if secret is not None and len(secret.get_secret_value().encode()) < RECOMMENDED:
+                raise of_key(key, f"is shorter than {RECOMMENDED} bytes; use `{_GENERATE}`")
+        if self.sealing_key is not None:
+            if self.alg == "HS256":
+                raise of_key("sealing_key", "needs jwt.alg ES256, RS256 or EdDSA, not HS256")
+        elif self.rotation is not None:
+            raise of_key("rotation", "needs jwt.sealing_key, which keeps keys in the token store")
+        elif self.previous_sealing_key is not None:
+            raise of_key("previous_sealing_key", "needs jwt.sealing_key")
+        return self
+
+    @model_validator(mode="after")
+    def _check_rotation(self) -> JwtConfig:
+        shortest = self.key_set_lifetime + self.key_spread
+        if self.rotation is not None and self.rotation < shortest:
+            why = (
+                f"is shorter than {shortest} s, which is jwt.key_set_lifetime and jwt.key_spread "
+                "together: a key must be published for so long before it signs"
+            )
+            raise of_key("rotation", why)
         return self
 
     @model_validator(mode="after")
@@ -149,7 +200,9 @@ class JwtConfig(Section):
         return tuple(found)
 
 
-_BETTER = "use `authotron generate-secret`, or accept a weak secret by jwt.allow_weak_secret: true"
+_GENERATE = "authotron generate-secret"
+
+_BETTER = f"use `{_GENERATE}`, or accept a weak secret by jwt.allow_weak_secret: true"
 
 
 def _check_secret(secret: str | None, config: JwtConfig) -> None:

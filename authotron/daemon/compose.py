@@ -17,7 +17,7 @@ from authotron.config import plugins
 from authotron.config.carried import CredentialNames, credential_names
 from authotron.config.check import AUTHORIZER, Config
 from authotron.config.plugins import ContractConfig, FactName
-from authotron.config.schema import File, JwtConfig
+from authotron.config.schema import File
 from authotron.config.server import Forwarded
 from authotron.daemon import answers, plugin_contract
 from authotron.daemon.carriers import Looking
@@ -101,7 +101,7 @@ def compose(
         *_built(IAugmenter, "augmenters", config.augmenters, worlds, problems)
     ]
     with config.origins.locating():
-        signer = _minter(file.jwt, world, problems)
+        signer = _minter(file, world, problems)
         tokens = _tokens(config, world, store)
     for provider in providers:
         if IAcceptsOwnJwts.providedBy(provider):
@@ -471,19 +471,25 @@ def _build_plugin(interface: InterfaceClass, kind: str, at: str, config: Any, wo
     return plugin
 
 
-def _minter(config: JwtConfig, world: World, problems: Sequence[Problem]) -> Minter:
+def _minter(file: File, world: World, problems: Sequence[Problem]) -> Minter:
     """
     Build the L{Minter}, which signs JWTs, unless the configuration has problems.
 
     @raise ConfigError: the section or a key has problems; the error lists all of them.
     """
     try:
-        built = minter.make(config, world.clock)
+        built = minter.make(file.jwt, world.clock, _longest_lifetime(file))
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:
         raise ConfigError(problems)
     return built
+
+
+def _longest_lifetime(file: File) -> int:
+    """Return the maximum lifetime in seconds of any JWT that the gateway signs."""
+    exchange = file.tokens.exchange
+    return file.jwt.exp if exchange is None else max(file.jwt.exp, exchange.max_validity)
 
 
 def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenService | None:
@@ -495,13 +501,18 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
     processes that share the store know this secret.
     """
     if config.store is None:
+        if config.file.jwt.sealing_key is not None:
+            why = "needs a token store, in which the signing keys are kept; add a section store"
+            raise ConfigError([Problem("jwt.sealing_key", why)])
         return None
     secret = config.file.jwt.secret
     backend = store or _build_plugin(ITokenStore, "stores", "store", config.store, world)
     if config.policy is not None and config.policy.section.store:
         _check_keeps_policies(backend)
     if config.shares_records:
-        _check_keeps_records(backend)
+        _check_keeps_records(backend, "revocation")
+    if config.file.jwt.sealing_key is not None:
+        _check_keeps_records(backend, "jwt.sealing_key")
     tokens: TokenService = import_module(_TOKENS).make(
         backend,
         config.file.tokens,
@@ -525,13 +536,15 @@ def _check_keeps_policies(store: ITokenStore) -> None:
         raise ConfigError([Problem("policy.store", why)])
 
 
-def _check_keeps_records(store: ITokenStore) -> None:
+def _check_keeps_records(store: ITokenStore, at: str) -> None:
     """
-    Check that the token store can keep records, such as revocations.
+    Check that the token store can keep records, such as revocations and signing keys.
+
+    @param at: the configuration key that needs records, for messages.
 
     @raise ConfigError: the token store cannot keep records, for example because it is a plugin of
         another package.
     """
     if not IKeepsRecords.providedBy(store):
-        why = f"needs a token store that keeps revocations, which type {store.type!r} does not"
-        raise ConfigError([Problem("revocation", why)])
+        why = f"needs a token store that keeps records, which type {store.type!r} does not"
+        raise ConfigError([Problem(at, why)])

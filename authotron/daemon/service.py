@@ -32,6 +32,7 @@ from authotron.daemon.listening import (
     site,
     why_not_listening,
 )
+from authotron.daemon.live_keys import LiveKeys
 from authotron.daemon.live_policies import LivePolicies
 from authotron.daemon.live_records import LiveRecords
 from authotron.daemon.protocols import factory_of
@@ -65,6 +66,7 @@ class GatewayService(MultiService):
         there.
     @ivar records: follows the records, such as revocations, that gateways share through the token
         store, if the configuration needs such records.
+    @ivar keys: follows the signing keys in the token store, if the configuration keeps keys there.
     @ivar served: a Deferred that fires when the gateway accepts connections, which is as soon as
         the reactor runs.
     @ivar has_served: whether the service ran before its present configuration; if so, an unusable
@@ -109,6 +111,7 @@ class GatewayService(MultiService):
         )
         self.policies = LivePolicies(self.serving, self._world)
         self.records = LiveRecords(self.serving, self._world)
+        self.keys = LiveKeys(self.serving, self._world)
         self.listeners = self._listeners(config, sockets)
         self.served: Deferred[None] = succeed(None)
 
@@ -227,6 +230,7 @@ class GatewayService(MultiService):
         self._store.start()
         self.policies.start()
         self.records.start()
+        self.keys.start()
 
     async def close(self) -> None:
         """Stop listening; do nothing if the service has stopped listening before."""
@@ -254,6 +258,7 @@ class GatewayService(MultiService):
         self._retired.close_now()
         self.policies.stop()
         self.records.stop()
+        self.keys.stop()
         self.serving.gateway.close()
         await self._all_stopped([self._store.stop])
         await _all([super().stopService()])
@@ -307,6 +312,7 @@ class GatewayService(MultiService):
         gateway = compose(config, self._world, self.serving.metrics, backend, policies)
         if backend is not None and gateway.tokens is not None and self._derives_another(config):
             await _check_pepper(gateway.tokens)
+        await self.keys.prepare(gateway, is_same_store=backend is not None)
         await self.policies.prepare(gateway, is_same_store=backend is not None)
         self.records.prepare(gateway, is_same_store=backend is not None)
         return gateway
@@ -328,6 +334,7 @@ class GatewayService(MultiService):
         self._store.replace(gateway.tokens, grace)
         self.policies.replace()
         self.records.replace()
+        self.keys.replace()
         self._retired.close_later(grace, partial(_close, old))
         self.serving.metrics.reload_ended("success")
 

@@ -89,11 +89,26 @@ class TokenMinter(Protocol):
     def max_lifetime(self) -> float:
         """Maximum lifetime of a minted JWT, in seconds."""
 
+    @property
+    def signs_until(self) -> float:
+        """
+        The moment from which JWTs are signed by another key, in seconds since the epoch; it may be
+        infinite.
+        """
+
+    @property
+    def first_read(self) -> Waiters[None] | None:
+        """
+        The requests that wait until the signing keys have been read for the first time, or C{None}
+        if no request has to wait.
+        """
+
     def mint(self, authentication: Authentication, /) -> str:
         """
         Return a new signed JWT for an authentication.
 
         @raise Rejected: the authentication has expired.
+        @raise Unavailable: the minter does not know which key signs.
         """
 
 
@@ -334,7 +349,7 @@ class DecisionCache(Generic[R]):
     def recheck(self, concern: Concern | None) -> None:
         """
         Have cached decisions checked again before they are used for further requests, because
-        revocations have changed.
+        revocations have changed, or another key signs.
 
         The clients are not authenticated again: when a client sends its next request, the gateway
         checks whether its authentication is revoked, and mints a new JWT if it is not.
@@ -476,7 +491,8 @@ class DecisionCache(Generic[R]):
         """
         cacheable = len(found) == 1
         try:
-            if self._policies is not None or self._revocations is not None:
+            is_informed = self._policies is None and self._revocations is None
+            if not is_informed or self._minter.first_read is not None:
                 await self._until_informed()
             if cached is not None and (now := self._clock.seconds()) < cached.until:
                 known = cached.decision.outcome.authentication
@@ -509,13 +525,15 @@ class DecisionCache(Generic[R]):
 
     async def _until_informed(self) -> None:
         """
-        Wait until the first attempts to read the policies and the revocations in the token store
-        have ended, if they have not ended yet.
+        Wait until the first attempts to read the policies, the revocations and the signing keys in
+        the token store have ended, if they have not ended yet.
         """
         if self._policies is not None and self._policies.first_read is not None:
             await self._policies.until_read()
         if self._revocations is not None:
             await self._revocations.until_read()
+        if (unread := self._minter.first_read) is not None:
+            await unread.join()
 
     def _refusal(self, found: tuple[Credential, ...], rejected: Rejected) -> Decision[R]:
         schemes = [each.scheme for each in found if each.carrier is None]
@@ -537,7 +555,7 @@ class DecisionCache(Generic[R]):
 
         @raise Rejected: the authentication has expired or is revoked, so no JWT is minted.
         @raise BadIdentity: the identity has a claim that only the gateway may set.
-        @raise Unavailable: it is not known which credentials are revoked.
+        @raise Unavailable: it is not known which credentials are revoked, or which key signs.
         """
         if self._revocations is not None:
             self._revocations.check(found)
@@ -559,7 +577,7 @@ class DecisionCache(Generic[R]):
             self._good.put(
                 _CachedDecision(
                     decision,
-                    min(now + self._reuse, until),
+                    min(now + self._reuse, until, self._minter.signs_until),
                     until,
                     key,
                     size,

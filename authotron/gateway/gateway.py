@@ -33,6 +33,9 @@ if TYPE_CHECKING:  # imported only if policies or revocation are configured
 if TYPE_CHECKING:  # imported only if tokens may be bound to keys
     from authotron.gateway.proofs import Proofs
 
+if TYPE_CHECKING:  # imported only if signing keys are kept in the token store
+    from authotron.gateway.key_status import KeyStatus
+
 R = TypeVar("R")
 """
 The type of the replies that the gateway gives to a proxy; the package C{web}
@@ -142,6 +145,7 @@ class LiveGateway(Generic[R]):
     @ivar policy_status: the version and age of the policies, if they are kept in the token store.
     @ivar records: the records, such as revocations, that the gateway shares with others through the
         token store, or C{None} if the configuration needs none.
+    @ivar key_status: the state of the signing keys, if they are kept in the token store.
     """
 
     gateway: Gateway[R]
@@ -151,17 +155,20 @@ class LiveGateway(Generic[R]):
     peers: Peers = field(factory=Peers)
     policy_status: PolicyStatus | None = None
     records: SharedRecords | None = None
+    key_status: KeyStatus | None = None
 
     @property
     def is_ready(self) -> bool:
         """
-        Whether the gateway is ready for requests: the service is not stopping, the policies are
-        known or are only observed (not enforced), and it is known which credentials are revoked.
+        Whether the gateway is ready for requests: the service is not stopping, the gateway can sign
+        JWTs, the policies are known or are only observed (not enforced), and it is known which
+        credentials are revoked.
         """
         enforcement, revocations = self.gateway.enforcement, self.gateway.revocations
         is_closed = enforcement and not (enforcement.is_known or enforcement.observes)
         is_outdated = revocations is not None and not revocations.index.is_usable
-        return not (self.stopping or is_closed or is_outdated)
+        cannot_sign = self.key_status is not None and not self.key_status.is_usable
+        return not (self.stopping or is_closed or is_outdated or cannot_sign)
 
     async def invalidate_all_workers(self, tokens: Sequence[str] | None = None) -> None:
         """

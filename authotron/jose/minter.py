@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jwt
 from attrs import define, evolve, field
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.hmac import HMAC
-from pydantic_core import PydanticSerializationError, to_json
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from authotron.concurrency.waiters import Waiters
 from authotron.config.schema import Algorithm, JwtConfig
 from authotron.jose.keys import (
     PrivateKey,
     PublicKey,
-    as_jwk,
     base64url,
     private_key,
     public_key,
     thumbprint,
 )
+from authotron.jose.signing import Keys, Signer, StaticKeys
 from authotron.model.authentication import Authentication
 from authotron.model.errors import ConfigError, Problem, Rejected
 from authotron.model.identity import Identity
@@ -55,10 +52,10 @@ class Minter:
     """
     Mints JWTs, and publishes the keys that verify them.
 
-    @ivar life: the maximum number of seconds for which a JWT is valid.
-    @ivar jwks: the published key set.
+    @ivar max_lifetime: the maximum number of seconds for which a JWT is valid.
     @ivar warn_bytes: length of a JWT above which the log warns.
     @ivar _profile: the profile that the claims of the JWTs follow, if one is configured.
+    @ivar keys: the keys that sign and verify.
     @ivar _claims_of: a function that returns the claims of an identity, if the JWTs contain them.
     @ivar _states_source: whether JWTs state for which credential they were minted.
     """
@@ -67,39 +64,63 @@ class Minter:
     _issuer: str
     _audience: str | list[str] | None
     max_lifetime: int
-    algorithm: Algorithm
-    _key: str | PrivateKey = field(repr=False)
-    _kid: str | None
-    _public: Mapping[str, PublicKey]
-    jwks: Mapping[str, Any]
     warn_bytes: int
+    keys: Keys = field(repr=False)
     _claims_of: ClaimsOf | None = None
     _states_source: bool = False
     _profile: str | None = None
     _next_warnings: dict[tuple[str, str], int] = field(factory=dict, init=False, repr=False)
     _log = Logger()
-    _sign: Callable[[bytes], bytes] = field(init=False, repr=False)
-    _header: Mapping[str, str] = field(init=False)
-    _head: bytes = field(init=False)
     _ids: Iterator[str] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        # All JWTs share the header and the key; jwt.encode() would parse the key for each JWT.
-        self._sign = _signer(self.algorithm, self._key)
         self._ids = _ids()
-        kid = {"kid": self._kid} if self._kid else {}
-        self._header = {"alg": self.algorithm, "typ": self._profile or "JWT", **kid}
-        self._head = base64url(_json(self._header)) + b"."
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """
+        The algorithm of the key that signs now.
+
+        @raise Unavailable: the gateway does not know which key signs.
+        """
+        return self.keys.signer(self._clock.seconds()).algorithm
+
+    @property
+    def signs_until(self) -> float:
+        """
+        The moment from which JWTs are signed by another key than now, in seconds since the epoch;
+        infinite if the keys change only with the configuration.
+        """
+        return self.keys.signs_until(self._clock.seconds())
+
+    @property
+    def first_read(self) -> Waiters[None] | None:
+        """The requests that wait until the keys have been read for the first time, if any."""
+        return self.keys.first_read
+
+    @property
+    def jwks(self) -> Mapping[str, Any]:
+        """
+        The published key set.
+
+        @raise Unavailable: the keys are not known.
+        """
+        return self.keys.jwks(self._clock.seconds())
+
+    @property
+    def jwks_max_age(self) -> int:
+        """The number of seconds for which clients may cache the published key set."""
+        return self.keys.max_age(self._clock.seconds())
 
     def sign(self, claims: Mapping[str, Any], typ: str = "JWT") -> str:
         """
         Return a signed JWT with the given claims.
 
         @param typ: the type of the JWT, which its header states (RFC 8725 section 3.11).
+
+        @raise Unavailable: the gateway does not know which key signs.
         """
-        header = {**self._header, "typ": typ}
-        signed = base64url(_json(header)) + b"." + base64url(_json(claims))
-        return (signed + b"." + base64url(self._sign(signed))).decode()
+        return self.keys.signer(self._clock.seconds()).sign(claims, typ)
 
     def mint(self, authentication: Authentication) -> str:
         """
@@ -111,10 +132,13 @@ class Minter:
         @raise Rejected: the identity has expired.
         @raise BadIdentity: JWTs are configured to contain the claims of identities, and the
             identity has a claim that only the gateway may set.
+        @raise Unavailable: the gateway does not know which key signs.
         """
-        now = int(self._clock.seconds())
-        signed = self._head + base64url(_json(self.claims(authentication, now)))
-        token = (signed + b"." + base64url(self._sign(signed))).decode()
+        seconds = self._clock.seconds()
+        now = int(seconds)
+        token = self.keys.signer(seconds).sign(
+            self.claims(authentication, now), self._profile or "JWT"
+        )
         if len(token) > self.warn_bytes:
             self._note_size(authentication.identity, len(token), now)
         return token
@@ -203,12 +227,12 @@ class Minter:
         @raise jwt.InvalidTokenError: the JWT has expired, or was not signed by this minter.
         """
         header = jwt.get_unverified_header(token)
-        key = self._key if self.algorithm == "HS256" else self._public.get(header.get("kid", ""))
-        if key is None:
+        found = self.keys.verification_key(header.get("kid", ""), self._clock.seconds())
+        if found is None:
             raise jwt.InvalidSignatureError("the JWT is signed with none of the configured keys")
-        algorithm = "HS256" if isinstance(key, str) else as_jwk(key)["alg"]  # type: ignore[arg-type] # only the public part of the key
+        key, algorithm = found
         options = {"verify_aud": False, "verify_exp": False, "verify_iat": False}
-        claims = jwt.decode(token, key, [algorithm], options, issuer=self._issuer)  # type: ignore[arg-type] # only the public part of the key
+        claims = jwt.decode(token, key, [algorithm], options, issuer=self._issuer)  # type: ignore[arg-type] # some of the options
         if not self._clock.seconds() < claims.get("exp", 0):
             raise jwt.ExpiredSignatureError("the JWT has expired")
         return header, claims
@@ -225,36 +249,6 @@ def _is_limited(authentication: Authentication) -> bool:
     return bool(authentication.conditions) or authentication.restriction is not None or is_bound
 
 
-def _signer(algorithm: Algorithm, key: str | PrivateKey) -> Callable[[bytes], bytes]:
-    """Return a function that signs bytes with a key (RFC 7518 section 3)."""
-    kind = jwt.get_algorithm_by_name(algorithm)
-    prepared = kind.prepare_key(key)
-    if not isinstance(prepared, bytes):
-        return lambda signed: kind.sign(signed, prepared)
-    # to copy an HMAC object takes a third of the time that a new one takes
-    keyed = HMAC(prepared, SHA256())
-
-    def sign(signed: bytes) -> bytes:
-        mac = keyed.copy()
-        mac.update(signed)
-        return mac.finalize()
-
-    return sign
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    """
-    Encode an object as the shortest JSON in UTF-8.
-
-    If a string contains half of a surrogate pair, which UTF-8 cannot encode, the JSON is written in
-    ASCII, with escape sequences for all other characters.
-    """
-    try:
-        return to_json(content)
-    except PydanticSerializationError:
-        return json.dumps(content, separators=(",", ":")).encode()
-
-
 def identity_as_json(identity: Identity) -> dict[str, Any]:
     """Return an identity as a mapping, in the form of JWTs and of C{/whoami}."""
     return {
@@ -266,47 +260,77 @@ def identity_as_json(identity: Identity) -> dict[str, Any]:
     }
 
 
-def make(config: JwtConfig, clock: IReactorTime) -> Minter:
+def make(config: JwtConfig, clock: IReactorTime, longest: int | None = None) -> Minter:
     """
     Build the minter from the C{jwt} section of a configuration.
 
+    @param longest: the maximum lifetime in seconds of any JWT that the gateway signs, if it is
+        longer than that of the JWTs for backends.
+
     @raise ConfigError: a key file cannot be read, or its key does not fit the algorithm.
     """
-    private: PrivateKey | None = None
-    public: dict[str, PublicKey] = {}
     problems: list[Problem] = []
-    if config.alg != "HS256" and config.key is not None:
-        try:
-            pem = config.key.get_secret_value().encode()
-            private = private_key(config.alg, pem, "jwt.key")
-        except ConfigError as error:
-            problems += error.problems
-        else:
-            public[config.kid or thumbprint(private.public_key())] = private.public_key()
+    private = None if config.alg == "HS256" else _configured_key(config, problems)
+    public = {} if private is None else {_kid(config, private): private.public_key()}
+    previous = dict(_previous_keys(config, problems))
+    if problems:
+        raise ConfigError(problems)
+    audience = list(config.aud) if isinstance(config.aud, tuple) else config.aud
+    keys: Keys
+    if config.sealing_key is not None:
+        keys = _ring_keys(config, previous, longest or config.exp)
+    else:
+        secret = config.secret.get_secret_value() if config.secret else ""
+        signer = Signer(config.alg, next(iter(public), None), private or secret)
+        keys = StaticKeys(
+            signer,
+            secret if private is None else None,
+            {**public, **previous},
+            config.key_set_lifetime,
+        )
+    return Minter(
+        clock,
+        config.iss,
+        audience if config.emit_aud else None,
+        config.exp,
+        config.warn_bytes,
+        keys,
+        profile=config.profile,
+    )
+
+
+def _ring_keys(config: JwtConfig, further: Mapping[str, PublicKey], longest: int) -> Keys:
+    """Build the keys of a gateway that shares them with others through its token store."""
+    # imported late: most gateways have their keys in files
+    from authotron.jose.ring_keys import RingKeys, plan_of  # noqa: PLC0415 - only needed here
+
+    return RingKeys(plan_of(config, longest), further)
+
+
+def _configured_key(config: JwtConfig, problems: list[Problem]) -> PrivateKey | None:
+    """Read the private key in the configuration; add its problems to a list."""
+    if config.key is None:
+        return None
+    try:
+        return private_key(config.alg, config.key.get_secret_value().encode(), "jwt.key")
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _kid(config: JwtConfig, key: PrivateKey) -> str:
+    return config.kid or thumbprint(key.public_key())
+
+
+def _previous_keys(config: JwtConfig, problems: list[Problem]) -> Iterator[tuple[str, PublicKey]]:
+    """Read the earlier keys in the configuration, with their ids; add their problems to a list."""
     for place, path in enumerate(config.previous_key_files):
         try:
             key = public_key(path, f"jwt.previous_key_files[{place}]")
         except ConfigError as error:
             problems += error.problems
         else:
-            public[thumbprint(key)] = key
-    if problems:
-        raise ConfigError(problems)
-    audience = list(config.aud) if isinstance(config.aud, tuple) else config.aud
-    secret = config.secret.get_secret_value() if config.secret else ""
-    return Minter(
-        clock,
-        config.iss,
-        audience if config.emit_aud else None,
-        config.exp,
-        config.alg,
-        private or secret,
-        next(iter(public)) if private else None,
-        public,
-        {"keys": [{**as_jwk(key), "kid": kid} for kid, key in public.items()]},
-        config.warn_bytes,
-        profile=config.profile,
-    )
+            yield thumbprint(key), key
 
 
 def _ids() -> Iterator[str]:

@@ -291,6 +291,25 @@ def policies_stored(label: str, version: int, number: int, by: Actor) -> None:
     )
 
 
+def signing_key_changed(what: str, kid: str, version: int, by: Actor) -> None:
+    """
+    Log that a signing key in the token store was changed.
+
+    @param what: what was done to the key: it was C{generated}, C{promoted} or C{retired}.
+    @param version: the version of the signing keys in the token store after the change.
+    """
+    _log.info(
+        "signing key {kid} was {what} by {by}: the token store has version {version} of the keys",
+        event="jwt.keys.changed",
+        kid=kid,
+        what=what,
+        version=version,
+        by=str(by),
+        by_username=by.username,
+        credential=by.credential,
+    )
+
+
 def request_denied(
     authentication: Authentication,
     reason: str,

@@ -179,15 +179,17 @@ POLICIES_VERSION, POLICIES_AGE = "authotron_policies_version", "authotron_polici
 """The metrics (gauges) about policies from the token store."""
 
 REVOCATIONS, REVOCATIONS_AGE = "authotron_revocations", "authotron_revocations_age_seconds"
+KEYS_AGE = "authotron_signing_keys_age_seconds"
 _TOGETHER: Mapping[str, Callable[[list[float]], float]] = {
     POLICIES_VERSION: min,
     POLICIES_AGE: max,
     REVOCATIONS: min,
     REVOCATIONS_AGE: max,
+    KEYS_AGE: max,
 }
 """
 How the gauges of several workers are combined if they are not added up. For policies from the token
-store the value of the worker with the oldest policies counts.
+store the value of the worker with the oldest policies counts, and for signing keys likewise.
 """
 
 
@@ -490,6 +492,14 @@ class Metrics(Collector):
         self.watch(
             REVOCATIONS_AGE,
             "Seconds since all changes of revocations in the token store were read",
+            age,
+        )
+
+    def watch_keys(self, age: Callable[[], float]) -> None:
+        """Add a gauge of the age of the signing keys from the token store."""
+        self.watch(
+            KEYS_AGE,
+            "Seconds since the token store last had the signing keys in use",
             age,
         )
 

@@ -15,6 +15,7 @@ from authotron import __version__
 from authotron.gateway.carriers import Carriers
 from authotron.gateway.gateway import LiveGateway
 from authotron.model.authentication import Authentication
+from authotron.model.errors import Unavailable
 from authotron.model.request import Facts, Presented
 from authotron.telemetry.metrics import Part
 from authotron.web import later_routes, pages, replies
@@ -27,7 +28,6 @@ from authotron.web.routing import CONTRACT_RULE, EarlyReply, handle_errors, no_r
 if TYPE_CHECKING:  # the routes are loaded by name, with the first request for API tokens
     from authotron.web.token_routes import TokenRoutes
 
-_FOR_FIVE_MINUTES = (b"Cache-Control", b"public, max-age=300")
 _FOR_A_DAY = (b"Cache-Control", b"public, max-age=86400")
 
 
@@ -246,9 +246,16 @@ class GatewayRoutes:
         return pages.readable(request, found)
 
     @route(app, "/.well-known/jwks.json", "GET")
-    def jwks(self, request: Request) -> Reply:
-        keys = self._serving.gateway.minter.jwks
-        return pages.readable(request, replies.public_json(keys, _FOR_FIVE_MINUTES))
+    async def jwks(self, request: Request) -> Reply:
+        minter = self._serving.gateway.minter
+        if (unread := minter.first_read) is not None:
+            await unread.join()
+        try:
+            keys = minter.jwks
+        except Unavailable as error:
+            return replies.outage(str(error))
+        caching = (b"Cache-Control", b"public, max-age=%d" % minter.jwks_max_age)
+        return pages.readable(request, replies.public_json(keys, caching))
 
     @route(app, "/health", "GET")
     def health(self, _request: Request) -> Reply:

@@ -97,7 +97,8 @@ class ProcessStatus:
 
         An unreachable remote service does not make the gateway unready, because clients that other
         providers know can still be authenticated. While the policies in the token store are not
-        known, the gateway reports itself as not ready, because it allows no request.
+        known, the gateway reports itself as not ready, because it allows no request; likewise while
+        the signing keys in the token store are not known.
         """
         gateway = self._serving.gateway
         plugins: list[Any] = [*gateway.authenticator.providers, *gateway.authenticator.augmenters]
@@ -108,7 +109,7 @@ class ProcessStatus:
             plugins.append(authorizer.plugin)
             if authorizer.outage:
                 outages[id(authorizer.plugin)] = authorizer.outage
-        policies = self._serving.policy_status
+        policies, keys = self._serving.policy_status, self._serving.key_status
         return {
             "ready": self._serving.is_ready,
             "version": __version__,
@@ -117,6 +118,7 @@ class ProcessStatus:
             "last_reload": list(self._serving.problems) or "good",
             **({} if policies is None else {"policies": policies.as_json()}),
             **self._revocations(),
+            **({} if keys is None else {"keys": keys.as_json()}),
         }
 
     def _revocations(self) -> dict[str, object]:

@@ -6,6 +6,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from functools import partial
 from itertools import product
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -13,6 +14,7 @@ from twisted.logger import LogEvent, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.concurrency.reactor_time import Meter
+from authotron.concurrency.waiters import Waiters
 from authotron.config.schema import LoggingConfig
 from authotron.gateway.credentials import parse
 from authotron.gateway.decisions import (
@@ -64,6 +66,8 @@ class VerdictsCase(SynchronousTestCase):
     """How to ask. The case itself mints tokens and makes replies."""
 
     max_lifetime = 3600.0
+    signs_until = inf
+    first_read: Waiters[None] | None = None
 
     def setUp(self) -> None:
         self.clock = clock_at(NOW)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from math import inf
 from typing import Any
 
 import jwt
@@ -51,6 +52,8 @@ class BrokenMinter:
     """A minter with a defect."""
 
     max_lifetime = 3600.0
+    signs_until = inf
+    first_read = None
 
     def mint(self, _: Authentication) -> str:
         return str(1 / 0)

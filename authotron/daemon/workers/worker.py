@@ -50,6 +50,10 @@ sends no heartbeats is killed sooner.
 """
 
 
+_POLICIES = "policies", "policy.store.unreachable"
+"""What a new worker reads in the token store, and the name of the log event if it cannot."""
+
+
 @define(eq=False)
 class OtherWorkers(Peers):
     """The other worker processes of the service, to which the supervisor passes messages."""
@@ -107,6 +111,7 @@ class Worker(Service):
         self._reactor = reactor
         self._is_ending = False
         self._reading: Deferred[None] | None = None
+        self._unread = _POLICIES
         actions = {
             "metrics": lambda _: self._counted(),
             "ready": lambda _: Deferred.fromCoroutine(self._readiness()),
@@ -127,7 +132,8 @@ class Worker(Service):
     def startService(self) -> None:
         super().startService()
         gateway = self.gateway
-        if gateway.has_served and (gateway.policies.is_needed or gateway.records.is_needed):
+        needs = gateway.policies.is_needed or gateway.records.is_needed or gateway.keys.is_needed
+        if gateway.has_served and needs:
             self._beat()
             self._reading = Deferred.fromCoroutine(self._serve_informed())
             self._reading.addErrback(self._stop_unserved)
@@ -136,29 +142,34 @@ class Worker(Service):
 
     async def _serve_informed(self) -> None:
         """
-        Read the policies and the revocations in the token store before this worker accepts
-        connections.
+        Read the signing keys, the policies and the revocations in the token store before this
+        worker accepts connections.
 
-        A worker that replaces another worker must know the policies and the revocations before it
-        answers requests, because the replaced worker knew them.
+        A worker that replaces another worker must know the keys, the policies and the revocations
+        before it answers requests, because the replaced worker knew them.
         """
+        self._unread = "signing keys", "jwt.keys.unreachable"
+        await self.gateway.keys.read()
+        self._unread = _POLICIES
         await self.gateway.policies.read()
+        self._unread = "revocations", "records.unreachable"
         await self.gateway.records.read()
         self._serve()
 
     def _stop_unserved(self, failure: Failure) -> None:
         """
-        End this worker, because it cannot read the policies or the revocations in the token store;
+        End this worker, because it cannot read signing keys, policies or revocations in the store;
         the supervisor then starts another worker.
         """
         if self._is_ending or was_cancelled(failure):
             return
         if failure.check(ConfigError, Unavailable):
+            unread, event = self._unread
             self._log.error(
-                "a new worker cannot read the policies or revocations in the token store, so it "
-                "ends: {reason}",
+                "a new worker cannot read the {unread} in the token store, so it ends: {reason}",
+                unread=unread,
                 reason=str(failure.value),
-                event="policy.store.unreachable",
+                event=event,
             )
         else:
             self._log.failure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import resource
+from math import inf
 from typing import Any
 from unittest.mock import patch
 
@@ -41,6 +42,8 @@ class Minter:
     """Mints JWTs that do not differ between gateways."""
 
     max_lifetime = 3600
+    signs_until = inf
+    first_read = None
 
     def mint(self, found: Authentication) -> str:
         return f"token-of-{found.identity.username}"

@@ -140,6 +140,7 @@ class RefusalTests(AnswersCase):
 
         class Broken:
             max_lifetime = 60.0
+            first_read = None
 
             def mint(self, *_: object) -> str:
                 raise RuntimeError("canary")
