@@ -23,6 +23,12 @@ MOST_ANCESTORS = 16
 MOST_RESTRICTIONS = 16
 """Maximum number of restriction sets of an exchanged token."""
 
+MOST_WILD_SEGMENTS = 128
+"""
+Maximum number of segments, over all restriction sets of an exchanged token, of paths that have a
+wildcard before their end: these are compared with the path of each request segment by segment.
+"""
+
 _NOT_ATTRIBUTES = {
     "realm": "a JWT always names the realm",
     "username": "a JWT always names the user",
@@ -274,3 +280,9 @@ def _flaws_of_chain(
         yield Problem("", why)
     if len(restrictions) > MOST_RESTRICTIONS:
         yield Problem("restrictions", f"there would be more than {MOST_RESTRICTIONS} sets in all")
+    if sum(each.wild_segments for each in restrictions) > MOST_WILD_SEGMENTS:
+        why = (
+            "there are too many wildcards: paths of permissions with a wildcard before their end "
+            f"may have {MOST_WILD_SEGMENTS} segments in all"
+        )
+        yield Problem("restrictions", why)

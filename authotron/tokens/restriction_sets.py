@@ -15,16 +15,22 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from authotron.model.errors import Flaw, UnusableFact
-from authotron.model.hosts import any_host_fits, any_network_fits
+from authotron.model.hosts import any_network_fits, host_fits
 from authotron.model.request import Facts
 from authotron.policy import networks, permissions
 from authotron.policy.namespaces import ROOT, is_within
 from authotron.policy.permission_list import Layer
 from authotron.policy.permissions import Permission
-from authotron.policy.resources import ANY, flaw
+from authotron.policy.resources import ANY, DEEP, flaw, is_literal
 from authotron.policy.restrictions import Restriction
 from authotron.policy.rules import Asked, Request, Rule
 from authotron.policy.verbs import is_misspelt
+
+MOST_SEGMENTS = 128
+"""
+Maximum number of segments of a path to which the permissions of a restriction set are applied:
+clients choose both, and comparing long paths with many patterns would take long.
+"""
 
 _SET, _PERMISSION = 1_000, 500
 """
@@ -52,11 +58,7 @@ class RestrictionSet:
     networks: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     default_namespace: str = field(default=ROOT, eq=False, kw_only=True)
-    _of_policies: Restriction = field(init=False, repr=False, eq=False)
-
-    def __attrs_post_init__(self) -> None:
-        found = Restriction(self.namespace, self.permissions)
-        object.__setattr__(self, "_of_policies", found)
+    _built: list[Restriction] = field(factory=list, init=False, repr=False, eq=False)
 
     def holds(self, facts: Facts) -> bool:
         """
@@ -80,8 +82,10 @@ class RestrictionSet:
 
         @raise UnusableFact: the requested host or the address of the client is not known.
         """
-        # Only the facts that the set depends on are read, because reading a fact takes time.
-        if self.hosts and not any_host_fits(self.hosts, facts.authority):
+        # Only the facts that the set depends on are read, because reading a fact takes time. The
+        # results are not cached, because clients choose the patterns, of which a cache would keep
+        # many.
+        if self.hosts and not _is_one_of(self.hosts, facts.authority):
             return False
         return not self.networks or any_network_fits(self.networks, facts.address)
 
@@ -97,6 +101,22 @@ class RestrictionSet:
         if self.methods and asked.verb not in self.methods:
             return False
         return not self._reads_policy_facts or self._of_policies.allows(asked)
+
+    @property
+    def _of_policies(self) -> Restriction:
+        """Namespace and permissions in the form of policies, which are compiled at first use."""
+        if not self._built:
+            self._built.append(Restriction(self.namespace, self.permissions))
+        return self._built[0]
+
+    @property
+    def wild_segments(self) -> int:
+        """
+        The number of segments of all patterns that have to be compared with a path segment by
+        segment.
+        """
+        patterns = (each.resource for each in self.permissions)
+        return sum(each.count("/") for each in patterns if not is_literal(_without_end(each)))
 
     @property
     def _reads_policy_facts(self) -> bool:
@@ -117,6 +137,8 @@ class RestrictionSet:
         path, method = facts.path, facts.method
         if why := flaw(path):
             raise UnusableFact("path", Flaw.MALFORMED, why)
+        if path.count("/") > MOST_SEGMENTS:
+            raise UnusableFact("path", Flaw.MALFORMED, f"more than {MOST_SEGMENTS} segments")
         if is_misspelt(method):
             raise UnusableFact("method", Flaw.MALFORMED, "a method in lower case")
         return Request(path, method, None, namespace)
@@ -179,6 +201,17 @@ class RestrictionSet:
 
 
 _EMPTY = RestrictionSet()
+
+_BELOW = f"/{DEEP}"
+"""The end of a pattern that matches everything below a path, which needs no comparison."""
+
+
+def _without_end(pattern: str) -> str:
+    return pattern.removesuffix(_BELOW) if pattern != ANY else ""
+
+
+def _is_one_of(patterns: tuple[str, ...], host: str) -> bool:
+    return any(host_fits(each, host) for each in patterns)
 
 
 def from_json(stated: Mapping[str, Any]) -> RestrictionSet:

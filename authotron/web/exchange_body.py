@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from authotron.config.policy_rules import Method, Namespace, Permissions
 from authotron.config.section import Section, WholeSeconds
@@ -12,13 +12,39 @@ from authotron.config.server import Network
 from authotron.jose.minter import identity_as_json
 from authotron.model.binding import from_confirmation
 from authotron.policy import permissions
-from authotron.tokens.exchange import ExchangeRequest
+from authotron.tokens.exchange import MOST_RESTRICTIONS, ExchangeRequest
 from authotron.tokens.exchanged_tokens import Exchanged
 from authotron.tokens.restriction_sets import RestrictionSet
 from authotron.web.token_bodies import Confirmation, Host, Scopes, Word, Words
 
 _MOST = 100
 """Maximum number of entries in one list of a restriction set."""
+
+
+_MOST_IN_ALL = 200
+"""Maximum number of entries in the lists of all restriction sets of a request body together."""
+
+_LONGEST = 262
+"""Maximum number of characters of an entry in a restriction set: those of the longest host."""
+
+
+def _bounded(stated: object) -> object:
+    """
+    Check how much restriction sets contain before each entry is checked, which takes longer.
+
+    @raise ValueError: there are too many sets or entries, or an entry is too long.
+    """
+    if not isinstance(stated, list):
+        return stated
+    if len(stated) > MOST_RESTRICTIONS:
+        raise ValueError(f"has more than {MOST_RESTRICTIONS} sets")
+    lists = [each for one in stated if isinstance(one, dict) for each in one.values()]
+    entries = [entry for each in lists if isinstance(each, list) for entry in each]
+    if len(entries) > _MOST_IN_ALL:
+        raise ValueError(f"has more than {_MOST_IN_ALL} entries in all sets together")
+    if any(isinstance(each, str) and len(each) > _LONGEST for each in entries):
+        raise ValueError(f"has an entry of more than {_LONGEST} characters")
+    return stated
 
 
 class RestrictionBody(Section):
@@ -49,7 +75,9 @@ class ExchangeBody(Section):
     roles: Words | None = None
     scopes: Scopes | None = None
     cloak: Annotated[tuple[Word, ...], Field(strict=False, max_length=_MOST)] = ()
-    restrictions: Annotated[tuple[RestrictionBody, ...], Field(strict=False, max_length=_MOST)] = ()
+    restrictions: Annotated[
+        tuple[RestrictionBody, ...], Field(strict=False), BeforeValidator(_bounded)
+    ] = ()
     cnf: Confirmation | None = None
 
     def as_request(self) -> ExchangeRequest:

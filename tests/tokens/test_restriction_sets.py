@@ -126,3 +126,28 @@ class RestrictionSetTests(SynchronousTestCase):
         self.assertEqual(rule.methods, frozenset({"GET"}))
         self.assertEqual(from_json(EVERYTHING).layer("/other").rules, ())
         self.assertEqual(len(RestrictionSet().layer("/").rules), 1)
+
+
+class BoundTests(SynchronousTestCase):
+    """Clients choose permissions and paths, so comparing them must not take long."""
+
+    def test_wild_segments(self) -> None:
+        """Only patterns with a wildcard before their end are compared segment by segment."""
+        for pattern, count in (
+            ("/data/**:*", 0),
+            ("/data/x:GET", 0),
+            ("*:GET", 0),
+            ("/**:GET", 0),
+            ("dog:walk:rex", 0),
+            ("/data/*/x:GET", 3),
+            ("/data/*:GET", 2),
+            ("/**/x/**:GET", 3),
+        ):
+            self.assertEqual(from_json({"permissions": [pattern]}).wild_segments, count, pattern)
+
+    def test_long_path(self) -> None:
+        """A path of very many segments is refused, as it cannot be compared quickly."""
+        found = from_json({"permissions": ["/**/x:*"]})
+        self.assertTrue(found.holds(facts(path="/a" * 100 + "/x")))
+        with self.assertRaises(UnusableFact):
+            found.holds(facts(path="/a" * 200 + "/x"))

@@ -12,9 +12,11 @@ from zope.interface import implementer
 
 from authotron.augmenters import plain
 from authotron.jose import keys
-from authotron.model.errors import ConfigError
+from authotron.model.errors import ConfigError, Unavailable
 from authotron.model.identity import Addition, Identity
+from authotron.model.token import Token
 from authotron.plugin.interfaces import IAugmenter
+from authotron.stores.memory import MemoryStore
 from authotron.testing.worlds import NOW
 from tests.web.conversations import ALICE, Answer, InMemoryGateway, basic
 from tests.web.entrances import Entrances
@@ -88,6 +90,13 @@ class Adding:
 
     async def augment(self, identity: Identity) -> Addition:
         return self.added
+
+
+class Down(MemoryStore):
+    """A token store that does not answer."""
+
+    async def get(self, id_: str) -> Token | None:
+        raise Unavailable("the store does not answer")
 
 
 class ExchangeCase(SynchronousTestCase):
@@ -223,6 +232,34 @@ class ExchangeTests(ExchangeCase):
         )
         for wish in wishes:
             self.assertEqual(self.post(**wish).status, 400, wish)
+
+    def test_too_much(self) -> None:
+        """A request with very many restrictions is refused before they are compared."""
+        wild = [f"/*/a/b/c/d/e/f/{each}:GET" for each in range(20)]
+        many: tuple[tuple[list[Any], int], ...] = (
+            ([{"methods": ["GET"]}] * 17, 400),
+            ([{"hosts": ["a"] * 100}, {"hosts": ["b"] * 101}], 400),
+            ([{"permissions": ["/" + "x" * 300 + ":GET"]}], 400),
+            ([{"permissions": wild}], 403),
+            ([{"permissions": wild[:10]}], 200),
+        )
+        for sets, status in many:
+            self.assertEqual(self.post(restrictions=sets).status, status, str(sets)[:80])
+
+    def test_longest_chain(self) -> None:
+        """A token has 16 ancestors at most, and 16 restriction sets."""
+        token = ALICE
+        for _ in range(17):
+            token = self.token(token)
+        self.assertIn("was exchanged 16 times", self.refused(token)[0])
+        first = self.token(restrictions=[{"methods": ["GET", str(each)]} for each in range(10)])
+        more = [{"methods": ["GET", str(each)]} for each in range(9, 17)]
+        self.assertIn("more than 16 sets", self.refused(first, restrictions=more)[0])
+
+    def test_too_large(self) -> None:
+        """A token that would not fit into a header field is refused."""
+        bulky = sso(roles=[f"role-{each:04}" for each in range(2_000)])
+        self.assertIn("more than 16384", self.refused(bulky)[0])
 
     def test_unauthenticated(self) -> None:
         """Without a good credential nothing is exchanged."""
@@ -411,6 +448,19 @@ class ApiTokenTests(ExchangeCase):
         token = self.token(f"Bearer {self.api_token()['token']}")
         self.make(store=...)
         self.assertEqual(self.status(token), 401)
+
+    def test_store_down(self) -> None:
+        """While the store does not answer, what came of an API token is unavailable, not wrong."""
+        bearer = f"Bearer {self.api_token()['token']}"
+        token = self.token(bearer)
+        self.assertEqual(self.status(token), 200)
+        found = self.gateway.serving.gateway.tokens
+        assert found is not None
+        found.store.backend = Down()
+        self.assertEqual(self.post(bearer).status, 503)
+        self.gateway.clock.advance(10)
+        self.assertEqual(self.status(token), 503)
+        self.assertEqual(self.post().status, 200)
 
     def test_no_api_token_T52(self) -> None:
         """An exchanged token cannot create, see or revoke API tokens."""
