@@ -20,7 +20,7 @@ from authotron.cli.token_table import table
 from authotron.config import section
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
-from authotron.model.errors import ConfigError, NoSuchToken
+from authotron.model.errors import ConfigError, NoSuchToken, Rejected
 from authotron.model.identity import Identity
 from authotron.model.naming import normalize
 from authotron.model.token import TERMINAL, PlainToken, Token
@@ -96,6 +96,18 @@ def tokens() -> None:
     multiple=True,
     help="Restrict the token to clients in this network (may be repeated).",
 )
+@click.option(
+    "--jkt",
+    type=text,
+    metavar="THUMBPRINT",
+    help="Bind the token to the key with this thumbprint, so that each request needs a DPoP proof.",
+)
+@click.option(
+    "--x5t",
+    type=text,
+    metavar="HASH",
+    help="Bind the token to the client certificate with this SHA-256 hash in base64url.",
+)
 @click.option("--ttl", type=text, help="Lifetime, such as 12h or 30d.")
 @click.option("--name", type=text, default="", help="A name for the token.")
 @click.option("--comment", type=text, default="", help="A comment about the token.")
@@ -115,6 +127,8 @@ def create(
 
     async def work(gateway: Gateway[Reply], kept: TokenService, _world: World) -> None:
         check_realm(gateway, realm)
+        if wish.binding is not None and kept.config.bound is None:
+            raise Rejected("bound tokens need the section tokens.bound")
         owner = await _owner_now(gateway, Identity(realm, username, owner_role), "")
         can_look_up = gateway.owners.can_look_up(owner.identity, "")
         presented, token = await kept.make(
@@ -356,6 +370,7 @@ _OPTIONS = {
     "scopes": "--scope",
     "hosts": "--host",
     "networks": "--network",
+    "cnf": "--jkt or --x5t",
 }
 """
 Keys in the body of C{POST /tokens} whose names differ from those of the options of C{tokens
@@ -376,6 +391,8 @@ def _request(given: Mapping[str, Any]) -> TokenRequest:
             raise click.BadParameter("is not SERVICE=SCOPE", param_hint="--scope")
         scopes.setdefault(service, []).append(scope)
     wanted = {**given, "roles": given["roles"] or None, "scopes": scopes or None}
+    hashes = {"jkt": wanted.pop("jkt"), "x5t#S256": wanted.pop("x5t")}
+    wanted["cnf"] = {name: value for name, value in hashes.items() if value is not None} or None
     try:
         body = section.read(NewToken, wanted)
     except ConfigError as error:
@@ -383,7 +400,7 @@ def _request(given: Mapping[str, Any]) -> TokenRequest:
         key = re.split(r"[.\[]", problem.path)[0]
         option = _OPTIONS.get(key, f"--{key}" if key else None)
         raise click.BadParameter(problem.message, param_hint=option) from None
-    return TokenRequest(**{name: getattr(body, name) for name in NewToken.model_fields})
+    return body.as_request()
 
 
 class _Lifetime(section.Section):

@@ -18,6 +18,7 @@ from authotron.model.errors import ConfigError, Problem
 from authotron.model.hosts import check_host_pattern
 from authotron.model.naming import normalize
 from authotron.model.token import PREFIX, Token
+from authotron.tokens.grants import TokenRequest
 from authotron.tokens.size import MAX_BYTES
 from authotron.web import replies
 from authotron.web.request import Request
@@ -93,6 +94,13 @@ class NewToken(Section):
         if len(self.model_dump_json().encode()) > MAX_BYTES:
             raise ValueError(f"is larger than {MAX_BYTES} bytes")
         return self
+
+    def as_request(self) -> TokenRequest:
+        """Return the properties that the client requests for the API token."""
+        given = {name: getattr(self, name) for name in NewToken.model_fields if name != "cnf"}
+        return TokenRequest(
+            **given, binding=None if self.cnf is None else from_confirmation(self.cnf)
+        )
 
 
 class TokenChange(Section):

@@ -17,7 +17,6 @@ from authotron.concurrency.racing import Awaited, shield
 from authotron.config.section import Section
 from authotron.gateway.gateway import Gateway, Invalidate
 from authotron.model.authentication import Authentication
-from authotron.model.binding import Binding, from_confirmation
 from authotron.model.errors import ExceedsGrant, NoSuchToken, Problem, TooMany, Unavailable
 from authotron.model.token import AT_ONCE, Token
 from authotron.plugin.interfaces import TokenQuery
@@ -73,25 +72,11 @@ class TokenRoutes:
     _client: Callable[[], str]
 
     async def make(self, requester: Authentication, request: Request) -> Reply:
-        body = self._body(request, NewToken)
-        requested = TokenRequest(
-            **{name: getattr(body, name) for name in NewToken.model_fields if name != "cnf"},
-            binding=self._binding(body),
-        )
+        requested = self._body(request, NewToken).as_request()
+        if requested.binding is not None and self._tokens.config.bound is None:
+            raise EarlyReply(replies.malformed([_UNKNOWN_CNF]))
         text, token = await self._make(requester, requested)
         return replies.created_json({"token": text, **token_as_json(token)}, f"/tokens/{token.id}")
-
-    def _binding(self, body: NewToken) -> Binding | None:
-        """
-        Return the key or certificate to which a new API token is to be bound.
-
-        @raise EarlyReply: the configuration does not allow bound tokens.
-        """
-        if body.cnf is None:
-            return None
-        if self._tokens.config.bound is None:
-            raise EarlyReply(replies.malformed([_UNKNOWN_CNF]))
-        return from_confirmation(body.cnf)
 
     async def make_by_get(self, requester: Authentication, request: Request) -> Reply:
         """

@@ -321,6 +321,20 @@ class TokensTests(OutputCase):
         self.assertEqual(json.loads(self.tokens("list", "--json").stdout)["id"], new["id"])
         self.tokens("rotate", old["id"], status=1)
 
+    def test_bound(self) -> None:
+        """A token is bound to a key and a certificate, and stays so when it is rotated."""
+        hash_ = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+        self.assertIn("tokens.bound", self.create("--jkt", hash_, status=1))
+        self.config = self.file(
+            store={"type": "sqlite", "path": str(self.folder.absolute() / "tokens.db")},
+            tokens={"bound": {}},
+        )
+        self.assertIn("--jkt or --x5t", self.create("--jkt", "short", status=2))
+        old = self.create("--jkt", hash_, "--x5t", hash_)
+        self.assertEqual(old["cnf"], {"jkt": hash_, "x5t#S256": hash_})
+        new = json.loads(self.tokens("rotate", old["id"], "--json").stdout)
+        self.assertEqual(new["cnf"], old["cnf"])
+
     def test_failures_as_json(self) -> None:
         """With C{--json} a failure is JSON on standard output, as over HTTP, and text as well."""
         for words in (("rotate", "unknown"), ("show", "unknown")):
