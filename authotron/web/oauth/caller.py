@@ -30,7 +30,7 @@ async def authenticated(call: Call) -> Authentication:
         raise EarlyReply(as_error(end.reply)) from None
 
 
-async def bearer_of(call: Call, token: str) -> Authentication | None:
+async def bearer_of(call: Call, token: str, scheme: str = "Bearer") -> Authentication | None:
     """
     Return the authentication of a client that would present a token as its credential, or C{None}
     if the token is not valid.
@@ -38,9 +38,12 @@ async def bearer_of(call: Call, token: str) -> Authentication | None:
     Conditions of the token, such as its networks, are not checked, because they depend on the
     request in which the token is used.
 
+    @param scheme: the scheme under which the client would present the token: C{DPoP} for a token
+        that is bound to a key.
+
     @raise EarlyReply: the token cannot be verified now.
     """
-    return await judged(call, f"Bearer {token}") if BEARER.fullmatch(token) else None
+    return await judged(call, f"{scheme} {token}") if BEARER.fullmatch(token) else None
 
 
 async def judged(call: Call, authorization: str) -> Authentication | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 from authotron.gateway.authorization import Allow, authorize
@@ -14,6 +15,7 @@ from authotron.gateway.gateway import Gateway
 from authotron.jose.access_tokens import scope_of
 from authotron.jose.minter import identity_as_json
 from authotron.model.authentication import Authentication
+from authotron.model.binding import Binding
 from authotron.model.hosts import address_of, split_host
 from authotron.model.paths import AmbiguousPath, canonical, split_target
 from authotron.model.request import Facts, KnownFacts
@@ -31,7 +33,7 @@ INACTIVE: Mapping[str, Any] = {"active": False}
 """The answer about a token that is not valid, or that the client may not see; nothing else."""
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
-_STATED = ("aud", "exp", "iat", "nbf", "jti", "client_id", "cnf", "acr", "auth_time")
+_STATED = ("aud", "exp", "iat", "nbf", "jti", "client_id", "acr", "auth_time")
 """The claims of a token that an answer repeats."""
 
 
@@ -63,7 +65,18 @@ def _is_usable(token: KnownToken, facts: Facts) -> bool:
     Return whether a token is valid for a request with the facts that the client states. A token
     with conditions, such as networks, is not valid for a request of which nothing is known.
     """
-    return isinstance(authorize(token.bearer, facts), Allow)
+    found, binding = token.bearer, _binding(token)
+    if binding is not None:
+        found = import_module("authotron.gateway.bound_tokens").unbound(found)
+    return isinstance(authorize(found, facts), Allow)
+
+
+def _binding(token: KnownToken) -> Binding | None:
+    """
+    Return the key or certificate to which a token is bound. The answer states it, so that the
+    service verifies the proof of its client by itself (RFC 7800, RFC 8705, RFC 9449).
+    """
+    return None if token.bearer.token is None else token.bearer.token.binding
 
 
 def _facts(form: Form) -> Facts:
@@ -98,16 +111,17 @@ def _facts(form: Form) -> Facts:
 
 def _answer(gateway: Gateway[Reply], token: KnownToken) -> Mapping[str, Any]:
     """Return the answer about a valid token that the client may see (RFC 7662 section 2.2)."""
-    identity, claims = token.bearer.identity, token.claims
+    identity, claims, binding = token.bearer.identity, token.claims, _binding(token)
     scope = scope_of(identity.scopes.values())
     return {
         "active": True,
         "iss": gateway.config.file.jwt.iss,
         "sub": f"{identity.realm}-{identity.username}",
-        "token_type": "Bearer",
+        "token_type": "DPoP" if binding is not None and binding.jkt else "Bearer",
         **({"scope": scope} if scope else {}),
         **{name: claims[name] for name in _STATED if name in claims},
         **identity_as_json(identity),
+        **({} if binding is None else {"cnf": binding.confirmation}),
     }
 
 

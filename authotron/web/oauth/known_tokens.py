@@ -48,12 +48,12 @@ class KnownToken:
     def is_of(self, caller: Authentication) -> bool:
         """
         Return whether a token belongs to a client, so that the client may see and revoke it. A
-        client that uses a restricted API token has only this token and what was derived from it.
+        client that uses a restricted token has only this token and what was derived from it.
         """
-        restricted = restricted_token_id(caller)
-        if restricted is not None:
+        if restricted_token_id(caller) is not None:
+            used = None if caller.token is None else caller.token.id
             token = self.bearer.token or PresentedToken()
-            return restricted in (self.id, *token.ancestors)
+            return used is not None and used in (self.id, *token.ancestors)
         return self.bearer.identity[:2] == caller.identity[:2]
 
 
@@ -74,11 +74,34 @@ async def known_token(call: Call, text: str) -> KnownToken | None:
     except Rejected:
         return None
     if is_credential:
-        bearer = await bearer_of(call, text)
+        bearer = await bearer_of(call, text, _scheme("jkt" in claims.get("cnf", {})))
         return bearer and KnownToken(str(claims["jti"]), bearer, claims)
     if not claims.keys() >= _OF_IDENTITIES:
         return None
-    return KnownToken(str(claims["jti"]), _bearer_of_jwt(claims), claims)
+    bearer = _bearer_of_jwt(claims)
+    return KnownToken(str(claims["jti"]), bearer, claims) if _counts(call, bearer) else None
+
+
+def _counts(call: Call, bearer: Authentication) -> bool:
+    """
+    Return whether a JWT for backends was not revoked.
+
+    @raise EarlyReply: it is not known which credentials are revoked.
+    """
+    revocations = call.gateway.revocations
+    try:
+        if revocations is not None:
+            revocations.check(bearer)
+    except Rejected:
+        return False
+    except Unavailable:
+        raise EarlyReply(UNAVAILABLE) from None
+    return True
+
+
+def _scheme(is_bound_to_key: bool) -> str:  # noqa: FBT001 - the only parameter
+    """Return the scheme under which clients present a token."""
+    return "DPoP" if is_bound_to_key else "Bearer"
 
 
 async def _stored(call: Call, text: str) -> KnownToken | None:
@@ -97,7 +120,8 @@ async def _stored(call: Call, text: str) -> KnownToken | None:
         return None
     except Unavailable:
         raise EarlyReply(UNAVAILABLE) from None
-    bearer = await bearer_of(call, text)
+    is_bound_to_key = token.binding is not None and token.binding.jkt is not None
+    bearer = await bearer_of(call, text, _scheme(is_bound_to_key))
     if bearer is None:
         return None
     claims: dict[str, Any] = {"jti": token.id, "iat": int(token.created)}

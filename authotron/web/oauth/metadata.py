@@ -85,6 +85,9 @@ def metadata(gateway: Gateway[Reply]) -> dict[str, Any]:
         found["token_endpoint"] = f"{base}{TOKEN}"
         found["grant_types_supported"] = [EXCHANGE_GRANT]
         found["token_endpoint_auth_methods_supported"] = ["none", "client_secret_basic"]
+    if file.tokens.bound is not None:
+        found["dpop_signing_alg_values_supported"] = [*file.tokens.bound.algorithms]
+        found["tls_client_certificate_bound_access_tokens"] = True
     if can_revoke(gateway):
         found["revocation_endpoint"] = f"{base}{REVOKE}"
         found["revocation_endpoint_auth_methods_supported"] = [*_BY_CREDENTIAL]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from authotron.gateway import revoking
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
+from authotron.web import revocation_routes
 from authotron.web.later_routes import Call
 from authotron.web.oauth.caller import authenticated
-from authotron.web.oauth.errors import NOT_CACHED, UNAVAILABLE, error_reply
+from authotron.web.oauth.errors import NOT_CACHED, UNAVAILABLE, as_error, error_reply
 from authotron.web.oauth.form import read_form
 from authotron.web.oauth.known_tokens import KnownToken, known_token
 from authotron.web.replies import Reply, text_reply
@@ -38,15 +40,34 @@ async def revoke(call: Call) -> Reply:
     token = await known_token(call, form.needed("token"))
     if token is None or not _may_revoke(call.gateway, caller, token):
         return REVOKED
-    if not token.is_stored:
+    if token.is_stored:
+        await _revoke_stored(call, caller, token)
+    elif call.gateway.revocations is None:
         return _UNSUPPORTED
-    await _revoke_stored(call, caller, token)
+    else:
+        await _revoke_signed(call, caller, token)
     return REVOKED
 
 
 def _may_revoke(gateway: Gateway[Reply], caller: Authentication, token: KnownToken) -> bool:
     is_admin = gateway.tokens is not None and gateway.tokens.is_admin(caller)
     return is_admin or token.is_of(caller)
+
+
+async def _revoke_signed(call: Call, caller: Authentication, token: KnownToken) -> None:
+    """
+    Revoke a JWT, and all tokens that were derived from it.
+
+    @raise EarlyReply: the token store, or a worker process, has not confirmed the revocation, or
+        the client has made too many revocations.
+    """
+    now, by = call.clock.seconds(), revocation_routes.actor(call, caller)
+    wanted = revoking.of_presented_token(token.bearer, now, by=str(by))
+    assert wanted is not None, "each JWT of the gateway has an id"
+    try:
+        await revocation_routes.revoke_as(call, caller, wanted)
+    except EarlyReply as end:
+        raise EarlyReply(as_error(end.reply)) from None
 
 
 async def _revoke_stored(call: Call, caller: Authentication, token: KnownToken) -> None:

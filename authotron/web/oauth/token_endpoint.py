@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from attrs import evolve
+
 from authotron.gateway.authorization import Allow, authorize
 from authotron.jose.access_tokens import scope_of
 from authotron.model.authentication import Authentication
+from authotron.model.binding import ProofNeeded
 from authotron.model.errors import ExceedsGrant, PoliciesUnknown, Rejected
+from authotron.tokens.exchange import ExchangeRequest
 from authotron.tokens.exchanged_tokens import Exchanged
 from authotron.web.later_routes import Call
 from authotron.web.oauth.caller import authenticated, bearer_of, judged
@@ -45,22 +49,27 @@ async def token(call: Call) -> Reply:
     if grant is None:
         description = "The gateway does not support this grant type."
         return error_reply("unsupported_grant_type", description)
+    caller = None
     if call.request.authorization is not None:
-        await authenticated(call)
-    return await grant(call, form)
+        caller = await authenticated(call)
+    return await grant(call, form, caller)
 
 
-async def _exchanged(call: Call, form: Form) -> Reply:
+async def _exchanged(call: Call, form: Form, caller: Authentication | None) -> Reply:
     """Answer the exchange of a token for a narrower one."""
     wanted = form.one("requested_token_type") or ACCESS_TOKEN
     if wanted not in (ACCESS_TOKEN, JWT):
         raise malformed("The gateway issues no tokens of the requested type.")
     if form.one("actor_token") is not None or form.one("actor_token_type") is not None:
         raise malformed("The gateway accepts no actor tokens.")
-    subject = await _subject(call, form)
+    subject = await _subject(call, form, caller)
     requested = exchange_request(form, subject)
-    is_narrow = requested.cloak or requested.restrictions or subject.conditions
-    if wanted == JWT and is_narrow:
+    if call.gateway.proofs is not None:
+        from authotron.web import token_proofs  # noqa: PLC0415 - only needed for bound tokens
+
+        binding = await token_proofs.binding_of(call, subject, None)
+        requested = evolve(requested, binding=binding)
+    if wanted == JWT and _needs_gateway(subject, requested):
         raise malformed("Only the gateway itself can enforce the limits of the requested token.")
     try:
         found = await issued(call, subject, requested)
@@ -72,15 +81,24 @@ async def _exchanged(call: Call, form: Form) -> Reply:
         raise EarlyReply(as_error(end.reply)) from None
     if wanted == JWT:
         return await _for_backends(call, found)
+    binding, scopes = found.token.binding, found.identity.scopes
+    type_ = "DPoP" if binding is not None and binding.jkt else "Bearer"
     life = found.expires - int(call.clock.seconds())
-    return _reply(
-        found.text, ACCESS_TOKEN, "Bearer", life, scope_of(found.identity.scopes.values())
-    )
+    return _reply(found.text, ACCESS_TOKEN, type_, life, scope_of(scopes.values()))
 
 
-async def _subject(call: Call, form: Form) -> Authentication:
+def _needs_gateway(subject: Authentication, requested: ExchangeRequest) -> bool:
+    """Return whether a new token would have limits that backends could not enforce."""
+    is_bound = subject.token is not None and subject.token.binding is not None
+    is_narrow = requested.cloak or requested.restrictions or requested.binding
+    return bool(is_bound or is_narrow or subject.conditions)
+
+
+async def _subject(call: Call, form: Form, caller: Authentication | None) -> Authentication:
     """
-    Return the authentication of a client that would present the subject token as its credential.
+    Return the authentication of a client that would present the subject token as its credential. A
+    token that is bound to a key can only be exchanged by a client that also presents it in its
+    header, with a proof.
 
     @raise EarlyReply: the subject token is not valid, cannot be used from the network of the
         client, or cannot be verified now.
@@ -88,12 +106,23 @@ async def _subject(call: Call, form: Form) -> Authentication:
     text, type_ = form.needed("subject_token"), form.needed("subject_token_type")
     if type_ not in (ACCESS_TOKEN, JWT, AUTHORIZATION):
         raise malformed("The gateway accepts no subject tokens of this type.")
+    if caller is not None and text == _credential(call):
+        return caller
     found = await (judged if type_ == AUTHORIZATION else bearer_of)(call, text)
     contracts = call.gateway.contracts
     facts = contracts.direct.facts(call.request.question(contracts))
-    if found is None or not isinstance(authorize(found, facts, is_to_gateway=True), Allow):
-        raise malformed(_NOT_VALID)
-    return found
+    try:
+        if found is not None and isinstance(authorize(found, facts, is_to_gateway=True), Allow):
+            return found
+    except ProofNeeded:
+        raise malformed(_NOT_VALID) from None
+    raise malformed(_NOT_VALID)
+
+
+def _credential(call: Call) -> str:
+    """Return the value of the credential in the header of a request, without its scheme."""
+    given = (call.request.authorization or b"").decode("latin-1")
+    return given.strip(" \t").partition(" ")[2].strip(" ")
 
 
 async def _for_backends(call: Call, exchanged: Exchanged) -> Reply:
@@ -103,7 +132,8 @@ async def _for_backends(call: Call, exchanged: Exchanged) -> Reply:
     @raise EarlyReply: the exchanged token has limits that backends could not enforce.
     """
     found = await bearer_of(call, exchanged.text)
-    if found is None or found.conditions or exchanged.token.cloaked:
+    token = exchanged.token
+    if found is None or found.conditions or token.cloaked or token.binding:
         raise malformed("Only the gateway itself can enforce the limits of the subject token.")
     now = int(call.clock.seconds())
     try:
@@ -126,5 +156,11 @@ def _reply(text: str, issued: str, type_: str, life: int, scope: str) -> Reply:
     return json_reply(200, content, *NOT_CACHED)
 
 
-_GRANTS: Mapping[str, Callable[[Call, Form], Awaitable[Reply]]] = {EXCHANGE_GRANT: _exchanged}
+Grant = Callable[[Call, Form, Authentication | None], Awaitable[Reply]]
+"""
+A function that answers a request with a certain grant type; it takes the client if the client has
+authenticated by the header C{Authorization}.
+"""
+
+_GRANTS: Mapping[str, Grant] = {EXCHANGE_GRANT: _exchanged}
 """For each grant type the function that answers."""
