@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.check import Config
 from authotron.config.schema import JwtConfig
-from authotron.jose.hidden_claims import HiddenClaims
+from authotron.jose.hidden_claims import hidden_claims
 from authotron.jose.minter import Minter
 from authotron.policy.namespaces import ROOT
 from authotron.tokens.exchange import Bounds
@@ -40,7 +40,7 @@ def exchanged_tokens(
     bounds = Bounds(
         file.tokens.exchange, file.tokens.max_ttl_unchecked, minter.audience, namespace=namespace
     )
-    hidden = HiddenClaims(_secret(file.jwt), _PURPOSE)
+    hidden = hidden_claims(_secrets(file.jwt), _PURPOSE)
     return ExchangedTokens(
         bounds,
         minter,
@@ -54,7 +54,10 @@ def exchanged_tokens(
     )
 
 
-def _secret(jwt: JwtConfig) -> bytes:
-    """Return the secret from which the key is derived that encrypts users in exchanged tokens."""
-    secret = getattr(jwt, "sealing_key", None) or jwt.key
-    return b"" if secret is None else secret.get_secret_value().strip().encode()
+def _secrets(jwt: JwtConfig) -> list[str]:
+    """
+    Return the secrets from which the keys are derived that encrypt users in exchanged tokens; the
+    first one encrypts.
+    """
+    found = (jwt.sealing_key, jwt.previous_sealing_key, jwt.key)
+    return [secret.get_secret_value().strip() for secret in found if secret is not None]

@@ -2,58 +2,48 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterable
 
 from attrs import field, frozen
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from authotron.jose.keys import base64url
-from authotron.jose.unverified import decode_base64url
+from authotron.jose.key_ring import UnreadableRing
+from authotron.jose.sealing import Sealer, sealer
 from authotron.model.errors import Rejected
-
-_NONCE = 12
-"""Number of bytes of a nonce of AES-GCM (NIST SP 800-38D section 8.2.2)."""
 
 
 @frozen
 class HiddenClaims:
-    """
-    Encrypts claims with AES-256-GCM, under a key that is derived from a secret of the gateway (RFC
-    5869).
+    """Encrypts claims under a secret of the gateway, and decrypts them."""
 
-    @ivar _purpose: the name of the use to which the key is limited.
-    """
+    _sealer: Sealer = field(repr=False)
 
-    _secret: bytes = field(repr=False)
-    _purpose: bytes
-    _cipher: AESGCM = field(init=False, repr=False, eq=False)
-
-    def __attrs_post_init__(self) -> None:
-        key = HKDF(SHA256(), 32, None, self._purpose).derive(self._secret)
-        object.__setattr__(self, "_cipher", AESGCM(key))
-
-    def hide(self, content: bytes, id_: str) -> str:
+    def hide(self, content: str, id_: str) -> str:
         """
         Encrypt a part of a token.
 
         @param id_: the id of the token; in a token with another id the result cannot be decrypted.
         """
-        nonce = os.urandom(_NONCE)
-        return base64url(nonce + self._cipher.encrypt(nonce, content, id_.encode())).decode()
+        return self._sealer.seal(content, id_)
 
-    def show(self, hidden: str, id_: str) -> bytes:
+    def show(self, hidden: str, id_: str) -> str:
         """
         Decrypt a part of a token.
 
         @raise Rejected: the part was encrypted with another key, or for a token with another id.
         """
         try:
-            raw = decode_base64url(hidden)
-            return self._cipher.decrypt(raw[:_NONCE], raw[_NONCE:], id_.encode())
-        except (InvalidTag, ValueError):
+            return self._sealer.open(hidden, id_)
+        except UnreadableRing:
             raise Rejected(
                 "the token was encrypted with a key that is not in use any more"
             ) from None
+
+
+def hidden_claims(secrets: Iterable[str], purpose: bytes) -> HiddenClaims:
+    """
+    Build the object that encrypts claims, under keys that are derived from secrets (RFC 5869).
+
+    @param secrets: the secret whose key encrypts, and then secrets whose keys only decrypt.
+    @param purpose: the use to which the derived keys are limited.
+    """
+    return HiddenClaims(sealer(secrets, purpose))

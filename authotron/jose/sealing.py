@@ -1,4 +1,7 @@
-"""Seal the signing keys that gateways share, so that the token store alone reveals none of them."""
+"""
+Seal texts of the gateway, such as the signing keys that gateways share: the token store, or the
+token, that contains a sealed text reveals nothing of it.
+"""
 
 from __future__ import annotations
 
@@ -85,15 +88,16 @@ def _associated(record: str, name: str) -> bytes:
     return f"{_VERSION}.{name}.{record}".encode()
 
 
-def sealer(secrets: Iterable[str]) -> Sealer:
+def sealer(secrets: Iterable[str], purpose: bytes = _INFO) -> Sealer:
     """
     Build a L{Sealer} from secrets of the configuration.
 
     @param secrets: the secret that seals, and then further secrets that only open.
+    @param purpose: what is sealed; a text that was sealed for another purpose cannot be opened.
     """
-    return Sealer(tuple(map(_derive, secrets)))
+    return Sealer(tuple(_derive(each, purpose) for each in secrets))
 
 
-def _derive(secret: str) -> _Key:
-    raw = HKDF(SHA256(), 32, salt=None, info=_INFO).derive(secret.encode())
-    return _Key(sha256(_INFO + raw).hexdigest()[:8], AESGCM(raw))
+def _derive(secret: str, purpose: bytes) -> _Key:
+    raw = HKDF(SHA256(), 32, salt=None, info=purpose).derive(secret.encode())
+    return _Key(sha256(purpose + raw).hexdigest()[:8], AESGCM(raw))

@@ -30,10 +30,10 @@ EVERY = "*"
 _TOKEN, _ID = 1_000, 70
 """Estimated bytes in memory of an exchanged token, and of each id of an ancestor."""
 
-Hide = Callable[[bytes, str], str]
+Hide = Callable[[str, str], str]
 """A function that encrypts a part of the token with the given id."""
 
-Show = Callable[[str, str], bytes]
+Show = Callable[[str, str], str]
 """A function that decrypts a part of the token with the given id."""
 
 
@@ -140,7 +140,7 @@ class ExchangedToken:
         }
         owner = _as_json(self.owner)
         if self.cloaked and self.owner.attributes:
-            stated["hidden"] = hide(json.dumps(owner).encode(), self.id)
+            stated["hidden"] = hide(json.dumps(owner), self.id)
         else:
             stated["owner"] = owner
         return {name: value for name, value in stated.items() if value not in (None, [], {})}

@@ -79,16 +79,16 @@ def is_exchanged(requester: Authentication) -> bool:
 
 def restricted_token_id(requester: Authentication) -> str | None:
     """
-    Return the id of the API token that a requester uses, if this API token is restricted, or else
-    C{None}.
+    Return the id of the token that a requester uses, if the token is restricted, or else C{None}.
 
-    A restricted credential of another kind, such as an exchanged token, may not manage any API
-    token; then the result is an id that no API token has.
+    An exchanged token counts as restricted. Its id is no id of an API token, so a requester that
+    uses it manages no API token; the same holds for any other restricted credential.
     """
     grant = grant_in_use(requester)
     if not grant.is_restricted:
         return None
-    return grant.lineage[-1] if grant.lineage else _UNUSED_ID
+    lineage: tuple[str, ...] = getattr(requester.restriction, "lineage", ())
+    return lineage[-1] if lineage else _UNUSED_ID
 
 
 def new_grant(

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from authotron.config import schema, section
 from authotron.config.exchange import ExchangeConfig
 from authotron.jose import keys, minter
-from authotron.jose.hidden_claims import HiddenClaims
+from authotron.jose.hidden_claims import hidden_claims
 from authotron.model.authentication import Authentication, PresentedToken
 from authotron.model.errors import ExceedsGrant, Rejected
 from authotron.model.identity import Credential, Identity
@@ -48,7 +48,7 @@ MINTER_CONFIG = section.read(
     {"iss": "gate", "alg": "EdDSA", "key": PEM, "aud": [*AUDIENCE], "emit_aud": True},
     "jwt",
 )
-HIDDEN = HiddenClaims(PEM.encode(), b"test")
+HIDDEN = hidden_claims([PEM], b"test")
 LONGEST, LONGEST_UNCHECKED = 1000, 500
 
 PATHS = ("/", "/x", "/x/", "/x/y", "/x/y/z", "/secret")
