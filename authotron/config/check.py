@@ -177,6 +177,8 @@ def _secrets(
     """Yield the path and the text of every secret in the configuration."""
     if file is not None:
         yield from secrets_in(file.jwt, "jwt")
+        if file.events is not None:
+            yield from secrets_in(file.events, "events")
     for kind, configs in (("providers", providers), ("augmenters", augmenters)):
         for place, config in enumerate(configs):
             yield from secrets_in(config, f"{kind}[{place}]")

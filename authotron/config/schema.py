@@ -10,6 +10,7 @@ from authotron import __version__
 from authotron.config.answers import ProfileName
 from authotron.config.bound_tokens import BoundTokensConfig
 from authotron.config.cors import Cors
+from authotron.config.events import EventsConfig
 from authotron.config.exchange import ExchangeConfig
 from authotron.config.oauth import OAuthConfig, flaw_of_url
 from authotron.config.page import Page
@@ -472,6 +473,10 @@ class File(Section):
     revocation: RevocationConfig | None = Field(
         default=None,
         description="whether credentials can be revoked before they expire; needs a token store",
+    )
+    events: EventsConfig | None = Field(
+        default=None,
+        description="how clients learn of revocations, and which identity providers may revoke",
     )
     services: tuple[Service, ...] = Field(
         default=(), strict=False, description="accepted as in auth-o-tron, and ignored"

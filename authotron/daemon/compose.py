@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from itertools import repeat
@@ -55,6 +55,8 @@ if TYPE_CHECKING:  # imported at run time only if a configuration needs them
     from authotron.gateway.policy import Enforcement
     from authotron.gateway.proofs import Proofs
     from authotron.gateway.revocations import Revocations
+    from authotron.gateway.status_lists import StatusLists
+    from authotron.gateway.transmitters import Transmitter
     from authotron.model.protected_resources import ProtectedResources
     from authotron.policy.policies import Policies
     from authotron.tokens.exchanged_tokens import ExchangedTokens
@@ -140,6 +142,9 @@ def compose(
     if claims is not None and file.jwt.emit_claims:
         # policies have checked the claims before a JWT is minted
         signer = signer.emitting(claims.checked if enforcement is None else claims.listed)
+    status_lists = _status_lists(config, world)
+    if status_lists is not None:
+        signer = signer.referring(status_lists.reference)
     remembered = decisions.make(
         file.auth.cache,
         world.clock,
@@ -168,6 +173,8 @@ def compose(
         exchanged,
         revocations,
         proofs,
+        transmitters=_transmitters(config, world),
+        status_lists=status_lists,
     )
 
 
@@ -180,6 +187,30 @@ def _exchanged(
     from authotron.daemon import compose_exchange  # noqa: PLC0415 - only needed here
 
     return compose_exchange.exchanged_tokens(config, world.clock, signer, owners, tokens)
+
+
+def _transmitters(config: Config, world: World) -> Mapping[str, Transmitter]:
+    """
+    Build the objects that receive events of identity providers, if some are configured.
+
+    @raise ConfigError: the section of an identity provider has problems.
+    """
+    if config.file.events is None or not config.file.events.transmitters:
+        return {}
+    from authotron.daemon import compose_events  # noqa: PLC0415 - only needed here
+
+    with config.origins.locating():
+        return compose_events.transmitters(config, world)
+
+
+def _status_lists(config: Config, world: World) -> StatusLists | None:
+    """Build the object that gives minted JWTs a place in a Token Status List, if configured."""
+    if config.file.events is None or config.file.events.status_list is None:
+        return None
+    from authotron.daemon import compose_events  # noqa: PLC0415 - only needed here
+
+    with config.origins.locating():
+        return compose_events.status_lists(config, world)
 
 
 def _claims(config: Config, metrics: Metrics, providers: Iterable[Part]) -> ClientClaims | None:

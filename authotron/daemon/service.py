@@ -32,6 +32,7 @@ from authotron.daemon.listening import (
     site,
     why_not_listening,
 )
+from authotron.daemon.live_events import LiveEvents
 from authotron.daemon.live_keys import LiveKeys
 from authotron.daemon.live_policies import LivePolicies
 from authotron.daemon.live_records import LiveRecords
@@ -112,6 +113,7 @@ class GatewayService(MultiService):
         self.policies = LivePolicies(self.serving, self._world)
         self.records = LiveRecords(self.serving, self._world)
         self.keys = LiveKeys(self.serving, self._world)
+        self._events = LiveEvents(self.serving, reactor)
         self.listeners = self._listeners(config, sockets)
         self.served: Deferred[None] = succeed(None)
 
@@ -231,6 +233,7 @@ class GatewayService(MultiService):
         self.policies.start()
         self.records.start()
         self.keys.start()
+        self._events.start()
 
     async def close(self) -> None:
         """Stop listening; do nothing if the service has stopped listening before."""
@@ -256,6 +259,7 @@ class GatewayService(MultiService):
                 event="shutdown.grace.exceeded",
             )
         self._retired.close_now()
+        self._events.stop()
         self.policies.stop()
         self.records.stop()
         self.keys.stop()
@@ -335,6 +339,7 @@ class GatewayService(MultiService):
         self.policies.replace()
         self.records.replace()
         self.keys.replace()
+        self._events.replace()
         self._retired.close_later(grace, partial(_close, old))
         self.serving.metrics.reload_ended("success")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from attrs import define, field, frozen
@@ -32,6 +32,9 @@ if TYPE_CHECKING:  # imported only if policies or revocation are configured
 
 if TYPE_CHECKING:  # imported only if tokens may be bound to keys
     from authotron.gateway.proofs import Proofs
+if TYPE_CHECKING:  # imported only if the section events is configured
+    from authotron.gateway.status_lists import StatusLists
+    from authotron.gateway.transmitters import Transmitter
 
 if TYPE_CHECKING:  # imported only if signing keys are kept in the token store
     from authotron.gateway.key_status import KeyStatus
@@ -59,6 +62,9 @@ class Gateway(Generic[R]):
     @ivar revocations: says whose credentials are revoked, if credentials can be revoked.
     @ivar proofs: verifies the proofs of clients whose tokens are bound to a key, if the
         configuration allows such tokens.
+    @ivar transmitters: the identity providers whose events revoke credentials, by their issuer.
+    @ivar status_lists: the Token Status Lists of this process, to which minted JWTs refer, if they
+        are configured.
     """
 
     config: Config
@@ -75,6 +81,8 @@ class Gateway(Generic[R]):
     exchanged: ExchangedTokens | None = None
     revocations: Revocations | None = None
     proofs: Proofs | None = None
+    transmitters: Mapping[str, Transmitter] = field(factory=dict)
+    status_lists: StatusLists | None = None
 
     @property
     def authorizer(self) -> Authorizer | None:
@@ -146,6 +154,8 @@ class LiveGateway(Generic[R]):
     @ivar records: the records, such as revocations, that the gateway shares with others through the
         token store, or C{None} if the configuration needs none.
     @ivar key_status: the state of the signing keys, if they are kept in the token store.
+    @ivar streams: the open streams of events, once a client has asked for one; the package C{web}
+        creates the object.
     """
 
     gateway: Gateway[R]
@@ -156,6 +166,7 @@ class LiveGateway(Generic[R]):
     policy_status: PolicyStatus | None = None
     records: SharedRecords | None = None
     key_status: KeyStatus | None = None
+    streams: object | None = None
 
     @property
     def is_ready(self) -> bool:

@@ -47,6 +47,13 @@ ClaimsOf = Callable[[Authentication], Sequence[str]]
 """A function that returns the claims C{key=value} of an identity, to which policies are applied."""
 
 
+StatusOf = Callable[[Authentication, str, float], Mapping[str, Any]]
+"""
+A function that returns the claim C{status} for a JWT, given its C{jti} and the time at which it
+expires.
+"""
+
+
 @define(eq=False)
 class Minter:
     """
@@ -58,6 +65,8 @@ class Minter:
     @ivar keys: the keys that sign and verify.
     @ivar _claims_of: a function that returns the claims of an identity, if the JWTs contain them.
     @ivar _states_source: whether JWTs state for which credential they were minted.
+    @ivar _status_of: a function that returns the place of a JWT in a Token Status List, if the JWTs
+        refer to one.
     """
 
     _clock: IReactorTime
@@ -69,6 +78,7 @@ class Minter:
     _claims_of: ClaimsOf | None = None
     _states_source: bool = False
     _profile: str | None = None
+    _status_of: StatusOf | None = None
     _next_warnings: dict[tuple[str, str], int] = field(factory=dict, init=False, repr=False)
     _log = Logger()
     _ids: Iterator[str] = field(init=False, repr=False)
@@ -193,6 +203,8 @@ class Minter:
             from authotron.jose.access_tokens import profile_claims  # noqa: PLC0415 - only needed here
 
             claims.update(profile_claims(authentication, str(claims["sub"])))
+        if self._status_of is not None:
+            claims["status"] = self._status_of(authentication, str(claims["jti"]), expires)
         token, audience = authentication.token, self._audience
         if token is not None and token.audience is not None:
             audience = [*token.audience]
@@ -219,6 +231,13 @@ class Minter:
         that they can be accepted as credentials themselves.
         """
         return evolve(self, states_source=True)
+
+    def referring(self, status_of: StatusOf) -> Minter:
+        """
+        Return a copy of this minter whose JWTs also refer to a place in a Token Status List, in the
+        JWT claim C{status}.
+        """
+        return evolve(self, status_of=status_of)
 
     def verify(self, token: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """

@@ -101,6 +101,7 @@ class Channel(HTTPChannel):
         self._leaving = True
         if self.requests:
             self.persistent = self.checkPersistence(self.requests[-1], b"HTTP/1.1")
+            self.requests[0].wind_up()
         elif self._unread.strip(self.delimiter):
             self.setTimeout(LAST_CALL)
         else:

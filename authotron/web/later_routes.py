@@ -77,6 +77,16 @@ def can_revoke(gateway: Gateway[Reply]) -> bool:
     return gateway.revocations is not None
 
 
+def has_events(gateway: Gateway[Reply]) -> bool:
+    """Return whether the configuration of a gateway has the section C{events}."""
+    return gateway.config.file.events is not None
+
+
+def has_status_list(gateway: Gateway[Reply]) -> bool:
+    """Return whether the configuration of a gateway has Token Status Lists."""
+    return gateway.status_lists is not None
+
+
 @frozen
 class LaterRoute:
     """
@@ -154,6 +164,10 @@ LATER = (
     LaterRoute("GET", "/revocations/<id_>", "revocation_routes:show", can_revoke),
     LaterRoute("DELETE", "/revocations/<id_>", "revocation_routes:withdraw", can_revoke),
     LaterRoute("POST", "/logout", "logout_route:answer", can_revoke, has_body=True),
+    LaterRoute("GET", "/events", "event_routes:stream", has_events),
+    LaterRoute("POST", "/ssf/events", "signal_routes:push", has_events, has_body=True),
+    LaterRoute("POST", "/backchannel-logout", "signal_routes:logout", has_events, has_body=True),
+    LaterRoute("GET", "/statuslists/<id_>", "status_list_routes:status_list", has_status_list),
 )
 """All routes whose modules are imported at the first request."""
 

@@ -6,7 +6,7 @@ afterwards.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from io import BytesIO
 from typing import Protocol
@@ -73,6 +73,8 @@ class Request(server.Request):
         not ask for a decision.
     @ivar began: the time at which the request was received completely; 0 before that, and after the
         reply.
+    @ivar end_reply: a function that ends a reply which has no end of its own, such as a stream of
+        events; C{None} for all other replies.
     """
 
     site: RequestObserver  # type: ignore[assignment] # this is always the Site of the package authotron.web
@@ -82,6 +84,7 @@ class Request(server.Request):
     reason = ""
     asked: Asked | None = None
     began = 0.0
+    end_reply: Callable[[], object] | None = None
     _hosts: Sequence[str] | None = None
 
     def process(self) -> None:
@@ -152,6 +155,11 @@ class Request(server.Request):
             # Methods are case-sensitive (RFC 9110 section 9.1), but werkzeug ignores case.
             return self.site.wrong_method(self.path.decode("ascii"))
         return None
+
+    def wind_up(self) -> None:
+        """End a reply that would never end, because the gateway stops; do nothing to others."""
+        if self.end_reply is not None:
+            self.end_reply()
 
     def _close_after_reply(self) -> None:
         self.channel.persistent = False

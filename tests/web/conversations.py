@@ -43,6 +43,7 @@ EVERY_ROUTE: dict[str, Any] = {
     "oauth": {"resources": [{"resource": "https://gate"}]},
     "store": {"type": "memory"},
     "revocation": {},
+    "events": {"status_list": {"url": "https://gate"}},
 }
 """Sections of a configuration with which every route exists."""
 
