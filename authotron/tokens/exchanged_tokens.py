@@ -172,6 +172,12 @@ class ExchangedTokens:
         @raise ExceedsGrant: the request asks for more than the credential allows.
         @raise Unavailable: the token store does not answer.
         """
+        if not self._owners.is_configured(requester.identity, requester.provider):
+            why = (
+                f"the provider {requester.provider!a}, which identified the user, is not "
+                "configured any more, so no token could be accepted; use another credential"
+            )
+            raise ExceedsGrant([Problem("", why)])
         now = self._clock.seconds()
         token = narrowed(
             requester,

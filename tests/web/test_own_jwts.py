@@ -104,6 +104,14 @@ class OwnJwtTests(SynchronousTestCase):
         self.assertEqual(claims["exp"], contents(jwt)["exp"])
         self.assertEqual(claims["exp"], NOW + 600)
 
+    def test_profile(self) -> None:
+        """A JWT in the profile of RFC 9068 is accepted as well."""
+        usual = over()["jwt"]
+        self.make(jwt={**usual, "profile": "at+jwt"})
+        jwt = self.minted()
+        self.assertEqual(contents(self.minted(jwt))["roles"], ["ops", "reader"])
+        self.assertEqual(contents(self.minted(self.exchanged(jwt)))["roles"], ["ops", "reader"])
+
     def test_exchanged_is_no_jwt_T36(self) -> None:
         """An exchanged token is judged as such, and not by the provider of minted JWTs."""
         token = self.exchanged(restrictions=[{"methods": ["PUT"]}])

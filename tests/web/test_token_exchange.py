@@ -462,6 +462,19 @@ class ApiTokenTests(ExchangeCase):
         self.assertEqual(self.status(token), 503)
         self.assertEqual(self.post().status, 200)
 
+    def test_renamed_provider(self) -> None:
+        """No token is issued that would not be accepted, as its provider has another name now."""
+        bearer = f"Bearer {self.api_token(sso())['token']}"
+        kept = self.gateway.serving.gateway.tokens
+        assert kept is not None
+        backend = kept.store.backend
+        self.make(providers=[STAFF, {**SSO, "name": "renamed"}])
+        found = self.gateway.serving.gateway.tokens
+        assert found is not None
+        found.store.backend = backend
+        self.assertEqual(self.status(bearer), 200)
+        self.assertIn("is not configured any more", self.refused(bearer)[0])
+
     def test_no_api_token_T52(self) -> None:
         """An exchanged token cannot create, see or revoke API tokens."""
         made = self.api_token()
