@@ -273,11 +273,11 @@ class RedisTests(TwoGateways, RotationCase):
     """A Redis server."""
 
     def store(self) -> dict[str, Any]:
-        return shared("redis").section
+        return {**shared("redis").section, "pepper": SEALING_KEY}
 
 
 class MongoTests(TwoGateways, RotationCase):
     """A server of the MongoDB protocol."""
 
     def store(self) -> dict[str, Any]:
-        return shared("mongo").section
+        return {**shared("mongo").section, "pepper": SEALING_KEY}
