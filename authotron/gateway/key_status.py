@@ -9,7 +9,7 @@ from math import isfinite
 from attrs import define, field
 
 from authotron.jose.ring_keys import RingKeys
-from authotron.model.errors import Unavailable
+from authotron.model.errors import KeysUnknown
 
 
 @define(eq=False)
@@ -42,7 +42,7 @@ class KeyStatus:
         """Whether the gateway can sign JWTs."""
         try:
             self._keys.signer(self._now())
-        except Unavailable:
+        except KeysUnknown:
             return False
         return True
 

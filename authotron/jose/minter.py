@@ -91,9 +91,18 @@ class Minter:
         """
         The algorithm of the key that signs now.
 
-        @raise Unavailable: the gateway does not know which key signs.
+        @raise KeysUnknown: the gateway does not know which key signs.
         """
         return self.keys.signer(self._clock.seconds()).algorithm
+
+    @property
+    def algorithms(self) -> Sequence[str]:
+        """
+        The algorithms of the JWTs of this gateway, now or after the next change of the keys.
+
+        @raise KeysUnknown: the keys are not known.
+        """
+        return self.keys.algorithms(self._clock.seconds())
 
     @property
     def signs_until(self) -> float:
@@ -113,7 +122,7 @@ class Minter:
         """
         The published key set.
 
-        @raise Unavailable: the keys are not known.
+        @raise KeysUnknown: the keys are not known.
         """
         return self.keys.jwks(self._clock.seconds())
 
@@ -128,7 +137,7 @@ class Minter:
 
         @param typ: the type of the JWT, which its header states (RFC 8725 section 3.11).
 
-        @raise Unavailable: the gateway does not know which key signs.
+        @raise KeysUnknown: the gateway does not know which key signs.
         """
         return self.keys.signer(self._clock.seconds()).sign(claims, typ)
 
@@ -142,7 +151,7 @@ class Minter:
         @raise Rejected: the identity has expired.
         @raise BadIdentity: JWTs are configured to contain the claims of identities, and the
             identity has a claim that only the gateway may set.
-        @raise Unavailable: the gateway does not know which key signs.
+        @raise KeysUnknown: the gateway does not know which key signs.
         """
         seconds = self._clock.seconds()
         now = int(seconds)
@@ -244,6 +253,7 @@ class Minter:
         Verify a JWT that this minter signed, and return its header and its claims.
 
         @raise jwt.InvalidTokenError: the JWT has expired, or was not signed by this minter.
+        @raise KeysUnknown: the keys are not known.
         """
         header = jwt.get_unverified_header(token)
         found = self.keys.verification_key(header.get("kid", ""), self._clock.seconds())

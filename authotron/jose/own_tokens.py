@@ -21,6 +21,7 @@ class Verifies(Protocol):
         Verify a JWT that this gateway signed, and return its header and its claims.
 
         @raise jwt.InvalidTokenError: the JWT has expired, or was not signed by this gateway.
+        @raise Unavailable: the gateway does not know its keys.
         """
 
 
@@ -41,6 +42,7 @@ def verified(keys: Verifies, token: str, types: Collection[str]) -> Claims:
 
     @raise Rejected: the gateway has not signed the JWT, or the JWT has expired or is of another
         type.
+    @raise Unavailable: the gateway does not know its keys.
     """
     try:
         header, claims = keys.verify(token)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 
@@ -14,7 +14,7 @@ from authotron.jose import key_ring
 from authotron.jose.key_ring import KeyPair, KeyRing, Plan, SigningKey
 from authotron.jose.keys import PrivateKey, PublicKey, as_jwk, generate, private_key, thumbprint
 from authotron.jose.signing import Signer, published
-from authotron.model.errors import Unavailable
+from authotron.model.errors import KeysUnknown
 
 _UNKNOWN = "the signing keys in the token store have not been read yet"
 _OUTDATED = (
@@ -83,7 +83,7 @@ class RingKeys:
     def signer(self, now: float) -> Signer:
         view = self._view_at(now)
         if now >= self._outdated_from():
-            raise Unavailable(_OUTDATED)
+            raise KeysUnknown(_OUTDATED)
         return view.signer
 
     def signs_until(self, now: float) -> float:
@@ -100,22 +100,29 @@ class RingKeys:
         return self.ring.known_until(self.confirmed, self.plan)
 
     def verification_key(self, kid: str, now: float) -> tuple[str | PublicKey, str] | None:
-        try:
-            key = self._view_at(now).public.get(kid)
-        except Unavailable:
-            return None
-        return None if key is None else (key, as_jwk(key)["alg"])
+        """
+        Return the key that verifies the JWTs with a key id, and its algorithm, or C{None} if no
+        gateway has a key with this id.
+
+        @raise KeysUnknown: the ring is not known, or another gateway may have a key with this id.
+        """
+        key = self._view_at(now).public.get(kid)
+        if key is not None:
+            return key, as_jwk(key)["alg"]
+        if now >= self._certain_until():
+            raise KeysUnknown(_OUTDATED)
+        return None
 
     def jwks(self, now: float) -> Mapping[str, Any]:
         """
         Return the published keys.
 
-        @raise Unavailable: the ring is not known, or other gateways may have replaced all keys that
+        @raise KeysUnknown: the ring is not known, or other gateways may have replaced all keys that
             this gateway knows.
         """
         view = self._view_at(now)
         if now >= self._outdated_from() - self.plan.most_skew:
-            raise Unavailable(_OUTDATED)
+            raise KeysUnknown(_OUTDATED)
         return view.jwks
 
     def max_age(self, now: float) -> int:
@@ -123,17 +130,24 @@ class RingKeys:
         Return for how many seconds clients may cache the published keys: as configured, but not
         longer than this gateway is certain to know all keys that may sign.
         """
-        if self.ring is None:
-            return 0
-        left = self.ring.known_until(self.confirmed, self.plan) - self.plan.most_skew - now
+        left = self._certain_until() - now
         return int(max(0.0, min(self.plan.caching, left)))
+
+    def _certain_until(self) -> float:
+        """Return until when no gateway, whatever its clock, signs with a key that is not known."""
+        if self.ring is None:
+            return -inf
+        return self.ring.known_until(self.confirmed, self.plan) - self.plan.most_skew
+
+    def algorithms(self, now: float) -> Sequence[str]:
+        return sorted({as_jwk(key)["alg"] for key in self._view_at(now).public.values()})
 
     def _view_at(self, now: float) -> _View:
         view = self._view
         if view is not None and view.begin <= now < view.end:
             return view
         if self.ring is None:
-            raise Unavailable(_UNKNOWN)
+            raise KeysUnknown(_UNKNOWN)
         found = self._view = self._make_view(self.ring, now)
         return found
 

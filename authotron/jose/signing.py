@@ -6,7 +6,7 @@ which are published.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 from typing import Any, Protocol
 
@@ -66,7 +66,7 @@ class Keys(Protocol):
         """
         Return what signs JWTs at this moment.
 
-        @raise Unavailable: the gateway does not know which key signs.
+        @raise KeysUnknown: the gateway does not know which key signs.
         """
 
     def signs_until(self, now: float) -> float:
@@ -76,7 +76,12 @@ class Keys(Protocol):
         """
         Return the key that verifies the JWTs with a key id, and its algorithm, or C{None} if no
         key has this id.
+
+        @raise KeysUnknown: the gateway does not know all keys.
         """
+
+    def algorithms(self, now: float) -> Sequence[str]:
+        """Return the algorithms with which JWTs are signed, now or after the next change."""
 
     def jwks(self, now: float) -> Mapping[str, Any]:
         """Return the published keys as a JSON Web Key Set (RFC 7517 section 5)."""
@@ -110,6 +115,9 @@ class StaticKeys:
             return self._secret, "HS256"
         key = self._public.get(kid)
         return None if key is None else (key, as_jwk(key)["alg"])
+
+    def algorithms(self, _now: float) -> Sequence[str]:
+        return (self._signer.algorithm,)
 
     def jwks(self, _now: float) -> Mapping[str, Any]:
         return self._jwks

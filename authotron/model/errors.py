@@ -69,6 +69,10 @@ class PoliciesUnknown(Unavailable):
     """The policies in the token store have not been read yet, so no request can be allowed."""
 
 
+class KeysUnknown(Unavailable):
+    """The signing keys in the token store are not known, so no JWT can be signed or verified."""
+
+
 class NotConfigured(Exception):
     """A provider lacks configuration, and accepts no credential until the operator adds it."""
 

@@ -15,7 +15,6 @@ from authotron import __version__
 from authotron.gateway.carriers import Carriers
 from authotron.gateway.gateway import LiveGateway
 from authotron.model.authentication import Authentication
-from authotron.model.errors import Unavailable
 from authotron.model.request import Facts, Presented
 from authotron.telemetry.metrics import Part
 from authotron.web import later_routes, pages, replies
@@ -250,10 +249,7 @@ class GatewayRoutes:
         minter = self._serving.gateway.minter
         if (unread := minter.first_read) is not None:
             await unread.join()
-        try:
-            keys = minter.jwks
-        except Unavailable as error:
-            return replies.outage(str(error))
+        keys = minter.jwks
         caching = (b"Cache-Control", b"public, max-age=%d" % minter.jwks_max_age)
         return pages.readable(request, replies.public_json(keys, caching))
 

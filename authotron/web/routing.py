@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from authotron.concurrency.racing import start
-from authotron.model.errors import PoliciesUnknown
+from authotron.model.errors import KeysUnknown, PoliciesUnknown
 from authotron.web import pages, replies
 from authotron.web.replies import Reply
 
@@ -80,6 +80,7 @@ def handle_errors(app: Klein) -> None:
     handle(MethodNotAllowed, _method_not_allowed)
     handle(HTTPException, lambda _: replies.BAD_REQUEST)
     handle(PoliciesUnknown, lambda _: replies.UNAVAILABLE)
+    handle(KeysUnknown, lambda _: replies.UNAVAILABLE)
     handle(Exception, _broken)
 
 

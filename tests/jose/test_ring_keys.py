@@ -11,12 +11,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.config import section
 from authotron.config.schema import JwtConfig
-from authotron.jose import minter
+from authotron.jose import minter, ring_keys
 from authotron.jose.key_ring import KeyRing, first
 from authotron.jose.minter import Minter
 from authotron.jose.ring_keys import RingKeys, configured_pair
 from authotron.model.authentication import Authentication
-from authotron.model.errors import Unavailable
+from authotron.model.errors import KeysUnknown
 from authotron.model.identity import Identity
 from authotron.testing.worlds import NOW, clock_at
 from tests.jose.rings import DAY, PLAN, real_pair
@@ -106,11 +106,11 @@ class SigningTests(RingCase):
 
     def test_not_known(self) -> None:
         """Before the ring is known nothing is signed, verified or published."""
-        token = self.minter.keys
-        self.assertRaises(Unavailable, self.minter.mint, ALICE)
-        self.assertRaises(Unavailable, self.minter.sign, {})
-        self.assertRaises(Unavailable, lambda: self.minter.jwks)
-        self.assertEqual((self.minter.jwks_max_age, token.verification_key("x", NOW)), (0, None))
+        self.assertRaises(KeysUnknown, self.minter.mint, ALICE)
+        self.assertRaises(KeysUnknown, self.minter.sign, {})
+        self.assertRaises(KeysUnknown, lambda: self.minter.jwks)
+        self.assertRaises(KeysUnknown, self.keys.verification_key, "x", NOW)
+        self.assertEqual(self.minter.jwks_max_age, 0)
 
     def test_lost_connection(self) -> None:
         """
@@ -123,9 +123,10 @@ class SigningTests(RingCase):
         self.assertEqual(self.minter.signs_until, NOW + 60 * DAY)
         self.clock.advance(70)
         self.assertEqual(self.kid(), self.two.kid)
-        self.assertRaises(Unavailable, self.published)
+        self.assertRaises(KeysUnknown, self.published)
+        self.assertRaises(KeysUnknown, self.keys.verification_key, "x", self.clock.seconds())
         self.clock.advance(30)
-        error = self.assertRaises(Unavailable, self.minter.mint, ALICE)
+        error = self.assertRaises(KeysUnknown, self.minter.mint, ALICE)
         self.assertIn("the token store has not been reached", str(error))
         self.use()
         self.assertEqual((self.kid(), self.minter.jwks_max_age), (self.two.kid, 300))
@@ -155,7 +156,11 @@ class SigningTests(RingCase):
         """Each key of the ring signs with its own algorithm, whatever new keys have."""
         self.make(alg="EdDSA")
         self.use()
-        self.assertEqual(self.minter.algorithm, "ES256")
+        other = evolve(PLAN, algorithm="EdDSA")
+        self.use(self.ring.with_next(ring_keys.new_pair(other), NOW, other))
+        self.assertEqual(
+            (self.minter.algorithm, self.minter.algorithms), ("ES256", ["ES256", "EdDSA"])
+        )
         self.assertEqual(self.kid(), self.one.kid)
 
     def test_longest_lifetime(self) -> None:

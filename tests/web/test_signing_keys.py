@@ -72,6 +72,23 @@ class FollowingTests(SigningKeysCase):
                 self.assertEqual((answer.status, answer.headers["retry-after"]), (503, "5"))
         self.assertEqual(self.gateway.ask("GET /ready", self.gateway.operations).status, 503)
 
+    def test_outage_is_no_refusal(self) -> None:
+        """A JWT of the gateway is not refused while it cannot be verified."""
+        provider = {"type": "own-jwt", "name": "own", "realm": "internal"}
+        jwt_ = {**KEYS, "aud": "here", "emit_aud": True}
+        over = {**OVER, "jwt": jwt_, "providers": [*BASE["providers"], provider]}
+        gateway = InMemoryGateway(over)
+        keys = LiveKeys(gateway.serving, self.world)
+        keys.start()
+        self.addCleanup(keys.stop)
+        answer = gateway.ask("GET /authenticate", Authorization=ALICE)
+        token = answer.headers["authorization"]
+        self.assertEqual(gateway.ask("GET /whoami", Authorization=token).status, 200)
+        found: Any = gateway.serving.gateway.minter.keys
+        found.ring = found._view = None
+        gateway.serving.gateway.decisions.invalidate()
+        self.assertEqual(gateway.ask("GET /whoami", Authorization=token).status, 503)
+
     def test_waits(self) -> None:
         """While the keys are read for the first time, requests wait for them."""
         tokens = self.serving.gateway.tokens

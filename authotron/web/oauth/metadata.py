@@ -50,10 +50,9 @@ async def openid_configuration(call: Call, issuer_path: str = "") -> Reply:
     Discovery requires beside. The gateway issues no ID tokens; the route is for libraries that
     look for C{jwks_uri} only here.
     """
-    algorithm = call.gateway.minter.algorithm
     more = {
         "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": [algorithm],
+        "id_token_signing_alg_values_supported": [*call.gateway.minter.algorithms],
     }
     return _answer(call, issuer_path, more)
 
@@ -70,14 +69,14 @@ def metadata(gateway: Gateway[Reply]) -> dict[str, Any]:
     """Return the metadata of the gateway as an authorization server (RFC 8414 section 2)."""
     file = gateway.config.file
     assert file.oauth is not None
-    base, algorithm = base_url(file.oauth, file.jwt.iss), gateway.minter.algorithm
+    base = base_url(file.oauth, file.jwt.iss)
     found: dict[str, Any] = {
         "issuer": file.jwt.iss,
         "response_types_supported": [*_RESPONSE_TYPES],
         "grant_types_supported": [],
         "introspection_endpoint": f"{base}{INTROSPECT}",
         "introspection_endpoint_auth_methods_supported": [*_BY_CREDENTIAL],
-        "introspection_signing_alg_values_supported": [algorithm],
+        "introspection_signing_alg_values_supported": [*gateway.minter.algorithms],
     }
     if gateway.minter.jwks["keys"]:
         found["jwks_uri"] = f"{base}/.well-known/jwks.json"
