@@ -130,6 +130,8 @@ def check(
         _check_policy_store(policy, store)
     with _collect(problems):
         _check_revocation_store(file, store)
+    with _collect(problems):
+        _check_key_store(file, store)
     secrets = [*_secrets(file, providers, augmenters, store, authorizer)]
     problems += [Problem(at, _UNFILLED) for at, text in secrets if placeholders.is_unfilled(text)]
     problems += _shared_port(given)
@@ -145,6 +147,7 @@ def check(
         *warnings.of_store(store),
         *warnings.of_authorizer(authorizer),
         *of_pepper,
+        *_key_warnings(file, store),
         *_policy_warnings(policy, given, providers),
         *_certificate_warnings(providers, given),
         *_claims_warnings(file, policy, providers, store),
@@ -336,6 +339,25 @@ def _check_policy_store(found: Policy | None, store: StoreConfig | None) -> None
     else:
         return
     raise ConfigError([Problem("policy.store", why)])
+
+
+def _check_key_store(file: File | None, store: StoreConfig | None) -> None:
+    """
+    Require a token store if the signing keys are to be kept there.
+
+    @raise ConfigError: the configuration has no token store.
+    """
+    if file is not None and file.jwt.sealing_key is not None and store is None:
+        why = "needs a token store, in which the signing keys are kept; add a section store"
+        raise ConfigError([Problem("jwt.sealing_key", why)])
+
+
+def _key_warnings(file: File, store: StoreConfig | None) -> Iterator[str]:
+    if file.jwt.sealing_key is not None and store is not None and store.type == "memory":
+        yield (
+            "jwt.sealing_key: a store of type memory loses the signing keys when the process ends, "
+            "and backends then refuse all JWTs that were signed before"
+        )
 
 
 def _check_revocation_store(file: File | None, store: StoreConfig | None) -> None:

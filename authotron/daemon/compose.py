@@ -532,9 +532,6 @@ def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenSer
     processes that share the store know this secret.
     """
     if config.store is None:
-        if config.file.jwt.sealing_key is not None:
-            why = "needs a token store, in which the signing keys are kept; add a section store"
-            raise ConfigError([Problem("jwt.sealing_key", why)])
         return None
     secret = config.file.jwt.secret
     backend = store or _build_plugin(ITokenStore, "stores", "store", config.store, world)

@@ -11,7 +11,6 @@ from functools import partial
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -73,6 +72,8 @@ class KeyFollower:
     _trouble: str | None = field(default=None, init=False)
     _warned: set[str] = field(factory=set, init=False)
     _following: Deferred[None] | None = field(default=None, init=False)
+    _waiting: Deferred[None] | None = field(default=None, init=False)
+    _is_due: bool = field(default=False, init=False)
     _log = Logger()
 
     def start(self) -> None:
@@ -104,13 +105,33 @@ class KeyFollower:
         )
         self._begin(_RETRY)
 
+    def wake(self) -> None:
+        """Look at the keys in the token store without delay, because they have changed."""
+        self._is_due = True
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(None)
+
     async def _follow(self, delay: float) -> None:
         while True:
-            if delay:
-                await deferLater(self._world.clock, delay, lambda: None)
+            await self._wait(delay)
+            self._is_due = False
             await self.look()
             self._end_first_read()
             delay = self._pause()
+
+    async def _wait(self, delay: float) -> None:
+        """Wait until the next look is due, or until L{wake} is called."""
+        if not delay or self._is_due:
+            return
+        self._waiting = Deferred()
+        call = self._world.clock.callLater(delay, self.wake)
+        try:
+            await self._waiting
+        finally:
+            self._waiting = None
+            if call.active():
+                call.cancel()
 
     def _pause(self) -> float:
         pause = max(_SHORTEST, min(_LONGEST, self.keys.plan.spread / _LOOKS))

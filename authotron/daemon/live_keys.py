@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 
 from authotron.gateway.gateway import Gateway, LiveGateway
+from authotron.model.records import SIGNING_KEY
 from authotron.net.world import World
 from authotron.web.replies import Reply
 
@@ -27,6 +29,7 @@ class LiveKeys:
     _world: World
     _follower: KeyFollower | None = field(default=None, init=False)
     _next: KeyFollower | None = field(default=None, init=False)
+    _end_calls: Callable[[], None] | None = field(default=None, init=False)
     _is_watched: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -45,12 +48,24 @@ class LiveKeys:
         return key_follower.make(gateway, self._world)
 
     def start(self) -> None:
-        """Begin to follow the signing keys in the token store."""
-        if self._follower is not None:
-            self._follower.start()
+        """
+        Begin to follow the signing keys in the token store.
+
+        If the gateway follows the records in the token store anyway, a changed key is noticed at
+        once.
+        """
+        follower, records = self._follower, self._serving.records
+        if follower is None:
+            return
+        follower.start()
+        if records is not None:
+            self._end_calls = records.subscribe(SIGNING_KEY, lambda _: follower.wake())
 
     def stop(self) -> None:
         """Stop following the signing keys in the token store."""
+        end, self._end_calls = self._end_calls, None
+        if end is not None:
+            end()
         if self._follower is not None:
             self._follower.stop()
 

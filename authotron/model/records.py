@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from attrs import field, frozen
 
-FOLLOWED_KINDS = frozenset({"revocation", "signing-key", "event"})
+SIGNING_KEY = "signing-key"
+"""The kind of the record that contains the signing keys of the gateways."""
+
+FOLLOWED_KINDS = frozenset({"revocation", SIGNING_KEY, "event"})
 """The kinds of records whose changes every gateway follows, see L{Changes}."""
 
 

@@ -13,10 +13,7 @@ from authotron.jose import key_ring, sealing
 from authotron.jose.key_ring import KeyRing
 from authotron.jose.sealing import Sealer
 from authotron.model.errors import Unavailable
-from authotron.model.records import Record
-
-KIND = "signing-key"
-"""The kind of the record that contains the ring."""
+from authotron.model.records import SIGNING_KEY, Record
 
 ID = "ring"
 """
@@ -78,7 +75,7 @@ class SharedKeys:
         @raise UnreadableRing: the ring is sealed under another key, or damaged.
         @raise Unavailable: the token store cannot be reached.
         """
-        record = await self.store.record(KIND, ID, self._clock.seconds())
+        record = await self.store.record(SIGNING_KEY, ID, self._clock.seconds())
         if record is None:
             return StoredRing()
         return StoredRing(record, key_ring.decode(self._sealer.open(record.content, ID)))
@@ -91,7 +88,7 @@ class SharedKeys:
 
         @raise Unavailable: the token store cannot be reached; perhaps it has the new ring.
         """
-        record = Record(KIND, ID, self._sealer.seal(key_ring.encode(ring), ID))
+        record = Record(SIGNING_KEY, ID, self._sealer.seal(key_ring.encode(ring), ID))
         if earlier.record is None:
             return await self.store.add_record(record, self._clock.seconds())
         return await self.store.replace_record(record, earlier.record)

@@ -314,6 +314,28 @@ class LoopTests(FollowerCase):
         self.one.clock.advance(1)
         self.assertEqual(self.one.keys.confirmed, confirmed + 10)
 
+    def test_woken(self) -> None:
+        """A gateway that hears of a change looks at once, also if it is looking just now."""
+        held: Deferred[None] = Deferred()
+        slow = _Slow(self.shelf, held)
+        self.one.follower._shared = evolve(self.one.follower._shared, store=slow)
+        self.one.follower.start()
+        self.addCleanup(self.one.follower.stop)
+        self.one.follower.wake()
+        self.assertEqual(slow.reads, 1)
+        held.callback(None)
+        self.assertEqual(slow.reads, 2)
+        self.one.follower.wake()
+        self.assertEqual(slow.reads, 3)
+        self.one.clock.advance(9)
+        self.assertEqual(slow.reads, 3)
+        self.one.clock.advance(1)
+        self.assertEqual(slow.reads, 4)
+        self.one.follower.stop()
+        self.one.follower.wake()
+        self.one.clock.advance(20)
+        self.assertEqual((slow.reads, self.one.clock.getDelayedCalls()), (4, []))
+
     def test_requests_wait_for_the_first_attempt(self) -> None:
         """Requests wait until the first attempt has ended, whether it succeeds or not."""
         for self.shelf.is_down in (False, True):
@@ -354,9 +376,10 @@ class _Slow:
     """A store that answers when a Deferred has fired."""
 
     def __init__(self, shelf: Shelf, held: Deferred[None]) -> None:
-        self.shelf, self.held = shelf, held
+        self.shelf, self.held, self.reads = shelf, held, 0
         self.add_record, self.replace_record = shelf.add_record, shelf.replace_record
 
     async def record(self, kind: str, id_: str, now: float) -> Record | None:
+        self.reads += 1
         await self.held
         return await self.shelf.record(kind, id_, now)

@@ -13,6 +13,7 @@ from authotron.concurrency.waiters import Waiters
 from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.daemon.live_keys import LiveKeys
+from authotron.daemon.live_records import LiveRecords
 from authotron.gateway.gateway import Gateway
 from authotron.model.errors import ConfigError
 from authotron.net.world import World
@@ -234,6 +235,29 @@ class ReloadedTests(SigningKeysCase):
         )
 
 
+class SharedRecordsTests(SynchronousTestCase):
+    """A gateway that follows the records of its store anyway, because it knows revocations."""
+
+    def test_noticed_at_once(self) -> None:
+        """A change of the keys is noticed when the records are read."""
+        gateway = InMemoryGateway({**OVER, "revocation": {}})
+        world = World(gateway.clock, run_at_once)
+        records, keys = LiveRecords(gateway.serving, world), LiveKeys(gateway.serving, world)
+        for each in (records, keys):
+            each.start()
+            self.addCleanup(each.stop)
+        follower: Any = keys._follower
+        found = follower.keys.ring
+        change = follower._shared.change(
+            lambda ring: ring.without(
+                found.keys[1].kid, gateway.clock.seconds(), follower.keys.plan
+            )
+        )
+        self.successResultOf(Deferred.fromCoroutine(change))
+        gateway.clock.advance(0.5)
+        self.assertGreater(follower.keys.ring.version, found.version)
+
+
 class ConfigurationTests(SynchronousTestCase):
     """Configurations that cannot work."""
 
@@ -257,5 +281,11 @@ class ConfigurationTests(SynchronousTestCase):
 
     def test_store_is_needed(self) -> None:
         """Without a token store there is no place for the keys."""
-        error = self.assertRaises(ConfigError, InMemoryGateway, {"jwt": KEYS})
+        content = laid_over(BASE, {"jwt": KEYS})
+        error = self.assertRaises(ConfigError, check.check, content)
         self.assertIn("jwt.sealing_key: needs a token store", str(error))
+
+    def test_memory(self) -> None:
+        """A warning says that a store in memory loses the keys."""
+        [warning] = [each for each in check.check(laid_over(BASE, OVER)).warnings if "keys" in each]
+        self.assertIn("type memory loses the signing keys", warning)
