@@ -119,7 +119,7 @@ async def _revoke(
     by = audit.at_terminal()
     if wish.token is not None:
         credential = Credential("bearer", wish.token)
-        found = await gateway.authenticator.identify([credential], None)
+        found = await gateway.authenticator.identify([credential], None, is_stated=True)
         if lineage := grant_in_use(found).lineage:
             await tokens.end(lineage[-1], by)
             _report(f"revoked API token {lineage[-1]}", {"api_token": lineage[-1]}, as_json=as_json)

@@ -126,13 +126,15 @@ class Authenticator:
         self._halves = [each for each in every if each is not None and each.kind == "basic"]
 
     async def identify(
-        self, credentials: Sequence[Credential], realm: str | None
+        self, credentials: Sequence[Credential], realm: str | None, *, is_stated: bool = False
     ) -> Authentication:
         """
         Authenticate the client that sent some credentials; the result is that of the first
         credential that a provider accepts.
 
         @param realm: the realm whose providers alone are asked, in any case of letters.
+        @param is_stated: whether the client only asks about the credentials, for example to revoke
+            a token, and does not use them; then no proof of a bound token is needed.
 
         @raise Rejected: every provider that could know a credential has refused it.
         @raise Unavailable: a provider that could know a credential did not answer and no other
@@ -156,7 +158,8 @@ class Authenticator:
                 if self.name_token is not None:
                     found = self.name_token(found, credential)
                 token = found.token
-                if presented.scheme == _DPOP or (token is not None and token.binding is not None):
+                is_bound = token is not None and token.binding is not None
+                if (presented.scheme == _DPOP or is_bound) and not is_stated:
                     try:
                         found = _bound_tokens().bound(found, presented)
                     except Rejected as rejected:

@@ -149,19 +149,30 @@ async def judged(
     """
     if not _BEARER.fullmatch(token):
         raise EarlyReply(bad_token(gateway))
-    presented = Presented(b"Bearer " + token.encode("ascii"))
-    decided = gateway.decisions.decide(presented, lambda: client)
-    decision = decided if isinstance(decided, Decision) else await decided
+    decision = await _decided(gateway, b"Bearer ", token, client)
+    if decision.outcome.result in outcomes.REFUSALS and gateway.proofs is not None:
+        bound = await _decided(gateway, b"DPoP ", token, client)
+        if bound.outcome.authentication is not None:
+            decision = bound
     found = decision.outcome.authentication
     if found is None:
         is_refused = decision.outcome.result in outcomes.REFUSALS
         raise EarlyReply(bad_token(gateway, decision.reply) if is_refused else decision.reply)
     if found.token is not None and found.token.binding is not None:
-        # The question is what the token allows to a client that proves to have its certificate.
+        # The question is what the token allows to a client that proves to have its key.
         from authotron.gateway import bound_tokens  # noqa: PLC0415 - only needed for bound tokens
 
         found = bound_tokens.unbound(found)
     return decision, found
+
+
+async def _decided(
+    gateway: Gateway[Reply], scheme: bytes, token: str, client: str
+) -> Decision[Reply]:
+    """Return the decision about a token, as if its bearer presented it under a scheme."""
+    presented = Presented(scheme + token.encode("ascii"))
+    decided = gateway.decisions.decide(presented, lambda: client)
+    return decided if isinstance(decided, Decision) else await decided
 
 
 def bad_token(gateway: Gateway[Reply], refusal: Reply | None = None) -> Reply:

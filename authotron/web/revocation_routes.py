@@ -178,7 +178,7 @@ async def _presented(call: Call, text: str) -> Authentication:
     """
     credential = Credential("bearer", text, call.request.sender)
     try:
-        return await call.gateway.authenticator.identify([credential], None)
+        return await call.gateway.authenticator.identify([credential], None, is_stated=True)
     except (Rejected, BadIdentity):
         why = "is not valid, so there is nothing to revoke"
         raise EarlyReply(replies.unprocessable([Problem("token", why)])) from None

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.jose import dpop
 from authotron.testing.issuers import CURVE, Signer
+from authotron.web.fastpath import repeats
 from authotron.web.grpc.messages import CheckRequest
 from tests.config.cases import laid_over
 from tests.web.conversations import ALICE
@@ -60,6 +61,7 @@ class BoundCase(SynchronousTestCase):
     over: Mapping[str, Any] = MappingProxyType({})
 
     def setUp(self) -> None:
+        self.patch(repeats, "ONE_IN", 1)  # every head is remembered, and may come again
         self.serial = 0
         self.start(self.over)
 

@@ -13,12 +13,12 @@ from twisted.logger import globalLogPublisher
 from authotron.config import check
 from authotron.daemon.compose import compose
 from authotron.jose import keys
-from authotron.model.errors import ConfigError, Unavailable
+from authotron.model.errors import ConfigError, Rejected, Unavailable
+from authotron.model.identity import Credential
 from authotron.model.records import Record
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.issuers import CLAIMS, EDWARDS, IDP
 from authotron.testing.worlds import world
-from authotron.web.fastpath import repeats
 from tests.config.cases import BASE, laid_over
 from tests.web.bound_case import (
     ALGORITHMS,
@@ -55,7 +55,6 @@ class ProofTests(BoundCase):
 
     def test_accepted(self) -> None:
         """Each request with a proof of its own passes, also if the decision is cached."""
-        self.patch(repeats, "ONE_IN", 1)
         for signer in (self.signer, EDWARDS, IDP):
             self.signer = signer
             token = self.make_bound()
@@ -345,6 +344,31 @@ class PolicyTests(BoundCase):
             )
         )
         return len(found)
+
+
+class StatedTests(BoundCase):
+    """Bound tokens about which a client asks without using them."""
+
+    over = POLICY
+
+    def test_question_about_policies(self) -> None:
+        """C{POST /authz} answers what a bound token allows to a client that proves to have it."""
+        certificate = {"x5t#S256": thumbprint(self.signer)}
+        for token in (self.make_bound(), self.make_token(certificate)):
+            for resource, allowed in (("/data/x", True), ("/admin", False)):
+                asked = {"token": token, "resource": resource, "action": "GET", "namespace": "/"}
+                answer = self.gateway.post("/authz", asked, Authorization=ALICE)
+                self.assertEqual(answer.status, 204 if allowed else 403, answer.body)
+
+    def test_identified(self) -> None:
+        """A token that is to be revoked needs no proof."""
+        credential = Credential("bearer", self.make_bound())
+        authenticator = self.gateway.serving.gateway.authenticator
+        stated = authenticator.identify([credential], None, is_stated=True)
+        found = self.successResultOf(Deferred.fromCoroutine(stated))
+        self.assertEqual((found.identity.username, found.conditions), ("alice", ()))
+        used = Deferred.fromCoroutine(authenticator.identify([credential], None))
+        self.failureResultOf(used, Rejected)
 
 
 class LimitTests(BoundCase):
