@@ -40,10 +40,12 @@ MAY_IMPORT = {
     "proxy_config": "model config plugin gateway",
     # attacks one of them from outside, so it knows nothing of the gateway: TLS, and which headers
     "probe": "model concurrency net proxy_config",
+    # logs clients in at a gateway, as another program that knows its HTTP interface
+    "login": "model concurrency config net",
     # processes
     "daemon": "model policy concurrency config limits telemetry net jose plugin tokens gateway web",
     "cli": "model policy concurrency config limits telemetry net jose plugin stores tokens gateway "
-    "web proxy_config probe daemon",
+    "web proxy_config probe login daemon",
     # for other projects
     "client": "",
     "testing": "model concurrency config net jose plugin gateway",

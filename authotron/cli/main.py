@@ -25,6 +25,8 @@ _MODULES = {
         "explain",
         "jwt",
         "keys",
+        "login",
+        "logout",
         "migrate",
         "policy",
         "proxy-config",
@@ -33,9 +35,8 @@ _MODULES = {
         "revocations",
         "revoke",
         "schema",
-        "tokens",
     )
-} | {"token": "jwt"}
+} | {"token": "jwt", "tokens": "token-commands"}
 """Maps the name of each command that another module defines to that module."""
 
 _GROUPS = {
@@ -51,6 +52,10 @@ _GROUPS = {
         "jwt": "Verify and print JWTs.",
         "policy": "Check, test, compare and store policies.",
         "probe": "Attack a proxy, and report what gets past it.",
+    },
+    "Clients of a gateway": {
+        "login": "Log in at a gateway, and keep the token for later commands.",
+        "logout": "Revoke the tokens of a login, and delete them.",
     },
     "API tokens": {
         "tokens": "Create, list, rotate and revoke API tokens.",

@@ -12,9 +12,10 @@ import click
 from attrs import evolve
 
 from authotron.cli import import_tokens, token_backup
-from authotron.cli.options import Command, Group, config_option, json_option, text
+from authotron.cli.options import Command, config_option, json_option, text
 from authotron.cli.output import say, say_as_it_is, say_json
 from authotron.cli.realms import check_realm
+from authotron.cli.token_commands import tokens
 from authotron.cli.token_store import run
 from authotron.cli.token_table import table
 from authotron.config import section
@@ -32,23 +33,6 @@ from authotron.tokens.grants import TokenRequest
 from authotron.tokens.service import TokenService
 from authotron.web.replies import Reply
 from authotron.web.token_bodies import NewToken, token_as_json
-
-
-@click.group(
-    cls=Group,
-    examples=(
-        "authotron tokens create --realm internal --username alice --ttl 30d",
-        "authotron tokens revoke --realm internal --username alice",
-        "authotron tokens backup tokens-backup.db",
-    ),
-)
-def tokens() -> None:
-    """
-    Create, list, rotate and revoke API tokens.
-
-    The commands work with the configured store, without the gateway. A running gateway notices a
-    changed API token after at most `tokens.recheck` seconds. Exit status 1 if a command fails.
-    """
 
 
 @tokens.command(

@@ -1,0 +1,1 @@
+"""Tests of logins at a gateway, from the command line."""
