@@ -129,9 +129,7 @@ def check(
     with _collect(problems):
         _check_policy_store(policy, store)
     with _collect(problems):
-        _check_revocation_store(file, store)
-    with _collect(problems):
-        _check_key_store(file, store)
+        _check_record_store(file, store)
     secrets = [*_secrets(file, providers, augmenters, store, authorizer)]
     problems += [Problem(at, _UNFILLED) for at, text in secrets if placeholders.is_unfilled(text)]
     problems += _shared_port(given)
@@ -341,17 +339,6 @@ def _check_policy_store(found: Policy | None, store: StoreConfig | None) -> None
     raise ConfigError([Problem("policy.store", why)])
 
 
-def _check_key_store(file: File | None, store: StoreConfig | None) -> None:
-    """
-    Require a token store if the signing keys are to be kept there.
-
-    @raise ConfigError: the configuration has no token store.
-    """
-    if file is not None and file.jwt.sealing_key is not None and store is None:
-        why = "needs a token store, in which the signing keys are kept; add a section store"
-        raise ConfigError([Problem("jwt.sealing_key", why)])
-
-
 def _key_warnings(file: File, store: StoreConfig | None) -> Iterator[str]:
     if file.jwt.sealing_key is not None and store is not None and store.type == "memory":
         yield (
@@ -360,15 +347,22 @@ def _key_warnings(file: File, store: StoreConfig | None) -> Iterator[str]:
         )
 
 
-def _check_revocation_store(file: File | None, store: StoreConfig | None) -> None:
+def _check_record_store(file: File | None, store: StoreConfig | None) -> None:
     """
-    Require a token store, in which revocations can be kept, if credentials can be revoked.
+    Require a token store if the configuration has a section whose records are kept there.
 
     @raise ConfigError: no token store is configured.
     """
-    if file is not None and file.revocation is not None and store is None:
-        why = "needs a token store, which keeps the revocations; configure the section store"
-        raise ConfigError([Problem("revocation", why)])
+    if file is None or store is not None:
+        return
+    kept = {
+        "jwt.sealing_key": file.jwt.sealing_key,
+        "revocation": file.revocation,
+        "tokens.refresh": file.tokens.refresh,
+    }
+    why = "needs a token store, which keeps its records; configure the section store"
+    if problems := [Problem(at, why) for at, section in kept.items() if section is not None]:
+        raise ConfigError(problems)
 
 
 def _policy_warnings(

@@ -15,6 +15,7 @@ from authotron.config.exchange import ExchangeConfig
 from authotron.config.oauth import OAuthConfig, flaw_of_url
 from authotron.config.page import Page
 from authotron.config.problems import of_key, require_none
+from authotron.config.refresh import RefreshConfig
 from authotron.config.revocation import RevocationConfig
 from authotron.config.section import (
     FilePaths,
@@ -317,6 +318,10 @@ class TokensConfig(Section):
         description="tokens that count only together with a proof: of a key (DPoP), or of the TLS "
         "certificate of the client",
     )
+    refresh: RefreshConfig | None = Field(
+        default=None,
+        description="how long refresh tokens are valid; without this section there are none",
+    )
 
 
 class IdentityConfig(Section):
@@ -512,6 +517,9 @@ class File(Section):
     def _check_exchange(self) -> File:
         if self.tokens.exchange is not None and self.jwt.alg == "HS256":
             raise of_key("tokens.exchange", NEEDS_KEY_PAIR)
+        if self.tokens.refresh is not None and self.tokens.exchange is None:
+            why = "needs the section tokens.exchange, because refresh tokens yield exchanged tokens"
+            raise of_key("tokens.refresh", why)
         return self
 
     @model_validator(mode="after")

@@ -60,6 +60,7 @@ if TYPE_CHECKING:  # imported at run time only if a configuration needs them
     from authotron.model.protected_resources import ProtectedResources
     from authotron.policy.policies import Policies
     from authotron.tokens.exchanged_tokens import ExchangedTokens
+    from authotron.tokens.refresh_family import RefreshFamilies
     from authotron.tokens.service import TokenService
 
 _TOKENS = "authotron.tokens.service"
@@ -117,6 +118,8 @@ def compose(
         looking = Looking(config, providers, own)
         looking.check(contracts)
     exchanged = _exchanged(config, world, signer, owners, tokens)
+    with config.origins.locating():
+        families = _families(config, world, tokens)
     authenticator = Authenticator(
         providers,
         augmenters,
@@ -175,6 +178,7 @@ def compose(
         proofs,
         transmitters=_transmitters(config, world),
         status_lists=status_lists,
+        families=families,
     )
 
 
@@ -211,6 +215,15 @@ def _status_lists(config: Config, world: World) -> StatusLists | None:
 
     with config.origins.locating():
         return compose_events.status_lists(config, world)
+
+
+def _families(config: Config, world: World, tokens: TokenService | None) -> RefreshFamilies | None:
+    """Build the object that keeps the families of refresh tokens, if the configuration has it."""
+    if config.file.tokens.refresh is None:
+        return None
+    from authotron.daemon import compose_exchange  # noqa: PLC0415 - only needed here
+
+    return compose_exchange.refresh_families(config, world.clock, tokens)
 
 
 def _claims(config: Config, metrics: Metrics, providers: Iterable[Part]) -> ClientClaims | None:

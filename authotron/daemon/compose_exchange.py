@@ -1,6 +1,6 @@
 """
-Build the object that issues and verifies exchanged tokens; this module is imported only if the
-configuration has the section C{tokens.exchange}.
+Build the objects that issue and verify exchanged tokens and refresh tokens; this module is imported
+only if the configuration has the section C{tokens.exchange}.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from authotron.config.check import Config
 from authotron.config.schema import JwtConfig
 from authotron.jose.hidden_claims import hidden_claims
 from authotron.jose.minter import Minter
+from authotron.model.errors import ConfigError, Problem
 from authotron.policy.namespaces import ROOT
 from authotron.tokens.exchange import Bounds
 from authotron.tokens.exchanged_tokens import ExchangedTokens
 from authotron.tokens.owners import Owners
+from authotron.tokens.refresh_family import RefreshFamilies
 
 if TYPE_CHECKING:  # compose() loads this module if a token store is configured
     from authotron.tokens.service import TokenService
@@ -52,6 +54,23 @@ def exchanged_tokens(
         file.tokens.recheck,
         tokens,
     )
+
+
+def refresh_families(
+    config: Config, clock: IReactorTime, tokens: TokenService | None
+) -> RefreshFamilies | None:
+    """
+    Build the object that keeps the families of refresh tokens, if the configuration has it.
+
+    @raise ConfigError: the token store cannot keep refresh tokens.
+    """
+    refresh = config.file.tokens.refresh
+    if refresh is None or tokens is None:
+        return None
+    if not tokens.store.keeps_records:
+        why = f"a token store of type {tokens.store.type} cannot keep refresh tokens"
+        raise ConfigError([Problem("tokens.refresh", why)])
+    return RefreshFamilies(tokens.store, refresh, clock)
 
 
 def _secrets(jwt: JwtConfig) -> list[str]:

@@ -55,7 +55,12 @@ async def exchange(
                 named = named | named_by_expression(text)
         if problems := [*_refused_cloaks(requester, requested, named)]:
             raise ExceedsGrant(problems)
-    found = await gateway.exchanged.issue(requester, requested)
+    if requested.refresh:
+        from authotron.gateway import refreshing  # noqa: PLC0415 - only needed here
+
+        found = await refreshing.begin(gateway, requester, requested)
+    else:
+        found = await gateway.exchanged.issue(requester, requested)
     by = audit.identified(requester, client)
     audit.exchanged(requester, found.token.id, found.expires, by)
     return found

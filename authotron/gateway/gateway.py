@@ -20,6 +20,7 @@ from authotron.tokens.owners import Owners
 
 if TYPE_CHECKING:  # compose() loads these modules if they are needed
     from authotron.tokens.exchanged_tokens import ExchangedTokens
+    from authotron.tokens.refresh_family import RefreshFamilies
     from authotron.tokens.service import TokenService
 
 if TYPE_CHECKING:  # imported only if policies or revocation are configured
@@ -57,6 +58,7 @@ class Gateway(Generic[R]):
         pass on to backends.
     @ivar exchanged: issues and verifies exchanged tokens, if the configuration allows clients to
         exchange their credentials.
+    @ivar families: the families of refresh tokens, if the configuration allows refresh tokens.
     @ivar claims: makes the claims of clients, if the configuration has a policy, or JWTs contain
         claims, or credentials can be revoked.
     @ivar revocations: says whose credentials are revoked, if credentials can be revoked.
@@ -83,6 +85,7 @@ class Gateway(Generic[R]):
     proofs: Proofs | None = None
     transmitters: Mapping[str, Transmitter] = field(factory=dict)
     status_lists: StatusLists | None = None
+    families: RefreshFamilies | None = None
 
     @property
     def authorizer(self) -> Authorizer | None:

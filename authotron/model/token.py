@@ -23,8 +23,13 @@ from authotron.model.naming import normalize
 from authotron.model.request import Facts
 
 PREFIX = "aot_"
+REFRESH_PREFIX = "aotr_"
+"""The prefix of refresh tokens, which are no credentials, and which no provider may see."""
+
 PATTERN = r"aot_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"
 """A regular expression of API tokens, for scanners that look for leaked secrets."""
+
+_OUR_PREFIXES = (PREFIX, REFRESH_PREFIX)
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
@@ -86,10 +91,10 @@ def generate(now: float) -> PlainToken:
 
 def looks_like_ours(text: str) -> bool:
     """
-    Whether a bearer token has the prefix of API tokens, so that only the token
-    store may verify it.
+    Whether a bearer token has the prefix of API tokens or refresh tokens, so that no provider may
+    verify it.
     """
-    return text.startswith(PREFIX)
+    return text.startswith(_OUR_PREFIXES)
 
 
 def parse(text: str) -> PlainToken:
@@ -99,6 +104,8 @@ def parse(text: str) -> PlainToken:
     @raise Rejected: the format or the checksum of the API token is wrong, so the token store need
         not be asked.
     """
+    if text.startswith(REFRESH_PREFIX):
+        raise Rejected("a refresh token is no credential; POST /token/refresh exchanges it for one")
     if not _FORM.fullmatch(text):
         raise Rejected("the token does not have the form of an API token")
     if checksum(text[:-_CHECK_DIGITS]) != text[-_CHECK_DIGITS:]:

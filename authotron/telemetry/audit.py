@@ -129,6 +129,20 @@ def exchanged(requester: Authentication, id_: str, expires: int, by: Actor) -> N
     )
 
 
+def family_ended(id_: str, owner: tuple[str, str], reason: str, by: Actor) -> None:
+    """Log that the refresh tokens of a login have ended before their time."""
+    realm, username = owner
+    _log.info(
+        "refresh tokens of {username} in realm {realm} ended by {by}: {reason}",
+        event="tokens.refresh.ended",
+        id=id_,
+        realm=realm,
+        username=username,
+        reason=reason,
+        **_actor(by),
+    )
+
+
 def changed(token: Token, fields: Sequence[str], by: Actor) -> None:
     """
     Log that the name, comment or expiry of an API token was changed, where C{token} has the new

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from authotron.config.exchange import ExchangeConfig
 from authotron.model.authentication import Authentication, PresentedToken
@@ -56,6 +56,7 @@ class ExchangeRequest:
     @ivar cloak: the names of attributes that backends shall not see; C{*} stands for all.
     @ivar restrictions: restriction sets, all of which must allow a request.
     @ivar binding: the key or certificate that each user of the token must prove to have.
+    @ivar refresh: whether the client also requests a refresh token.
     """
 
     validity: int | None = None
@@ -65,6 +66,7 @@ class ExchangeRequest:
     cloak: tuple[str, ...] = ()
     restrictions: tuple[RestrictionSet, ...] = ()
     binding: Binding | None = None
+    refresh: bool = False
 
 
 @frozen
@@ -165,6 +167,34 @@ def _issued(token: PresentedToken, now: float) -> float | None:
     if token.id is None and token.issued is None:
         return int(now)
     return None if token.issued is None else min(token.issued, int(now))
+
+
+def of_family(
+    token: ExchangedToken,
+    requester: Authentication,
+    bounds: Bounds,
+    now: float,
+    longest: int,
+    *,
+    can_look_up: bool,
+) -> ExchangedToken:
+    """
+    Return what all exchanged tokens of a family of refresh tokens grant: what the first one grants,
+    without roles and scopes that the user gets only later, until the family ends.
+
+    @param longest: maximum number of seconds until the family ends. It ends earlier with a token
+        that the client has exchanged, and with the credential of a user who cannot be looked up.
+    """
+    held, user = _held(requester), requester.identity
+    outlives = can_look_up and requester.restriction is None
+    last = now + (longest if can_look_up else min(longest, bounds.longest_unchecked))
+    ends = earliest(last, _end_of_user(requester) if outlives else held.ends) or last
+    return evolve(
+        token,
+        expires=int(ends),
+        roles=user.roles if token.roles is None else token.roles,
+        scopes=user.scopes if token.scopes is None else token.scopes,
+    )
 
 
 def _held(requester: Authentication) -> _Held:

@@ -53,12 +53,14 @@ class Exchanged:
     @ivar token: what the token grants.
     @ivar claims: the claims of the token.
     @ivar identity: the user as backends see it, if the client used the token at once.
+    @ivar refresh: the refresh token that was issued with the token, or C{None}.
     """
 
     text: str = field(repr=False)
     token: ExchangedToken
     claims: Mapping[str, Any] = field(repr=False)
     identity: Identity
+    refresh: str | None = field(default=None, repr=False)
 
     @property
     def expires(self) -> int:
@@ -132,10 +134,7 @@ class ExchangedTokens:
         claims = own_tokens.verified(self._keys, text, (TYPE,))
         if claims.get("aud") != self._issuer:
             raise Rejected("the token is for another gateway (aud)")
-        try:
-            return exchanged_token.from_claims(claims, self._hidden.show, self.bounds.namespace)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            raise Rejected("the token was issued by another version of this gateway") from None
+        return self.of_claims(claims)
 
     def _audience(self, token: ExchangedToken) -> tuple[str, ...] | None:
         """
@@ -163,9 +162,17 @@ class ExchangedTokens:
             )
         await self._tokens.check_valid(id_)
 
-    async def issue(self, requester: Authentication, requested: ExchangeRequest) -> Exchanged:
+    def now(self) -> float:
+        """Return the current time, in seconds since the epoch."""
+        return self._clock.seconds()
+
+    def can_look_up(self, requester: Authentication) -> bool:
+        """Return whether a provider can look up the user of a credential again."""
+        return self._owners.can_look_up(requester.identity, requester.provider)
+
+    async def grant(self, requester: Authentication, requested: ExchangeRequest) -> ExchangedToken:
         """
-        Issue a token that grants a part of what the credential of a client grants.
+        Return what a new token grants: a part of what the credential of a client grants.
 
         The caller checks whether rules that deny name an attribute that the client wants to cloak.
 
@@ -178,21 +185,39 @@ class ExchangedTokens:
                 "configured any more, so no token could be accepted; use another credential"
             )
             raise ExceedsGrant([Problem("", why)])
-        now = self._clock.seconds()
         token = narrowed(
             requester,
             requested,
             self.bounds,
-            secrets.token_urlsafe(_ID_BYTES),
-            now,
-            can_look_up=self._owners.can_look_up(requester.identity, requester.provider),
+            new_id(),
+            self._clock.seconds(),
+            can_look_up=self.can_look_up(requester),
         )
         if token.api_token is not None:
             try:
                 await self._check_api_token(token.api_token)
             except Rejected as rejected:
                 raise ExceedsGrant([Problem("", str(rejected))]) from None
-        claims = token.claims(self._issuer, int(now), self._hidden.hide)
+        return token
+
+    async def issue(self, requester: Authentication, requested: ExchangeRequest) -> Exchanged:
+        """
+        Issue a token that grants a part of what the credential of a client grants; see L{grant}.
+
+        @raise ExceedsGrant: the request asks for more than the credential allows.
+        @raise Unavailable: the token store does not answer.
+        """
+        return self.sign(await self.grant(requester, requested), requester.identity)
+
+    def sign(self, token: ExchangedToken, identity: Identity) -> Exchanged:
+        """
+        Issue a token that grants what C{token} states.
+
+        @param identity: the user, of whom the client learns what the token leaves.
+
+        @raise ExceedsGrant: the text of the token would be too long.
+        """
+        claims = self.as_claims(token)
         text = self._keys.sign(claims, TYPE)
         if len(text) > _LONGEST:
             why = (
@@ -200,4 +225,24 @@ class ExchangedTokens:
                 "credential of a user with fewer roles and attributes"
             )
             raise ExceedsGrant([Problem("", why)])
-        return Exchanged(text, token, claims, token.restrict(requester.identity))
+        return Exchanged(text, token, claims, token.restrict(identity))
+
+    def as_claims(self, token: ExchangedToken) -> dict[str, Any]:
+        """Return the claims of a token that is issued now."""
+        return token.claims(self._issuer, int(self._clock.seconds()), self._hidden.hide)
+
+    def of_claims(self, claims: Mapping[str, Any]) -> ExchangedToken:
+        """
+        Return the token that claims state which this gateway has made.
+
+        @raise Rejected: another version of the gateway has made the claims.
+        """
+        try:
+            return exchanged_token.from_claims(claims, self._hidden.show, self.bounds.namespace)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise Rejected("the token was issued by another version of this gateway") from None
+
+
+def new_id() -> str:
+    """Return the id of a new exchanged token, or of a family of refresh tokens."""
+    return secrets.token_urlsafe(_ID_BYTES)

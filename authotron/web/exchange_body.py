@@ -20,6 +20,9 @@ from authotron.web.token_bodies import Confirmation, Host, Scopes, Word, Words
 _MOST = 100
 """Maximum number of entries in one list of a restriction set."""
 
+_LONGEST_REFRESH = 256
+"""Maximum number of characters of a refresh token in a request body; a valid one has 97."""
+
 
 _MOST_IN_ALL = 200
 """Maximum number of entries in the lists of all restriction sets of a request body together."""
@@ -79,6 +82,7 @@ class ExchangeBody(Section):
         tuple[RestrictionBody, ...], Field(strict=False), BeforeValidator(_bounded)
     ] = ()
     cnf: Confirmation | None = None
+    refresh: bool = False
 
     def as_request(self) -> ExchangeRequest:
         """Return the properties that the client requests for the token."""
@@ -90,7 +94,14 @@ class ExchangeBody(Section):
             self.cloak,
             tuple(each.as_set() for each in self.restrictions),
             None if self.cnf is None else from_confirmation(self.cnf),
+            self.refresh,
         )
+
+
+class RefreshBody(Section):
+    """The request body of C{POST /token/refresh}."""
+
+    refresh_token: Annotated[str, Field(min_length=1, max_length=_LONGEST_REFRESH, repr=False)]
 
 
 def exchanged_as_json(exchanged: Exchanged) -> dict[str, Any]:
@@ -107,4 +118,5 @@ def exchanged_as_json(exchanged: Exchanged) -> dict[str, Any]:
         "restrictions": [each.as_json() for each in token.restrictions],
         "identity": identity_as_json(exchanged.identity),
         **({"cnf": binding.confirmation} if binding else {}),
+        **({} if exchanged.refresh is None else {"refresh_token": exchanged.refresh}),
     }

@@ -87,6 +87,11 @@ def has_status_list(gateway: Gateway[Reply]) -> bool:
     return gateway.status_lists is not None
 
 
+def has_refresh(gateway: Gateway[Reply]) -> bool:
+    """Return whether the configuration of a gateway allows refresh tokens."""
+    return gateway.families is not None
+
+
 @frozen
 class LaterRoute:
     """
@@ -135,6 +140,7 @@ LATER = (
     _policy_route("/access/v1/search/resource", "authzen.routes:search_resource"),
     _policy_route("/access/v1/search/action", "authzen.routes:search_action"),
     LaterRoute("POST", "/token/exchange", "token_exchange:answer", has_exchange, has_body=True),
+    LaterRoute("POST", "/token/refresh", "token_refresh:answer", has_refresh, has_body=True),
     LaterRoute(
         "GET", "/.well-known/authzen-configuration", "authzen.routes:metadata", has_policies
     ),

@@ -69,7 +69,7 @@ def refusal(proofs: Proofs, bad: BadProof) -> Reply:
     return replies.json_reply(400, {"error": INVALID_PROOF}, NO_STORE)
 
 
-async def key_of_proof(call: Call, requester: Authentication) -> str | None:
+async def key_of_proof(call: Call, requester: Authentication | None = None) -> str | None:
     """
     Return the thumbprint of the key to which the client asks to bind a new token: the key of the
     proof in the header C{DPoP} of its request; or C{None} if the request has no proof, or if the
@@ -77,6 +77,8 @@ async def key_of_proof(call: Call, requester: Authentication) -> str | None:
 
     The proof of a client that presents a bound token was verified with this token, so its key is
     that of the token.
+
+    @param requester: the client, or C{None} if the client presents no credential.
 
     @raise BadProof: the proof is not valid, or was used before; L{NonceNeeded
         <authotron.jose.dpop.NonceNeeded>} if only a nonce is missing.
@@ -87,9 +89,9 @@ async def key_of_proof(call: Call, requester: Authentication) -> str | None:
     question = call.request.question(contracts)
     if proofs is None or not question.values(HEADER):
         return None
-    binding = None if requester.token is None else requester.token.binding
-    if binding is not None and binding.jkt is not None:
-        return binding.jkt
+    token = None if requester is None else requester.token
+    if token is not None and token.binding is not None and token.binding.jkt is not None:
+        return token.binding.jkt
     proof = proofs.verify_new(contracts.direct.facts(question), question.values)
     if not await proofs.use(proof):
         raise BadProof(USED_BEFORE)

@@ -39,7 +39,7 @@ PEER = IPv4Address("TCP", "192.0.2.7", 4711)
 EVERY_ROUTE: dict[str, Any] = {
     "jwt": {"iss": "https://gate", "alg": "EdDSA", "key": keys.generate("EdDSA")},
     "policy": {"mode": "observe"},
-    "tokens": {"exchange": {}},
+    "tokens": {"exchange": {}, "refresh": {}},
     "oauth": {"resources": [{"resource": "https://gate"}]},
     "store": {"type": "memory"},
     "revocation": {},
@@ -180,11 +180,12 @@ class InMemoryGateway:
             ),
         )
 
-    def reload(self) -> None:
-        """Load the same configuration again, and keep the open store."""
+    def reload(self, over: dict[str, Any] | None = None) -> None:
+        """Load another configuration, or the same one again, and keep the open store."""
         old, world = self.serving.gateway, World(self.clock, run_at_once, self.agents)
         kept = old.tokens.store.backend if old.tokens else None
-        self.serving.gateway = compose(old.config, world, self.metrics, kept)
+        config = old.config if over is None else check.check(laid_over(BASE, over))
+        self.serving.gateway = compose(config, world, self.metrics, kept)
 
     def hold(self) -> Deferred[Any]:
         """Let all further requests wait for the returned Deferred of a decision."""

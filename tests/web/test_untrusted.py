@@ -136,12 +136,13 @@ PUBLIC = {
 SURRENDER = {
     ("POST", "/tokens/revoke"),
     ("POST", "/oauth/token"),
+    ("POST", "/token/refresh"),
     ("POST", "/ssf/events"),
     ("POST", "/backchannel-logout"),
 }
 """
-The body is the credential: an API token that anyone who found it may end, a token to exchange, or a
-token that an identity provider has signed.
+The body is the credential: an API token that anyone who found it may end, a token to exchange, a
+refresh token, or a token that an identity provider has signed.
 """
 
 
