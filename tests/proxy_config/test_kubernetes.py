@@ -22,11 +22,25 @@ PODS = {
 }
 ORIGINS = {"origins": ["https://app.example.org", "https://b.example"]}
 CREDENTIALS = {"type": "memory", "credentials": [{"header": "X-API-Key"}, {"cookie": "__Host-s"}]}
+METADATA = "/.well-known/oauth-protected-resource"
+OAUTH = {
+    "server": False,
+    "resources": [
+        {
+            "resource": f"https://app.example.org{path}",
+            "authorization_servers": ["https://login.example.org"],
+        }
+        for path in ("", "/v1")
+    ],
+}
 SECTIONS: tuple[dict[str, Any], ...] = (
     {},
     {"cors": ORIGINS},
     {"cors": {"pass_preflights": True}, "store": CREDENTIALS},
     {"server": {**PODS, "listen": []}, "store": CREDENTIALS, "cors": ORIGINS},
+    {"oauth": OAUTH},
+    {"oauth": OAUTH, "cors": ORIGINS},
+    {"oauth": OAUTH, "cors": {"pass_preflights": True}},
 )
 PRODUCTS = [each for each in rendering.PROXIES if each.startswith(setting.KUBERNETES)]
 
@@ -116,6 +130,31 @@ class ManifestsTests(SynchronousTestCase):
             removed = {*first["headers"]["request"]["remove"]}
             self.assertEqual({*other["headers"]["request"]["remove"]} - removed, set())
             self.assertLessEqual({"authorization", "x-auth-username"}, removed)
+
+    def test_metadata(self) -> None:
+        """Requests for metadata reach the gateway, at its HTTP port, whatever the product."""
+        for product, kind, path in (
+            ("kubernetes-nginx", "Ingress service-metadata", "rules"),
+            ("kubernetes-envoy-gateway", "HTTPRoute service-metadata", "rules"),
+            ("kubernetes-traefik", "IngressRoute service", "routes"),
+            ("kubernetes-istio", "VirtualService service", "http"),
+        ):
+            found = self.manifests(product, oauth=OAUTH)[kind]["spec"][path]
+            self.assertIn(f"{METADATA}/v1", str(found), product)
+            self.assertIn("8080", str(found), product)
+            self.assertIn("authotron", str(found), product)
+            self.assertNotIn(METADATA, str(self.manifests(product)), product)
+
+    def test_metadata_of_istio(self) -> None:
+        """Istio asks about the same paths of every other host, whose service they may be."""
+        for cors in ({}, {"pass_preflights": True}, ORIGINS):
+            found = self.manifests("kubernetes-istio", oauth=OAUTH, cors=cors)
+            for rule in found["AuthorizationPolicy authotron"]["spec"]["rules"]:
+                without, elsewhere = (each["operation"] for each in rule["to"])
+                self.assertEqual(without["notPaths"], [f"{METADATA}/v1", METADATA])
+                self.assertEqual(elsewhere["paths"], [f"{METADATA}/v1", METADATA])
+                hosts = ["app.example.org", "app.example.org:*"]
+                self.assertEqual(elsewhere["notHosts"], hosts)
 
     def test_advice(self) -> None:
         """A pod listens at every address; that its proxy is trusted still matters."""

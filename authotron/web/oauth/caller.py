@@ -46,17 +46,28 @@ async def bearer_of(call: Call, token: str, scheme: str = "Bearer") -> Authentic
     return await judged(call, f"{scheme} {token}") if BEARER.fullmatch(token) else None
 
 
-async def judged(call: Call, authorization: str) -> Authentication | None:
+async def judged(
+    call: Call, authorization: str, *, is_client: bool = False
+) -> Authentication | None:
     """
     Return the authentication of a client that would send a value of C{Authorization}, or C{None} if
     the credential is not valid.
 
+    @param is_client: whether the credential is the one of the client itself, which metrics and
+        access log show as they do for every authenticated request.
+
     @raise EarlyReply: the credential cannot be verified now.
     """
     presented = Presented(authorization.encode("utf-8"))
+    began = call.clock.seconds()
     decided = call.gateway.decisions.decide(presented, lambda: call.request.sender)
     decision = decided if isinstance(decided, Decision) else await decided
-    result = decision.outcome.result
+    outcome = decision.outcome
+    result = outcome.result
+    if is_client:
+        seconds = call.clock.seconds() - began
+        call.serving.metrics.request_authenticated(result, outcome.realm, seconds)
+        call.request.outcome = outcome
     if result == SUCCESS or result in REFUSALS:
-        return decision.outcome.authentication
+        return outcome.authentication
     raise EarlyReply(as_error(decision.reply))

@@ -50,8 +50,10 @@ async def introspect(call: Call) -> Reply:
     facts = _facts(form)
     token = await known_token(call, form.needed("token"))
     answer = INACTIVE
-    if token is not None and _may_see(call.gateway, caller, token) and _is_usable(token, facts):
-        answer = _answer(call.gateway, token)
+    if token is not None and _may_see(call.gateway, caller, token):
+        bearer = await token.bearer(call)
+        if bearer is not None and _is_usable(bearer, facts):
+            answer = _answer(call.gateway, token, bearer)
     return _reply(call, caller, answer)
 
 
@@ -60,23 +62,22 @@ def _may_see(gateway: Gateway[Reply], caller: Authentication, token: KnownToken)
     return token.is_of(caller) or not set(introspectors).isdisjoint(caller.identity.roles)
 
 
-def _is_usable(token: KnownToken, facts: Facts) -> bool:
+def _is_usable(bearer: Authentication, facts: Facts) -> bool:
     """
     Return whether a token is valid for a request with the facts that the client states. A token
     with conditions, such as networks, is not valid for a request of which nothing is known.
     """
-    found, binding = token.bearer, _binding(token)
-    if binding is not None:
-        found = import_module("authotron.gateway.bound_tokens").unbound(found)
-    return isinstance(authorize(found, facts), Allow)
+    if _binding(bearer) is not None:
+        bearer = import_module("authotron.gateway.bound_tokens").unbound(bearer)
+    return isinstance(authorize(bearer, facts), Allow)
 
 
-def _binding(token: KnownToken) -> Binding | None:
+def _binding(bearer: Authentication) -> Binding | None:
     """
     Return the key or certificate to which a token is bound. The answer states it, so that the
     service verifies the proof of its client by itself (RFC 7800, RFC 8705, RFC 9449).
     """
-    return None if token.bearer.token is None else token.bearer.token.binding
+    return None if bearer.token is None else bearer.token.binding
 
 
 def _facts(form: Form) -> Facts:
@@ -109,9 +110,11 @@ def _facts(form: Form) -> Facts:
     return Facts(**known)
 
 
-def _answer(gateway: Gateway[Reply], token: KnownToken) -> Mapping[str, Any]:
+def _answer(
+    gateway: Gateway[Reply], token: KnownToken, bearer: Authentication
+) -> Mapping[str, Any]:
     """Return the answer about a valid token that the client may see (RFC 7662 section 2.2)."""
-    identity, claims, binding = token.bearer.identity, token.claims, _binding(token)
+    identity, claims, binding = bearer.identity, token.claims, _binding(bearer)
     scope = scope_of(identity.scopes.values())
     return {
         "active": True,

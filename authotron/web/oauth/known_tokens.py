@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from authotron.jose import own_tokens, unverified
 from authotron.model.authentication import Authentication, PresentedToken
+from authotron.model.binding import Binding
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Identity
 from authotron.model.token import scope_tuples
@@ -32,17 +33,23 @@ _OF_IDENTITIES = frozenset({"jti", "iat", "realm", "username", "roles", "attribu
 @frozen
 class KnownToken:
     """
-    A valid token that the gateway has issued.
+    A token that the gateway has issued, and that has not expired.
 
     @ivar id: the id of an API token, or the claim C{jti} of a JWT.
-    @ivar bearer: the authentication of a client that presents the token.
+    @ivar owner: the realm and the name of the user.
     @ivar claims: what a JWT states about itself; for an API token its id and its times.
+    @ivar ancestors: the ids of the tokens from which the token was derived.
+    @ivar scheme: the scheme under which clients present the token, or an empty string for a JWT for
+        backends, which the gateway does not accept.
     @ivar is_stored: whether the token is an API token in the token store.
     """
 
+    text: str = field(repr=False)
     id: str
-    bearer: Authentication
-    claims: Mapping[str, Any]
+    owner: tuple[str, str]
+    claims: Mapping[str, Any] = field(repr=False)
+    ancestors: tuple[str, ...] = ()
+    scheme: str = ""
     is_stored: bool = False
 
     def is_of(self, caller: Authentication) -> bool:
@@ -52,34 +59,83 @@ class KnownToken:
         """
         if restricted_token_id(caller) is not None:
             used = None if caller.token is None else caller.token.id
-            token = self.bearer.token or PresentedToken()
-            return used is not None and used in (self.id, *token.ancestors)
-        return self.bearer.identity[:2] == caller.identity[:2]
+            return used is not None and used in (self.id, *self.ancestors)
+        return self.owner == caller.identity[:2]
+
+    async def bearer(self, call: Call) -> Authentication | None:
+        """
+        Return the authentication of a client that presents the token, or C{None} if the token was
+        revoked, or its user does not exist any more.
+
+        @raise EarlyReply: the token cannot be verified now.
+        """
+        if self.scheme:
+            return await bearer_of(call, self.text, self.scheme)
+        found = _bearer_of_jwt(self.claims)
+        return found if _counts(call, found) else None
 
 
 async def known_token(call: Call, text: str) -> KnownToken | None:
     """
     Return what the gateway knows of a token, or C{None} if the gateway has not issued the token, or
-    if the token has expired or was revoked.
+    if the token has expired. No provider is asked about its user.
 
-    @raise EarlyReply: the token cannot be verified now.
+    @raise EarlyReply: the token store does not answer.
     """
     seen = unverified.parse(text)
     if seen is None:
         return await _stored(call, text)
-    is_credential = seen.header.get("typ") == exchanged_token.TYPE
-    types = (exchanged_token.TYPE,) if is_credential else _FOR_BACKENDS
     try:
-        claims = own_tokens.verified(call.gateway.minter, text, types)
+        if seen.header.get("typ") == exchanged_token.TYPE:
+            return _exchanged(call, text)
+        claims = own_tokens.verified(call.gateway.minter, text, _FOR_BACKENDS)
     except Rejected:
         return None
-    if is_credential:
-        bearer = await bearer_of(call, text, _scheme("jkt" in claims.get("cnf", {})))
-        return bearer and KnownToken(str(claims["jti"]), bearer, claims)
     if not claims.keys() >= _OF_IDENTITIES:
         return None
-    bearer = _bearer_of_jwt(claims)
-    return KnownToken(str(claims["jti"]), bearer, claims) if _counts(call, bearer) else None
+    owner = claims["realm"], claims["username"]
+    return KnownToken(text, claims["jti"], owner, claims)
+
+
+def _exchanged(call: Call, text: str) -> KnownToken | None:
+    """
+    Return what the gateway knows of an exchanged token.
+
+    @raise Rejected: the gateway has not issued the token, or it has expired.
+    """
+    if call.gateway.exchanged is None:
+        return None
+    token = call.gateway.exchanged.read(text)
+    claims = own_tokens.verified(call.gateway.minter, text, (exchanged_token.TYPE,))
+    owner, scheme = token.owner[:2], _scheme(token.binding)
+    return KnownToken(text, token.id, owner, claims, token.ancestors, scheme)
+
+
+async def _stored(call: Call, text: str) -> KnownToken | None:
+    """
+    Return what the gateway knows of an API token, or C{None} if the API token is not valid.
+
+    @raise EarlyReply: the token store does not answer.
+    """
+    tokens = call.gateway.tokens
+    if tokens is None or not BEARER.fullmatch(text):
+        return None
+    try:
+        token = await tokens.find(text, lambda: call.request.sender)
+    except Rejected:
+        return None
+    except Unavailable:
+        raise EarlyReply(UNAVAILABLE) from None
+    claims: dict[str, Any] = {"jti": token.id, "iat": int(token.created)}
+    if token.grant.expires is not None:
+        claims["exp"] = int(token.grant.expires)
+    owner, scheme = token.owner[:2], _scheme(token.binding)
+    return KnownToken(text, token.id, owner, claims, token.lineage, scheme, is_stored=True)
+
+
+def _scheme(binding: Binding | None) -> str:
+    """Return the scheme under which clients present a token."""
+    return "Bearer" if binding is None or binding.jkt is None else "DPoP"
 
 
 def _counts(call: Call, bearer: Authentication) -> bool:
@@ -97,37 +153,6 @@ def _counts(call: Call, bearer: Authentication) -> bool:
     except Unavailable:
         raise EarlyReply(UNAVAILABLE) from None
     return True
-
-
-def _scheme(is_bound_to_key: bool) -> str:  # noqa: FBT001 - the only parameter
-    """Return the scheme under which clients present a token."""
-    return "DPoP" if is_bound_to_key else "Bearer"
-
-
-async def _stored(call: Call, text: str) -> KnownToken | None:
-    """
-    Return what the gateway knows of an API token, or C{None} if the API token is not valid.
-
-    Only strings that the token store knows are shown to providers, so that no client can have
-    providers asked about made-up tokens.
-    """
-    tokens = call.gateway.tokens
-    if tokens is None or not BEARER.fullmatch(text):
-        return None
-    try:
-        token = await tokens.find(text, lambda: call.request.sender)
-    except Rejected:
-        return None
-    except Unavailable:
-        raise EarlyReply(UNAVAILABLE) from None
-    is_bound_to_key = token.binding is not None and token.binding.jkt is not None
-    bearer = await bearer_of(call, text, _scheme(is_bound_to_key))
-    if bearer is None:
-        return None
-    claims: dict[str, Any] = {"jti": token.id, "iat": int(token.created)}
-    if token.grant.expires is not None:
-        claims["exp"] = int(token.grant.expires)
-    return KnownToken(token.id, bearer, claims, is_stored=True)
 
 
 def _bearer_of_jwt(claims: Mapping[str, Any]) -> Authentication:

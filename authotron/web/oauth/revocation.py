@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from authotron.gateway import revoking
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
+from authotron.model.revocation import of_token
 from authotron.web import revocation_routes
 from authotron.web.later_routes import Call
 from authotron.web.oauth.caller import authenticated
@@ -40,6 +40,8 @@ async def revoke(call: Call) -> Reply:
     token = await known_token(call, form.needed("token"))
     if token is None or not _may_revoke(call.gateway, caller, token):
         return REVOKED
+    if await _is_ended(call, token):
+        return REVOKED
     if token.is_stored:
         await _revoke_stored(call, caller, token)
     elif call.gateway.revocations is None:
@@ -47,6 +49,17 @@ async def revoke(call: Call) -> Reply:
     else:
         await _revoke_signed(call, caller, token)
     return REVOKED
+
+
+async def _is_ended(call: Call, token: KnownToken) -> bool:
+    """
+    Return whether a token is not valid anyway. While a provider cannot look the user up, clients
+    can still revoke tokens.
+    """
+    try:
+        return await token.bearer(call) is None
+    except EarlyReply:
+        return False
 
 
 def _may_revoke(gateway: Gateway[Reply], caller: Authentication, token: KnownToken) -> bool:
@@ -62,8 +75,7 @@ async def _revoke_signed(call: Call, caller: Authentication, token: KnownToken) 
         the client has made too many revocations.
     """
     now, by = call.clock.seconds(), revocation_routes.actor(call, caller)
-    wanted = revoking.of_presented_token(token.bearer, now, by=str(by))
-    assert wanted is not None, "each JWT of the gateway has an id"
+    wanted = of_token(token.id, token.owner, now, token.claims["exp"], "", str(by))
     try:
         await revocation_routes.revoke_as(call, caller, wanted)
     except EarlyReply as end:

@@ -15,7 +15,7 @@ from authotron.model.errors import ExceedsGrant, PoliciesUnknown, Rejected
 from authotron.tokens.exchange import ExchangeRequest
 from authotron.tokens.exchanged_tokens import Exchanged
 from authotron.web.later_routes import Call
-from authotron.web.oauth.caller import authenticated, bearer_of, judged
+from authotron.web.oauth.caller import BEARER, authenticated, bearer_of, judged
 from authotron.web.oauth.errors import NOT_CACHED, UNAVAILABLE, as_error, error_reply, malformed
 from authotron.web.oauth.exchange_form import SEVERAL, exchange_request, refusal
 from authotron.web.oauth.form import Form, read_form
@@ -108,7 +108,10 @@ async def _subject(call: Call, form: Form, caller: Authentication | None) -> Aut
         raise malformed("The gateway accepts no subject tokens of this type.")
     if caller is not None and text == _credential(call):
         return caller
-    found = await (judged if type_ == AUTHORIZATION else bearer_of)(call, text)
+    if type_ != AUTHORIZATION and not BEARER.fullmatch(text):
+        raise malformed(_NOT_VALID)
+    authorization = text if type_ == AUTHORIZATION else f"Bearer {text}"
+    found = await judged(call, authorization, is_client=caller is None)
     contracts = call.gateway.contracts
     facts = contracts.direct.facts(call.request.question(contracts))
     try:

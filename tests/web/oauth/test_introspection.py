@@ -6,6 +6,8 @@ from typing import Any
 
 import jwt
 
+from authotron.model.token import Token, generate
+from authotron.stores import memory
 from authotron.testing.worlds import NOW
 from tests.web.conversations import ALICE, Answer, basic
 from tests.web.oauth.cases import BOB, ISSUER, SERVICE, OAuthCase
@@ -59,6 +61,27 @@ class IntrospectionTests(OAuthCase):
         answer = self.form("/oauth/introspect", {"token": token}, authorization)
         answer.headers.pop("date")
         return answer
+
+    def test_same_work(self) -> None:
+        """The token of another owner costs the token store as much as an unknown one."""
+        tokens = self.gateway.serving.gateway.tokens
+        assert tokens is not None
+        asked: list[str] = []
+        found = tokens.store.backend.get
+
+        class Noted(memory.MemoryStore):
+            async def get(self, id_: str) -> Token | None:
+                asked.append(id_)
+                return await found(id_)
+
+        token = self.api_token()
+        tokens.store.backend = Noted()
+        calls = []
+        for text in (token, generate(NOW).text):
+            asked.clear()
+            self.assertEqual(self.introspect(text, BOB), INACTIVE)
+            calls.append(len(asked))
+        self.assertEqual(calls, [1, 1])
 
     def test_inactive(self) -> None:
         """Whatever is wrong with a token, the answer is the same, and says nothing else."""

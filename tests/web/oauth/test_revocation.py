@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from authotron.model.errors import Unavailable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from authotron.model.authentication import Authentication
+from authotron.model.errors import Rejected, Unavailable
 from authotron.model.token import Token
 from authotron.stores import memory
+from authotron.tokens.owners import Owners
 from tests.web.conversations import ALICE, Answer
 from tests.web.oauth.cases import BOB, ROOT, OAuthCase
 
@@ -78,6 +84,21 @@ class RevocationTests(OAuthCase):
         answer = self.revoke(token)
         self.assertEqual((answer.status, answer.json()["error"]), (503, "temporarily_unavailable"))
         self.assertEqual(answer.headers["retry-after"], "5")
+
+    def test_user_cannot_be_looked_up(self) -> None:
+        """A token can be revoked while its user cannot be looked up, for example by LDAP."""
+        token = self.api_token()
+        self.assertTrue(self.is_valid(token))
+        self.gateway.clock.advance(61)
+
+        async def fail(*_: Any) -> Authentication:
+            raise Unavailable("the directory is away")
+
+        self.patch(Owners, "now", fail)
+        self.assertEqual(self.revoke(token).status, 200)
+        tokens = self.gateway.serving.gateway.tokens
+        assert tokens is not None
+        self.failureResultOf(Deferred.fromCoroutine(tokens.find(token)), Rejected)
 
     def test_no_token_store(self) -> None:
         """Without a token store there are no API tokens to revoke."""

@@ -114,6 +114,15 @@ class ExchangeTests(TokenCase):
         }
         self.assertEqual(descriptions, {"The subject token is not valid."})
 
+    def test_counted(self) -> None:
+        """Guesses at the token endpoint are as visible in metrics as those at /authenticate."""
+        for _ in range(3):
+            wrong = basic("alice", "wrong")
+            self.refused("invalid_request", wrong, subject_token_type=AUTHORIZATION)
+        text = self.gateway.metrics.text()[0].decode()
+        expected = 'auth_requests_total{realm="unknown",result="all_failed"} 3.0'
+        self.assertIn(expected, text)
+
     def test_subject_from_elsewhere(self) -> None:
         """A token for other networks than that of the client cannot be exchanged."""
         self.refused("invalid_request", self.api_token(networks=["10.0.0.0/8"]))
