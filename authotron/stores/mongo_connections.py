@@ -34,6 +34,11 @@ fires before that of the store and its error message can give the reason.
 _MOST_NAMES = 3
 """Maximum number of servers that an error message lists by name."""
 
+_REPEATS = 2
+"""
+Maximum number of times that an operation is repeated because the server is no longer the primary.
+"""
+
 _RETRY_DELAY = 0.5
 """
 Seconds, on average, between two attempts to connect while no server of the URI can be used.
@@ -231,9 +236,11 @@ class MongoConnections:
         return await self._call(operation)
 
     async def _call(self, operation: Callable[[], Awaitable[T]]) -> T:
-        try:
-            return await mongo_client.call(operation())
-        except NotPrimary:
+        for _ in range(_REPEATS):
+            # A connection that was being established during the step-down may lead to the server
+            # that is no longer the primary, too.
+            with suppress(NotPrimary):
+                return await mongo_client.call(operation())
             self._reconnect()
         return await mongo_client.call(operation())
 

@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 
 from attrs import Factory, define, field
+from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
@@ -35,9 +36,13 @@ from authotron.stores.mongo_stream import MongoStream, NoStream
 
 T = TypeVar("T")
 
-_CHANGE = "change-"
-_EVERY_CHANGE = {"_id": {"$gt": _CHANGE, "$lt": "change."}}
-"""A MongoDB query for all documents with changes of the kinds that gateways follow."""
+_EVERY_CHANGE = {"_id": {"$gt": ObjectId(b"\0" * 12), "$lte": ObjectId(b"\xff" * 12)}}
+"""
+A MongoDB query for all documents with changes of the kinds that gateways follow.
+
+The ids of these documents are not strings but ObjectIds, the only ids by which FerretDB 1 on SQLite
+finds a document without reading all others.
+"""
 
 _ATTEMPTS = 50
 """Number of attempts to store a change while other gateways store changes at the same time."""
@@ -183,7 +188,8 @@ class MongoRecords:
             await self._call(lambda: self._collection().insert_one(document))
         except DuplicateKeyError:
             # The insertion may have been repeated after a step-down, and have succeeded before.
-            return await self._find_change(document["_id"], mark=document["mark"]) is not None
+            found = await self._find_document(document["_id"])
+            return found is not None and found["mark"] == document["mark"]
         return True
 
     async def _supersede(self, document: Document | None) -> None:
@@ -196,10 +202,10 @@ class MongoRecords:
     async def _newest(self) -> int:
         """Return the number of the last change of the kinds that gateways follow, or 0."""
         number = self._newest_known
-        if number == 0 or await self._find_change(_change_id(number)) is None:
+        if number == 0 or await self._find_document(_change_id(number)) is None:
             number = await self._search_newest()
         for _ in range(_STEPS):
-            if await self._find_change(_change_id(number + 1)) is None:
+            if await self._find_document(_change_id(number + 1)) is None:
                 break
             number += 1
         else:
@@ -217,9 +223,8 @@ class MongoRecords:
         found = await self._find(which, newest_first=True, limit=1)
         return found[0] if found else None
 
-    async def _find_change(self, id_: str, **wanted: str) -> Document | None:
-        which = {"_id": id_, **wanted}
-        found: Document | None = await self._read(lambda: self._collection().find_one(which))
+    async def _find_document(self, id_: Any) -> Document | None:
+        found: Document | None = await self._read(lambda: self._collection().find_one({"_id": id_}))
         return found
 
     async def _find(
@@ -255,14 +260,14 @@ class MongoRecords:
         return _changes(await self._find(_EVERY_CHANGE), START, is_complete=True)
 
     async def _is_known(self, position: Position) -> bool:
-        found = await self._find_change(_change_id(position.number), mark=position.mark)
-        return found is not None
+        found = await self._find_document(_change_id(position.number))
+        return found is not None and found["mark"] == position.mark
 
     async def _later(self, number: int) -> Sequence[Document]:
         """Return all changes after the one with the given number, in their order."""
         found: list[Document] = []
         for _ in range(_STEPS):
-            document = await self._find_change(_change_id(number + len(found) + 1))
+            document = await self._find_document(_change_id(number + len(found) + 1))
             if document is None:
                 return found
             found.append(document)
@@ -294,24 +299,23 @@ class MongoRecords:
         follow are kept. Of the documents of one record the newest is deleted last, since an older
         one would count again otherwise.
         """
-        records = self._collection()
         oldest = await self._newest() - record_changes.KEPT_CHANGES
         followed = {"followed": True, "number": {"$lte": oldest}}
-        others = {"followed": False}
-        for which in (
+        others, has_expired = {"followed": False}, {"until": {"$lte": now}}
+        alone = [
             {**followed, "superseded": True},
             {**others, "superseded": True},
-            {**others, "number": 1, "until": {"$lte": now}},
-        ):
-            await self._call(partial(records.delete_many, which))
-        for which in (
+            {**others, "number": 1, **has_expired},
+        ]
+        await self._call(lambda: self._collection().delete_many({"$or": alone}))
+        newest = [
             {**followed, "removed": True},
-            {**followed, "until": {"$lte": now}},
+            {**followed, **has_expired},
             {**others, "removed_at": {"$lte": now - _GRACE}},
-            {**others, "until": {"$lte": now}},
-        ):
-            for document in await self._find(which, limit=_PAGE):
-                await self._delete(document)
+            {**others, **has_expired},
+        ]
+        for document in await self._find({"$or": newest}, limit=_PAGE):
+            await self._delete(document)
 
     async def _delete(self, document: Document) -> None:
         """Delete a document, and before it all older documents of the same record."""
@@ -329,12 +333,12 @@ class MongoRecords:
         await self._listeners.close()
 
 
-def _change_id(number: int) -> str:
+def _change_id(number: int) -> ObjectId:
     """Return the id of the document with the change of a given number; ids are sorted by number."""
-    return f"{_CHANGE}{number:012}"
+    return ObjectId(number.to_bytes(12, "big"))
 
 
-def _id(record: Record, number: int) -> str:
+def _id(record: Record, number: int) -> ObjectId | str:
     """
     Return the id of a new document, which contains a number of the sequence of all changes, or of
     the sequence of one record.

@@ -144,7 +144,7 @@ class StepDownTests(TestCase):
     async def test_step_down_R_FAIL(self) -> None:
         """
         If the server is not the primary any more, the store connects anew and repeats the
-        operation once, within the same request.
+        operation, within the same request.
         """
         store = await self.opened()
         kept = make_token()

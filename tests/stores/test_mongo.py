@@ -166,6 +166,22 @@ class LostConnectionTests(SynchronousTestCase):
                 error = self.failureResultOf(asking, Unavailable).value
                 self.assertEqual(str(error), "MongoDB cannot be reached: connection lost")
 
+    def test_two_former_primaries_R_FAIL(self) -> None:
+        """An operation is repeated twice if the server is not the primary, and then an outage."""
+        clock = MemoryReactorClock()
+        self.patch(connection, "reactor", clock)
+        keys = {"type": "mongo", "database": "d", "uri": "mongodb://a"}
+        connections = MongoConnections.of(read(mongo.Config, keys), clock)
+        self.addCleanup(connections.pool.disconnect)
+        for refusals in (1, 2, 3):
+            answers = [fail(NotPrimaryError("canary")) for _ in range(refusals)]
+            answers.append(succeed("found"))
+            asking = Deferred.fromCoroutine(connections.call(partial(answers.pop, 0)))
+            if refusals <= 2:
+                self.assertEqual(self.successResultOf(asking), "found")
+            else:
+                self.failureResultOf(asking, NotPrimary)
+
 
 class Attempts:
     """A connector whose attempts to connect all fail, and are counted."""
