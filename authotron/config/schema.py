@@ -42,6 +42,9 @@ Recommended length of C{jwt.secret}, in bytes (RFC 7518 section 3.2); a shorter 
 warning.
 """
 
+MOST_ROTATIONS = 8
+"""Maximum number of rotations of the signing keys within the lifetime of a JWT."""
+
 PLACEHOLDERS = frozenset(
     {
         "changeme",
@@ -512,6 +515,25 @@ class File(Section):
             why = f"is true, but server.answers.profile is {profile}; remove one of them"
             raise of_key("include_legacy_headers", why)
         return self
+
+    @model_validator(mode="after")
+    def _check_number_of_keys(self) -> File:
+        """Limit the number of keys that are published until the JWTs of earlier keys expire."""
+        longest, rotation = self.longest_lifetime, self.jwt.rotation
+        if rotation is not None and longest > rotation * MOST_ROTATIONS:
+            why = (
+                f"is shorter than a part in {MOST_ROTATIONS} of the longest lifetime of a JWT, "
+                f"{longest} s (jwt.exp or tokens.exchange.max_validity), for which each key stays "
+                "published"
+            )
+            raise of_key("jwt.rotation", why)
+        return self
+
+    @property
+    def longest_lifetime(self) -> int:
+        """The maximum lifetime of any JWT that the gateway signs, in seconds."""
+        exchange = self.tokens.exchange
+        return self.jwt.exp if exchange is None else max(self.jwt.exp, exchange.max_validity)
 
     @model_validator(mode="after")
     def _check_exchange(self) -> File:

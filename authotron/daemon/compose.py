@@ -522,18 +522,12 @@ def _minter(file: File, world: World, problems: Sequence[Problem]) -> Minter:
     @raise ConfigError: the section or a key has problems; the error lists all of them.
     """
     try:
-        built = minter.make(file.jwt, world.clock, _longest_lifetime(file))
+        built = minter.make(file.jwt, world.clock, file.longest_lifetime)
     except ConfigError as error:
         raise ConfigError([*problems, *error.problems]) from None
     if problems:
         raise ConfigError(problems)
     return built
-
-
-def _longest_lifetime(file: File) -> int:
-    """Return the maximum lifetime in seconds of any JWT that the gateway signs."""
-    exchange = file.tokens.exchange
-    return file.jwt.exp if exchange is None else max(file.jwt.exp, exchange.max_validity)
 
 
 def _tokens(config: Config, world: World, store: ITokenStore | None) -> TokenService | None:

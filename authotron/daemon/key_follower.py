@@ -172,7 +172,15 @@ class KeyFollower:
             stored = await self._shared.read()
             ring = self._use_stored(stored)
             wanted = await self._wanted(ring)
-            if wanted == stored.ring or await self._write(wanted, stored):
+            if wanted == stored.ring:
+                return
+            if await self._write(wanted, stored):
+                if ring != stored.ring:
+                    self._log.warn(
+                        "the token store had lost signing keys, or a change of them, which is "
+                        "stored again",
+                        event="jwt.keys.restored",
+                    )
                 return
         raise Unavailable("other processes change the signing keys all the time")
 
@@ -205,8 +213,8 @@ class KeyFollower:
         """Store a changed ring; return whether no other process has changed it meanwhile."""
         if not await self._shared.write(ring, earlier):
             return False
-        before = () if earlier.ring is None else earlier.ring.keys
-        known = {key.kid for key in before}
+        rings = [each for each in (earlier.ring, self.keys.ring) if each is not None]
+        known = {key.kid for each in rings for key in each.keys}
         for key in ring.keys:
             if key.kid not in known:
                 self._log.info(

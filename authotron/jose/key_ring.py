@@ -212,6 +212,8 @@ class KeyRing:
         new = _beginning(SigningKey(pair, now, inf, 0.0, plan.lifetime), begin, plan)
         kept = [key for key in self.keys if self._is_kept(key, now, plan)]
         if len(kept) >= MOST_KEYS:
+            kept = [key for key in kept if self.state(key, now, plan) != "gone"]
+        if len(kept) >= MOST_KEYS:
             raise RefusedTransition(f"the ring has {len(kept)} keys, which is the maximum")
         return self._changed([*kept, new])
 

@@ -198,7 +198,9 @@ class DamagedTests(FollowerCase):
         """If the store has lost the ring, a gateway that knows the ring stores it again."""
         before = self.ring(self.one)
         self.shelf.kept.clear()
-        self.pass_(10, self.two)
+        self.pass_(10)
+        [message] = self.logged(self.two)
+        self.assertIn("jwt.keys.restored: the token store had lost signing keys", message)
         self.assertEqual(self.ring(self.two), before)
         self.one.restart()
         self.one.look()

@@ -166,6 +166,15 @@ class TransitionTests(SynchronousTestCase):
         error = self.assertRaises(RefusedTransition, found.with_next, pair("m"), NOW, PLAN)
         self.assertIn("the ring has 12 keys", str(error))
 
+    def test_nearly_full(self) -> None:
+        """Keys that are gone make room for a new key."""
+        quick = evolve(PLAN, rotation=DAY)
+        found, now = ring("a", "b", plan=quick), float(NOW)
+        for name in "cdefghijklm":
+            found = found.with_next(pair(name), now, quick)
+            now += 2 * DAY
+        self.assertLessEqual(len(found.keys), key_ring.MOST_KEYS)
+
     def test_version(self) -> None:
         """Each change raises the version."""
         found = ring("a", "b")

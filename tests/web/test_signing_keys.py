@@ -273,6 +273,7 @@ class ConfigurationTests(SynchronousTestCase):
             ),
             ({"previous_sealing_key": "s"}, "jwt.previous_sealing_key: is shorter than 32 bytes"),
             ({"rotation": "5m"}, "jwt.rotation: is shorter than 360 s"),
+            ({"rotation": "1h", "exp": "9h"}, "jwt.rotation: is shorter than a part in 8"),
         ]
         for keys, wanted in cases:
             content = laid_over(BASE, {**OVER, "jwt": {**KEYS, **keys}})
