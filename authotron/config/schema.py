@@ -313,8 +313,8 @@ class TokensConfig(Section):
     introspectors: Names = Field(
         default=(),
         strict=False,
-        description="the roles that may introspect the tokens of all owners (`oauth`); other "
-        "clients see only their own tokens",
+        description="the roles that may introspect the tokens of all owners (`oauth`), and get the "
+        "revocations of all in `GET /events`; other clients see only their own",
     )
     bound: BoundTokensConfig | None = Field(
         default=None,

@@ -252,7 +252,7 @@ class StatusListTests(SynchronousTestCase):
         self.now += 1
         self.assertRaises(Unavailable, self.verifier.verify, token)
 
-    def test_other_place(self) -> None:
+    def test_other_place_S_STATUS(self) -> None:
         """A JWT that refers to another place than the lists of the gateway is refused."""
         statuses: tuple[Any, ...] = (
             {"status_list": {"idx": 1, "uri": "https://evil.example/statuslists/1"}},
@@ -271,7 +271,7 @@ class StatusListTests(SynchronousTestCase):
         self.gateway.verifier(status_lists=None).verify(self.gateway.mint(ALICE))
         self.assertEqual(self.gateway.count("/statuslists/fake"), 0)
 
-    def test_list_is_no_user(self) -> None:
+    def test_list_is_no_user_S_STATUS(self) -> None:
         """The JWT of a list, and one whose header was seen with a list, are no JWTs of a user."""
         claims = {"realm": "main", "username": "alice", "iss": self.gateway.issuer, "exp": 9999}
         self.verifier.verify(self.gateway.mint(ALICE))
@@ -290,7 +290,7 @@ class StatusListTests(SynchronousTestCase):
         reference = {"status": {"status_list": {"idx": 1, "uri": uri}}}
         waiting.run(lists.check(reference, waiting.blocking))
 
-    def test_malformed_list(self) -> None:
+    def test_malformed_list_S_STATUS(self) -> None:
         """A list that is malformed, expired or another one is not used."""
         self.fetched()
         malformed: tuple[dict[str, Any], ...] = (

@@ -50,7 +50,7 @@ class PollTests(EventGatewayCase):
         self.assertEqual(self.revoked(), 1)
         self.assertEqual(self.polls[0].headers["authorization"], "Bearer poll-secret")
 
-    def test_not_valid(self) -> None:
+    def test_not_valid_S_EVENT(self) -> None:
         """A token that is not valid is reported to the identity provider, and has no effect."""
         sets = {"a": set_of(NEXT), "b": "x", "c": set_of()}
         _, second = self.poll({"sets": sets})
@@ -59,14 +59,14 @@ class PollTests(EventGatewayCase):
         self.assertEqual(errors, {"a": "invalid_key", "b": "invalid_request"})
         self.assertEqual(self.revoked(), 1)
 
-    def test_endless(self) -> None:
+    def test_endless_S_EVENT(self) -> None:
         """An endpoint that always has more is asked at most 20 times in a row."""
         lie = {"sets": {"event-1": set_of()}, "moreAvailable": True}
         self.assertEqual(len(self.poll(*[lie] * 100)), 20)
         self.assertEqual(len(self.poll({"sets": {}, "moreAvailable": True})), 1)
         self.assertEqual(self.revoked(), 1)
 
-    def test_nonsense(self) -> None:
+    def test_nonsense_S_EVENT(self) -> None:
         """Nonsense of the endpoint has no effect, and the next poll works."""
         answers: tuple[Any, ...] = (
             [], {"sets": []}, {"sets": {"a": 5}}, {"sets": {"a": [set_of()]}}, Respond(status=500),
@@ -81,7 +81,7 @@ class PollTests(EventGatewayCase):
         self.poll({"sets": {"event-1": set_of()}})
         self.assertEqual(self.revoked(), 1)
 
-    def test_too_many(self) -> None:
+    def test_too_many_S_EVENT(self) -> None:
         """Of an answer with more tokens than were asked for, the rest is left."""
         sets = {str(number): "x" for number in range(150)}
         self.assertEqual(len(self.poll({"sets": sets})[1]["setErrs"]), 100)

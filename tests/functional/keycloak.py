@@ -90,6 +90,10 @@ class Keycloak:
     def revoke(self, token: str) -> None:
         self._openid("revoke", {"client_id": "cli", "token": token})
 
+    def log_out(self, refresh_token: str) -> None:
+        """End the session of a refresh token."""
+        self._openid("logout", {"client_id": "cli", "refresh_token": refresh_token})
+
     def introspected(self, token: str, client: str) -> bool:
         """Return whether the server calls a token active when a client asks."""
         secret = b64encode(f"{client}:{CLIENTS[client]}".encode()).decode()
@@ -116,6 +120,14 @@ class Keycloak:
             "config": config,
         }
         self._administer("POST", f"/admin/realms/{REALM}/components", component)
+
+    def report_logouts(self, client: str, url: str) -> None:
+        """Let the server send logout tokens to a URL when a session of a client ends."""
+        place = f"/admin/realms/{REALM}/clients"
+        [found] = self._administer("GET", f"{place}?clientId={client}")
+        attributes = {"backchannel.logout.url": url, "backchannel.logout.session.required": "true"}
+        found["attributes"] = {**found.get("attributes", {}), **attributes}
+        self._administer("PUT", f"{place}/{found['id']}", found)
 
     def change(self, **settings: Any) -> None:
         """Change settings of the realm."""

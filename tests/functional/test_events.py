@@ -7,15 +7,18 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
+from zlib import decompress
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.client.event_parser import EventParser, ServerEvent
+from authotron.jose import unverified
 from tests.functional import wire
 from tests.functional.daemon import Daemon, environment, free_port
 from tests.functional.proxies.around import KEY, Service
@@ -40,13 +43,13 @@ def gateway(folder: Path, **over: Any) -> Daemon:
         "admins": {"here": ["admin"]},
     }
     local = {"name": "local", "type": "plain", "realm": "here", "users": USERS}
+    over = {"events": {}, **over}
     return (
         Daemon(folder)
         .configure(
             store=store,
             revocation={},
             tokens={"introspectors": ["auditor"]},
-            events={},
             providers=[local],
             **over,
         )
@@ -126,7 +129,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(stream.until("never").name, "")
         daemon.exit_status()
 
-    def test_own_revocation(self) -> None:
+    def test_own_revocation_S_STREAM(self) -> None:
         """The stream of a revoked client ends."""
         daemon = gateway(self.folder)
         self.addCleanup(daemon.stop)
@@ -135,6 +138,54 @@ class StreamTests(SynchronousTestCase):
         stream.until("ready")
         revoke(daemon.port, realm="here", username="bob")
         self.assertEqual(stream.until("end").data, '{"reason": "refused"}')
+
+    def test_status_lists(self) -> None:
+        """Each worker publishes the lists of all workers, with what is revoked in each of them."""
+        lists = {"status_list": {"url": "https://gate", "ttl": 1}}
+        daemon = gateway(self.folder, server={"workers": 2}, events=lists)
+        self.addCleanup(daemon.stop)
+        references: dict[str, int] = {}
+
+        def has_both() -> bool:
+            with ThreadPoolExecutor(16) as threads:
+                for each in threads.map(self.minted, [daemon.port] * 64):
+                    references[each["uri"]] = each["idx"]
+            return len(references) == 2
+
+        until(has_both, "JWTs of both workers")
+        until(lambda: all(self.fetched(daemon.port, references)), "lists of both workers")
+        self.assertFalse(any(map(self.is_marked, self.fetched(daemon.port, references))))
+        revoke(daemon.port, realm="here", username="bob")
+        until(
+            lambda: all(map(self.is_marked, self.fetched(daemon.port, references))),
+            "marked in both lists, whichever worker publishes them",
+        )
+
+    def minted(self, port: int) -> dict[str, Any]:
+        """Return the place of a JWT that one of the workers has minted for bob."""
+        answer = wire.ask(port, "/authenticate", {"Authorization": BOB})
+        found = unverified.parse(str(answer.header("Authorization")).removeprefix("Bearer "))
+        assert found is not None
+        return dict(found.claims["status"]["status_list"])
+
+    def fetched(self, port: int, references: dict[str, int]) -> list[tuple[bytes, int] | None]:
+        """Fetch each list several times at once, so that each worker publishes it."""
+
+        def fetch(uri: str) -> tuple[bytes, int] | None:
+            answer = wire.ask(port, uri.removeprefix("https://gate"), {})
+            found = unverified.parse(answer.body.decode()) if answer.status == 200 else None
+            if found is None:
+                return None
+            lst = unverified.decode_base64url(found.claims["status_list"]["lst"])
+            return decompress(lst), references[uri]
+
+        with ThreadPoolExecutor(16) as threads:
+            return [*threads.map(fetch, [*references] * 16)]
+
+    def is_marked(self, found: tuple[bytes, int] | None) -> bool:
+        assert found is not None
+        statuses, index = found
+        return bool(statuses[index // 8] >> index % 8 & 1)
 
     def test_reload(self) -> None:
         """A reload keeps the streams, and is an event."""

@@ -249,3 +249,32 @@ class YesterdayTests(KeycloakTestCase):
         server.revoke(token)
         for client in CLIENTS:
             self.assertEqual(self.ask(daemon.port, token, client).status, 401)
+
+
+class LogoutTests(KeycloakTestCase):
+    """Sessions that end at a real Keycloak (OpenID Connect Back-Channel Logout)."""
+
+    def test_session(self) -> None:
+        """The end of a session revokes its access tokens, and those of no other session."""
+        server, folder = keycloak(), Path(self.mktemp()).absolute()
+        daemon = Daemon(folder)
+        server.report_logouts("cli", f"http://127.0.0.1:{daemon.port}/backchannel-logout")
+        sso = {"type": "jwt", "name": "sso", "realm": "sso", "issuer": server.issuer}
+        transmitter = {"provider": "sso", "audience": ["cli"], "session_claim": "sid"}
+        daemon.configure(
+            providers=[sso],
+            store={"type": "sqlite", "path": str(folder / "tokens.db")},
+            revocation={},
+            events={"transmitters": [transmitter]},
+        ).start()
+        self.addCleanup(daemon.stop)
+        ended, other = server.tokens(), server.tokens()
+        for each in (ended, other):
+            self.assertEqual(self.ask(daemon.port, each["access_token"]).status, 200)
+        server.log_out(ended["refresh_token"])
+        until(
+            lambda: self.ask(daemon.port, ended["access_token"]).status == 401,
+            "refused",
+            otherwise=daemon.log,
+        )
+        self.assertEqual(self.ask(daemon.port, other["access_token"]).status, 200)

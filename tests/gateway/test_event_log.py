@@ -46,7 +46,7 @@ class EventLogTests(SynchronousTestCase):
         self.assertEqual(log.number_of("log-2"), 2)
         self.assertEqual(EventLog("log").number_of("log-0"), 0)
 
-    def test_bounds(self) -> None:
+    def test_bounds_S_STREAM(self) -> None:
         """A log is bounded in its number of events, and in bytes."""
         log = EventLog("log", 1000, 5000)
         for _ in range(100):

@@ -46,7 +46,7 @@ class StatusListsTests(SynchronousTestCase):
         others = [client("a", "t-2"), client("a"), client("b", "t-1"), client("a", "t-1", "s")]
         self.assertEqual(len({first, *map(self.index, others)}), 5)
 
-    def test_random(self) -> None:
+    def test_random_S_STATUS(self) -> None:
         """Places are not given in sequence, so they do not tell which JWT is older."""
         large = StatusLists("https://gate", 1024, lambda: self.now)
         found = [
@@ -80,7 +80,7 @@ class StatusListsTests(SynchronousTestCase):
         self.assertNotEqual(self.index(client("a")), before)
         self.assertEqual(self.lists.lists[0].statuses[before], INVALID)
 
-    def test_reuse(self) -> None:
+    def test_reuse_S_STATUS(self) -> None:
         """A place is given away only after the last JWT that refers to it has expired."""
         for number in range(8):
             self.index(client(str(number)), 1100 + number)
@@ -90,7 +90,7 @@ class StatusListsTests(SynchronousTestCase):
         self.assertEqual(len(self.lists.lists), 1)
         self.assertEqual(bytes(self.lists.lists[0].statuses.packed), b"\0")
 
-    def test_full(self) -> None:
+    def test_full_S_STATUS(self) -> None:
         """If all places are taken a new list begins; of old lists only one is kept."""
         for number in range(8 * 3):
             self.index(client(str(number)))

@@ -56,7 +56,7 @@ class TransmitterTests(SynchronousTestCase):
             [found] = self.transmitter.revocations([event(at=at)], NOW)
             self.assertEqual(found.issued_before, 901)
 
-    def test_same_id(self) -> None:
+    def test_same_id_S_EVENT(self) -> None:
         """A repeated token leads to the same revocation, and another token to another one."""
         first, again = (self.transmitter.revocations([event()], now) for now in (NOW, NOW + 9))
         self.assertEqual(first[0].id, again[0].id)
@@ -65,7 +65,7 @@ class TransmitterTests(SynchronousTestCase):
         two = self.transmitter.revocations([event(), event(f"{RISC}account-disabled")], NOW)
         self.assertEqual(len({each.id for each in two}), 2)
 
-    def test_other_issuer(self) -> None:
+    def test_other_issuer_S_EVENT(self) -> None:
         """A subject of another issuer is no user of this identity provider."""
         stranger = Name("iss_sub", "u-1", "https://other.example")
         self.assertEqual(self.targets(event(subject=Subject((stranger,)))), [])
@@ -77,7 +77,7 @@ class TransmitterTests(SynchronousTestCase):
         self.assertEqual(self.targets(event(subject=Subject((unknown, USER)))), [("main", "u-1")])
         self.assertEqual(self.targets(event(subject=None)), [])
 
-    def test_claim(self) -> None:
+    def test_claim_S_EVENT(self) -> None:
         """A subject that names a claim revokes the users of the realm who have the claim."""
         odd = 'a"b\\c@x" || true || "ä🙂'
         [text] = self.targets(event(subject=Subject((Name("email", odd),))))
@@ -123,7 +123,7 @@ class TransmitterTests(SynchronousTestCase):
         ):
             self.assertEqual(self.targets(event(type_, content=content)), [("main", "u-1")], type_)
 
-    def test_authorization(self) -> None:
+    def test_authorization_S_EVENT(self) -> None:
         """A pushed event needs the agreed C{Authorization}, if there is one."""
         self.assertTrue(self.transmitter.is_authorized(None))
         agreed = evolve(self.transmitter, authorization="Bearer agreed")

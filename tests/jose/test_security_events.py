@@ -87,7 +87,7 @@ class SecurityEventTests(EventCase):
         self.assertEqual(len(self.read(set_of(EDWARDS, events={REVOKED: {}, "urn:x": {}}))), 2)
         self.assertEqual(len(self.read(set_of(header={"typ": "application/SecEvent+JWT"}))), 1)
 
-    def test_wrong_key(self) -> None:
+    def test_wrong_key_S_EVENT(self) -> None:
         """A token that another key has signed is refused, whatever key its header offers."""
         self.assertEqual(self.refused(set_of(NEXT)), "invalid_key")
         for offered in ({"jku": "https://evil.example/jwks"}, {"jwk": NEXT.jwk()}):
@@ -95,7 +95,7 @@ class SecurityEventTests(EventCase):
             self.assertEqual(self.refused(token), "invalid_key")
         self.assertEqual({*self.remote.addresses()}, {"idp.example/certs"})
 
-    def test_no_signature(self) -> None:
+    def test_no_signature_S_EVENT(self) -> None:
         """A token without a signature is refused, in every spelling of the algorithm C{none}."""
         for algorithm in ("none", "None", "", None, "HS256"):
             header = {"alg": algorithm, "kid": IDP.kid, "typ": "secevent+jwt"}
@@ -104,7 +104,7 @@ class SecurityEventTests(EventCase):
         for text in ("", "x", "a.b", "a.b.c", "e30.e30.e30", "x" * 70_000):
             self.assertEqual(self.refused(text), "invalid_request")
 
-    def test_other_recipient(self) -> None:
+    def test_other_recipient_S_EVENT(self) -> None:
         """A token of another issuer, or for another audience, is refused before keys are read."""
         for changes, code in (
             ({"iss": "https://evil.example"}, "invalid_issuer"),
@@ -118,7 +118,7 @@ class SecurityEventTests(EventCase):
             self.assertEqual(self.refused(set_of(**changes)), code)
         self.assertEqual(self.remote.requests, [])
 
-    def test_other_types(self) -> None:
+    def test_other_types_S_EVENT(self) -> None:
         """Access tokens, ID tokens and logout tokens are not security event tokens."""
         for typ in ("JWT", "at+jwt", "logout+jwt", None, 5, ["secevent+jwt"]):
             self.refused(set_of(header={"typ": typ}))
@@ -136,7 +136,7 @@ class SecurityEventTests(EventCase):
         for changes in malformed:
             self.assertEqual(self.refused(set_of(**changes)), "invalid_request", changes)
 
-    def test_time(self) -> None:
+    def test_time_S_EVENT(self) -> None:
         """A token from the future, or one that has expired, is refused."""
         self.assertEqual(self.refused(set_of(iat=NOW + 61)), "invalid_request")
         self.assertEqual(self.refused(set_of(exp=NOW - 60)), "invalid_request")
@@ -183,7 +183,7 @@ class SecurityEventTests(EventCase):
         del given["format"]
         self.assertEqual(self.subject(given), expected)
 
-    def test_aliases(self) -> None:
+    def test_aliases_S_EVENT(self) -> None:
         """Several names of one user are read; aliases inside of aliases are refused."""
         email = {"format": "email", "email": "a@b.example"}
         given = {"format": "aliases", "identifiers": [SUBJECT, email]}
@@ -202,7 +202,7 @@ class SecurityEventTests(EventCase):
         [event] = self.read(set_of(sub_id=None))
         self.assertIs(event.subject, None)
 
-    def test_malformed_subject(self) -> None:
+    def test_malformed_subject_S_EVENT(self) -> None:
         """A subject that is nested, incomplete, or not printable is refused."""
         nested: Any = SUBJECT
         for _ in range(50):
@@ -241,7 +241,7 @@ class LogoutTests(EventCase):
         for typ in ("JWT", None):
             self.read(logout_token(header={"typ": typ}, sid=None))
 
-    def test_refused(self) -> None:
+    def test_refused_S_EVENT(self) -> None:
         """A token that is not a logout token of this issuer for this gateway is refused."""
         malformed: tuple[dict[str, Any], ...] = (
             {"nonce": "n"}, {"nonce": None, "events": {}}, {"events": {REVOKED: {}}},

@@ -54,7 +54,7 @@ class StreamTests(EventGatewayCase):
         again = self.listen(last=second.last_id)
         self.assertEqual(again.read(), [])
 
-    def test_unknown_position(self) -> None:
+    def test_unknown_position_S_STREAM(self) -> None:
         """A client that was connected to another process gets the whole state."""
         for last in ("other-5", "x", "\xff", "-", "9" * 5000):
             stream = self.listen(last=last)
@@ -73,7 +73,7 @@ class StreamTests(EventGatewayCase):
         self.assertNotEqual(stream.last_id, before)
         self.assertEqual(self.listen(BOB, stream.last_id).read(), [])
 
-    def test_other_clients(self) -> None:
+    def test_other_clients_S_STREAM(self) -> None:
         """A client without a role of C{tokens.introspectors} gets its own revocations only."""
         self.revoke(realm="internal", username="carol")
         stream = self.listen(BOB)
@@ -98,7 +98,7 @@ class StreamTests(EventGatewayCase):
         self.gateway.clock.advance(0.5)
         self.assertEqual(stream.read(), [])
 
-    def test_unauthenticated(self) -> None:
+    def test_unauthenticated_S_STREAM(self) -> None:
         """Without valid credentials there is no stream."""
         self.assertEqual(self.gateway.ask("GET /events").status, 401)
         self.assertEqual(self.gateway.ask("POST /events", Authorization=ALICE).status, 405)
@@ -115,7 +115,7 @@ class StreamTests(EventGatewayCase):
         self.begin(events=...)
         self.assertEqual(self.gateway.ask("GET /events", Authorization=ALICE).status, 404)
 
-    def test_limits(self) -> None:
+    def test_limits_S_STREAM(self) -> None:
         """Streams are limited for each user and for the process; a closed one makes room."""
         streams = [self.listen() for _ in range(3)]
         refused = self.gateway.ask("GET /events", Authorization=ALICE)
@@ -130,7 +130,7 @@ class StreamTests(EventGatewayCase):
 class EndTests(EventGatewayCase):
     """When a stream ends."""
 
-    def test_revoked(self) -> None:
+    def test_revoked_S_STREAM(self) -> None:
         """A stream ends when the credential of its client is revoked."""
         stream, other = self.listen(BOB), self.listen()
         stream.read()
@@ -158,7 +158,7 @@ class EndTests(EventGatewayCase):
         stream.channel.connectionLost()
         self.successResultOf(drained)
 
-    def test_slow_client(self) -> None:
+    def test_slow_client_S_STREAM(self) -> None:
         """A client that does not read costs no memory, and its connection is aborted."""
         stream = self.listen()
         stream.stop_reading()
@@ -182,7 +182,7 @@ class EndTests(EventGatewayCase):
         self.gateway.clock.advance(event_stream.PATIENCE)
         self.assertFalse(stream.has_ended)
 
-    def test_fallen_behind(self) -> None:
+    def test_fallen_behind_S_STREAM(self) -> None:
         """A client whose next events have left the log is disconnected, and learns all anew."""
         stream = self.listen()
         stream.read()

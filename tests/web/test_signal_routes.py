@@ -64,7 +64,7 @@ class PushTests(SignalCase):
         self.assertEqual((answer.status, answer.body), (202, b""))
         self.assertEqual([self.status(each) for each in (old, new, other)], [401, 200, 200])
 
-    def test_once(self) -> None:
+    def test_once_S_EVENT(self) -> None:
         """A token takes effect once: a repeated one is accepted, and revokes nothing again."""
         self.assertEqual(self.push(set_of()).status, 202)
         [found] = self.known()
@@ -74,7 +74,7 @@ class PushTests(SignalCase):
         self.assertEqual(self.push(set_of(jti="event-2")).status, 202)
         self.assertEqual(len(self.known()), 1)
 
-    def test_refused(self) -> None:
+    def test_refused_S_EVENT(self) -> None:
         """What an attacker could send revokes nothing."""
         for token, err in (
             (set_of(NEXT), "invalid_key"),
@@ -90,7 +90,7 @@ class PushTests(SignalCase):
         self.assertEqual(self.refused(self.push(set_of(), "application/json")), "invalid_request")
         self.assertEqual(self.known(), [])
 
-    def test_large(self) -> None:
+    def test_large_S_EVENT(self) -> None:
         """A body of 10 MB is refused before it has been read."""
         head = f"POST /ssf/events HTTP/1.1\r\nHost: g\r\nContent-Type: {SET}\r\n"
         [answer] = self.gateway.say(f"{head}Content-Length: 10000000\r\n\r\nx".encode())
@@ -100,7 +100,7 @@ class PushTests(SignalCase):
         [answer] = self.gateway.say(body)
         self.assertEqual(answer.status, 413)
 
-    def test_nested(self) -> None:
+    def test_nested_S_EVENT(self) -> None:
         """A deeply nested subject is refused."""
         raw = b'{"iss":"' + ISSUER.encode() + b'","aud":"' + GATE.encode() + b'","sub_id":'
         nested = raw + b'{"user":' * 2000 + b"1" + b"}" * 2000 + b"}"
@@ -129,7 +129,7 @@ class PushTests(SignalCase):
         self.gateway.clock.advance(15)
         self.assertEqual(self.push(set_of()).status, 202)
 
-    def test_outage_of_store(self) -> None:
+    def test_outage_of_store_S_EVENT(self) -> None:
         """A token that could not be processed is processed when it is repeated."""
         records = self.serving.records
         assert records is not None
@@ -140,7 +140,7 @@ class PushTests(SignalCase):
         self.assertEqual(self.push(set_of()).status, 202)
         self.assertEqual(len(self.known()), 1)
 
-    def test_authorization(self) -> None:
+    def test_authorization_S_EVENT(self) -> None:
         """A configured C{authorization} is required, besides the signature."""
         agreed = {"provider": "idp", "audience": [GATE], "authorization": "Bearer agreed"}
         self.begin(events={"transmitters": [agreed]})
@@ -206,7 +206,7 @@ class LogoutTests(SignalCase):
         without_user = logout_token(jti="l-last", sid="s-last", sub=None)
         self.assertEqual(self.logout(without_user).status, 503)
 
-    def test_refused(self) -> None:
+    def test_refused_S_EVENT(self) -> None:
         """A request that is no logout of this identity provider is a 400, and revokes nothing."""
         form = "application/x-www-form-urlencoded"
         for body in (

@@ -110,7 +110,7 @@ class StatusListTests(StatusListCase):
         self.assertFalse(self.is_revoked(token))
         self.assertNotEqual(self.reference(self.mint(ALICE))["uri"], uri)
 
-    def test_abandoned(self) -> None:
+    def test_abandoned_S_STATUS(self) -> None:
         """After the end of a process, its whole list is revoked by the next revocation."""
         token = self.mint()
         self.advance(LEASE + 1)
@@ -130,12 +130,12 @@ class StatusListTests(StatusListCase):
         self.events = LiveEvents(self.serving, self.gateway.clock)  # type: ignore[arg-type] # needs only the clock of a reactor
         self.events.start()
 
-    def test_unknown(self) -> None:
+    def test_unknown_S_STATUS(self) -> None:
         """There is no list with another id."""
         for id_ in ("x", "A" * 16, "A" * 17, "..%2f", "A" * 15 + "."):
             self.assertEqual(self.gateway.ask(f"GET /statuslists/{id_}").status, 404)
 
-    def test_outage(self) -> None:
+    def test_outage_S_STATUS(self) -> None:
         """While it is not known what is revoked, there is no list."""
         token = self.mint()
         revocations = self.serving.gateway.revocations
@@ -143,7 +143,7 @@ class StatusListTests(StatusListCase):
         revocations.index.is_outdated = True
         self.assertRaises(Unavailable, self.fetch, self.reference(token)["uri"])
 
-    def test_signature(self) -> None:
+    def test_signature_S_STATUS(self) -> None:
         """A backend believes only in lists that the gateway has signed."""
         token = self.mint()
         forged = SigningKey.generate("HS256").sign({"sub": "x"}, typ="statuslist+jwt")
