@@ -471,6 +471,7 @@ def _facts(token: Token, by: Actor) -> dict[str, Any]:
         "hosts": [*grant.hosts],
         "networks": [*grant.networks],
         "expires": grant.expires,
+        **({"cnf": token.binding.confirmation} if token.binding else {}),
         **_actor(by),
     }
 

@@ -8,6 +8,7 @@ import ssl
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from uuid import uuid4
@@ -20,6 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.jose import dpop
 from authotron.testing.issuers import CURVE, EDWARDS, Signer
 from tests.functional import wire
+from tests.functional.daemon import Daemon
+from tests.functional.databases import Database
 from tests.functional.proxies import envoy, shipped
 from tests.functional.test_client_certificates import (
     ADA,
@@ -35,13 +38,46 @@ from tests.functional.test_client_certificates import (
 )
 from tests.functional.wire import Answer
 from tests.mtls.issuing import key, pem
-from tests.waiting import DEADLINE
+from tests.waiting import DEADLINE, until
 
 GOOD = wire.basic("alice", "wonder")
+URI = "https://app.example.org/data/x"
 
 
 def key_of(signer: Signer) -> dict[str, Any]:
     return signer.jwk(kid=None, alg=None, use=None)
+
+
+def made(daemon: Daemon, cnf: Mapping[str, str]) -> str:
+    """Create a bound API token at a gateway, and return it."""
+    body = json.dumps({"cnf": cnf}).encode()
+    fields = {
+        "Authorization": GOOD,
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+    }
+    with wire.connect(daemon.port) as connection:
+        connection.sendall(wire.head("/tokens", fields, "POST") + body)
+        answer = wire.receive(connection)
+    assert answer is not None
+    assert answer.status == 201, answer.body
+    token: str = answer.json()["token"]
+    return token
+
+
+def signed(token: str, uri: str, signer: Signer = CURVE, **changes: Any) -> str:
+    """Make a proof for a GET of a URI."""
+    claims = {
+        "jti": uuid4().hex,
+        "htm": "GET",
+        "htu": uri,
+        "iat": int(time.time()),  # noqa: TID251 - a client has a clock of its own
+        "ath": dpop.hash_of(token),
+        **changes,
+    }
+    header = {"typ": "dpop+jwt", "jwk": key_of(signer)}
+    raw = json.dumps(claims).encode()
+    return jwt.PyJWS().encode(raw, signer.private, signer.algorithm, header)
 
 
 class BoundMixin(CertificatesMixin):
@@ -54,35 +90,9 @@ class BoundMixin(CertificatesMixin):
         }
     )
 
-    def make_token(self, cnf: Mapping[str, str]) -> str:
-        """Create a bound API token at the gateway itself, and return it."""
-        body = json.dumps({"cnf": cnf}).encode()
-        fields = {
-            "Authorization": GOOD,
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-        }
-        with wire.connect(self.daemon.port) as connection:
-            connection.sendall(wire.head("/tokens", fields, "POST") + body)
-            answer = wire.receive(connection)
-        assert answer is not None
-        self.assertEqual(answer.status, 201)
-        token: str = answer.json()["token"]
-        return token
-
     def proof(self, token: str, path: str, signer: Signer = CURVE, **changes: Any) -> str:
         """Make a proof for a GET of a path, as a client does that knows the URI it asks for."""
-        claims = {
-            "jti": uuid4().hex,
-            "htm": "GET",
-            "htu": f"https://localhost:{self.port}{path}",
-            "iat": int(time.time()),  # noqa: TID251 - a client has a clock of its own
-            "ath": dpop.hash_of(token),
-            **changes,
-        }
-        header = {"typ": "dpop+jwt", "jwk": key_of(signer)}
-        raw = json.dumps(claims).encode()
-        return jwt.PyJWS().encode(raw, signer.private, signer.algorithm, header)
+        return signed(token, f"https://localhost:{self.port}{path}", signer, **changes)
 
     def get(
         self, path: str, headers: Sequence[tuple[str, str]], *chain: x509.Certificate
@@ -108,7 +118,7 @@ class BoundMixin(CertificatesMixin):
 
     def check_key(self) -> None:
         """A token that is bound to a key counts with a new proof of each request."""
-        token = self.make_token({"jkt": dpop.thumbprint(key_of(CURVE))})
+        token = made(self.daemon, {"jkt": dpop.thumbprint(key_of(CURVE))})
         bound = ("Authorization", f"DPoP {token}")
         for _ in range(3):
             proof = self.proof(token, "/data/x")
@@ -144,7 +154,7 @@ class BoundMixin(CertificatesMixin):
     def check_certificate(self) -> None:
         """A token that is bound to a certificate counts over TLS with this certificate."""
         digest = urlsafe_b64encode(ROBOT.fingerprint(hashes.SHA256())).rstrip(b"=").decode()
-        token = self.make_token({"x5t#S256": digest})
+        token = made(self.daemon, {"x5t#S256": digest})
         bearer = ("Authorization", f"Bearer {token}")
         for chain, status in (((ROBOT,), 200), ((ADA,), 401), ((), 401), ((ROBOT,), 200)):
             self.assertEqual(self.get("/data/x", [bearer], *chain).status, status)
@@ -153,6 +163,67 @@ class BoundMixin(CertificatesMixin):
         self.serve(kind, change)
         self.check_key()
         self.check_certificate()
+
+
+class SharedTests(SynchronousTestCase):
+    """Several gateways that share a token store."""
+
+    def gateways(self, section: Mapping[str, Any]) -> list[Daemon]:
+        found = []
+        for name in ("one", "two"):
+            folder = Path(self.mktemp()).absolute() / name
+            daemon = Daemon(folder).configure(
+                server={"trusted_proxies": ["127.0.0.1"]},
+                store={**section, "compat": False, "timeout": 1},
+                tokens={"bound": {}},
+            )
+            self.addCleanup(daemon.start().stop)
+            found.append(daemon)
+        return found
+
+    def ask(self, daemon: Daemon, token: str, proof: str) -> int:
+        """Ask a gateway about a request, as Traefik does."""
+        fields = {
+            "Authorization": f"DPoP {token}",
+            "DPoP": proof,
+            "X-Forwarded-Method": "GET",
+            "X-Forwarded-Uri": "/data/x",
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-Host": "app.example.org",
+            "X-Forwarded-For": "203.0.113.9",
+        }
+        with wire.connect(daemon.port) as connection:
+            connection.sendall(wire.head("/auth/traefik", fields))
+            answer = wire.receive(connection)
+        assert answer is not None
+        return answer.status
+
+    def check(self, database: Database) -> None:
+        one, two = self.gateways(database.section)
+        token = made(one, {"jkt": dpop.thumbprint(key_of(CURVE))})
+        for first, second in ((one, two), (two, one)):
+            proof = signed(token, URI)
+            self.assertEqual(self.ask(first, token, proof), 200)
+            self.assertEqual(self.ask(second, token, proof), 401)
+        database.freeze()
+        try:
+            proof = signed(token, URI)
+            self.assertEqual(self.ask(one, token, proof), 503)
+        finally:
+            database.thaw()
+        until(lambda: self.ask(two, token, signed(token, URI)) == 200, "answering again")
+
+    def test_redis_S_DPOPREPLAY_S_DPOPSTORE(self) -> None:
+        """A proof that was sent to one gateway is refused by the other, by Redis."""
+        database = Database("redis", Path(self.mktemp())).start()
+        self.addCleanup(database.stop)
+        self.check(database)
+
+    def test_mongo_S_DPOPREPLAY_S_DPOPSTORE(self) -> None:
+        """A proof that was sent to one gateway is refused by the other, by MongoDB."""
+        database = Database("mongo", Path(self.mktemp())).start()
+        self.addCleanup(database.stop)
+        self.check(database)
 
 
 class ProxiesTests(BoundMixin, SynchronousTestCase):

@@ -8,7 +8,7 @@ import jwt
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import EventLoggingObserver
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs, globalLogPublisher
 
 from authotron.config import check
 from authotron.daemon.compose import compose
@@ -182,7 +182,14 @@ class ProofTests(BoundCase):
         for entrance in ("site", "fast path"):
             self.assertEqual(self.ask(entrance, f"DPoP {token}", self.proof(token)).status, 400)
 
-    def test_no_proxy_names(self) -> None:
+    def test_created_S_AUDIT(self) -> None:
+        """The key to which a token is bound is logged when the token is created."""
+        with capturedLogs() as logged:
+            self.make_bound()
+        [event] = [each for each in logged if each.get("event") == "tokens.created"]
+        self.assertEqual(event["cnf"], {"jkt": thumbprint(self.signer)})
+
+    def test_log_of_refusals(self) -> None:
         """Nothing of a proof is in the log of a refused request."""
         observer: Any = EventLoggingObserver()
         globalLogPublisher.addObserver(observer)
