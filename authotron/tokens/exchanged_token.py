@@ -30,6 +30,20 @@ EVERY = "*"
 _TOKEN, _ID = 1_000, 70
 """Estimated bytes in memory of an exchanged token, and of each id of an ancestor."""
 
+_CLAIMS = frozenset(
+    {
+        *("iss", "aud", "iat", "exp", "jti", "origin", "parents", "provider", "api_token", "grant"),
+        *("restrictions", "audience", "login", "act", "cnf", "owner", "hidden"),
+    }
+)
+"""
+The claims that an exchanged token may have. A later version may add a claim that limits a token,
+which an earlier version must not ignore.
+"""
+
+_GRANT = frozenset({"roles", "scopes", "cloaked"})
+"""The members that the claim C{grant} may have."""
+
 Hide = Callable[[str, str], str]
 """A function that encrypts a part of the token with the given id."""
 
@@ -174,9 +188,12 @@ def from_claims(claims: Mapping[str, Any], show: Show, namespace: str) -> Exchan
     @param namespace: the namespace of requests for which the proxy names no namespace.
 
     @raise Rejected: the user is encrypted with a key that is not in use any more.
-    @raise ValueError: the claim C{cnf} has a member that this version cannot enforce.
+    @raise ValueError: the token states something that this version of the gateway does not know,
+        so that it cannot enforce it.
     """
     id_, grant = claims["jti"], claims.get("grant", {})
+    if not (claims.keys() <= _CLAIMS and grant.keys() <= _GRANT):
+        raise ValueError("the token has a claim that this version of the gateway does not know")
     owner = json.loads(show(claims["hidden"], id_)) if "hidden" in claims else claims["owner"]
     roles, scopes, actor = grant.get("roles"), grant.get("scopes"), claims.get("act")
     login, audience = claims.get("login"), claims.get("audience")

@@ -202,6 +202,9 @@ class RestrictionSet:
 
 _EMPTY = RestrictionSet()
 
+_PARTS = frozenset({"namespace", "permissions", "hosts", "networks", "methods"})
+"""The parts that a restriction set may have."""
+
 _BELOW = f"/{DEEP}"
 """The end of a pattern that matches everything below a path, which needs no comparison."""
 
@@ -215,7 +218,13 @@ def _is_one_of(patterns: tuple[str, ...], host: str) -> bool:
 
 
 def from_json(stated: Mapping[str, Any]) -> RestrictionSet:
-    """Return the restriction set that a verified token states."""
+    """
+    Return the restriction set that a verified token states.
+
+    @raise ValueError: the set has a part that this version of the gateway does not know.
+    """
+    if not stated.keys() <= _PARTS:
+        raise ValueError("the restriction set has an unknown part")
     return RestrictionSet(
         stated.get("namespace", ""),
         tuple(map(permissions.parse, stated.get("permissions", ()))),

@@ -644,6 +644,21 @@ class ForgeryTests(ExchangeCase):
         self.make(jwt={**over()["jwt"], "key": keys.generate("EdDSA")})
         self.assertEqual(self.status(token), 401)
 
+    def test_later_version_T52(self) -> None:
+        """A token with a limit that this version does not know is rejected."""
+        token = self.token(roles=["reader"], restrictions=[{"methods": ["GET"]}])
+        claims, sign = contents(token), self.gateway.serving.gateway.minter.sign
+        self.assertEqual(self.status(f"Bearer {sign(claims, 'exchange+jwt')}"), 200)
+        unknown: tuple[dict[str, Any], ...] = (
+            {"times": ["06:00", "18:00"]},
+            {"restrictions": [{"methods": ["GET"], "times": "06:00"}]},
+            {"grant": {"roles": ["reader"], "groups": ["x"]}},
+            {"cnf": {"jwk": {}}},
+        )
+        for changed in unknown:
+            odd = sign({**claims, **changed}, "exchange+jwt")
+            self.assertEqual(self.status(f"Bearer {odd}"), 401, changed)
+
     def test_changed(self) -> None:
         """A token with changed claims is rejected, and so is one with another type."""
         token = self.token()
