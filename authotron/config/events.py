@@ -136,7 +136,7 @@ class EventsConfig(Section):
         default=10, ge=1, description="maximum open streams of one user in one process"
     )
     heartbeat: Seconds = Field(
-        default=15, ge=1, le=300, description="seconds between two heartbeats in a stream"
+        default=15, ge=1, le=30, description="seconds between two heartbeats in a stream"
     )
     status_list: StatusListConfig | None = Field(
         default=None, description="the Token Status List; minted JWTs then refer to it (`status`)"

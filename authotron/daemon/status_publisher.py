@@ -21,7 +21,7 @@ from authotron.concurrency.pieces import in_pieces
 from authotron.concurrency.racing import was_cancelled, with_timeout
 from authotron.concurrency.waiters import Waiters
 from authotron.gateway.gateway import LiveGateway
-from authotron.gateway.records import KindChanges
+from authotron.gateway.records import KindChanges, RecordStore
 from authotron.gateway.revocations import RevocationTable
 from authotron.gateway.status_lists import StatusList, StatusLists
 from authotron.gateway.stored_status_list import LEASE, StoredStatusList
@@ -93,7 +93,11 @@ class StatusPublisher:
             event="events.status.broken",
         )
         self._is_withdrawn = True
-        self._clock.callLater(_RETRY, self._work)
+        self._clock.callLater(_RETRY, self._work_again)
+
+    def _work_again(self) -> None:
+        if self._working is not None:
+            self._work()
 
     async def _follow(self) -> None:
         while True:
@@ -166,5 +170,12 @@ class StatusPublisher:
         record = StoredStatusList(each.id, status_list, seen, each.size).record(each.ends + LEASE)
         earlier = self._stored.get(each.id)
         if earlier is None or not await records.store.replace_record(record, earlier):
-            await records.store.add_record(record, now)
+            await self._store_anew(record, now, records.store)
         self._stored[each.id] = record
+
+    async def _store_anew(self, record: Record, now: float, store: RecordStore) -> None:
+        """Store a list about which this object does not know what is stored."""
+        if not await store.add_record(record, now):
+            earlier = await store.record(record.kind, record.id, now)
+            if earlier is not None:
+                await store.replace_record(record, earlier)

@@ -8,7 +8,6 @@ This module is imported only if C{events.status_list} is configured.
 from __future__ import annotations
 
 import secrets
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from random import SystemRandom
 from typing import Any
@@ -24,8 +23,11 @@ _MOST_LISTS = 2
 _LEEWAY = 120.0
 """Seconds after the end of a JWT before its place in the list is given to another credential."""
 
-_MOST_JTIS = 256
-"""Maximum number of JWTs of one credential that are remembered by their C{jti}."""
+_MOST_JTIS = 128
+"""
+Maximum number of JWTs of one credential that are remembered by their C{jti}; with the defaults 120
+are minted in an hour.
+"""
 
 _random = SystemRandom()
 
@@ -37,22 +39,28 @@ class _Place:
 
     @ivar since: when the first JWT was minted that refers to the place.
     @ivar expires: when the last JWT that refers to the place expires.
-    @ivar jtis: the ids of the latest JWTs that refer to the place; if one of these JWTs is revoked,
-        all of them are.
+    @ivar _jtis: the ids of the latest JWTs that refer to the place, in one string to save memory;
+        if one of these JWTs is revoked, all of them are.
     """
 
     key: object = field(repr=False)
     _authentication: Authentication = field(repr=False)
     since: float
     expires: float
-    jtis: deque[str] = field(factory=lambda: deque(maxlen=_MOST_JTIS), repr=False)
+    _jtis: str = field(default="", init=False, repr=False)
 
     @property
     def authentication(self) -> Authentication:
         """The authentication of the credential, of whose token all its JWTs count as ancestors."""
         found = self._authentication
         token = found.token or PresentedToken(issued=self.since)
-        return found._replace(token=token._replace(ancestors=(*token.ancestors, *self.jtis)))
+        return found._replace(
+            token=token._replace(ancestors=(*token.ancestors, *self._jtis.split()))
+        )
+
+    def remember(self, jti: str) -> None:
+        """Remember the id of a JWT that refers to the place."""
+        self._jtis = " ".join([*self._jtis.split()[1 - _MOST_JTIS :], jti])
 
 
 @define(eq=False)
@@ -95,7 +103,7 @@ class StatusList:
             self._places[index] = _Place(key, found, now, expires)
         place = self._places[index]
         place.expires = max(place.expires, expires)
-        place.jtis.append(jti)
+        place.remember(jti)
         self.ends = max(self.ends, place.expires)
         return index
 

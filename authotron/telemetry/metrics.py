@@ -495,6 +495,10 @@ class Metrics(Collector):
             age,
         )
 
+    def watch_streams(self, count: Callable[[], float]) -> None:
+        """Add a gauge of the number of open streams of events."""
+        self.watch("authotron_event_streams", "Open streams of events (GET /events)", count)
+
     def watch_keys(self, age: Callable[[], float]) -> None:
         """Add a gauge of the age of the signing keys from the token store."""
         self.watch(

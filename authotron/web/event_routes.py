@@ -82,6 +82,7 @@ def _streams(call: Call) -> Streams:
     source = EventSource(call.serving, call.clock)
     call.serving.streams = created = Streams(call.serving, call.clock, source)
     source.listeners[created.notify] = None
+    call.serving.metrics.watch_streams(lambda: len(created))
     source.start()
     return created
 

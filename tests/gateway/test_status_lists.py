@@ -73,6 +73,14 @@ class StatusListsTests(SynchronousTestCase):
             pass
         self.assertEqual(self.lists.lists[0].statuses[index], INVALID)
 
+    def test_many_jwts(self) -> None:
+        """Of one credential the latest 128 JWTs are remembered."""
+        for number in range(200):
+            self.index(client("a"), jti=f"j-{number}")
+        [(_, found)] = self.lists.lists[0].places()
+        assert found.token is not None
+        self.assertEqual(found.token.ancestors, tuple(f"j-{each}" for each in range(72, 200)))
+
     def test_new_place_after_revocation(self) -> None:
         """A credential that counts again gets another place than its revoked JWTs."""
         before = self.index(client("a"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from authotron.gateway.policy_status import PolicyStatus
 from authotron.testing.worlds import NOW
 from authotron.web import event_routes, event_stream
 from tests.web.conversations import ALICE
@@ -97,6 +98,16 @@ class StreamTests(EventGatewayCase):
         self.assertEqual((event.name, event.data), ("keys", '{"kids":["next"]}'))
         self.gateway.clock.advance(0.5)
         self.assertEqual(stream.read(), [])
+
+    def test_stored_policies(self) -> None:
+        """A new version of the policies in the token store is an event."""
+        status = self.serving.policy_status = PolicyStatus(self.gateway.clock.seconds, 6)
+        stream = self.listen()
+        self.assertEqual(stream.read()[1].data, '{"version":6}')
+        status.version = 7
+        self.gateway.clock.advance(0.5)
+        [event] = stream.read()
+        self.assertEqual((event.name, event.data), ("policy", '{"version":7}'))
 
     def test_unauthenticated_S_STREAM(self) -> None:
         """Without valid credentials there is no stream."""

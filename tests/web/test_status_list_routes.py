@@ -110,6 +110,16 @@ class StatusListTests(StatusListCase):
         self.assertFalse(self.is_revoked(token))
         self.assertNotEqual(self.reference(self.mint(ALICE))["uri"], uri)
 
+    def test_reload(self) -> None:
+        """After a reload the list is still stored with each further revocation."""
+        token = self.mint()
+        self.advance(LEASE + 1)
+        self.events.replace()
+        self.revoke(realm="internal", username="bob")
+        self.advance(2)
+        self.forget_own_list()
+        self.assertTrue(self.is_revoked(token))
+
     def test_abandoned_S_STATUS(self) -> None:
         """After the end of a process, its whole list is revoked by the next revocation."""
         token = self.mint()
