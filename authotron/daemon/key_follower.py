@@ -70,6 +70,7 @@ class KeyFollower:
     _configured: KeyPair | None = None
     _active: str | None = field(default=None, init=False)
     _trouble: str | None = field(default=None, init=False)
+    _is_outdated: bool = field(default=False, init=False)
     _warned: set[str] = field(factory=set, init=False)
     _following: Deferred[None] | None = field(default=None, init=False)
     _waiting: Deferred[None] | None = field(default=None, init=False)
@@ -158,6 +159,7 @@ class KeyFollower:
         else:
             self._end_trouble()
         self._note_active()
+        self._note_outdated()
 
     async def synchronize(self) -> None:
         """
@@ -297,6 +299,18 @@ class KeyFollower:
                 algorithm=active.pair.algorithm,
                 end=moment(ring.ends(active)) or "another one is promoted",
                 event="jwt.keys.active",
+            )
+
+    def _note_outdated(self) -> None:
+        """Log once when the known keys have become too old to sign with."""
+        was_outdated = self._is_outdated
+        self._is_outdated = self.keys.ring is not None and not self.status.is_usable
+        if self._is_outdated and not was_outdated:
+            self._log.error(
+                "no JWT can be signed until the token store can be read: the last known signing "
+                "key was due to be replaced, {age:.0f} s after the keys were read",
+                age=self.status.age,
+                event="jwt.keys.outdated",
             )
 
     def _end_trouble(self) -> None:

@@ -127,6 +127,20 @@ class RotatedTests(FollowerCase):
         self.pass_(100, self.one, self.two)
         self.assertEqual((self.one.states(), self.two.states()), ("retiring active next",) * 2)
 
+    def test_long_outage(self) -> None:
+        """A gateway that does not know whether its last key is in use says so once."""
+        self.shelf.is_down = True
+        self.pass_(60 * DAY - 1)
+        self.assertIn("jwt.keys.unreachable", self.logged(self.one)[0])
+        self.pass_(1)
+        [message] = self.logged(self.one)
+        self.assertIn("jwt.keys.outdated: no JWT can be signed until the token store", message)
+        self.assertIn("5184000 s after the keys were read", message)
+        self.assertEqual(self.logged(self.one), [])
+        self.shelf.is_down = False
+        self.assertIn("jwt.keys.reached", " ".join(self.logged(self.one)))
+        self.assertTrue(self.one.follower.status.is_usable)
+
     def test_read_only_store(self) -> None:
         """If the store accepts no changes, its ring is followed, and a warning is logged once."""
         self.shelf.is_read_only = True
