@@ -180,6 +180,7 @@ class RevocationIndex:
     @ivar is_outdated: whether revocations are unknown, because the token store was not reached for
         more than C{max_age} seconds, or not at all.
     @ivar unusable: why a revocation cannot be applied, by the id of the revocation.
+    @ivar owned: the number of known revocations that name an owner.
     """
 
     _now: Callable[[], float]
@@ -190,6 +191,10 @@ class RevocationIndex:
     unusable: dict[str, str] = field(factory=dict, init=False)
     _known: dict[str, Revocation] = field(factory=dict, init=False, repr=False)
     _later: dict[str, Revocation] = field(factory=dict, init=False, repr=False)
+    _owned: dict[tuple[str, str], dict[str, Revocation]] = field(
+        factory=dict, init=False, repr=False
+    )
+    owned: int = field(default=0, init=False)
     _table: RevocationTable = field(factory=RevocationTable, init=False, repr=False)
     _log = Logger()
 
@@ -202,6 +207,10 @@ class RevocationIndex:
     def expressions(self) -> Sequence[str]:
         """The expressions of all known revocations."""
         return self._table.expressions
+
+    def of_owner(self, owner: tuple[str, str]) -> Mapping[str, Revocation]:
+        """Return the known revocations that name an owner, by their ids."""
+        return self._owned.get(owner, _NONE)
 
     @property
     def is_usable(self) -> bool:
@@ -237,6 +246,9 @@ class RevocationIndex:
             )
             return None
         self._known[new.id] = new
+        if new.owner is not None:
+            self._owned.setdefault(new.owner, {})[new.id] = new
+            self.owned += 1
         if new.active_from is not None and self._now() < new.active_from:
             self._later[new.id] = new
             return None
@@ -249,6 +261,9 @@ class RevocationIndex:
         old = self._known.pop(id_, None)
         if old is not None:
             self._table.remove(old)
+        if old is not None and old.owner is not None:
+            _remove(self._owned, old.owner, old.id)
+            self.owned -= 1
         return old
 
     def _begin(self, begun: Iterable[Revocation]) -> None:
@@ -307,7 +322,7 @@ class RevocationIndex:
         for each in self._table.of(found, known):
             if not each.concerns_issue(found.token):
                 continue
-            if each.id not in later and (each.until is None or now < each.until):
+            if each.id not in later and not each.has_ended(now):
                 return each
             if each.counts(now):
                 return each
@@ -375,8 +390,3 @@ class Revocations:
 def unread(known: ClientClaims, now: Callable[[], float]) -> Revocations:
     """Build the object of a gateway that has not read the revocations in the token store yet."""
     return Revocations(known, RevocationIndex(now, lambda _concern: None))
-
-
-def in_force(index: RevocationIndex, now: float) -> Sequence[Revocation]:
-    """Return the revocations that have not ended, also those that count only later."""
-    return [each for each in index.known.values() if each.until is None or now < each.until]

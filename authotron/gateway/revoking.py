@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import evolve
 
 from authotron.gateway.gateway import LiveGateway
 from authotron.gateway.records import SharedRecords
-from authotron.gateway.revocations import RevocationIndex, in_force
+from authotron.gateway.revocations import RevocationIndex
 from authotron.model import revocation
 from authotron.model.authentication import Authentication
 from authotron.model.errors import ExceedsGrant, Problem, Unavailable
@@ -121,9 +121,9 @@ async def revoke_all_tokens(serving: LiveGateway[Any], wanted: Revocation, by: A
 
 def _all_tokens_of(index: RevocationIndex, owner: tuple[str, str] | None) -> Revocation | None:
     """Return the revocation of all tokens of an owner, without a moment or an end, if known."""
-    for each in index.known.values():
+    for each in {} if owner is None else index.of_owner(owner).values():
         is_of_all = each.token is None and each.issued_before is not None
-        if is_of_all and each.owner == owner and each.active_from is None and each.until is None:
+        if is_of_all and each.active_from is None and each.until is None:
             return each
     return None
 
@@ -157,8 +157,8 @@ def check_room(index: RevocationIndex, owner: tuple[str, str], now: float) -> No
 
     @raise ExceedsGrant: there are too many revocations of this owner, or of all owners.
     """
-    owners = [each.owner for each in in_force(index, now) if each.owner is not None]
-    if owners.count(owner) >= MOST_OF_OWNER or len(owners) >= MOST_OF_OWNERS:
+    mine = [each for each in index.of_owner(owner).values() if not each.has_ended(now)]
+    if len(mine) >= MOST_OF_OWNER or index.owned >= MOST_OF_OWNERS:
         why = "there are too many revocations; revoke all your tokens, or ask an administrator"
         raise ExceedsGrant([Problem("", why)])
 
@@ -177,11 +177,12 @@ def _records(serving: LiveGateway[Any]) -> SharedRecords:
 
 def listed(
     index: RevocationIndex, owner: tuple[str, str] | None, now: float
-) -> Iterator[Revocation]:
+) -> Sequence[Revocation]:
     """
-    Yield the revocations that have not ended, sorted by age.
+    Return the revocations that have not ended, sorted by age.
 
     @param owner: the owner whose revocations are listed, or C{None} to list all revocations.
     """
-    found = sorted(in_force(index, now), key=lambda each: each.id)
-    return (each for each in found if owner in (None, each.owner))
+    some = index.known if owner is None else index.of_owner(owner)
+    found = [each for each in some.values() if not each.has_ended(now)]
+    return sorted(found, key=lambda each: each.id)

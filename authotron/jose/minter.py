@@ -43,6 +43,13 @@ whether the credential has limits that the JWT does not state, and which provide
 """
 
 
+PARENTS, ORIGIN = "parents", "origin"
+"""
+The claims by which a provider of type C{own-jwt} knows for which token a JWT was minted: the ids of
+the token and of its ancestors, and the time at which the token was issued.
+"""
+
+
 ClaimsOf = Callable[[Authentication], Sequence[str]]
 """A function that returns the claims C{key=value} of an identity, to which policies are applied."""
 
@@ -206,6 +213,7 @@ class Minter:
             claims["identity"] = self._claims_of(authentication)
         if self._states_source:
             claims[SOURCE] = authentication.provider
+            claims.update(_descent(authentication))
             if _is_limited(authentication):
                 claims[LIMITED] = True
         if self._profile is not None:
@@ -276,6 +284,18 @@ def _is_limited(authentication: Authentication) -> bool:
         or getattr(token, "binding", None) is not None
     )
     return bool(authentication.conditions) or authentication.restriction is not None or is_bound
+
+
+def _descent(authentication: Authentication) -> dict[str, Any]:
+    """Return the claims that state from which token a JWT comes, so that it is revoked with it."""
+    token = authentication.token
+    if token is None:
+        return {}
+    parents = [*([] if token.id is None else [token.id]), *token.ancestors]
+    return {
+        **({PARENTS: parents} if parents else {}),
+        **({} if token.issued is None else {ORIGIN: int(token.issued)}),
+    }
 
 
 def identity_as_json(identity: Identity) -> dict[str, Any]:

@@ -92,7 +92,11 @@ class Revocation:
         """Return whether the revocation counts at a time, given in seconds since the epoch."""
         if self.active_from is not None and now < self.active_from:
             return False
-        return self.until is None or now < self.until
+        return not self.has_ended(now)
+
+    def has_ended(self, now: float) -> bool:
+        """Return whether the revocation does not count any more at a time."""
+        return self.until is not None and now >= self.until
 
     def concerns_issue(self, token: PresentedToken | None) -> bool:
         """

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from authotron.config.plugins import ProviderConfig
 from authotron.jose import own_tokens
-from authotron.jose.minter import LIMITED, SOURCE
+from authotron.jose.minter import LIMITED, ORIGIN, PARENTS, SOURCE
 from authotron.jose.own_tokens import OwnKeys
 from authotron.jose.purposes import Claims
 from authotron.model.authentication import Authentication, PresentedToken
@@ -82,7 +82,10 @@ class OwnJwt:
             claims["exp"],
             claims["exp"],
             token=PresentedToken(
-                claims["jti"], claims["iat"], audience=self._audience(self._keys, claims)
+                claims["jti"],
+                claims.get(ORIGIN, claims["iat"]),
+                tuple(claims.get(PARENTS, ())),
+                self._audience(self._keys, claims),
             ),
         )
 

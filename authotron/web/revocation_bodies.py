@@ -112,15 +112,19 @@ def _problems(found: NewRevocation, now: float) -> Iterator[Problem]:
     is_one_token = found.token is not None or found.token_id is not None
     if is_one_token and found.issued_before is not None:
         yield Problem("issued_before", "cannot be given for one token")
-    if found.claims is not None:
-        yield from _expression_problems(found.claims)
 
 
-def _expression_problems(text: str) -> Iterator[Problem]:
+def check_expression(text: str) -> None:
+    """
+    Check the expression of a revocation; to compile it takes some milliseconds, so this is only
+    done for administrators.
+
+    @raise EarlyReply: the expression cannot be compiled (422).
+    """
     try:
         expressions.compiled_for_claims(text)
     except ValueError as error:
-        yield Problem("claims", str(error))
+        raise EarlyReply(replies.unprocessable([Problem("claims", str(error))])) from None
 
 
 def as_json(found: Revocation, *, for_owner: bool = False) -> dict[str, Any]:

@@ -38,7 +38,7 @@ from authotron.tokens.service import TokenService
 from authotron.web import replies
 from authotron.web.later_routes import Call
 from authotron.web.replies import Reply
-from authotron.web.revocation_bodies import NewRevocation, as_json, read_new
+from authotron.web.revocation_bodies import NewRevocation, as_json, check_expression, read_new
 from authotron.web.routing import EarlyReply
 from authotron.web.token_bodies import page_limit, read_query
 
@@ -69,7 +69,7 @@ def _wanted(call: Call, requester: Authentication, body: NewRevocation) -> Revoc
     """
     Return the revocation that a requester wants, if the requester may make it.
 
-    @raise EarlyReply: the requester may not make the revocation.
+    @raise EarlyReply: the requester may not make the revocation, or its expression is malformed.
     """
     now = call.clock.seconds()
     until = body.until
@@ -88,9 +88,11 @@ def _wanted(call: Call, requester: Authentication, body: NewRevocation) -> Revoc
         body.reason,
         str(actor(call, requester)),
     )
-    if _tokens(call.gateway).is_admin(requester):
-        return wanted
-    return _own(wanted, requester, now)
+    if not _tokens(call.gateway).is_admin(requester):
+        return _own(wanted, requester, now)
+    if wanted.claims is not None:
+        check_expression(wanted.claims)
+    return wanted
 
 
 def _own(wanted: Revocation, requester: Authentication, now: float) -> Revocation:

@@ -98,6 +98,16 @@ class OwnJwtTests(ProviderContract, SynchronousTestCase):
         self.assertIs(affinity(self.minted(made(iss="another"))), Affinity.FOREIGN)
         self.assertIs(affinity(Credential("bearer", "opaque")), Affinity.FOREIGN)
 
+    def test_descent_T52(self) -> None:
+        """A JWT is revoked with the token for which it was minted, and is as old as that token."""
+        parent = PresentedToken("jti", 5.5, ("older",))
+        found = self.ask(self.minted(token=parent)).token
+        assert found is not None
+        self.assertEqual((found.ancestors, found.issued), (("jti", "older"), 5))
+        unknown = self.ask(self.minted(token=PresentedToken())).token
+        assert unknown is not None
+        self.assertEqual((unknown.ancestors, unknown.issued), ((), NOW))
+
     def test_audience_T52(self) -> None:
         """A JWT that names fewer audiences than are configured now stays limited to them."""
         narrow = made(aud=["a"], emit_aud=True)

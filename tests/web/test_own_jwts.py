@@ -96,11 +96,14 @@ class OwnJwtTests(SynchronousTestCase):
             self.assertEqual(answer.status, 401)
 
     def test_exchanged(self) -> None:
-        """A JWT can be exchanged, and the result ends with it, and names it as its parent."""
+        """
+        A JWT can be exchanged, and the result ends with it, and names it and the token for which it
+        was minted as its parents.
+        """
         jwt = self.minted(sso())
         token = self.exchanged(jwt)
         claims = contents(token)
-        self.assertEqual(claims["parents"], [contents(jwt)["jti"]])
+        self.assertEqual(claims["parents"], ["from-sso", contents(jwt)["jti"]])
         self.assertEqual(claims["exp"], contents(jwt)["exp"])
         self.assertEqual(claims["exp"], NOW + 600)
 
@@ -126,4 +129,5 @@ class OwnJwtTests(SynchronousTestCase):
     def test_bytes_unchanged(self) -> None:
         """Without the provider JWTs state no more than before."""
         self.make(providers=[STAFF, SSO])
-        self.assertTrue({"source", "limited"}.isdisjoint(contents(self.minted())))
+        further = {"source", "limited", "parents", "origin"}
+        self.assertTrue(further.isdisjoint(contents(self.minted(sso()))))

@@ -208,6 +208,7 @@ class WhoTests(RevokingCase):
             {"realm": "internal", "username": "bob"},
             {"realm": "internal", "username": "bob", "token_id": "t"},
             {"claims": "true"},
+            {"claims": "malformed ("},
         ):
             self.assertEqual(self.revoke(ALICE, **content).status, 403, content)
 

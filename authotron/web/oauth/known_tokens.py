@@ -11,6 +11,7 @@ from typing import Any
 from attrs import field, frozen
 
 from authotron.jose import own_tokens, unverified
+from authotron.jose.minter import ORIGIN, PARENTS
 from authotron.model.authentication import Authentication, PresentedToken
 from authotron.model.binding import Binding
 from authotron.model.errors import Rejected, Unavailable
@@ -164,5 +165,6 @@ def _bearer_of_jwt(claims: Mapping[str, Any]) -> Authentication:
         claims["attributes"],
         scope_tuples(claims["scopes"]),
     )
-    token = PresentedToken(claims["jti"], claims["iat"])
+    issued, parents = claims.get(ORIGIN, claims["iat"]), claims.get(PARENTS, ())
+    token = PresentedToken(claims["jti"], issued, tuple(parents))
     return Authentication(identity, expires=claims["exp"], token=token)
