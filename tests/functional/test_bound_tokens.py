@@ -159,6 +159,15 @@ class BoundMixin(CertificatesMixin):
         for chain, status in (((ROBOT,), 200), ((ADA,), 401), ((), 401), ((ROBOT,), 200)):
             self.assertEqual(self.get("/data/x", [bearer], *chain).status, status)
 
+    def check_nonce(self) -> None:
+        """With C{nonces: true} the first refusal names a nonce, with which the request passes."""
+        token = made(self.daemon, {"jkt": dpop.thumbprint(key_of(CURVE))})
+        bound = ("Authorization", f"DPoP {token}")
+        answer = self.get("/data/x", [bound, ("DPoP", self.proof(token, "/data/x"))])
+        self.assert_challenged(answer, "use_dpop_nonce")
+        proof = self.proof(token, "/data/x", nonce=answer.header("DPoP-Nonce"))
+        self.assertEqual(self.get("/data/x", [bound, ("DPoP", proof)]).status, 200)
+
     def serve_and_check(self, kind: type[shipped.Proxy], change: Change) -> None:
         self.serve(kind, change)
         self.check_key()
@@ -224,6 +233,52 @@ class SharedTests(SynchronousTestCase):
         database = Database("mongo", Path(self.mktemp())).start()
         self.addCleanup(database.stop)
         self.check(database)
+
+
+class NonceTests(BoundMixin, SynchronousTestCase):
+    """Proxies pass the nonce of the gateway on to the client."""
+
+    sections = MappingProxyType({**BoundMixin.sections, "tokens": {"bound": {"nonces": True}}})
+
+    def test_nginx(self) -> None:
+        """Nginx copies the header of the refusal."""
+        self.serve(shipped.Nginx, of_nginx)
+        self.check_nonce()
+
+    def test_envoy(self) -> None:
+        """Envoy passes the headers of a refusal on, by HTTP."""
+        self.header = "X-Forwarded-Client-Cert"
+        self.serve(envoy.Envoy, of_envoy)
+        self.check_nonce()
+
+    def test_envoy_by_grpc(self) -> None:
+        """Envoy passes the headers of a refusal on, by gRPC."""
+        self.header, self.listen = "X-Forwarded-Client-Cert", ("grpc",)
+        self.serve(envoy.Envoy, of_envoy)
+        self.check_nonce()
+
+    def test_haproxy(self) -> None:
+        """HAProxy's script passes the headers of a refusal on."""
+        self.header = "X-Authotron-Certificate"
+        self.serve(shipped.HAProxy, of_haproxy)
+        self.check_nonce()
+
+    def test_caddy(self) -> None:
+        """Caddy passes the refusal on as it is."""
+        self.header = "X-Client-Certificate"
+        self.serve(shipped.Caddy, of_caddy)
+        self.check_nonce()
+
+    def test_apache(self) -> None:
+        """The script of Apache passes the headers of a refusal on."""
+        self.serve(shipped.ApacheByLua, of_apache)
+        self.check_nonce()
+
+    def test_traefik(self) -> None:
+        """Traefik passes the refusal on as it is."""
+        self.header = "X-Forwarded-Tls-Client-Cert"
+        self.serve(shipped.Traefik, of_traefik)
+        self.check_nonce()
 
 
 class ProxiesTests(BoundMixin, SynchronousTestCase):

@@ -12,6 +12,7 @@ from attrs import define
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.jose import dpop
+from authotron.net.world import Agents, forbid_http
 from authotron.testing.issuers import CURVE, Signer
 from authotron.web.fastpath import repeats
 from authotron.web.grpc.messages import CheckRequest
@@ -65,8 +66,8 @@ class BoundCase(SynchronousTestCase):
         self.serial = 0
         self.start(self.over)
 
-    def start(self, over: Mapping[str, Any]) -> None:
-        self.fastcgi = FastCgiGateway(laid_over(OVER, dict(over)))
+    def start(self, over: Mapping[str, Any], agents: Agents = forbid_http) -> None:
+        self.fastcgi = FastCgiGateway(laid_over(OVER, dict(over)), agents)
         self.gateway = self.fastcgi.gateway
         self.proxy = Proxy(self.gateway)
 

@@ -18,6 +18,7 @@ from authotron.model.identity import Credential
 from authotron.model.records import Record
 from authotron.telemetry.metrics import Metrics
 from authotron.testing.issuers import CLAIMS, EDWARDS, IDP
+from authotron.testing.remotes import Respond
 from authotron.testing.worlds import world
 from tests.config.cases import BASE, laid_over
 from tests.web.bound_case import (
@@ -30,6 +31,7 @@ from tests.web.bound_case import (
     thumbprint,
 )
 from tests.web.conversations import ALICE, answered
+from tests.web.test_authorizer import ALLOWED, DENIED, SECTION, Pdp
 
 ADMITTED = Answer(200, "")
 REFUSED = Answer(401, INVALID_PROOF)
@@ -351,6 +353,48 @@ class PolicyTests(BoundCase):
             )
         )
         return len(found)
+
+
+class AuthorizerTests(BoundCase):
+    """Bound tokens, and an authorizer that must also allow each request."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.action: Any = ALLOWED
+        self.pdp = Pdp(lambda _: self.action)
+        self.start({**POLICY, "authorizer": SECTION}, self.pdp)
+        self.token = self.make_bound()
+
+    def test_allowed_S_DPOPREPLAY(self) -> None:
+        """A request that all allow passes once; the authorizer is asked about each good proof."""
+        for entrance in ENTRANCES * 2:
+            proof = self.proof(self.token)
+            for expected in (ADMITTED, REFUSED):
+                found = self.ask(entrance, f"DPoP {self.token}", proof)
+                self.assertEqual(found, expected, entrance)
+            without = self.ask(entrance, f"DPoP {self.token}")
+            self.assertEqual(without, REFUSED, entrance)
+        self.assertEqual(len(self.pdp.requests), 2 * len(ENTRANCES * 2))
+
+    def test_denied_S_DPOPWRITES(self) -> None:
+        """A request that the authorizer denies, or cannot judge, does not use up its proof."""
+        for entrance in ENTRANCES:
+            proof = self.proof(self.token)
+            for action, status in ((DENIED, 403), (Respond(b"", 500), 503), (ALLOWED, 200)):
+                self.action = action
+                found = self.ask(entrance, f"DPoP {self.token}", proof)
+                self.assertEqual(found.status, status, entrance)
+        self.flushLoggedErrors()
+
+    def test_observed(self) -> None:
+        """With C{mode: observe} a denied request passes, and its proof counts once as well."""
+        rules = {"policy": {**POLICY["policy"], "mode": "observe"}, "authorizer": SECTION}
+        self.start(rules, self.pdp)
+        token, self.action = self.make_bound(), DENIED
+        for entrance in ENTRANCES:
+            proof = self.proof(token)
+            for expected in (ADMITTED, REFUSED):
+                self.assertEqual(self.ask(entrance, f"DPoP {token}", proof), expected, entrance)
 
 
 class StatedTests(BoundCase):

@@ -14,7 +14,7 @@ local VARIABLES = {
     #@ endfor
 }
 -- Headers of a refusal that the client gets.
-local REFUSAL = { ["www-authenticate"] = "WWW-Authenticate", ["retry-after"] = "Retry-After", ["location"] = "Location" }
+local REFUSAL = { ["www-authenticate"] = "WWW-Authenticate", ["retry-after"] = "Retry-After",<< ' ["dpop-nonce"] = "DPoP-Nonce",' if "DPoP" in credential_headers >> ["location"] = "Location" }
 
 -- The head of the question. No value can contain a line end, because Apache accepts none in a request.
 local function question(r)

@@ -15,7 +15,7 @@ local TIMEOUT = << within(15) >>000
 local IDENTITY = { << identity | map("lower") | map("tojson") | join(", ") >> }
 -- Headers of a refusal that the client gets.
 local REFUSAL = {
-    ["content-type"] = "Content-Type", ["www-authenticate"] = "WWW-Authenticate", ["retry-after"] = "Retry-After",
+    ["content-type"] = "Content-Type", ["www-authenticate"] = "WWW-Authenticate", ["retry-after"] = "Retry-After",<< ' ["dpop-nonce"] = "DPoP-Nonce",' if "DPoP" in credential_headers >>
     ["location"] = "Location", ["cache-control"] = "Cache-Control",
 }
 local OUTAGE = '{"error": "Authentication is temporarily unavailable"}'
