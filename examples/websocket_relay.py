@@ -20,6 +20,7 @@ from authotron.client import AuthotronError, Verifier
 from authotron.client.events import EventListener
 from authotron.client.revocations import Revocations
 
+_NO_HEAD = (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 LARGEST_HEAD = 64 * 1024
 PIECE = 64 * 1024
 _UPGRADE = re.compile(rb"(?im)^upgrade:[ \t]*websocket[ \t]*\r$")
@@ -47,11 +48,21 @@ class Relay:
             writer.write(f"HTTP/1.1 {error.status} Refused\r\nContent-Length: 0\r\n\r\n".encode())
             writer.close()
             return
-        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        except _NO_HEAD:
             writer.close()
             return
         upstream, to_service = await asyncio.open_connection("127.0.0.1", self._service)
         to_service.write(head)
+        try:
+            answer = await asyncio.wait_for(upstream.readuntil(b"\r\n\r\n"), 10)
+        except _NO_HEAD:
+            answer = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
+        writer.write(answer)
+        if not answer.startswith(b"HTTP/1.1 101 "):
+            # without a WebSocket, the proxy could use the connection for another user
+            writer.close()
+            to_service.close()
+            return
         both = asyncio.gather(_pass_on(reader, to_service), _pass_on(upstream, writer))
         watch = self._revocations.watch(user, both.cancel)
         try:
