@@ -342,7 +342,7 @@ class ChainTests(SynchronousTestCase):
     """Random trees of tokens."""
 
     @settings(max_examples=STREAMS)
-    @given(roots, steps, some.lists(requests, min_size=1, max_size=4), some.integers(0, 400))
+    @given(roots, steps, some.lists(requests, min_size=6, max_size=10), some.integers(0, 400))
     def test_narrowing_T52(self, root: Any, taken: Any, asked: list[Request], pause: int) -> None:
         """A token allows exactly what the naive model says, and never more than its parent."""
         gate = Gate()
