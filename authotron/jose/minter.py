@@ -46,7 +46,8 @@ whether the credential has limits that the JWT does not state, and which provide
 PARENTS, ORIGIN = "parents", "origin"
 """
 The claims by which a provider of type C{own-jwt} knows for which token a JWT was minted: the ids of
-the token and of its ancestors, and the time at which the token was issued.
+the token and of its ancestors, and the time at which the token was issued (C{null} if that is not
+known).
 """
 
 
@@ -289,13 +290,11 @@ def _is_limited(authentication: Authentication) -> bool:
 def _descent(authentication: Authentication) -> dict[str, Any]:
     """Return the claims that state from which token a JWT comes, so that it is revoked with it."""
     token = authentication.token
-    if token is None:
+    if token is None or (token.id is None and token.issued is None):
         return {}
     parents = [*([] if token.id is None else [token.id]), *token.ancestors]
-    return {
-        **({PARENTS: parents} if parents else {}),
-        **({} if token.issued is None else {ORIGIN: int(token.issued)}),
-    }
+    origin = None if token.issued is None else int(token.issued)
+    return {**({PARENTS: parents} if parents else {}), ORIGIN: origin}
 
 
 def identity_as_json(identity: Identity) -> dict[str, Any]:

@@ -64,6 +64,19 @@ class OwnJwtTests(ProviderContract, SynchronousTestCase):
         assert found.token is not None
         self.assertEqual(found.token.issued, NOW)
 
+    def test_origin_T42(self) -> None:
+        """The time of issue is that of the token for which a JWT was minted, or not known."""
+        origins: tuple[tuple[PresentedToken | None, float | None], ...] = (
+            (None, NOW),
+            (PresentedToken(), NOW),
+            (PresentedToken("x", NOW - 50), NOW - 50),
+            (PresentedToken("x"), None),
+        )
+        for token, issued in origins:
+            found = self.ask(self.minted(token=token)).token
+            assert found is not None
+            self.assertEqual(found.issued, issued)
+
     def test_limits_T52(self) -> None:
         """A JWT that was minted for a credential with limits is rejected."""
         grant = Grant(hosts=("a",))
