@@ -117,9 +117,11 @@ class CertificatesMixin:
     A gateway, a backend, and a proxy that asks its clients for certificates.
 
     @cvar sections: further sections of the configuration of the gateway.
+    @cvar further: further providers.
     """
 
     sections: Mapping[str, Any] = MappingProxyType({})
+    further: Sequence[Mapping[str, Any]] = ()
 
     contract = ""
     header = "X-SSL-Client-Cert"
@@ -156,6 +158,7 @@ class CertificatesMixin:
             providers=[
                 {"name": "local", "type": "plain", "realm": "here", "users": list(USERS)},
                 {**mtls, "ca_file": str(self.folder / "clients.pem")},
+                *self.further,
             ],
             **self.sections,
         )
