@@ -103,6 +103,16 @@ class Gateway:
                 os.kill(pid, signal.SIGKILL)
         self.daemon.process.wait()
         until(lambda: all(map(gone, everyone)), "killed")
+        # The threads of a process may end after the process itself, and its sockets with them.
+        until(self.is_closed, "closed")
+
+    def is_closed(self) -> bool:
+        """Return whether no process listens at the socket of the gateway."""
+        try:
+            wire.connect(self.socket).close()
+        except ConnectionRefusedError:
+            return True
+        return False
 
     def ask(self, id_: str, request: str = "") -> int:
         """Present the token with an id, and return the status of the answer."""
