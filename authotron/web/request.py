@@ -121,7 +121,15 @@ class Request(server.Request):
             self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     def render(self, resrc: IResource) -> None:
-        """Answer the request, and measure how long its callbacks block the reactor."""
+        """
+        Answer the request, and measure how long its callbacks block the reactor.
+
+        Klein calls this method a second time if a route has returned a resource, which sends a
+        reply without an end, such as a stream of events.
+        """
+        if self.began:
+            super().render(resrc)
+            return
         with self.site.meter(self.site.route(self)).timing():
             self._render(resrc)
 

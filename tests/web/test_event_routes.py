@@ -153,6 +153,14 @@ class EndTests(EventGatewayCase):
         self.assertTrue(stream.has_ended)
         self.assertFalse(other.has_ended)
 
+    def test_in_flight(self) -> None:
+        """An open stream counts as one request in flight, and a closed one as none."""
+        name = 'authotron_http_requests_in_flight{method="GET"}'
+        stream = self.listen()
+        self.assertIn(f"{name} 1.0", self.gateway.metrics.text()[0].decode())
+        stream.channel.connectionLost()
+        self.assertIn(f"{name} 0.0", self.gateway.metrics.text()[0].decode())
+
     def test_longest(self) -> None:
         """A stream ends after an hour, and its client resumes in another one."""
         stream = self.listen()
