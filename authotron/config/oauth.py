@@ -115,14 +115,18 @@ class OAuthConfig(Section):
         return self
 
 
+_TWICE = "is the URL of another resource, too; remove one of the two"
+_NO_ISSUER = "is missing; with oauth.server: false each resource must name its issuers"
+
+
 def _problems(resources: Sequence[ResourceConfig], *, is_server: bool) -> list[tuple[str, str]]:
     """Return the problems of protected resources, each with the path of its key."""
     found, seen = list[tuple[str, str]](), set[str]()
     for place, each in enumerate(resources):
         at = f"resources[{place}]"
         if each.resource in seen:
-            found.append((f"{at}.resource", "stands twice; remove one"))
+            found.append((f"{at}.resource", _TWICE))
         seen.add(each.resource)
         if not (is_server or each.authorization_servers):
-            found.append((f"{at}.authorization_servers", "is missing; oauth.server is false"))
+            found.append((f"{at}.authorization_servers", _NO_ISSUER))
     return found

@@ -162,7 +162,7 @@ class VerifierTests(SynchronousTestCase):
         header = {"kid": key.kid, "typ": typ}
         return jwt.encode(found, key.material, key.algorithm, header)
 
-    def test_profile(self) -> None:
+    def test_profile_S_ATJWT(self) -> None:
         """With the profile only access tokens of RFC 9068 are believed."""
         options: dict[str, Any] = {"profile": "at+jwt", "audience": "api"}
         for typ in ("at+jwt", "application/at+jwt", "AT+JWT"):

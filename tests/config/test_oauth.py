@@ -53,7 +53,7 @@ class OAuthTests(ConfigCase):
         """A resource that stands twice is a problem."""
         resources = [{"resource": API}, {"resource": API}]
         found = self.problem(jwt=ISSUER, oauth={"resources": resources})
-        self.assertIn("oauth.resources[1].resource: stands twice", found)
+        self.assertIn("oauth.resources[1].resource: is the URL of another resource", found)
 
     def test_issuer(self) -> None:
         """The issuer of an authorization server is an https URL (RFC 8414)."""

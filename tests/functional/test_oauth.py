@@ -54,6 +54,7 @@ class AuthlibTests(SynchronousTestCase):
             providers=[LOCAL],
             store={"type": "memory"},
             tokens={"introspectors": ["inspector"], "exchange": {}},
+            revocation={},
             logging={"level": "debug", "access": "all"},
             oauth={},
         )
@@ -114,7 +115,7 @@ class AuthlibTests(SynchronousTestCase):
         self.assertEqual(self.introspect(token), {"active": False})
         self.assertEqual(self.ask(token).status_code, 401)
 
-    def test_exchanges(self) -> None:
+    def test_exchanges_T52(self) -> None:
         """A client gets a narrower token, whose end comes with that of the first one."""
         parent = self.api_token()
         found = self.exchange(parent, role="reader", validity="60")
@@ -126,6 +127,17 @@ class AuthlibTests(SynchronousTestCase):
         self.client("alice").revoke_token(self.metadata()["revocation_endpoint"], parent)
         self.assertEqual(self.ask(child).status_code, 401)
         self.assertEqual(self.introspect(child), {"active": False})
+
+    def test_revokes_jwts(self) -> None:
+        """An exchanged token, and a JWT for backends, can be revoked each by itself."""
+        parent = self.api_token()
+        url = self.metadata()["revocation_endpoint"]
+        for more in ({}, {"requested_token_type": f"{_TYPE}jwt"}):
+            token = self.exchange(parent, **more)["access_token"]
+            self.assertTrue(self.introspect(token)["active"])
+            self.assertEqual(self.client("alice").revoke_token(url, token).status_code, 200)
+            self.assertEqual(self.introspect(token), {"active": False})
+        self.assertEqual(self.ask(parent).status_code, 200)
 
     def test_access_token(self) -> None:
         """A minted JWT is an access token, for a backend that fetches the published keys."""
@@ -140,7 +152,7 @@ class AuthlibTests(SynchronousTestCase):
             self.assertEqual((user.username, user.claims["client_id"]), ("alice", "here-alice"))
             self.assertTrue(self.introspect(each)["active"])
 
-    def test_no_secret_in_the_log(self) -> None:
+    def test_no_secret_in_the_log_S_INURL(self) -> None:
         """Neither tokens nor passwords are in the log, also if a client puts them into the URL."""
         token = self.api_token()
         child = self.exchange(token)["access_token"]

@@ -137,28 +137,28 @@ class ResourceMetadataTests(SynchronousTestCase):
         for path in (f"{METADATA}/other", f"{METADATA}x", "/.well-known/openid-configuration"):
             self.assertEqual(self.ask(port, path).status, 401, path)
 
-    def test_nginx(self) -> None:
+    def test_nginx_S_METADATA(self) -> None:
         """Nginx."""
         self.look(Nginx)
 
-    def test_caddy(self) -> None:
+    def test_caddy_S_METADATA(self) -> None:
         """Caddy."""
         self.look(Caddy)
 
-    def test_haproxy(self) -> None:
+    def test_haproxy_S_METADATA(self) -> None:
         """HAProxy."""
         self.look(HAProxy)
 
-    def test_traefik(self) -> None:
+    def test_traefik_S_METADATA(self) -> None:
         """Traefik."""
         self.look(Traefik)
 
-    def test_apache(self) -> None:
+    def test_apache_S_METADATA(self) -> None:
         """Apache, which asks by FastCGI, or by a script in Lua."""
         for protocol in ("fastcgi", ""):
             self.look(Apache, protocol)
 
-    def test_envoy(self) -> None:
+    def test_envoy_S_METADATA(self) -> None:
         """Envoy, which asks by gRPC, or by HTTP."""
         for protocol in ("grpc", ""):
             self.look(Envoy, protocol)

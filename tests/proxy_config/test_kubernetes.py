@@ -145,7 +145,7 @@ class ManifestsTests(SynchronousTestCase):
             self.assertIn("authotron", str(found), product)
             self.assertNotIn(METADATA, str(self.manifests(product)), product)
 
-    def test_metadata_of_istio(self) -> None:
+    def test_metadata_of_istio_S_METADATA(self) -> None:
         """Istio asks about the same paths of every other host, whose service they may be."""
         for cors in ({}, {"pass_preflights": True}, ORIGINS):
             found = self.manifests("kubernetes-istio", oauth=OAUTH, cors=cors)

@@ -81,7 +81,7 @@ async def known_token(call: Call, text: str) -> KnownToken | None:
     Return what the gateway knows of a token, or C{None} if the gateway has not issued the token, or
     if the token has expired. No provider is asked about its user.
 
-    @raise EarlyReply: the token store does not answer.
+    @raise EarlyReply: the token store does not answer, or the keys of the gateway are not known.
     """
     seen = unverified.parse(text)
     if seen is None:
@@ -92,6 +92,8 @@ async def known_token(call: Call, text: str) -> KnownToken | None:
         claims = own_tokens.verified(call.gateway.minter, text, _FOR_BACKENDS)
     except Rejected:
         return None
+    except Unavailable:  # the keys in the token store are not known yet
+        raise EarlyReply(UNAVAILABLE) from None
     if not claims.keys() >= _OF_IDENTITIES:
         return None
     owner = claims["realm"], claims["username"]

@@ -66,7 +66,7 @@ class BoundTests(BoundCase):
         answer = self.exchange(self.make_token(None), proof="x")
         self.assertEqual((answer.status, answer.json()["error"]), (400, "invalid_dpop_proof"))
 
-    def test_stolen(self) -> None:
+    def test_stolen_S_SUBJECT(self) -> None:
         """A stolen token that is bound cannot be exchanged without the key, in whatever way."""
         for cnf in ({"jkt": thumbprint(self.signer)}, {"x5t#S256": X5T}):
             token = self.make_token(cnf)
@@ -81,7 +81,7 @@ class BoundTests(BoundCase):
                         (answer.status, answer.json()["error"]), (400, "invalid_request")
                     )
 
-    def test_by_its_client(self) -> None:
+    def test_by_its_client_S_DPOPCHILD(self) -> None:
         """The client presents the token with a proof; the new token is bound to the same key."""
         token = self.make_bound()
         answer = self.exchange(token, by=f"DPoP {token}", proof=self.new_proof(token))

@@ -92,7 +92,7 @@ class ChallengeTests(SynchronousTestCase):
                 self.assertIn(f'resource_metadata="{METADATA}/data"', challenge)
             self.assertIn("Bearer", challenge)
 
-    def test_other_hosts(self) -> None:
+    def test_other_hosts_S_METADATA(self) -> None:
         """For a host without metadata, or without a host, the challenge is the usual one."""
         gateway = self.entrances.gateway
         for headers in ({}, {"X_Forwarded_Host": "other.example.org"}):

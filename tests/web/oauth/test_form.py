@@ -30,7 +30,7 @@ class FormTests(OAuthCase):
         ):
             self.assertEqual(self.send(body, content_type).status, 200, body)
 
-    def test_refused(self) -> None:
+    def test_refused_S_FORM(self) -> None:
         """Whatever readers could read differently is refused."""
         for body, content_type in (
             (b"token=x&token=x", FORM),
@@ -60,7 +60,7 @@ class FormTests(OAuthCase):
             self.assertEqual(answer.json()["error"], "invalid_request")
             self.assertEqual(answer.headers["cache-control"], "no-store")
 
-    def test_compressed(self) -> None:
+    def test_compressed_S_FORM(self) -> None:
         """A compressed body is refused, and not taken for a form."""
         self.assertEqual(self.send(b"token=x", Content_Encoding="gzip").status, 400)
 
@@ -68,7 +68,7 @@ class FormTests(OAuthCase):
         """A body above 64 KiB is refused before it is read."""
         self.assertEqual(self.send(b"token=" + b"x" * 70_000).status, 413)
 
-    def test_nothing_is_repeated(self) -> None:
+    def test_nothing_is_repeated_S_FORM(self) -> None:
         """No error repeats what the client sent, which may be a token."""
         secret = b"aot_canary_of_a_secret"
         for body in (b"token=x&token=" + secret, secret, b"token=%00" + secret, secret + b"=x"):

@@ -49,7 +49,7 @@ class IntrospectionTests(OAuthCase):
         self.gateway.clock.advance(3600)
         self.assertEqual(self.introspect(token), INACTIVE)
 
-    def test_owner(self) -> None:
+    def test_owner_S_INTROSPECT(self) -> None:
         """An owner sees its own tokens; other clients learn nothing, in the same bytes."""
         for token in (self.api_token(), self.minted()):
             self.assertTrue(self.introspect(token, ALICE)["active"])
@@ -62,7 +62,7 @@ class IntrospectionTests(OAuthCase):
         answer.headers.pop("date")
         return answer
 
-    def test_same_work(self) -> None:
+    def test_same_work_S_INTROSPECT(self) -> None:
         """The token of another owner costs the token store as much as an unknown one."""
         tokens = self.gateway.serving.gateway.tokens
         assert tokens is not None
@@ -83,7 +83,7 @@ class IntrospectionTests(OAuthCase):
             calls.append(len(asked))
         self.assertEqual(calls, [1, 1])
 
-    def test_inactive(self) -> None:
+    def test_inactive_S_INTROSPECT(self) -> None:
         """Whatever is wrong with a token, the answer is the same, and says nothing else."""
         revoked = self.api_token()
         self.form("/oauth/revoke", {"token": revoked})
@@ -99,7 +99,7 @@ class IntrospectionTests(OAuthCase):
             self.assertEqual(self.introspect(minter.sign(claims, typ)), INACTIVE)
         self.assertEqual(self.introspect(minter.sign({"exp": NOW + 60, "iss": ISSUER})), INACTIVE)
 
-    def test_conditions(self) -> None:
+    def test_conditions_S_FACTS(self) -> None:
         """A token for certain networks or hosts is active only for a request that fits."""
         token = self.api_token(networks=["10.0.0.0/8"], hosts=["*.example.org"])
         fitting = {"client_address": "10.1.2.3", "host": "api.example.org"}
@@ -125,7 +125,7 @@ class IntrospectionTests(OAuthCase):
             answer = self.form("/oauth/introspect", {"token": "x", name: value}, SERVICE)
             self.assertEqual((answer.status, answer.json()["error"]), (400, "invalid_request"))
 
-    def test_restricted_caller(self) -> None:
+    def test_restricted_caller_S_INTROSPECT(self) -> None:
         """A client with a restricted API token sees only this token and what came of it."""
         mine = self.api_token(roles=["reader"])
         child = self.api_token(f"Bearer {mine}")
@@ -150,7 +150,7 @@ class IntrospectionTests(OAuthCase):
         answer = self.form("/oauth/introspect", {"token_type_hint": "access_token"}, SERVICE)
         self.assertEqual((answer.status, answer.json()["error"]), (400, "invalid_request"))
 
-    def test_other_methods(self) -> None:
+    def test_other_methods_S_INURL(self) -> None:
         """Tokens never stand in URLs, so only POST is allowed, and a query is refused."""
         answer = self.gateway.ask("GET /oauth/introspect?token=x", Authorization=SERVICE)
         self.assertEqual(answer.status, 405)

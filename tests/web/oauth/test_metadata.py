@@ -38,7 +38,7 @@ class ServerMetadataTests(OAuthCase):
                 answer = self.form(url.removeprefix(ISSUER), {})
                 self.assertEqual(answer.status, 400, name)
 
-    def test_path_of_the_issuer(self) -> None:
+    def test_path_of_the_issuer_S_METADATA(self) -> None:
         """The path of the issuer stands behind the well-known path (RFC 8414 section 3.1)."""
         self.gateway = self.make(
             jwt={"iss": f"{ISSUER}/a/b", "alg": "ES256", "key": key(), "secret": ...}
@@ -123,7 +123,7 @@ class ResourceMetadataTests(OAuthCase):
         self.assertEqual(found["resource"], "https://api.example.org/v1/deep")
         self.assertEqual(found["authorization_servers"], ["https://login.example.org"])
 
-    def test_host(self) -> None:
+    def test_host_S_METADATA(self) -> None:
         """Only the metadata of the requested host, as C{resource} must be what the client uses."""
         for host, status in (
             ("API.example.org", 200),

@@ -41,7 +41,7 @@ class RevocationTests(OAuthCase):
         self.assertEqual(answer.headers["cache-control"], "no-store")
         self.assertFalse(self.is_valid(token))
 
-    def test_descendants(self) -> None:
+    def test_descendants_T86a(self) -> None:
         """Whatever was made with a token is revoked with it."""
         parent = self.api_token()
         child = self.api_token(f"Bearer {parent}")
@@ -55,7 +55,7 @@ class RevocationTests(OAuthCase):
         self.revoke(token, f"Bearer {token}")
         self.assertFalse(self.is_valid(token))
 
-    def test_of_others(self) -> None:
+    def test_of_others_S_REVOKER(self) -> None:
         """The token of another owner stays; the reply does not say so. Administrators may."""
         token = self.api_token()
         answers = [self.revoke(each, BOB) for each in (token, "aot_unknown", "x")]
@@ -64,7 +64,7 @@ class RevocationTests(OAuthCase):
         self.revoke(token, ROOT)
         self.assertFalse(self.is_valid(token))
 
-    def test_by_id(self) -> None:
+    def test_by_id_S_REVOKER(self) -> None:
         """An id alone is not the token."""
         token = self.api_token()
         self.assertEqual(self.revoke(token.split("_")[1]).status, 200)

@@ -34,7 +34,7 @@ class RevokedJwtTests(TokenCase):
     def revoke(self, token: str, authorization: str = ALICE) -> Answer:
         return self.form("/oauth/revoke", {"token": token}, authorization)
 
-    def test_minted(self) -> None:
+    def test_minted_T42(self) -> None:
         """A JWT for backends is inactive once its user has revoked it; another one stays active."""
         token, other = self.minted(), self.exchanged_jwt()
         answer = self.revoke(token)
@@ -47,7 +47,7 @@ class RevokedJwtTests(TokenCase):
         token: str = self.exchanged(self.api_token(), requested_token_type=type_)["access_token"]
         return token
 
-    def test_exchanged(self) -> None:
+    def test_exchanged_T42(self) -> None:
         """An exchanged token is refused, and all tokens that came of it; its parent is not."""
         parent = self.api_token()
         child = self.exchanged(parent)["access_token"]
@@ -66,7 +66,7 @@ class RevokedJwtTests(TokenCase):
             self.assertEqual(self.revoke(token, f"Bearer {token}").status, 200)
             self.assertEqual(self.introspect(token), INACTIVE)
 
-    def test_not_its_parent(self) -> None:
+    def test_not_its_parent_S_REVOKER(self) -> None:
         """A restricted exchanged token neither sees nor revokes the token that it came of."""
         parent = self.api_token()
         token = self.exchanged(parent, role=["reader"])["access_token"]
@@ -74,7 +74,7 @@ class RevokedJwtTests(TokenCase):
         self.assertEqual(self.revoke(parent, f"Bearer {token}").status, 200)
         self.assertTrue(self.introspect(parent)["active"])
 
-    def test_of_others(self) -> None:
+    def test_of_others_S_REVOKER(self) -> None:
         """Other users revoke nothing; administrators do."""
         token = self.minted()
         for by, is_active in ((BOB, True), (SERVICE, True), (ROOT, False)):

@@ -56,7 +56,7 @@ class ExchangeTests(TokenCase):
         self.gateway.clock.advance(61)
         self.assertEqual(self.gateway.ask("GET /authenticate", Authorization=bearer).status, 401)
 
-    def test_fewer_roles(self) -> None:
+    def test_fewer_roles_T52(self) -> None:
         """The new token has the requested roles of those that the old one has."""
         found = self.exchanged(self.api_token(), role=["reader"])
         answer = self.gateway.ask("GET /whoami", Authorization=f"Bearer {found['access_token']}")
@@ -70,7 +70,7 @@ class ExchangeTests(TokenCase):
         wrong = basic("alice", "wrong")
         self.refused("invalid_request", wrong, subject_token_type=AUTHORIZATION)
 
-    def test_restrictions(self) -> None:
+    def test_restrictions_S_FACTS(self) -> None:
         """Restrictions are parameters of the form; the token is then valid only where they fit."""
         more = {"restrict_hosts": "a.example.org b.example.org", "restrict_methods": "GET HEAD"}
         found = self.exchanged(self.api_token(), **more)
@@ -123,7 +123,7 @@ class ExchangeTests(TokenCase):
         expected = 'auth_requests_total{realm="unknown",result="all_failed"} 3.0'
         self.assertIn(expected, text)
 
-    def test_subject_from_elsewhere(self) -> None:
+    def test_subject_from_elsewhere_S_SUBJECT(self) -> None:
         """A token for other networks than that of the client cannot be exchanged."""
         self.refused("invalid_request", self.api_token(networks=["10.0.0.0/8"]))
 
@@ -156,13 +156,13 @@ class ExchangeTests(TokenCase):
         answer = self.exchange(token, basic("bob", "wrong"))
         self.assertEqual((answer.status, answer.json()["error"]), (401, "invalid_client"))
 
-    def test_never_past_the_parent(self) -> None:
+    def test_never_past_the_parent_T52(self) -> None:
         """A token never outlives the one that it came of."""
         self.refused("invalid_request", self.api_token(ttl=30), validity="60")
         found = self.exchanged(self.api_token(ttl=30))
         self.assertLessEqual(found["expires_in"], 30)
 
-    def test_revoked_parent(self) -> None:
+    def test_revoked_parent_T86a(self) -> None:
         """When a client revokes its API token, tokens that came of it are refused."""
         parent = self.api_token()
         child = self.exchanged(parent)["access_token"]
