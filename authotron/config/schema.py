@@ -19,6 +19,7 @@ from authotron.config.refresh import RefreshConfig
 from authotron.config.revocation import RevocationConfig
 from authotron.config.section import (
     FilePaths,
+    Name,
     Names,
     NonEmptyStr,
     NonEmptyStrs,
@@ -321,6 +322,11 @@ class TokensConfig(Section):
         description="tokens that count only together with a proof: of a key (DPoP), or of the TLS "
         "certificate of the client",
     )
+    delegates: dict[Name, Names] = Field(
+        default_factory=dict,
+        description="roles whose bearers may act in the name of users (RFC 8693), each with the "
+        "realms of these users; without this key no identity may",
+    )
     refresh: RefreshConfig | None = Field(
         default=None,
         description="how long refresh tokens are valid; without this section there are none",
@@ -542,6 +548,8 @@ class File(Section):
         if self.tokens.refresh is not None and self.tokens.exchange is None:
             why = "needs the section tokens.exchange, because refresh tokens yield exchanged tokens"
             raise of_key("tokens.refresh", why)
+        if self.tokens.delegates and self.tokens.exchange is None:
+            raise of_key("tokens.delegates", "needs the section tokens.exchange")
         return self
 
     @model_validator(mode="after")

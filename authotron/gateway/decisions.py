@@ -370,8 +370,8 @@ class DecisionCache(Generic[R]):
             found = each.decision.outcome.authentication
             if found is None or (token := found.token) is None:
                 continue
-            # Most tokens have neither ancestors nor an actor; then a call would take longest.
-            is_derived = token.ancestors or token.actor is not None
+            # Most tokens have neither ancestors nor actors; then a call would take longest.
+            is_derived = token.ancestors or token.actors
             if token.id in tokens or (is_derived and concern.may_include(token)):
                 each.again = 0.0
 

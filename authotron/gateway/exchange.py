@@ -34,14 +34,17 @@ async def exchange(
     requested: ExchangeRequest,
     client: str = "",
     named: NamedClaims = NONE,
+    actor: Authentication | None = None,
 ) -> Exchanged:
     """
     Issue a token that grants a part of what the credential of a client grants.
 
     @param client: the address of the client, for the audit log.
     @param named: the claims that revocations name, and that the client may not cloak either.
+    @param actor: the identity that requests the token, to act in the name of the client, or C{None}
+        if the client requests the token itself.
 
-    @raise ExceedsGrant: the request asks for more than the credential allows.
+    @raise ExceedsGrant: the request asks for more than the credentials allow.
     @raise Unavailable: the token store does not answer, or its policies are not known yet.
     @raise NotConfigured: the configuration in use does not allow to exchange credentials.
     """
@@ -55,15 +58,32 @@ async def exchange(
                 named = named | named_by_expression(text)
         if problems := [*_refused_cloaks(requester, requested, named)]:
             raise ExceedsGrant(problems)
+    if actor is not None:
+        _check_delegation(gateway, requester, actor)
     if requested.refresh:
         from authotron.gateway import refreshing  # noqa: PLC0415 - only needed here
 
-        found = await refreshing.begin(gateway, requester, requested)
+        found = await refreshing.begin(gateway, requester, requested, actor)
     else:
-        found = await gateway.exchanged.issue(requester, requested)
-    by = audit.identified(requester, client)
+        found = await gateway.exchanged.issue(requester, requested, actor)
+    by = audit.identified(actor or requester, client)
     audit.exchanged(requester, found.token.id, found.expires, by)
     return found
+
+
+def _check_delegation(gateway: Gateway[R], user: Authentication, actor: Authentication) -> None:
+    """
+    Check that an identity may act in the name of a user.
+
+    @raise ExceedsGrant: the identity may not.
+    """
+    from authotron.tokens import delegation  # noqa: PLC0415 - only needed here
+
+    config = gateway.config
+    admins = {} if config.store is None else config.store.admins
+    delegates = config.file.tokens.delegates
+    if problems := [*delegation.refusals(user, actor, delegates, admins)]:
+        raise ExceedsGrant(problems)
 
 
 def _named_by_denials(policies: Policies) -> NamedClaims:

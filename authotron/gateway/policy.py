@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -183,6 +183,7 @@ class Enforcement:
             self._claims.source(authentication),
             authentication.unrestricted,
             authentication.login,
+            [(each.identity, self._claims.source(each)) for each in acting(authentication)],
         )
 
     def access_by(self, stated: Iterable[str]) -> PolicyAccess:
@@ -217,16 +218,23 @@ class Enforcement:
 
         @raise BadIdentity: an augmenter has set a claim that only the gateway may set.
         """
-        whole = authentication.unrestricted
-        return explain(
+        whole, now = authentication.unrestricted, self._now() if now is None else now
+        found = explain(
             self.policies,
             self.claims(authentication),
             request,
-            self._now() if now is None else now,
+            now,
             unrestricted=whole and claims.claims_of(whole, self._claims.source(authentication)),
             login=authentication.login,
             most_steps=most_steps,
         )
+        for each in acting(authentication):  # each actor must be allowed the request as well
+            if found.ruling.allows:
+                stated, login = self.claims(each), authentication.login
+                found = explain(
+                    self.policies, stated, request, now, login=login, most_steps=most_steps
+                )
+        return found
 
     def explain_claims(self, stated: Iterable[str], request: Request) -> Explanation:
         """Explain what the policies rule about a request of an identity with given claims."""
@@ -398,23 +406,32 @@ class PolicyAccess:
         return _ACCESS + self._access.__sizeof__()
 
 
+def acting(authentication: Authentication) -> Sequence[Authentication]:
+    """Return the identities that act in the name of a client."""
+    token = authentication.token
+    if token is None or not token.actors:
+        return ()
+    return [Authentication(each.identity, each.provider) for each in token.actors]
+
+
 def evaluations(authentication: Authentication, asked: rules.Asked) -> list[Evaluation]:
     """
     Return the evaluations of a request about which the authorizer has to be asked.
 
     If the credential of a client hides some of its roles, the authorizer is also asked about the
-    identity with all its roles, so that hiding a role never lifts a deny.
+    identity with all its roles, so that hiding a role never lifts a deny. The authorizer is asked
+    about each identity that acts in the name of the client, too.
 
     @raise UnusableFact: the request does not state the requested host clearly.
     """
-    identities = [authentication.identity]
+    clients = [authentication, *acting(authentication)]
     if authentication.unrestricted is not None:
-        identities.append(authentication.unrestricted)
+        clients.append(authentication._replace(identity=authentication.unrestricted))
     host, address = _host(asked), asked.address
     return [
         Evaluation(
-            each,
-            authentication.provider,
+            each.identity,
+            each.provider,
             asked.verb,
             asked.resource,
             asked.namespace,
@@ -422,7 +439,7 @@ def evaluations(authentication: Authentication, asked: rules.Asked) -> list[Eval
             address,
             asked.id,
         )
-        for each in identities
+        for each in clients
     ]
 
 

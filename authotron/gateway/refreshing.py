@@ -51,6 +51,7 @@ async def begin(
     gateway: Gateway[Any],
     requester: Authentication,
     requested: ExchangeRequest,
+    actor: Authentication | None = None,
 ) -> Exchanged:
     """
     Issue an exchanged token together with the first refresh token of a new family.
@@ -63,6 +64,9 @@ async def begin(
     if exchanged is None or families is None:
         raise ExceedsGrant([Problem("refresh", f"there are no refresh tokens: {_OFF}")])
     family = new_id()
+    if actor is not None:
+        why = "a token to act in the name of a user comes without a refresh token"
+        raise ExceedsGrant([Problem("refresh", why)])
     granted = await exchanged.grant(requester, requested)
     if granted.binding is not None and granted.binding.x5t is not None:
         why = "a token that is bound to a certificate comes without a refresh token"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from functools import partial
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -155,10 +156,10 @@ def _remove(table: dict[_K, dict[str, Revocation]], key: _K, id_: str) -> None:
 
 
 def _owners(found: Authentication) -> Iterator[tuple[str, str]]:
-    """Yield the identity of a client, and the identity that acts in its name, if there is one."""
+    """Yield the identity of a client, and the identities that act in its name."""
     yield found.identity[:2]
-    if found.token is not None and found.token.actor is not None:
-        yield found.token.actor[:2]
+    for each in () if found.token is None else found.token.actors:
+        yield each.identity[:2]
 
 
 Sweep = Callable[[Concern | None], object]
@@ -365,8 +366,19 @@ class Revocations:
             await self.index.first_read.join()
 
     def of(self, found: Authentication) -> Revocation | None:
-        """Return a revocation that counts now and concerns an authenticated client, or C{None}."""
-        return self.index.of(found, lambda: self.claims(found))
+        """
+        Return a revocation that counts now and concerns an authenticated client, or an identity
+        that acts in the name of the client, or C{None}.
+        """
+        own = self.index.of(found, lambda: self.claims(found))
+        if own is not None or found.token is None:
+            return own
+        for each in found.token.actors:
+            acting = Authentication(each.identity, each.provider, token=found.token)
+            other = self.index.of(acting, partial(self.claims, acting))
+            if other is not None:
+                return other
+        return None
 
     def claims(self, found: Authentication) -> AbstractSet[str]:
         """Return the claims of a client, also those that its credential hides."""

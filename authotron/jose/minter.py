@@ -22,7 +22,7 @@ from authotron.jose.keys import (
     thumbprint,
 )
 from authotron.jose.signing import Keys, Signer, StaticKeys
-from authotron.model.authentication import Authentication
+from authotron.model.authentication import Acting, Authentication
 from authotron.model.errors import ConfigError, Problem, Rejected
 from authotron.model.identity import Identity
 
@@ -224,6 +224,8 @@ class Minter:
         if self._status_of is not None:
             claims["status"] = self._status_of(authentication, str(claims["jti"]), expires)
         token, audience = authentication.token, self._audience
+        if token is not None and token.actors:
+            claims["act"] = actors_as_claim(token.actors)
         if token is not None and token.audience is not None:
             audience = [*token.audience]
         return {"aud": audience, **claims} if audience is not None else claims
@@ -276,13 +278,25 @@ class Minter:
         return header, claims
 
 
+def actors_as_claim(actors: Sequence[Acting]) -> dict[str, Any]:
+    """
+    Return the claim C{act} of a JWT: the identity that acts in the name of the user, and nested in
+    it those that have passed the right to act on to it (RFC 8693 section 4.1).
+
+    @param actors: the identities, of which there must be one, as in L{PresentedToken}.
+    """
+    claim: dict[str, Any] = {}
+    for each in reversed(actors):
+        realm, username = each.identity[:2]
+        claim = {"sub": f"{realm}-{username}", **({"act": claim} if claim else {})}
+    return claim
+
+
 def _is_limited(authentication: Authentication) -> bool:
     """Return whether a credential has limits that a JWT which is minted for it does not state."""
     token = authentication.token
     is_bound = token is not None and (
-        token.audience is not None
-        or token.actor is not None
-        or getattr(token, "binding", None) is not None
+        token.audience is not None or bool(token.actors) or token.binding is not None
     )
     return bool(authentication.conditions) or authentication.restriction is not None or is_bound
 

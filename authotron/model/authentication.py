@@ -29,6 +29,17 @@ class Login(NamedTuple):
     at: float | None = None
 
 
+class Acting(NamedTuple):
+    """
+    An identity that acts in the name of a user who has delegated something to it.
+
+    @ivar provider: the name of the provider that verified the credential of the identity.
+    """
+
+    identity: Identity
+    provider: str
+
+
 class PresentedToken(NamedTuple):
     """
     What is known of the token by which a client authenticated.
@@ -40,8 +51,9 @@ class PresentedToken(NamedTuple):
         revoked, the token is revoked as well.
     @ivar audience: the only audiences that JWTs minted for the client may name, or C{None} for the
         configured audience.
-    @ivar actor: the identity that acts in the name of the client, if the client has delegated
-        something to it (RFC 8693 section 4.1).
+    @ivar actors: the identities that act in the name of the user: the first one sends the request,
+        and each further one has passed the right to act on to the one before it (RFC 8693 section
+        4.1). All of them limit what the client may do.
     @ivar binding: the key or certificate that each user of the token must prove to have, or C{None}
         if the token may be used by every client that holds it.
     """
@@ -50,7 +62,7 @@ class PresentedToken(NamedTuple):
     issued: float | None = None
     ancestors: tuple[str, ...] = ()
     audience: tuple[str, ...] | None = None
-    actor: Identity | None = None
+    actors: tuple[Acting, ...] = ()
     binding: Binding | None = None
 
 

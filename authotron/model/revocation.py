@@ -114,8 +114,8 @@ class Revocation:
         owner = self.owner
         if owner is None or found.identity[:2] == owner:
             return True
-        actor = None if found.token is None else found.token.actor
-        return actor is not None and actor[:2] == owner
+        actors = () if found.token is None else found.token.actors
+        return any(each.identity[:2] == owner for each in actors)
 
     def record(self) -> Record:
         """Return the record in which the token store keeps the revocation."""
@@ -180,10 +180,10 @@ class Concern:
     owners: AbstractSet[Hashable] = frozenset()
 
     def may_include(self, token: PresentedToken) -> bool:
-        """Return whether a token, an ancestor of it, or its actor may be concerned."""
+        """Return whether a token, an ancestor of it, or one of its actors may be concerned."""
         if token.id in self.tokens or not self.tokens.isdisjoint(token.ancestors):
             return True
-        return token.actor is not None and token.actor[:2] in self.owners
+        return any(each.identity[:2] in self.owners for each in token.actors)
 
 
 def concern_of(revocations: Iterable[Revocation]) -> Concern | None:

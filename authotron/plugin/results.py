@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from authotron.model.authentication import Authentication, Login, PresentedToken
+from authotron.model.authentication import Acting, Authentication, Login, PresentedToken
 from authotron.model.binding import Binding
 from authotron.model.errors import BadIdentity
 from authotron.model.identity import Addition, Identity
@@ -123,13 +123,14 @@ def _is_usual(token: object) -> bool:
     """Return whether the values of a L{PresentedToken} have the declared types."""
     if not isinstance(token, PresentedToken):
         return False
-    id_, issued, ancestors, audience, actor, binding = token
+    id_, issued, ancestors, audience, actors, binding = token
     return (
         type(id_) in _TEXTS
         and type(issued) in _NUMBERS
         and type(ancestors) is tuple
         and (audience is None or type(audience) is tuple)
-        and (actor is None or type(actor) is Identity)
+        and type(actors) is tuple
+        and all(type(each) is Acting for each in actors)
         and (binding is None or type(binding) is Binding)
     )
 

@@ -99,6 +99,8 @@ def layers(access: Access, namespace: str) -> Iterator[Layer]:
     if access.unrestricted is not None:
         whole = _checked(_of_claims(access, access.unrestricted, namespace))
         yield _of_owner(own, whole, is_exact=not access.policies.heaviest)
+    for actor in access.actors:
+        yield _checked(_of_claims(access, actor, namespace))
     for restriction in access.restrictions:
         if (layer := _of_restriction(restriction, namespace)) is not None:
             yield _checked(layer)

@@ -139,6 +139,7 @@ class Policies:
         source: Source,
         unrestricted: Identity | None = None,
         login: Login | None = None,
+        actors: Sequence[tuple[Identity, Source]] = (),
     ) -> Access:
         """
         Return an object that decides what an identity may do.
@@ -148,14 +149,17 @@ class Policies:
 
         @param unrestricted: the identity with all roles and scopes, if its credential hides some.
         @param login: what is known about the login of the client.
+        @param actors: the identities that act in the name of the identity, each with its source.
         """
-        if unrestricted is None and not (login is not None and self._index.has_requirements):
+        shares = not actors and not (login is not None and self._index.has_requirements)
+        if unrestricted is None and shares:
             key = self._shared_key(identity, source)
             if key is not None:
                 return self._shared.get(key) or self._share(key, self._held_by(identity, source))
         held = self._held_by(identity, source)
         whole = held if unrestricted is None else self._held_by(unrestricted, source)
-        return Access(self, held, (), None if whole == held else whole, login)
+        acting = tuple(self._held_by(*each) for each in actors)
+        return Access(self, held, (), None if whole == held else whole, login, acting)
 
     def _shared_key(self, identity: Identity, source: Source) -> tuple[object, ...] | None:
         """
@@ -258,6 +262,8 @@ class Access:
     @ivar unrestricted: the claims that the identity would have if its credential hid no claims, or
         C{None} if the credential hides no claims.
     @ivar login: what is known about the login of the client.
+    @ivar actors: the claims of the identities that act in the name of the client; each of them must
+        be allowed to make a request, too.
     """
 
     policies: Policies = field(repr=False)
@@ -265,11 +271,12 @@ class Access:
     restrictions: tuple[Restriction, ...] = ()
     unrestricted: Held | None = None
     login: Login | None = None
+    actors: tuple[Held, ...] = ()
     _size: int = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        whole = self.unrestricted
-        self._size = _ACCESS + self.held.__sizeof__() + (whole.__sizeof__() if whole else 0)
+        others = (*self.actors, *([self.unrestricted] if self.unrestricted else ()))
+        self._size = _ACCESS + self.held.__sizeof__() + sum(each.__sizeof__() for each in others)
 
     def rule(self, asked: Asked, now: float) -> Ruling:
         """
@@ -284,6 +291,9 @@ class Access:
                 return whole
             if not ruling.allows and ruling.reason is not Reason.DENIED:
                 return RESTRICTED
+        for each in self.actors:
+            if ruling.allows:
+                ruling = self._rule(each, asked, now)
         if not ruling.allows or not self.restrictions:
             return ruling
         return ruling if all(each.allows(asked) for each in self.restrictions) else RESTRICTED
@@ -295,7 +305,7 @@ class Access:
         """
         if self.restrictions:
             return False
-        for held in (self.held, self.unrestricted):
+        for held in (self.held, self.unrestricted, *self.actors):
             table = None if held is None else self.policies.table(held.tags, namespace)
             if table is not None and not table.is_settled(resource):
                 return False
@@ -313,7 +323,7 @@ class Access:
         Return whether all resources directly in the folder of a resource have the same ruling,
         which depends only on the verb and the namespace and never changes.
         """
-        if self.restrictions or self.unrestricted is not None:
+        if self.restrictions or self.unrestricted is not None or self.actors:
             return False
         table = self.policies.table(self.held.tags, namespace)
         return table is not None and table.is_uniform(resource)

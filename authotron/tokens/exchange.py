@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from attrs import evolve, field, frozen
 
 from authotron.config.exchange import ExchangeConfig
-from authotron.model.authentication import Authentication, PresentedToken
+from authotron.model.authentication import Acting, Authentication, PresentedToken
 from authotron.model.binding import Binding
 from authotron.model.errors import ExceedsGrant, Problem
 from authotron.model.identity import Identity, earliest, whole_number
+from authotron.model.request import Condition
 from authotron.model.token import Grant
 from authotron.policy.claim_keys import is_reserved
 from authotron.tokens.exchanged_token import ExchangedToken
@@ -57,6 +58,8 @@ class ExchangeRequest:
     @ivar restrictions: restriction sets, all of which must allow a request.
     @ivar binding: the key or certificate that each user of the token must prove to have.
     @ivar refresh: whether the client also requests a refresh token.
+    @ivar may_act: realm and user name of each identity that shall be allowed to act in the name of
+        the user by the token, or C{None} for those that the credential allows.
     """
 
     validity: int | None = None
@@ -67,6 +70,7 @@ class ExchangeRequest:
     restrictions: tuple[RestrictionSet, ...] = ()
     binding: Binding | None = None
     refresh: bool = False
+    may_act: tuple[tuple[str, str], ...] | None = None
 
 
 @frozen
@@ -100,7 +104,7 @@ class _Held:
     restrictions: tuple[RestrictionSet, ...] = ()
     ends: float | None = None
     ancestors: tuple[str, ...] = ()
-    api_token: str | None = None
+    api_tokens: tuple[str, ...] = ()
 
 
 def narrowed(
@@ -111,6 +115,7 @@ def narrowed(
     now: float,
     *,
     can_look_up: bool,
+    actor: Authentication | None = None,
 ) -> ExchangedToken:
     """
     Compute what an exchanged token grants from the request and from the credential of the client.
@@ -118,10 +123,14 @@ def narrowed(
     @param id_: the id of the new token.
     @param can_look_up: whether a provider can later look up the user; then the token names only
         realm and user name, and roles, attributes and scopes are looked up at each use.
+    @param actor: the identity that shall act in the name of the client, or C{None} for the client;
+        the token grants what the credentials of both allow.
 
     @raise ExceedsGrant: the request asks for more than the credential of the client allows.
     """
     held = _held(requester)
+    if actor is not None:
+        held, requester = _held_by_both(requester, held, actor)
     longest = bounds.config.max_validity
     if not can_look_up:
         longest = min(longest, bounds.longest_unchecked)
@@ -132,7 +141,8 @@ def narrowed(
         *excesses(requester, Grant(), TokenRequest(roles=requested.roles, scopes=requested.scopes)),
         *_flaws_of_audience(requester, requested, bounds),
         *_flaws_of_cloak(requester, requested.cloak),
-        *_flaws_of_chain(requester, held, restrictions),
+        *_flaws_of_may_act(requester, requested.may_act),
+        *_flaws_of_chain((*requester.conditions, *_conditions(actor)), held, restrictions),
     ]
     if problems:
         raise ExceedsGrant(problems)
@@ -145,15 +155,16 @@ def narrowed(
         _owner(requester, can_look_up=can_look_up),
         requester.provider,
         held.ancestors,
-        held.api_token,
+        held.api_tokens,
         held.roles if requested.roles is None else requested.roles,
         held.scopes if requested.scopes is None else requested.scopes,
         tuple(dict.fromkeys((*held.cloaked, *requested.cloak))),
         restrictions,
         token.audience if requested.audience is None else requested.audience,
         requester.login,
-        token.actor,
-        binding_of_new(requester, requested.binding),
+        _actors(token, actor),
+        _held_may_act(requester) if requested.may_act is None else requested.may_act,
+        binding_of_new(actor or requester, requested.binding),
     )
 
 
@@ -167,6 +178,52 @@ def _issued(token: PresentedToken, now: float) -> float | None:
     if token.id is None and token.issued is None:
         return int(now)
     return None if token.issued is None else min(token.issued, int(now))
+
+
+def _held_by_both(
+    requester: Authentication, held: _Held, actor: Authentication
+) -> tuple[_Held, Authentication]:
+    """
+    Return what the credentials of a user and of the identity that acts for the user both allow, and
+    the authentication of the user without the roles and scopes that only one of them has.
+    """
+    own, other = requester.identity, actor.identity
+    of_actor = _held(actor)
+    roles = tuple(role for role in own.roles if role in other.roles)
+    scopes = {
+        service: tuple(each for each in found if each in other.scopes.get(service, ()))
+        for service, found in own.scopes.items()
+    }
+    both = _Held(
+        roles,
+        scopes,
+        held.cloaked,
+        tuple(dict.fromkeys((*held.restrictions, *of_actor.restrictions))),
+        earliest(held.ends, of_actor.ends),
+        tuple(dict.fromkeys((*held.ancestors, *of_actor.ancestors))),
+        tuple(dict.fromkeys((*held.api_tokens, *of_actor.api_tokens))),
+    )
+    return both, requester._replace(identity=own._replace(roles=roles, scopes=scopes))
+
+
+def _actors(token: PresentedToken, actor: Authentication | None) -> tuple[Acting, ...]:
+    """
+    Return the identities that act in the name of a user: the new one, with all its roles, and those
+    that acted before by the token of the user.
+    """
+    if actor is None:
+        return token.actors
+    return (Acting(actor.unrestricted or actor.identity, actor.provider), *token.actors)
+
+
+def _conditions(actor: Authentication | None) -> tuple[Condition, ...]:
+    return () if actor is None else actor.conditions
+
+
+def _held_may_act(requester: Authentication) -> tuple[tuple[str, str], ...] | None:
+    """Return the identities that the credential of a client allows to act in its name."""
+    restriction = requester.restriction
+    return restriction.may_act if isinstance(restriction, ExchangedToken) else None
 
 
 def of_family(
@@ -209,7 +266,7 @@ def _held(requester: Authentication) -> _Held:
             restriction.restrictions,
             earliest(restriction.expires, _end_of_user(requester)),
             ancestors,
-            restriction.api_token,
+            restriction.api_tokens,
         )
     if isinstance(restriction, Grant):
         limits = RestrictionSet(hosts=restriction.hosts, networks=restriction.networks)
@@ -219,7 +276,7 @@ def _held(requester: Authentication) -> _Held:
             restrictions=() if limits.is_empty else (limits,),
             ends=earliest(restriction.expires, _end_of_user(requester)),
             ancestors=restriction.lineage,
-            api_token=restriction.lineage[-1] if restriction.lineage else None,
+            api_tokens=restriction.lineage[-1:],
         )
     ends = earliest(requester.expires, requester.expires_at(), _end_of_user(requester))
     if restriction is None:
@@ -298,12 +355,24 @@ def _flaws_of_cloak(requester: Authentication, names: Sequence[str]) -> Iterator
             yield Problem(f"cloak[{place}]", "is set by the gateway, and cannot be cloaked")
 
 
+def _flaws_of_may_act(
+    requester: Authentication, names: Sequence[tuple[str, str]] | None
+) -> Iterator[Problem]:
+    """Yield a problem for each identity that may not act by the credential of the client."""
+    allowed = _held_may_act(requester)
+    if names is not None and not names:
+        yield Problem("may_act", "is empty; leave it out for all that may act by the credential")
+    for place, each in enumerate(names or ()):
+        if allowed is not None and each not in allowed:
+            yield Problem(f"may_act[{place}]", "may not act by the credential")
+
+
 def _flaws_of_chain(
-    requester: Authentication, held: _Held, restrictions: Sequence[RestrictionSet]
+    conditions: Sequence[Condition], held: _Held, restrictions: Sequence[RestrictionSet]
 ) -> Iterator[Problem]:
     """Yield a problem for each part of the credential that the token could not carry on."""
     known = (Grant, RestrictionSet)
-    if not all(isinstance(each, known) for each in requester.conditions):
+    if not all(isinstance(each, known) for each in conditions):
         yield Problem("", "the credential has conditions that an exchanged token cannot state")
     if len(held.ancestors) > MOST_ANCESTORS:
         why = f"the credential was exchanged {MOST_ANCESTORS} times; exchange an earlier one"

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
-from authotron.model.authentication import Login, PresentedToken
+from authotron.model.authentication import Acting, Login, PresentedToken
 from authotron.model.binding import Binding, from_confirmation
 from authotron.model.identity import Identity
 from authotron.model.token import scope_tuples
@@ -32,8 +32,19 @@ _TOKEN, _ID = 1_000, 70
 
 _CLAIMS = frozenset(
     {
-        *("iss", "aud", "iat", "exp", "jti", "origin", "parents", "provider", "api_token", "grant"),
-        *("restrictions", "audience", "login", "act", "cnf", "owner", "hidden"),
+        *(
+            "iss",
+            "aud",
+            "iat",
+            "exp",
+            "jti",
+            "origin",
+            "parents",
+            "provider",
+            "api_tokens",
+            "grant",
+        ),
+        *("restrictions", "audience", "login", "actors", "may_act", "cnf", "owner", "hidden"),
     }
 )
 """
@@ -66,16 +77,18 @@ class ExchangedToken:
     @ivar owner: the user, as the provider stated it when the token was issued.
     @ivar provider: the name of the provider that identified the user.
     @ivar ancestors: the ids of the tokens from which the token was derived, the oldest first.
-    @ivar api_token: the id of the API token from which the token was derived, or C{None}.
+    @ivar api_tokens: the ids of the API tokens from which the token was derived.
     @ivar roles: the only roles of the user that the token grants, or C{None} for all.
     @ivar scopes: the only scopes of the user that the token grants, by service, or C{None} for all.
     @ivar cloaked: the attributes of the user that backends do not see; C{*} stands for all.
     @ivar restrictions: restriction sets, all of which must allow a request.
     @ivar audience: the only audiences of minted JWTs, or C{None} for the configured audience.
     @ivar login: what an identity provider stated about the login of the user.
-    @ivar actor: the identity that acts in the name of the user, if there is one.
     @ivar binding: the key or certificate that each client must prove to have, or C{None} if the
         token counts for every client that has it.
+    @ivar actors: the identities that act in the name of the user, as in L{PresentedToken}.
+    @ivar may_act: realm and user name of each identity that may act in the name of the user, or
+        C{None} for all that the configuration allows.
     """
 
     is_exchanged: ClassVar[bool] = True
@@ -87,14 +100,15 @@ class ExchangedToken:
     owner: Identity = field(repr=False)
     provider: str
     ancestors: tuple[str, ...] = ()
-    api_token: str | None = None
+    api_tokens: tuple[str, ...] = ()
     roles: tuple[str, ...] | None = None
     scopes: Mapping[str, tuple[str, ...]] | None = None
     cloaked: tuple[str, ...] = ()
     restrictions: tuple[RestrictionSet, ...] = ()
     audience: tuple[str, ...] | None = None
     login: Login | None = None
-    actor: Identity | None = None
+    actors: tuple[Acting, ...] = ()
+    may_act: tuple[tuple[str, str], ...] | None = None
     binding: Binding | None = None
 
     @property
@@ -126,7 +140,7 @@ class ExchangedToken:
     def presented(self) -> PresentedToken:
         """Return what revocations and the minter need to know of the token."""
         return PresentedToken(
-            self.id, self.issued, self.ancestors, self.audience, self.actor, self.binding
+            self.id, self.issued, self.ancestors, self.audience, self.actors, self.binding
         )
 
     def claims(self, issuer: str, now: int, hide: Hide) -> dict[str, Any]:
@@ -144,13 +158,14 @@ class ExchangedToken:
             "origin": self.issued,
             "parents": [*self.ancestors],
             "provider": self.provider,
-            "api_token": self.api_token,
+            "api_tokens": [*self.api_tokens],
             "grant": self._grant(),
             "restrictions": [each.as_json() for each in self.restrictions],
             "audience": None if self.audience is None else [*self.audience],
             "login": None if self.login is None else [*self.login],
-            "act": None if self.actor is None else _as_json(self.actor),
             "cnf": None if self.binding is None else self.binding.confirmation,
+            "actors": [[each.provider, _as_json(each.identity)] for each in self.actors],
+            "may_act": None if self.may_act is None else [[*each] for each in self.may_act],
         }
         owner = _as_json(self.owner)
         if self.cloaked and self.owner.attributes:
@@ -169,7 +184,7 @@ class ExchangedToken:
 
     def __sizeof__(self) -> int:
         """Return how many bytes the token takes up in memory, for caches with a budget."""
-        identities = [each for each in (self.owner, self.actor) if each is not None]
+        identities = [self.owner, *(each.identity for each in self.actors)]
         texts = [
             *(self.roles or ()),
             *(scope for each in (self.scopes or {}).values() for scope in each),
@@ -195,7 +210,7 @@ def from_claims(claims: Mapping[str, Any], show: Show, namespace: str) -> Exchan
     if not (claims.keys() <= _CLAIMS and grant.keys() <= _GRANT):
         raise ValueError("the token has a claim that this version of the gateway does not know")
     owner = json.loads(show(claims["hidden"], id_)) if "hidden" in claims else claims["owner"]
-    roles, scopes, actor = grant.get("roles"), grant.get("scopes"), claims.get("act")
+    roles, scopes, may_act = grant.get("roles"), grant.get("scopes"), claims.get("may_act")
     login, audience = claims.get("login"), claims.get("audience")
     return ExchangedToken(
         id_,
@@ -204,7 +219,7 @@ def from_claims(claims: Mapping[str, Any], show: Show, namespace: str) -> Exchan
         _identity(owner),
         claims["provider"],
         tuple(claims.get("parents", ())),
-        claims.get("api_token"),
+        tuple(claims.get("api_tokens", ())),
         None if roles is None else tuple(roles),
         None if scopes is None else scope_tuples(scopes),
         tuple(grant.get("cloaked", ())),
@@ -214,7 +229,8 @@ def from_claims(claims: Mapping[str, Any], show: Show, namespace: str) -> Exchan
         ),
         None if audience is None else tuple(audience),
         None if login is None else Login(*login),
-        None if actor is None else _identity(actor),
+        tuple(Acting(_identity(each), provider) for provider, each in claims.get("actors", ())),
+        None if may_act is None else tuple((realm, name) for realm, name in may_act),
         from_confirmation(claims["cnf"]) if "cnf" in claims else None,
     )
 

@@ -13,7 +13,7 @@ from zope.interface import implementer
 from authotron.jose import own_tokens
 from authotron.jose.hidden_claims import HiddenClaims
 from authotron.jose.own_tokens import Verifies
-from authotron.model.authentication import Authentication
+from authotron.model.authentication import Acting, Authentication
 from authotron.model.errors import ExceedsGrant, Problem, Rejected
 from authotron.model.identity import Credential, Identity, earliest
 from authotron.plugin.interfaces import Affinity, IJudge
@@ -109,9 +109,11 @@ class ExchangedTokens:
         if not self._owners.is_configured(token.owner, token.provider):
             raise Rejected("the provider that identified the user is not configured any more")
         now, recheck = self._clock.seconds(), None
-        if token.api_token is not None:
-            await self._check_api_token(token.api_token)
+        for each in token.api_tokens:
+            await self._check_api_token(each)
             recheck = now + self._recheck
+        for acting in token.actors:
+            recheck = earliest(recheck, await self._check_actor(acting))
         owner = await self._owners.now(token.owner, token.provider)
         return Authentication(
             owner.identity,
@@ -149,6 +151,18 @@ class ExchangedTokens:
             raise Rejected("none of the audiences of the token is configured any more")
         return left
 
+    async def _check_actor(self, acting: Acting) -> float | None:
+        """
+        Check that an identity that acts in the name of a user still exists; return the time until
+        which this may be relied on, or C{None} if there is no such time.
+
+        @raise Rejected: the identity does not exist any more.
+        @raise Unavailable: the provider of the identity does not answer.
+        """
+        if not self._owners.is_configured(acting.identity, acting.provider):
+            raise Rejected("the provider that identified the actor is not configured any more")
+        return (await self._owners.now(acting.identity, acting.provider)).fresh_until
+
     async def _check_api_token(self, id_: str) -> None:
         """
         Check that the API token from which an exchanged token was derived is still valid.
@@ -170,11 +184,19 @@ class ExchangedTokens:
         """Return whether a provider can look up the user of a credential again."""
         return self._owners.can_look_up(requester.identity, requester.provider)
 
-    async def grant(self, requester: Authentication, requested: ExchangeRequest) -> ExchangedToken:
+    async def grant(
+        self,
+        requester: Authentication,
+        requested: ExchangeRequest,
+        actor: Authentication | None = None,
+    ) -> ExchangedToken:
         """
         Return what a new token grants: a part of what the credential of a client grants.
 
-        The caller checks whether rules that deny name an attribute that the client wants to cloak.
+        The caller checks whether rules that deny name an attribute that the client wants to cloak,
+        and whether C{actor} may act in the name of the user.
+
+        @param actor: the identity that shall act in the name of the user, or C{None} for the user.
 
         @raise ExceedsGrant: the request asks for more than the credential allows.
         @raise Unavailable: the token store does not answer.
@@ -192,22 +214,28 @@ class ExchangedTokens:
             new_id(),
             self._clock.seconds(),
             can_look_up=self.can_look_up(requester),
+            actor=actor,
         )
-        if token.api_token is not None:
+        for each in token.api_tokens:
             try:
-                await self._check_api_token(token.api_token)
+                await self._check_api_token(each)
             except Rejected as rejected:
                 raise ExceedsGrant([Problem("", str(rejected))]) from None
         return token
 
-    async def issue(self, requester: Authentication, requested: ExchangeRequest) -> Exchanged:
+    async def issue(
+        self,
+        requester: Authentication,
+        requested: ExchangeRequest,
+        actor: Authentication | None = None,
+    ) -> Exchanged:
         """
         Issue a token that grants a part of what the credential of a client grants; see L{grant}.
 
         @raise ExceedsGrant: the request asks for more than the credential allows.
         @raise Unavailable: the token store does not answer.
         """
-        return self.sign(await self.grant(requester, requested), requester.identity)
+        return self.sign(await self.grant(requester, requested, actor), requester.identity)
 
     def sign(self, token: ExchangedToken, identity: Identity) -> Exchanged:
         """

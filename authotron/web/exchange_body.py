@@ -11,6 +11,7 @@ from authotron.config.section import Section, WholeSeconds
 from authotron.config.server import Network
 from authotron.jose.minter import identity_as_json
 from authotron.model.binding import from_confirmation
+from authotron.model.naming import normalize
 from authotron.policy import permissions
 from authotron.tokens.exchange import MOST_RESTRICTIONS, ExchangeRequest
 from authotron.tokens.exchanged_tokens import Exchanged
@@ -70,6 +71,17 @@ class RestrictionBody(Section):
         )
 
 
+class ActingBody(Section):
+    """An identity that may act in the name of the user."""
+
+    realm: Word
+    username: Word
+
+    def as_pair(self) -> tuple[str, str]:
+        """Return realm and user name in Unicode Normalization Form C, as identities have them."""
+        return normalize(self.realm), normalize(self.username)
+
+
 class ExchangeBody(Section):
     """The request body of C{POST /token/exchange}."""
 
@@ -83,6 +95,7 @@ class ExchangeBody(Section):
     ] = ()
     cnf: Confirmation | None = None
     refresh: bool = False
+    may_act: Annotated[tuple[ActingBody, ...] | None, Field(strict=False, max_length=_MOST)] = None
 
     def as_request(self) -> ExchangeRequest:
         """Return the properties that the client requests for the token."""
@@ -95,6 +108,7 @@ class ExchangeBody(Section):
             tuple(each.as_set() for each in self.restrictions),
             None if self.cnf is None else from_confirmation(self.cnf),
             self.refresh,
+            None if self.may_act is None else tuple(each.as_pair() for each in self.may_act),
         )
 
 

@@ -47,16 +47,25 @@ async def answer(call: Call) -> Reply:
     return replies.private_json(exchanged_as_json(found))
 
 
-async def issued(call: Call, requester: Authentication, requested: ExchangeRequest) -> Exchanged:
+async def issued(
+    call: Call,
+    requester: Authentication,
+    requested: ExchangeRequest,
+    actor: Authentication | None = None,
+) -> Exchanged:
     """
     Issue a token that grants a part of what the credential of a client grants.
+
+    @param actor: the identity that requests the token, to act in the name of the client.
 
     @raise ExceedsGrant: the client requests more than its credential allows.
     @raise EarlyReply: the token store does not answer (503), or a reload has switched the exchange
         off (404).
     """
     try:
-        return await exchange(call.serving.gateway, requester, requested, call.request.sender)
+        return await exchange(
+            call.serving.gateway, requester, requested, call.request.sender, actor=actor
+        )
     except NotConfigured:  # A reload has removed the section since the request was received.
         no_route()
     except PoliciesUnknown:

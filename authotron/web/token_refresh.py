@@ -48,9 +48,27 @@ async def answer(call: Call) -> Reply:
     """
     text = read_body(call.request, RefreshBody).refresh_token
     try:
-        return replies.private_json(exchanged_as_json(await refreshed(call, text)))
-    except Rejected:
+        return replies.private_json(exchanged_as_json(await issued(call, text)))
+    except Invalid:
         raise EarlyReply(_INVALID) from None
+
+
+class Invalid(Exception):
+    """The refresh token of a client is not valid."""
+
+
+async def issued(call: Call, text: str) -> Exchanged:
+    """
+    Return a new exchanged token and a new refresh token for a refresh token.
+
+    @raise Invalid: the refresh token is not valid.
+    @raise EarlyReply: the proof of the key is not valid (400), a reload has switched refresh tokens
+        off (404), or the token store or the provider of the user does not answer (503).
+    """
+    try:
+        return await _refreshed(call, text)
+    except Rejected:
+        raise Invalid from None
     except BadProof as bad:
         assert call.gateway.proofs is not None
         raise EarlyReply(token_proofs.refusal(call.gateway.proofs, bad)) from None
@@ -67,7 +85,7 @@ async def answer(call: Call) -> Reply:
         raise EarlyReply(replies.UNAVAILABLE) from None
 
 
-async def refreshed(call: Call, text: str) -> Exchanged:
+async def _refreshed(call: Call, text: str) -> Exchanged:
     """
     Return a new exchanged token and a new refresh token for a refresh token; the work goes on if
     the client disconnects.

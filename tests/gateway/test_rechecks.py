@@ -6,7 +6,7 @@ from typing import Any
 
 from authotron.concurrency.waiters import Waiters
 from authotron.gateway.outcomes import REFUSED, SUCCESS, UNAVAILABLE
-from authotron.model.authentication import Authentication, PresentedToken
+from authotron.model.authentication import Acting, Authentication, PresentedToken
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Identity
 from authotron.model.request import Presented
@@ -112,11 +112,14 @@ class RecheckTests(VerdictsCase):
 
     def test_tokens(self) -> None:
         """A token is concerned by its id, by an ancestor, and by the actor."""
-        actor = Identity("internal", "robot")
+        actors = (Acting(Identity("internal", "robot"), "staff"),)
         for token, concern in (
             (PresentedToken("t"), Concern({"t"})),
             (PresentedToken("u", ancestors=("s", "t")), Concern({"t"})),
-            (PresentedToken("u", actor=actor), Concern(owners={("internal", "robot")})),
+            (
+                PresentedToken("u", actors=actors),
+                Concern(owners={("internal", "robot")}),
+            ),
         ):
             self.decisions = self.make(revocations=self)
             self.oracle.answer = ALICE._replace(token=token)

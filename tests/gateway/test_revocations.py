@@ -10,7 +10,7 @@ from authotron.gateway import revocations, revoking
 from authotron.gateway.client_claims import ClientClaims
 from authotron.gateway.records import KindChanges
 from authotron.gateway.revocations import RevocationIndex, Revocations
-from authotron.model.authentication import Authentication, PresentedToken
+from authotron.model.authentication import Acting, Authentication, PresentedToken
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Identity
 from authotron.model.records import Record
@@ -74,7 +74,9 @@ class ConcernTests(RevocationsCase):
         self.add(token="t", realm="internal", username="alice")
         self.assertEqual(self.revoked(token=PresentedToken("t")), "r0")
         self.assertEqual(self.revoked(BOB, PresentedToken("t")), "")
-        self.assertEqual(self.revoked(BOB, PresentedToken("t", actor=ALICE)), "r0")
+        self.assertEqual(
+            self.revoked(BOB, PresentedToken("t", actors=(Acting(ALICE, "staff"),))), "r0"
+        )
 
     def test_owner(self) -> None:
         """All credentials of a revoked owner are refused, and no others."""
@@ -83,7 +85,9 @@ class ConcernTests(RevocationsCase):
         self.assertEqual(self.revoked(token=PresentedToken("t", NOW + 5.0)), "r0")
         self.assertEqual(self.revoked(BOB), "")
         self.assertEqual(self.revoked(Identity("external", "alice")), "")
-        self.assertEqual(self.revoked(BOB, PresentedToken("t", actor=ALICE)), "r0")
+        self.assertEqual(
+            self.revoked(BOB, PresentedToken("t", actors=(Acting(ALICE, "staff"),))), "r0"
+        )
 
     def test_login_again(self) -> None:
         """A revocation with a time of issue spares newer tokens and passwords."""

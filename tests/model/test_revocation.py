@@ -6,7 +6,7 @@ from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.model import revocation
-from authotron.model.authentication import Authentication, PresentedToken
+from authotron.model.authentication import Acting, Authentication, PresentedToken
 from authotron.model.identity import Identity
 from authotron.model.records import Record
 from authotron.model.revocation import KEPT_AFTER_END, KIND, Revocation
@@ -38,7 +38,7 @@ class CountsTests(SynchronousTestCase):
     def test_owner(self) -> None:
         """The owner of a token is the identity, or the one that acts in its name."""
         mine = Revocation("r", token="t", realm="internal", username="alice")
-        acting = Authentication(BOB, token=PresentedToken("t", actor=ALICE))
+        acting = Authentication(BOB, token=PresentedToken("t", actors=(Acting(ALICE, "staff"),)))
         found = [Authentication(ALICE), Authentication(BOB), acting]
         self.assertEqual([mine.concerns_owner(each) for each in found], [True, False, True])
         self.assertTrue(Revocation("r", token="t").concerns_owner(Authentication(BOB)))

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.config import schema, section
 from authotron.jose import keys, minter
 from authotron.jose.minter import Minter
-from authotron.model.authentication import Authentication, PresentedToken
+from authotron.model.authentication import Acting, Authentication, PresentedToken
 from authotron.model.errors import NotConfigured, Rejected
 from authotron.model.identity import Credential, Identity
 from authotron.model.token import Grant
@@ -84,7 +84,7 @@ class OwnJwtTests(ProviderContract, SynchronousTestCase):
             {"conditions": (grant,)},
             {"restriction": Grant()},
             {"token": PresentedToken("x", audience=("a",))},
-            {"token": PresentedToken("x", actor=ALICE)},
+            {"token": PresentedToken("x", actors=(Acting(ALICE, "staff"),))},
         ):
             self.assertIn("with limits", self.rejected(self.minted(**more)))
 

@@ -22,7 +22,7 @@ from authotron.web.oauth.form import Form
 from authotron.web.replies import Reply
 from authotron.web.routing import EarlyReply
 
-SEVERAL = ("audience", "resource", "role", "cloak")
+SEVERAL = ("audience", "resource", "role", "cloak", "may_act")
 """The parameters that may occur several times."""
 
 _RESTRICTIONS = ("hosts", "networks", "permissions", "methods")
@@ -33,6 +33,9 @@ _CODES = {"audience": "invalid_target", "scopes": "invalid_scope", "roles": "inv
 
 _NAMES = {"restrictions": "restrict", "roles": "role", "scopes": "scope"}
 """The names of parameters that differ from those of the JSON API."""
+
+_REFRESH = {"": None, "true": True, "false": False}
+"""The values of the parameter by which a client requests a refresh token."""
 
 _MOST, _LONGEST = 5, 300
 """Maximum number of problems that a description lists, and maximum number of its characters."""
@@ -63,6 +66,8 @@ def exchange_request(form: Form, subject: Authentication) -> ExchangeRequest:
         "roles": form.all("role") or None,
         "scopes": _scopes(form.one("scope"), subject),
         "cloak": form.all("cloak") or None,
+        "may_act": [*map(_identity, form.all("may_act"))] or None,
+        "refresh": _REFRESH.get(form.one("refresh") or "", form.one("refresh")),
         "restrictions": [each for each in (restriction, _of_resources(form)) if each],
     }
     try:
@@ -70,6 +75,12 @@ def exchange_request(form: Form, subject: Authentication) -> ExchangeRequest:
         return read(ExchangeBody, given).as_request()
     except ConfigError as error:
         raise EarlyReply(refusal(error.problems)) from None
+
+
+def _identity(text: str) -> dict[str, str]:
+    """Return the identity that C{realm/username} names, as the JSON API names it."""
+    realm, _, username = text.partition("/")
+    return {"realm": realm, "username": username}
 
 
 def _scopes(words: str | None, subject: Authentication) -> dict[str, list[str]] | None:

@@ -13,7 +13,7 @@ from typing import Any
 from authotron.gateway.authorization import Allow, authorize
 from authotron.gateway.gateway import Gateway
 from authotron.jose.access_tokens import scope_of
-from authotron.jose.minter import identity_as_json
+from authotron.jose.minter import actors_as_claim, identity_as_json
 from authotron.model.authentication import Authentication
 from authotron.model.binding import Binding
 from authotron.model.hosts import address_of, split_host
@@ -116,6 +116,7 @@ def _answer(
     """Return the answer about a valid token that the client may see (RFC 7662 section 2.2)."""
     identity, claims, binding = bearer.identity, token.claims, _binding(bearer)
     scope = scope_of(identity.scopes.values())
+    actors = () if bearer.token is None else bearer.token.actors
     return {
         "active": True,
         "iss": gateway.config.file.jwt.iss,
@@ -123,6 +124,7 @@ def _answer(
         "token_type": "DPoP" if binding is not None and binding.jkt else "Bearer",
         **({"scope": scope} if scope else {}),
         **{name: claims[name] for name in _STATED if name in claims},
+        **({"act": actors_as_claim(actors)} if actors else {}),
         **identity_as_json(identity),
         **({} if binding is None else {"cnf": binding.confirmation}),
     }

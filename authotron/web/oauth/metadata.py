@@ -21,6 +21,7 @@ TOKEN, INTROSPECT, REVOKE = "/oauth/token", "/oauth/introspect", "/oauth/revoke"
 """The paths of the OAuth endpoints."""
 
 EXCHANGE_GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
+REFRESH_GRANT = "refresh_token"
 """The grant type by which a client exchanges a token (RFC 8693 section 2.1)."""
 
 _RESPONSE_TYPES = ("none",)
@@ -82,7 +83,8 @@ def metadata(gateway: Gateway[Reply]) -> dict[str, Any]:
         found["jwks_uri"] = f"{base}/.well-known/jwks.json"
     if gateway.exchanged is not None:
         found["token_endpoint"] = f"{base}{TOKEN}"
-        found["grant_types_supported"] = [EXCHANGE_GRANT]
+        refresh = [] if gateway.families is None else [REFRESH_GRANT]
+        found["grant_types_supported"] = [EXCHANGE_GRANT, *refresh]
         found["token_endpoint_auth_methods_supported"] = ["none", "client_secret_basic"]
     if file.tokens.bound is not None:
         found["dpop_signing_alg_values_supported"] = [*file.tokens.bound.algorithms]

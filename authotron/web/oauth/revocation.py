@@ -6,7 +6,9 @@ from http import HTTPStatus
 
 from authotron.gateway.gateway import Gateway
 from authotron.model.authentication import Authentication
+from authotron.model.errors import NotConfigured, Unavailable
 from authotron.model.revocation import of_token
+from authotron.model.token import REFRESH_PREFIX
 from authotron.web import revocation_routes
 from authotron.web.later_routes import Call
 from authotron.web.oauth.caller import authenticated
@@ -33,11 +35,16 @@ async def revoke(call: Call) -> Reply:
     """
     Answer C{POST /oauth/revoke}: revoke a token, and all tokens that were derived from it.
 
-    Clients revoke their own tokens, and administrators those of all owners.
+    Clients revoke their own tokens, and administrators those of all owners. A refresh token may be
+    revoked by each client that has it.
     """
     caller = await authenticated(call)
     form = read_form(call.request)
-    token = await known_token(call, form.needed("token"))
+    text = form.needed("token")
+    if call.gateway.families is not None and text.startswith(REFRESH_PREFIX):
+        await _end_family(call, caller, text)
+        return REVOKED
+    token = await known_token(call, text)
     if token is None or not _may_revoke(call.gateway, caller, token):
         return REVOKED
     if await _is_ended(call, token):
@@ -60,6 +67,22 @@ async def _is_ended(call: Call, token: KnownToken) -> bool:
         return await token.bearer(call) is None
     except EarlyReply:
         return False
+
+
+async def _end_family(call: Call, caller: Authentication, text: str) -> None:
+    """
+    End the refresh tokens of a login, and revoke the exchanged tokens that were issued for them.
+
+    @raise EarlyReply: the token store, or a worker process, has not confirmed the revocation.
+    """
+    from authotron.gateway import refreshing  # noqa: PLC0415 - only needed for refresh tokens
+
+    by = revocation_routes.actor(call, caller)
+    try:
+        work = refreshing.end(call.serving, text, by, call.clock)
+        await revocation_routes.finish(work)
+    except (Unavailable, NotConfigured):
+        raise EarlyReply(UNAVAILABLE) from None
 
 
 def _may_revoke(gateway: Gateway[Reply], caller: Authentication, token: KnownToken) -> bool:

@@ -19,7 +19,7 @@ from authotron.web.oauth.caller import BEARER, authenticated, bearer_of, judged
 from authotron.web.oauth.errors import NOT_CACHED, UNAVAILABLE, as_error, error_reply, malformed
 from authotron.web.oauth.exchange_form import SEVERAL, exchange_request, refusal
 from authotron.web.oauth.form import Form, read_form
-from authotron.web.oauth.metadata import EXCHANGE_GRANT
+from authotron.web.oauth.metadata import EXCHANGE_GRANT, REFRESH_GRANT
 from authotron.web.replies import Reply, json_reply
 from authotron.web.routing import EarlyReply
 from authotron.web.token_exchange import issued
@@ -33,8 +33,6 @@ AUTHORIZATION = "urn:authotron:token-type:authorization"
 The type of a subject token that is the whole value of a header C{Authorization}, so that a client
 may exchange credentials that are no tokens.
 """
-
-_NOT_VALID = "The subject token is not valid."
 
 
 async def token(call: Call) -> Reply:
@@ -60,19 +58,20 @@ async def _exchanged(call: Call, form: Form, caller: Authentication | None) -> R
     wanted = form.one("requested_token_type") or ACCESS_TOKEN
     if wanted not in (ACCESS_TOKEN, JWT):
         raise malformed("The gateway issues no tokens of the requested type.")
-    if form.one("actor_token") is not None or form.one("actor_token_type") is not None:
-        raise malformed("The gateway accepts no actor tokens.")
-    subject = await _subject(call, form, caller)
+    subject = await _stated(call, form, caller, "subject_token")
+    actor = await _actor(call, form, caller)
     requested = exchange_request(form, subject)
     if call.gateway.proofs is not None:
         from authotron.web import token_proofs  # noqa: PLC0415 - only needed for bound tokens
 
-        binding = await token_proofs.binding_of(call, subject, None)
+        binding = await token_proofs.binding_of(call, actor or subject, None)
         requested = evolve(requested, binding=binding)
-    if wanted == JWT and _needs_gateway(subject, requested):
+    if wanted == JWT and any(
+        _needs_gateway(each, requested) for each in (subject, actor) if each is not None
+    ):
         raise malformed("Only the gateway itself can enforce the limits of the requested token.")
     try:
-        found = await issued(call, subject, requested)
+        found = await issued(call, subject, requested, actor)
     except ExceedsGrant as error:
         raise EarlyReply(refusal(error.problems)) from None
     except PoliciesUnknown:
@@ -81,35 +80,78 @@ async def _exchanged(call: Call, form: Form, caller: Authentication | None) -> R
         raise EarlyReply(as_error(end.reply)) from None
     if wanted == JWT:
         return await _for_backends(call, found)
+    return _issued(call, found)
+
+
+async def _refreshed(call: Call, form: Form, _caller: Authentication | None) -> Reply:
+    """Answer the use of a refresh token (RFC 6749 section 6)."""
+    if call.gateway.families is None:
+        return error_reply("unsupported_grant_type", "There are no refresh tokens.")
+    if form.one("scope") is not None:
+        description = "A new token has the scopes of the first one; exchange it for a narrower one."
+        return error_reply("invalid_scope", description)
+    from authotron.web import token_refresh  # noqa: PLC0415 - only needed for refresh tokens
+
+    text = form.needed("refresh_token")
+    try:
+        return _issued(call, await token_refresh.issued(call, text))
+    except token_refresh.Invalid:
+        return error_reply("invalid_grant", "The refresh token is not valid.")
+    except PoliciesUnknown:
+        return UNAVAILABLE
+    except EarlyReply as end:
+        raise EarlyReply(as_error(end.reply)) from None
+
+
+def _issued(call: Call, found: Exchanged) -> Reply:
+    """Return the reply with an exchanged token, and the refresh token that comes with it."""
     binding, scopes = found.token.binding, found.identity.scopes
     type_ = "DPoP" if binding is not None and binding.jkt else "Bearer"
     life = found.expires - int(call.clock.seconds())
-    return _reply(found.text, ACCESS_TOKEN, type_, life, scope_of(scopes.values()))
+    return _reply(found.text, ACCESS_TOKEN, type_, life, scope_of(scopes.values()), found.refresh)
 
 
 def _needs_gateway(subject: Authentication, requested: ExchangeRequest) -> bool:
     """Return whether a new token would have limits that backends could not enforce."""
     is_bound = subject.token is not None and subject.token.binding is not None
     is_narrow = requested.cloak or requested.restrictions or requested.binding
-    return bool(is_bound or is_narrow or subject.conditions)
+    return bool(is_bound or is_narrow or requested.refresh or subject.conditions)
 
 
-async def _subject(call: Call, form: Form, caller: Authentication | None) -> Authentication:
+async def _actor(call: Call, form: Form, caller: Authentication | None) -> Authentication | None:
     """
-    Return the authentication of a client that would present the subject token as its credential. A
-    token that is bound to a key can only be exchanged by a client that also presents it in its
+    Return the identity that requests to act in the name of the subject, or C{None} if the form has
+    no actor token (RFC 8693 section 2.1).
+
+    @raise EarlyReply: the actor token is not valid, has no type, or cannot be verified now.
+    """
+    if form.one("actor_token") is None:
+        if form.one("actor_token_type") is not None:
+            raise malformed("The form has a type of an actor token, but no actor token.")
+        return None
+    return await _stated(call, form, caller, "actor_token")
+
+
+async def _stated(
+    call: Call, form: Form, caller: Authentication | None, name: str
+) -> Authentication:
+    """
+    Return the authentication of a client that would present a token in the form as its credential.
+    A token that is bound to a key can only be exchanged by a client that also presents it in its
     header, with a proof.
 
-    @raise EarlyReply: the subject token is not valid, cannot be used from the network of the
-        client, or cannot be verified now.
+    @param name: the name of the parameter with the token.
+
+    @raise EarlyReply: the token is not valid, cannot be used from the network of the client, or
+        cannot be verified now.
     """
-    text, type_ = form.needed("subject_token"), form.needed("subject_token_type")
+    text, type_ = form.needed(name), form.needed(f"{name}_type")
     if type_ not in (ACCESS_TOKEN, JWT, AUTHORIZATION):
-        raise malformed("The gateway accepts no subject tokens of this type.")
+        raise malformed(f"The gateway accepts no {name} of this type.")
     if caller is not None and text == _credential(call):
         return caller
     if type_ != AUTHORIZATION and not BEARER.fullmatch(text):
-        raise malformed(_NOT_VALID)
+        raise malformed("The subject_token is not valid.")
     authorization = text if type_ == AUTHORIZATION else f"Bearer {text}"
     found = await judged(call, authorization, is_client=caller is None)
     contracts = call.gateway.contracts
@@ -118,8 +160,8 @@ async def _subject(call: Call, form: Form, caller: Authentication | None) -> Aut
         if found is not None and isinstance(authorize(found, facts, is_to_gateway=True), Allow):
             return found
     except ProofNeeded:
-        raise malformed(_NOT_VALID) from None
-    raise malformed(_NOT_VALID)
+        raise malformed(f"The {name} is not valid.") from None
+    raise malformed(f"The {name} is not valid.")
 
 
 def _credential(call: Call) -> str:
@@ -142,12 +184,14 @@ async def _for_backends(call: Call, exchanged: Exchanged) -> Reply:
     try:
         minted = call.gateway.minter.mint(found)
     except Rejected:
-        raise malformed(_NOT_VALID) from None
+        raise malformed("The subject_token is not valid.") from None
     life = min(exchanged.expires - now, call.gateway.minter.max_lifetime)
     return _reply(minted, JWT, "N_A", life, scope_of(found.identity.scopes.values()))
 
 
-def _reply(text: str, issued: str, type_: str, life: int, scope: str) -> Reply:
+def _reply(
+    text: str, issued: str, type_: str, life: int, scope: str, refresh: str | None = None
+) -> Reply:
     """Return the reply with a token (RFC 8693 section 2.2.1)."""
     content: Mapping[str, Any] = {
         "access_token": text,
@@ -155,6 +199,7 @@ def _reply(text: str, issued: str, type_: str, life: int, scope: str) -> Reply:
         "token_type": type_,
         "expires_in": life,
         **({"scope": scope} if scope else {}),
+        **({} if refresh is None else {"refresh_token": refresh}),
     }
     return json_reply(200, content, *NOT_CACHED)
 
@@ -165,5 +210,5 @@ A function that answers a request with a certain grant type; it takes the client
 authenticated by the header C{Authorization}.
 """
 
-_GRANTS: Mapping[str, Grant] = {EXCHANGE_GRANT: _exchanged}
+_GRANTS: Mapping[str, Grant] = {EXCHANGE_GRANT: _exchanged, REFRESH_GRANT: _refreshed}
 """For each grant type the function that answers."""

@@ -112,7 +112,7 @@ class ExchangeTests(TokenCase):
             self.refused("invalid_request", token)
             for token in (revoked, "x", self.minted(), "a b", "aot_x", "é", ALICE)
         }
-        self.assertEqual(descriptions, {"The subject token is not valid."})
+        self.assertEqual(descriptions, {"The subject_token is not valid."})
 
     def test_counted(self) -> None:
         """Guesses at the token endpoint are as visible in metrics as those at /authenticate."""

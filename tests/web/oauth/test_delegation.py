@@ -1,0 +1,306 @@
+"""Identities that act in the name of users, and refresh tokens, at C{POST /oauth/token}."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jwt
+from twisted.logger import capturedLogs
+
+from authotron.daemon.live_records import LiveRecords
+from authotron.net.world import World
+from authotron.testing.worlds import run_at_once
+from tests.web.conversations import ALICE, Answer, basic
+from tests.web.oauth.cases import ISSUER, OAuthCase
+from tests.web.oauth.test_token import ACCESS, AUTHORIZATION, GRANT, JWT
+
+PORTAL, ROBOT, ROOT = basic("portal", "p"), basic("robot", "r"), basic("root", "toor")
+USERS: list[dict[str, Any]] = [
+    {"username": "alice", "password": "wonder", "roles": ["reader", "writer"]},
+    {"username": "root", "password": "toor", "roles": ["reader", "keeper"]},
+    {"username": "service", "password": "secret", "roles": ["inspector"]},
+]
+SERVICES: list[dict[str, Any]] = [
+    {"username": "portal", "password": "p", "roles": ["reader", "frontend"]},
+    {"username": "robot", "password": "r", "roles": ["reader"]},
+]
+RULES: list[dict[str, Any]] = [
+    {"name": "all", "subject": [["role=reader"]], "permissions": ["/data/**:*"]},
+    {"name": "mine", "subject": [["username=alice"]], "permissions": ["/home/**:*"]},
+    {"name": "no", "subject": [["username=portal"]], "permissions": ["-/data/private/**:*"]},
+]
+
+
+class DelegationCase(OAuthCase):
+    """A gateway at which services with the role frontend may act for users of one realm."""
+
+    def make(self, **over: Any) -> Any:
+        usual = {
+            "providers": [
+                {"type": "plain", "name": "staff", "realm": "internal", "users": USERS},
+                {"type": "plain", "name": "apps", "realm": "services", "users": SERVICES},
+            ],
+            "store": {
+                "type": "memory",
+                "pepper": "a-pepper-of-more-than-16-bytes",
+                "admins": {"internal": ["keeper"]},
+            },
+            "tokens": {
+                "exchange": {},
+                "refresh": {},
+                "delegates": {"frontend": ["internal"]},
+                "introspectors": ["inspector"],
+            },
+        }
+        return super().make(**{**usual, **over})
+
+    def ask(self, actor: str | None = PORTAL, user: str | None = ALICE, **more: Any) -> Answer:
+        given = {
+            "grant_type": GRANT,
+            "subject_token": user,
+            "subject_token_type": AUTHORIZATION,
+            "actor_token": actor,
+            "actor_token_type": AUTHORIZATION,
+            **more,
+        }
+        return self.form("/oauth/token", {name: each for name, each in given.items() if each})
+
+    def token(self, *given: str | None, **more: Any) -> str:
+        answer = self.ask(*given, **more)
+        self.assertEqual(answer.status, 200, answer.body)
+        token: str = answer.json()["access_token"]
+        return token
+
+    def refused(self, *given: str | None, **more: Any) -> str:
+        answer = self.ask(*given, **more)
+        self.assertEqual(answer.status, 400, answer.body)
+        text: str = answer.json()["error_description"]
+        return text
+
+    def claims(self, token: str) -> dict[str, Any]:
+        """Return the claims of the JWT that a backend gets for a token."""
+        answer = self.gateway.ask("GET /authenticate", Authorization=f"Bearer {token}")
+        self.assertEqual(answer.status, 200, answer.body)
+        minted = answer.headers["authorization"].removeprefix("Bearer ")
+        found: dict[str, Any] = jwt.decode(minted, options={"verify_signature": False})
+        return found
+
+    def status(self, token: str, path: str = "/data/x") -> int:
+        fields = {
+            "X_Original_URI": path,
+            "X_Original_Method": "GET",
+            "X_Forwarded_For": "203.0.113.9",
+        }
+        answers = {
+            self.gateway.ask(
+                "GET /authenticate", site, Authorization=f"Bearer {token}", **fields
+            ).status
+            for site in (self.gateway.public, self.gateway.entrance, self.gateway.entrance)
+        }
+        [status] = answers
+        return status
+
+
+class DelegationTests(DelegationCase):
+    """What an identity may do in the name of a user."""
+
+    def test_both_names(self) -> None:
+        """The JWT for backends names the user, and the identity that acts for the user."""
+        found = self.claims(self.token())
+        self.assertEqual((found["sub"], found["username"]), ("internal-alice", "alice"))
+        self.assertEqual(found["act"], {"sub": "services-portal"})
+
+    def test_roles_of_both_T52(self) -> None:
+        """The token grants the roles that both have."""
+        token = self.token()
+        self.assertEqual(self.claims(token)["roles"], ["reader"])
+        self.assertIn("writer", self.refused(role=["writer"]))
+
+    def test_logged(self) -> None:
+        """The log names both."""
+        with capturedLogs() as logged:
+            self.claims(self.token())
+        events = {each.get("event"): each for each in logged}
+        self.assertEqual(events["tokens.exchanged"]["username"], "alice")
+        self.assertEqual(events["tokens.exchanged"]["by_username"], "portal")
+        authenticated = events["auth.request.authenticated"]
+        self.assertEqual(authenticated["actor"], "portal in realm services")
+
+    def test_who_may(self) -> None:
+        """Without a role of C{tokens.delegates} for the realm of the user none may act."""
+        self.assertIn("no role of tokens.delegates", self.refused(ROBOT))
+        self.assertIn("for the realm services", self.refused(PORTAL, ROBOT))
+
+    def test_administrators(self) -> None:
+        """None may act in the name of an administrator of API tokens."""
+        self.assertIn("root is an administrator", self.refused(PORTAL, ROOT))
+
+    def test_ends_with_both_T52(self) -> None:
+        """The token ends with the first of the two credentials."""
+        short = self.token(None, PORTAL, actor_token_type=None, validity="60")
+        answer = self.ask(f"Bearer {short}")
+        self.assertEqual(answer.json()["expires_in"], 60)
+        short = self.token(None, actor_token_type=None, validity="30")
+        self.assertEqual(self.ask(PORTAL, f"Bearer {short}").json()["expires_in"], 30)
+
+    def test_restrictions_of_both_T52(self) -> None:
+        """Restrictions of both credentials limit the token."""
+        user = self.token(None, actor_token_type=None, restrict_methods="GET HEAD")
+        actor = self.token(None, PORTAL, actor_token_type=None, restrict_permissions="/data/**:*")
+        token = self.token(f"Bearer {actor}", f"Bearer {user}")
+        fitting = {"method": "GET", "uri": "/data/x"}
+        self.assertTrue(self.introspect(token, **fitting)["active"])
+        for name, value in (("method", "PUT"), ("uri", "/other")):
+            stated = {**fitting, name: value}
+            self.assertEqual(self.introspect(token, **stated), {"active": False})
+
+    def test_chain(self) -> None:
+        """A token to act is exchanged for a narrower one; it still names the actor."""
+        narrow = self.token(None, f"Bearer {self.token()}", actor_token_type=None, validity="9")
+        self.assertEqual(self.claims(narrow)["act"], {"sub": "services-portal"})
+
+    def test_actor_passes_on(self) -> None:
+        """A further actor stands before those from whom it has the right to act."""
+        users = [*SERVICES, {"username": "job", "password": "j", "roles": ["reader", "frontend"]}]
+        staff = {"type": "plain", "name": "staff", "realm": "internal", "users": USERS}
+        apps = {"type": "plain", "name": "apps", "realm": "services", "users": users}
+        self.gateway = self.make(providers=[staff, apps])
+        second = self.token(basic("job", "j"), f"Bearer {self.token()}")
+        expected = {"sub": "services-job", "act": {"sub": "services-portal"}}
+        self.assertEqual(self.claims(second)["act"], expected)
+        self.assertIn("acts in the name of another", self.refused(f"Bearer {second}"))
+
+    def test_may_act(self) -> None:
+        """A token of the user may name the only identities that may act by it."""
+        for names, is_allowed in ((["services/portal"], True), (["services/robot"], False)):
+            user = self.token(None, actor_token_type=None, may_act=names)
+            answer = self.ask(PORTAL, f"Bearer {user}")
+            self.assertEqual(answer.status == 200, is_allowed)
+        wider = ["services/robot", "services/portal"]
+        text = self.refused(None, f"Bearer {user}", actor_token_type=None, may_act=wider)
+        self.assertIn("may not act", text)
+
+    def test_actor_is_gone(self) -> None:
+        """If the actor does not exist any more, its tokens end."""
+        token = self.token()
+        self.assertEqual(self.status(token), 200)
+        staff = {"type": "plain", "name": "staff", "realm": "internal", "users": USERS}
+        apps = {"type": "plain", "name": "apps", "realm": "services", "users": SERVICES[1:]}
+        over = {**self.gateway.over, "providers": [staff, apps]}
+        self.gateway.reload(over)
+        self.assertEqual(self.status(token), 401)
+
+    def test_malformed(self) -> None:
+        for more in (
+            {"actor_token": "", "actor_token_type": ACCESS},
+            {"actor_token_type": ""},
+            {"actor_token": "x"},
+            {"actor_token_type": "urn:x"},
+        ):
+            self.assertEqual(self.ask(**more).json()["error"], "invalid_request", more)
+
+    def test_for_backends(self) -> None:
+        """A JWT for backends names both, too."""
+        minted = self.token(requested_token_type=JWT)
+        found = jwt.decode(minted, options={"verify_signature": False})
+        self.assertEqual(found["act"], {"sub": "services-portal"})
+
+    def test_off(self) -> None:
+        self.gateway = self.make(tokens={"exchange": {}})
+        self.assertIn("no role of tokens.delegates", self.refused())
+
+    def test_introspection(self) -> None:
+        self.assertEqual(self.introspect(self.token())["act"], {"sub": "services-portal"})
+
+
+class PolicyTests(DelegationCase):
+    """Policies, which must allow a request to the user and to the actor."""
+
+    def make(self, **over: Any) -> Any:
+        server = {"trusted_proxies": ["192.0.2.0/24"]}
+        return super().make(policy={"rules": RULES}, server=server, **over)
+
+    def statuses(self, paths: Sequence[str], token: str) -> list[int]:
+        return [self.status(token, path) for path in paths]
+
+    def test_both_must_be_allowed_T52(self) -> None:
+        """What a rule allows to the user alone, or denies to the actor, is not allowed."""
+        paths = ("/data/x", "/home/x", "/data/private/x")
+        own = self.token(None, actor_token_type=None)
+        self.assertEqual(self.statuses(paths, own), [200, 200, 200])
+        self.assertEqual(self.statuses(paths, self.token()), [200, 403, 403])
+
+
+class RevocationTests(DelegationCase):
+    """Revocations of the user, and of the actor."""
+
+    def make(self, **over: Any) -> Any:
+        return super().make(revocation={}, **over)
+
+    def setUp(self) -> None:
+        super().setUp()
+        records = LiveRecords(self.gateway.serving, World(self.gateway.clock, run_at_once))
+        records.start()
+        self.addCleanup(records.stop)
+
+    def test_actor_is_revoked(self) -> None:
+        """If the tokens of the actor are revoked, so are those by which it acts for others."""
+        token = self.token()
+        self.assertEqual(self.status(token), 200)
+        answer = self.gateway.post(
+            "/revocations", {"realm": "services", "username": "portal"}, Authorization=ROOT
+        )
+        self.assertEqual(answer.status, 201, answer.body)
+        self.assertEqual(self.status(token), 401)
+
+
+class RefreshTests(DelegationCase):
+    """Refresh tokens at the endpoints of OAuth."""
+
+    def begin(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.ask(None, actor_token_type=None, refresh="true").json()
+        return found
+
+    def use(self, text: str, **more: str) -> Answer:
+        given = {"grant_type": "refresh_token", "refresh_token": text, **more}
+        return self.form("/oauth/token", given)
+
+    def test_used(self) -> None:
+        first = self.begin()
+        answer = self.use(first["refresh_token"])
+        self.assertEqual(answer.status, 200, answer.body)
+        self.assertEqual(answer.headers["cache-control"], "no-store")
+        second = answer.json()
+        self.assertEqual(self.claims(second["access_token"])["sub"], "internal-alice")
+        self.assertEqual(second["expires_in"], 3600)
+        self.assertEqual(self.use(first["refresh_token"]).json()["error"], "invalid_grant")
+        self.assertEqual(self.use(second["refresh_token"]).json()["error"], "invalid_grant")
+
+    def test_revoked(self) -> None:
+        """C{/oauth/revoke} ends the refresh tokens of the login, by any one of them."""
+        first = self.begin()
+        second = self.use(first["refresh_token"]).json()
+        answer = self.form("/oauth/revoke", {"token": first["refresh_token"]}, ALICE)
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(self.use(second["refresh_token"]).json()["error"], "invalid_grant")
+
+    def test_scope(self) -> None:
+        text = self.begin()["refresh_token"]
+        self.assertEqual(self.use(text, scope="read").json()["error"], "invalid_scope")
+        self.assertEqual(self.use(text).status, 200)
+
+    def test_not_to_act(self) -> None:
+        """A token to act in the name of a user, or for backends, comes without a refresh token."""
+        self.assertIn("comes without a refresh token", self.refused(refresh="true"))
+        more = {"requested_token_type": JWT, "refresh": "true"}
+        self.refused(None, actor_token_type=None, **more)
+
+    def test_metadata(self) -> None:
+        found = self.gateway.ask("GET /.well-known/oauth-authorization-server").json()
+        self.assertEqual(found["issuer"], ISSUER)
+        self.assertEqual(found["grant_types_supported"], [GRANT, "refresh_token"])
+        self.gateway = self.make(tokens={"exchange": {}})
+        found = self.gateway.ask("GET /.well-known/oauth-authorization-server").json()
+        self.assertEqual(found["grant_types_supported"], [GRANT])
+        self.assertEqual(self.use("aotr_").json()["error"], "unsupported_grant_type")
