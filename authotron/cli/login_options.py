@@ -171,7 +171,7 @@ def ask(settings: Profile) -> Presented:
     if kind == "certificate":
         if settings.client_certificate_file is None:
             raise click.UsageError("give --client-certificate-file and --client-key-file")
-        return Presented(realm=realm)
+        return Presented(realm=realm, certificate=str(settings.client_certificate_file))
     raise click.UsageError("name the credential to log in with: basic, ldap, certificate or token")
 
 

@@ -55,11 +55,14 @@ def read(answer: Mapping[str, Any], now: float) -> Issued:
     token, expires = _token(answer, "token"), _time(answer.get("expires"))
     if expires is None:
         raise ValueError("`expires` is not a time")
-    issued = _time(_claims(token).get("iat"))
+    stated = _time(_claims(token).get("iat"))
+    issued = now if stated is None else stated
+    if expires <= issued:
+        raise ValueError("the token has expired already")
     refresh = None if answer.get("refresh_token") is None else _token(answer, "refresh_token")
     texts = [str(answer.get("id", "")), *(str(identity.get(key, "")) for key in _NAMES)]
     id_, username, realm = texts
-    return Issued(token, id_, now if issued is None else issued, expires, username, realm, refresh)
+    return Issued(token, id_, issued, expires, username, realm, refresh)
 
 
 _NAMES = ("username", "realm")

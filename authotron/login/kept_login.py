@@ -33,6 +33,7 @@ class KeptLogin:
     @ivar obtained: the time at which the token was received.
     @ivar ends: the time at which the token expires.
     @ivar due: the time from which the token is to be renewed: first after half of its life.
+    @ivar credential: the fingerprint of the credential that the client presented.
     @ivar wish: what was requested for the token, which also holds for the next one.
     """
 
@@ -44,6 +45,7 @@ class KeptLogin:
     obtained: float
     ends: float
     due: float
+    credential: str
     refresh_token: str | None = field(default=None, repr=False)
     wish: Mapping[str, Any] = field(factory=dict)
 
@@ -70,7 +72,9 @@ class KeptLogin:
         return json.dumps({"version": _VERSION, **asdict(self)}, indent=1).encode()
 
 
-def of_issued(gateway: str, issued: Issued, wish: Mapping[str, Any], now: float) -> KeptLogin:
+def of_issued(
+    gateway: str, issued: Issued, credential: str, wish: Mapping[str, Any], now: float
+) -> KeptLogin:
     """
     Return the login that is kept for a token that was received just now.
 
@@ -85,6 +89,7 @@ def of_issued(gateway: str, issued: Issued, wish: Mapping[str, Any], now: float)
         obtained=now,
         ends=now + issued.lifetime,
         due=now + issued.lifetime / 2,
+        credential=credential,
         refresh_token=issued.refresh_token,
         wish=wish,
     )
@@ -99,7 +104,7 @@ def decode(content: bytes) -> KeptLogin | None:
         login = KeptLogin(**found)
     except (TypeError, ValueError):
         return None
-    texts = (login.gateway, login.token, login.id, login.username, login.realm)
+    texts = (login.gateway, login.token, login.id, login.username, login.realm, login.credential)
     times = (login.obtained, login.ends, login.due)
     good = (
         all(isinstance(each, str) for each in texts)

@@ -67,7 +67,7 @@ class Logins:
         @raise UnsafeFile: the token cannot be kept safely.
         """
         async with self._lock():
-            earlier = self._kept()
+            earlier = self._any_kept()
             found = await self._obtain(presented, wish)
             if earlier is not None and earlier.refresh_token is not None:
                 with suppress(Rejected, Unavailable):
@@ -123,7 +123,7 @@ class Logins:
         @raise UnsafeFile: the kept login cannot be deleted.
         """
         async with self._lock():
-            found = self._kept()
+            found = self._any_kept()
             if found is None:
                 self.folder.delete(self.name)
                 return LoggedOut(None)
@@ -194,12 +194,12 @@ class Logins:
     async def _obtain(self, presented: Presented, wish: Mapping[str, Any]) -> KeptLogin:
         with self.folder.replacing(self.name) as file:
             issued = await self._exchange(presented, wish)
-            return self._write(file, issued, wish)
+            return self._write(file, issued, presented.fingerprint, wish)
 
     async def _refresh(self, found: KeptLogin, refresh_token: str) -> KeptLogin:
         with self.folder.replacing(self.name) as file:
             issued = await self.remote.refresh(refresh_token)
-            return self._write(file, issued, found.wish)
+            return self._write(file, issued, found.credential, found.wish)
 
     async def _exchange(self, presented: Presented, wish: Mapping[str, Any]) -> Issued:
         if self.profile.refresh:
@@ -210,8 +210,11 @@ class Logins:
                     raise
         return await self.remote.exchange(presented, wish)
 
-    def _write(self, file: int, issued: Issued, wish: Mapping[str, Any]) -> KeptLogin:
-        found = kept_login.of_issued(self.remote.url, issued, wish, self.clock.seconds())
+    def _write(
+        self, file: int, issued: Issued, credential: str, wish: Mapping[str, Any]
+    ) -> KeptLogin:
+        now = self.clock.seconds()
+        found = kept_login.of_issued(self.remote.url, issued, credential, wish, now)
         self.folder.write(file, found.encode())
         return found
 
@@ -222,6 +225,18 @@ class Logins:
     def _kept(self) -> KeptLogin | None:
         """
         Return the login that is kept for this gateway.
+
+        If the settings have a credential, a login by another credential is not used, because a
+        script would then act as another user than its settings say.
+        """
+        found, presented = self._any_kept(), unattended(self.profile)
+        if found is None or presented is None or found.credential == presented.fingerprint:
+            return found
+        return None
+
+    def _any_kept(self) -> KeptLogin | None:
+        """
+        Return the login that is kept for this gateway, by whatever credential.
 
         A file that was copied from that of another gateway is not used, because its token would be
         sent to the wrong gateway.
@@ -267,5 +282,5 @@ def unattended(profile: Profile) -> Presented | None:
     if kind == "token" and profile.token is not None:
         return Presented(bearer=profile.token.get_secret_value(), realm=realm)
     if kind == "certificate" and profile.client_certificate_file is not None:
-        return Presented(realm=realm)
+        return Presented(realm=realm, certificate=str(profile.client_certificate_file))
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,17 +26,25 @@ _REDIRECTS = range(300, 400)
 @frozen
 class Presented:
     """
-    The credential that a client presents to the gateway; all are C{None} if its certificate is the
-    credential.
+    The credential that a client presents to the gateway.
 
     @ivar basic: a user name and a password.
     @ivar bearer: a token.
+    @ivar certificate: the path of the certificate, if it is the credential.
     @ivar realm: the realm in which the credential is to be judged, or C{None}.
     """
 
     basic: tuple[str, str] | None = field(default=None, repr=False)
     bearer: str | None = field(default=None, repr=False)
     realm: str | None = None
+    certificate: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """A text that differs between credentials, and does not reveal them."""
+        user = None if self.basic is None else self.basic[0]
+        parts = (user, self.bearer, self.realm, self.certificate)
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 class RefusedRequest(Rejected):

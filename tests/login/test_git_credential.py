@@ -52,7 +52,7 @@ class GitCredentialTests(SynchronousTestCase):
 
     def test_answer(self) -> None:
         """The token is a bearer token, which git must not keep, or a password."""
-        login = kept_login.of_issued(URL, issued.read(answer(1), NOW), {}, NOW)
+        login = kept_login.of_issued(URL, issued.read(answer(1), NOW), "", {}, NOW)
         lines = [*git_credential.as_token(login)]
         self.assertEqual(lines[0], "capability[]=authtype")
         self.assertIn(f"credential={login.token}", lines)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from authotron.login.errors import NotLoggedIn
-from authotron.login.remote_gateway import RefusedRequest
+from authotron.login.remote_gateway import Presented, RefusedRequest
 from authotron.model.errors import Rejected, Unavailable
 from authotron.testing.remotes import Hang, Respond
 from authotron.testing.worlds import NOW
@@ -70,7 +70,13 @@ class LoggingInTests(LoginCase):
 
     def test_not_a_gateway(self) -> None:
         """An answer that has no bearer token is no login."""
-        contents: tuple[Any, ...] = ({}, answer(1, token="a b"), answer(1, token_type="DPoP"), [])
+        contents: tuple[Any, ...] = (
+            {},
+            answer(1, token="a b"),
+            answer(1, token_type="DPoP"),
+            answer(1, lifetime=-1.0),
+            [],
+        )
         for content in contents:
             self.expect(EXCHANGE, Respond(content))
             failing = self.begun(self.logins().log_in(ALICE, {}))
@@ -224,6 +230,30 @@ class WithoutLoginTests(LoginCase):
             self.assertEqual(found.id, "token-1")
         [asked] = self.remote.requests
         self.assertEqual(asked.headers["authorization"], "Bearer aot_x")
+
+    def test_another_user(self) -> None:
+        """A script whose settings name another user does not act by the login that is kept."""
+        self.expect(EXCHANGE, answer(1, refresh_token="aotr_1"), answer(2))
+        self.done(self.logins().log_in(ALICE, {}))
+        alice = {"provider": "basic", "user": "alice", "password": "changed"}
+        self.assertEqual(self.done(self.logins(**alice).current()).id, "token-1")
+        bob = {"provider": "basic", "user": "bob", "password": "b"}
+        self.assertEqual(self.done(self.logins(**bob).current()).id, "token-2")
+        self.assertEqual(self.done(self.logins(**bob).current()).id, "token-2")
+        self.assertEqual(self.asked(REFRESH), [])
+
+    def test_fingerprints(self) -> None:
+        """Fingerprints differ by user, token, realm and certificate, not by password."""
+        one, two = Presented(basic=("a", "x")), Presented(basic=("a", "y"))
+        self.assertEqual(one.fingerprint, two.fingerprint)
+        others = (
+            Presented(basic=("b", "x")),
+            Presented(basic=("a", "x"), realm="r"),
+            Presented(bearer="a"),
+            Presented(certificate="a"),
+            Presented(),
+        )
+        self.assertEqual(len({each.fingerprint for each in (one, *others)}), 6)
 
     def test_realm(self) -> None:
         """The realm of the profile is sent with the credential."""
