@@ -20,6 +20,7 @@ from tests.functional import wire
 from tests.functional.daemon import TWISTD, Daemon, environment, free_port, needed
 from tests.functional.proxies import shipped
 from tests.functional.test_client_certificates import ROBOT, CertificatesMixin, of_nginx
+from tests.functional.test_tokens import post
 from tests.mtls.issuing import key, pem
 from tests.waiting import DEADLINE
 
@@ -198,6 +199,8 @@ class LoginTests(SynchronousTestCase):
         report = json.loads(found_again)
         self.assertEqual((report["revoked"], report["refresh_token_revoked"]), (True, True))
         self.assertEqual(self.status(second["token"]), 401)
+        copied = {"refresh_token": second["refresh_token"]}
+        self.assertEqual(post(self.port, "/token/refresh", copied, {})[0], 400)
 
     def make_due(self) -> dict[str, Any]:
         """Let the token of the login be due for renewal; return what is kept."""
