@@ -1,10 +1,10 @@
 """
 Refresh tokens: a client obtains new exchanged tokens without its first credential.
 
-Each use of a refresh token asks the provider about the user again, as a request with the new
-exchanged token would, and replaces the refresh token. A refresh token that is used twice ends all
-refresh tokens of its login, and revokes the exchanged tokens that were issued for them (RFC 9700
-section 4.14.2).
+At each use of a refresh token the gateway asks the provider about the user again, as for a request
+with the new exchanged token, and replaces the refresh token. A refresh token that is used twice
+ends all refresh tokens of its login, and revokes the exchanged tokens that were issued for them
+(RFC 9700 section 4.14.2).
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ async def begin(
     actor: Authentication | None = None,
 ) -> Exchanged:
     """
-    Issue an exchanged token together with the first refresh token of a new family.
+    Issue an exchanged token together with the first refresh token of a new family of refresh
+    tokens.
 
     @raise ExceedsGrant: the configuration allows no refresh tokens, the user has too many, or the
         request asks for more than the credential allows.
@@ -93,7 +94,7 @@ async def begin(
 
 @frozen
 class _Use:
-    """One use of a refresh token."""
+    """One use of a refresh token, and the parts of the gateway that the use needs."""
 
     exchanged: ExchangedTokens
     families: RefreshFamilies
@@ -169,7 +170,7 @@ async def _bearer(
     gateway: Gateway[Any], issued: Exchanged, client: Callable[[], str | None]
 ) -> Authentication:
     """
-    Authenticate the user of a new exchanged token as a request with this token would; the caller
+    Authenticate the user of a new exchanged token, as for a request with this token; the caller
     checks that the client has the key to which the token may be bound.
 
     @raise Rejected: the user may not log in any more, or the token is revoked.
@@ -191,8 +192,9 @@ async def _revoke(
     serving: LiveGateway[Any], family: Family, reason: str, by: Actor, now: float
 ) -> None:
     """
-    Revoke the exchanged tokens of a family of refresh tokens, if the configuration in use allows to
-    revoke tokens; else they are valid until they expire.
+    Revoke the exchanged tokens that were issued with a family of refresh tokens, if the
+    configuration in use allows to revoke tokens; otherwise the exchanged tokens are valid until
+    they expire.
 
     @raise Unavailable: the token store does not answer, or a worker did not confirm.
     """

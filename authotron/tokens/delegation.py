@@ -10,7 +10,10 @@ from authotron.model.errors import Problem
 from authotron.tokens.exchanged_token import ExchangedToken
 
 MOST_ACTORS = 4
-"""Maximum number of identities that act in the name of a user, one in the name of the other."""
+"""
+Maximum number of identities in a chain of delegation, each of which acts in the name of the one
+before, and the first in the name of the user.
+"""
 
 
 def refusals(
@@ -23,14 +26,15 @@ def refusals(
     Yield each reason for which an identity may not act in the name of a user.
 
     @param delegates: the realms for whose users an identity may act, by the role that it needs.
-    @param admins: the roles of administrators, in whose name none may act, by realm.
+    @param admins: the roles of administrators, by realm; no identity may act in the name of an
+        administrator.
     """
     realm, username = user.identity[:2]
     whole = user.unrestricted or user.identity
     if not any(realm in delegates.get(role, ()) for role in actor.identity.roles):
         yield Problem("", f"the actor has no role of tokens.delegates for the realm {realm}")
     if not set(admins.get(realm, ())).isdisjoint(whole.roles):
-        yield Problem("", f"{username} is an administrator, in whose name none may act")
+        yield Problem("", f"{username} is an administrator, in whose name no identity may act")
     if actor.token is not None and actor.token.actors:
         yield Problem("", "the actor acts in the name of another user itself")
     if user.token is not None and len(user.token.actors) >= MOST_ACTORS:

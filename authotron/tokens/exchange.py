@@ -48,13 +48,14 @@ class ExchangeRequest:
 
     @ivar validity: the requested lifetime in seconds, or C{None} for the configured default, or
         for the rest of the life of the credential if that is shorter.
-    @ivar audience: the only audiences that minted JWTs shall name, or C{None} for all audiences of
-        the credential.
+    @ivar audience: the only audiences that JWTs minted for the token shall name, or C{None} for all
+        audiences of the credential.
     @ivar roles: the only roles that the token shall grant, or C{None} for all roles of the
         credential.
     @ivar scopes: the only scopes that the token shall grant, by service, or C{None} for all scopes
         of the credential.
-    @ivar cloak: the names of attributes that backends shall not see; C{*} stands for all.
+    @ivar cloak: the names of attributes of the user that backends shall not see; C{*} stands for
+        all attributes.
     @ivar restrictions: restriction sets, all of which must allow a request.
     @ivar binding: the key or certificate that each user of the token must prove to have.
     @ivar refresh: whether the client also requests a refresh token.
@@ -78,9 +79,9 @@ class Bounds:
     """
     The limits that the configuration sets for exchanged tokens.
 
-    @ivar longest_unchecked: the maximum lifetime in seconds, if no provider can look up later
-        whether the user still exists.
-    @ivar audience: the audiences that minted JWTs name; empty if they name none.
+    @ivar longest_unchecked: the maximum lifetime, in seconds, of an exchanged token whose user no
+        provider can look up later.
+    @ivar audience: the audiences that minted JWTs name; empty if minted JWTs name none.
     @ivar namespace: the namespace of requests for which the proxy names no namespace.
     """
 
@@ -121,8 +122,8 @@ def narrowed(
     Compute what an exchanged token grants from the request and from the credential of the client.
 
     @param id_: the id of the new token.
-    @param can_look_up: whether a provider can later look up the user; then the token names only
-        realm and user name, and roles, attributes and scopes are looked up at each use.
+    @param can_look_up: whether a provider can later look up the user; if so, the token states only
+        realm and user name, and the gateway looks up roles, attributes and scopes at each use.
     @param actor: the identity that shall act in the name of the client, or C{None} for the client;
         the token grants what the credentials of both allow.
 
@@ -170,10 +171,11 @@ def narrowed(
 
 def _issued(token: PresentedToken, now: float) -> float | None:
     """
-    Return when the first credential of a chain was issued.
+    Return when the first credential was issued of a chain, in which each token was exchanged for
+    the one before.
 
-    A password was never issued, so its chain begins now. If it is not known when a token was
-    issued, it is not known of any token that is derived from it either.
+    A password was never issued, so the chain of tokens that are exchanged for it begins now. If the
+    time of issue of a token is not known, that of each token derived from it is not known either.
     """
     if token.id is None and token.issued is None:
         return int(now)
@@ -208,8 +210,8 @@ def _held_by_both(
 
 def _actors(token: PresentedToken, actor: Authentication | None) -> tuple[Acting, ...]:
     """
-    Return the identities that act in the name of a user: the new one, with all its roles, and those
-    that acted before by the token of the user.
+    Return the identities that act in the name of a user: the identity that requests the token, with
+    all its roles, and the identities that act by the present token of the user already.
     """
     if actor is None:
         return token.actors
@@ -236,11 +238,13 @@ def of_family(
     can_look_up: bool,
 ) -> ExchangedToken:
     """
-    Return what all exchanged tokens of a family of refresh tokens grant: what the first one grants,
-    without roles and scopes that the user gets only later, until the family ends.
+    Return what all exchanged tokens grant that are issued with a family of refresh tokens, until
+    the family ends: what the first of them grants, without roles and scopes that the user gets
+    later.
 
-    @param longest: maximum number of seconds until the family ends. It ends earlier with a token
-        that the client has exchanged, and with the credential of a user who cannot be looked up.
+    @param longest: maximum number of seconds until the family of refresh tokens ends. The family
+        ends earlier if the client has exchanged a token that expires earlier, or if no provider can
+        look the user up and the credential expires earlier.
     """
     held, user = _held(requester), requester.identity
     outlives = can_look_up and requester.restriction is None
@@ -288,13 +292,13 @@ def _held(requester: Authentication) -> _Held:
 
 
 def _end_of_user(requester: Authentication) -> float | None:
-    """Return the end of a user that the attribute C{exp} states, even if it is cloaked."""
+    """Return when a user expires by the attribute C{exp}, even if the token cloaks it."""
     said = (requester.unrestricted or requester.identity).attributes.get("exp")
     return None if said is None else whole_number(said)
 
 
 def _owner(requester: Authentication, *, can_look_up: bool) -> Identity:
-    """Return the user as the token names it, without what can be looked up at each use."""
+    """Return the user as the token states it, without what a provider looks up at each use."""
     whole = requester.unaugmented or requester.identity
     if can_look_up:
         return Identity(whole.realm, whole.username)
@@ -306,7 +310,7 @@ def _owner(requester: Authentication, *, can_look_up: bool) -> Identity:
 def _all_restrictions(
     held: _Held, requested: ExchangeRequest, bounds: Bounds
 ) -> tuple[RestrictionSet, ...]:
-    """Return the restriction sets of the credential, and those that are requested in addition."""
+    """Return the restriction sets of the credential, and those that the client adds."""
     wanted = (each.within(bounds.namespace) for each in requested.restrictions)
     more = (each for each in wanted if not each.is_empty)
     return tuple(dict.fromkeys((*held.restrictions, *more)))
@@ -370,7 +374,7 @@ def _flaws_of_may_act(
 def _flaws_of_chain(
     conditions: Sequence[Condition], held: _Held, restrictions: Sequence[RestrictionSet]
 ) -> Iterator[Problem]:
-    """Yield a problem for each part of the credential that the token could not carry on."""
+    """Yield a problem for each part of the credential that an exchanged token cannot state."""
     known = (Grant, RestrictionSet)
     if not all(isinstance(each, known) for each in conditions):
         yield Problem("", "the credential has conditions that an exchanged token cannot state")

@@ -1,5 +1,6 @@
 """
-Exchanged tokens: what such a token stands for, and how a JWT states it.
+Exchanged tokens: the user and the rights that such a token stands for, and the JWT that states
+them.
 
 An exchanged token is a JWT that only the gateway accepts. The JWT states the identity in one claim
 of its own, so that a backend which receives the token by mistake finds neither user nor roles.
@@ -48,8 +49,8 @@ _CLAIMS = frozenset(
     }
 )
 """
-The claims that an exchanged token may have. A later version may add a claim that limits a token,
-which an earlier version must not ignore.
+The claims that an exchanged token may have. A later version of the gateway may add a claim that
+limits a token; an earlier version must not ignore such a claim, and so refuses the token.
 """
 
 _GRANT = frozenset({"roles", "scopes", "cloaked"})
@@ -72,7 +73,7 @@ class ExchangedToken:
 
     @ivar issued: when the first credential of the chain was issued, in seconds since the epoch, so
         that a revocation of everything issued before a moment also finds the tokens derived later;
-        C{None} if this is not known.
+        C{None} if the time is not known.
     @ivar expires: when the token expires, in seconds since the epoch.
     @ivar owner: the user, as the provider stated it when the token was issued.
     @ivar provider: the name of the provider that identified the user.
@@ -80,7 +81,8 @@ class ExchangedToken:
     @ivar api_tokens: the ids of the API tokens from which the token was derived.
     @ivar roles: the only roles of the user that the token grants, or C{None} for all.
     @ivar scopes: the only scopes of the user that the token grants, by service, or C{None} for all.
-    @ivar cloaked: the attributes of the user that backends do not see; C{*} stands for all.
+    @ivar cloaked: the names of the attributes of the user that backends do not see; C{*} stands for
+        all attributes.
     @ivar restrictions: restriction sets, all of which must allow a request.
     @ivar audience: the only audiences of minted JWTs, or C{None} for the configured audience.
     @ivar login: what an identity provider stated about the login of the user.
@@ -92,7 +94,7 @@ class ExchangedToken:
     """
 
     is_exchanged: ClassVar[bool] = True
-    """States that the restriction of an authentication is that of an exchanged token."""
+    """Marks the restriction of an authentication as an exchanged token."""
 
     id: str
     issued: float | None
@@ -117,7 +119,10 @@ class ExchangedToken:
         return (*self.ancestors, self.id)
 
     def restrict(self, identity: Identity) -> Identity:
-        """Return the identity without what the token does not grant, and what it cloaks."""
+        """
+        Return the identity without what the exchanged token does not grant, and without what it
+        cloaks.
+        """
         if self.roles is None and self.scopes is None and not self.cloaked:
             return identity
         roles, scopes, attributes = identity.roles, identity.scopes, identity.attributes
@@ -145,9 +150,10 @@ class ExchangedToken:
 
     def claims(self, issuer: str, now: int, hide: Hide) -> dict[str, Any]:
         """
-        Return the claims of the JWT, without those that are empty.
+        Return the claims of the JWT that states the exchanged token, without claims that are empty.
 
-        If the token cloaks attributes that the JWT has to contain, the user is encrypted.
+        If the exchanged token cloaks attributes that its JWT has to contain, the JWT contains the
+        user encrypted.
         """
         stated = {
             "iss": issuer,

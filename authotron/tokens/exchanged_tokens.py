@@ -52,7 +52,7 @@ class Exchanged:
     @ivar text: the token, as the client presents it.
     @ivar token: what the token grants.
     @ivar claims: the claims of the token.
-    @ivar identity: the user as backends see it, if the client used the token at once.
+    @ivar identity: the user as backends would see it if the client used the token at once.
     @ivar refresh: the refresh token that was issued with the token, or C{None}.
     """
 
@@ -75,8 +75,8 @@ class ExchangedTokens:
     The exchanged tokens of a gateway: issues them, and verifies them.
 
     An exchanged token stands for a user of any realm, so L{ExchangedTokens} implements L{IJudge}
-    and not L{IProvider}. The provider that identified the user is asked about the user again, if it
-    can look users up.
+    and not L{IProvider}. At each use of an exchanged token the gateway asks the provider that
+    identified the user about the user again, if the provider can look users up.
 
     @ivar bounds: the limits that the configuration sets for exchanged tokens.
     """
@@ -154,7 +154,7 @@ class ExchangedTokens:
     async def _check_actor(self, acting: Acting) -> float | None:
         """
         Check that an identity that acts in the name of a user still exists; return the time until
-        which this may be relied on, or C{None} if there is no such time.
+        which the gateway may rely on the result, or C{None} for no limit.
 
         @raise Rejected: the identity does not exist any more.
         @raise Unavailable: the provider of the identity does not answer.
@@ -241,7 +241,8 @@ class ExchangedTokens:
         """
         Issue a token that grants what C{token} states.
 
-        @param identity: the user, of whom the client learns what the token leaves.
+        @param identity: the user; the client is informed of those parts of the identity that the
+            token grants and does not cloak.
 
         @raise ExceedsGrant: the text of the token would be too long.
         """
@@ -256,12 +257,12 @@ class ExchangedTokens:
         return Exchanged(text, token, claims, token.restrict(identity))
 
     def as_claims(self, token: ExchangedToken) -> dict[str, Any]:
-        """Return the claims of a token that is issued now."""
+        """Return the claims of an exchanged token that is issued now."""
         return token.claims(self._issuer, int(self._clock.seconds()), self._hidden.hide)
 
     def of_claims(self, claims: Mapping[str, Any]) -> ExchangedToken:
         """
-        Return the token that claims state which this gateway has made.
+        Return the exchanged token that claims state, which this gateway has signed or stored.
 
         @raise Rejected: another version of the gateway has made the claims.
         """

@@ -1,6 +1,6 @@
 """
-Families of refresh tokens in the token store: begun by a login, used one token after the other, and
-ended at once if a token is used a second time.
+Families of refresh tokens in the token store: a family has the refresh tokens of one login, of
+which only the newest is valid, and it ends at once if a refresh token is used a second time.
 """
 
 from __future__ import annotations
@@ -25,32 +25,36 @@ KIND = "refresh"
 """The kind of the records in which the token store keeps families of refresh tokens."""
 
 _TRIES = 100
-"""Maximum number of attempts to end a family while its refresh tokens are being used."""
+"""
+Maximum number of attempts to end a family of refresh tokens while clients use its refresh tokens.
+"""
 
 
 class Reused(Rejected):
     """
-    A refresh token was used a second time, so it is in the hands of two clients, of which one may
-    be a thief; the family has ended.
+    A refresh token was used a second time, so two clients have it, of which one may be a thief; the
+    family of the refresh token was removed.
     """
 
     def __init__(self, family: Family) -> None:
-        super().__init__("the refresh token was used before, so its family has ended")
+        super().__init__("the refresh token was used before, so its login has ended")
         self.family = family
 
 
 @frozen
 class Family:
     """
-    The refresh tokens of one login.
+    A family of refresh tokens: those that clients get one after the other, beginning with one
+    login.
 
-    @ivar id: the id that the exchanged tokens of the family have among their ancestors.
-    @ivar owner: realm and user name of the user who has logged in.
-    @ivar grant: what the exchanged tokens of the family grant, as JSON.
-    @ivar ends: when the family ends at the latest, in seconds since the epoch.
-    @ivar validity: the lifetime of the exchanged tokens of the family, in seconds.
-    @ivar shared: the hash of the secret that all refresh tokens of the family have.
-    @ivar newest: the hash of the refresh token that was issued last.
+    @ivar id: the id of the family, which each exchanged token issued with its refresh tokens states
+        among the ids of its ancestors.
+    @ivar owner: realm and user name of the user to whom the first refresh token was issued.
+    @ivar grant: what the exchanged tokens issued with the refresh tokens grant, as claims.
+    @ivar ends: when the family of refresh tokens ends at the latest, in seconds since the epoch.
+    @ivar validity: the lifetime in seconds of each exchanged token issued with a refresh token.
+    @ivar shared: the hash of the secret that all refresh tokens of the family contain.
+    @ivar newest: the hash of the secret of the refresh token that was issued last.
     """
 
     id: str
@@ -62,7 +66,7 @@ class Family:
     newest: str = field(repr=False)
 
     def as_json(self) -> str:
-        """Return the family as the token store keeps it."""
+        """Return the family of refresh tokens as JSON, for the token store."""
         return json.dumps(
             {
                 "id": self.id,
@@ -92,18 +96,18 @@ class RefreshFamilies:
 
     @property
     def longest(self) -> int:
-        """Maximum number of seconds from a login to the end of its family."""
+        """Maximum number of seconds from a login to the end of its refresh tokens."""
         return self._config.absolute
 
     async def begin(
         self, owner: Identity, id_: str, grant: Mapping[str, Any], ends: float, validity: int
     ) -> RefreshToken:
         """
-        Store a new family, and return its first refresh token.
+        Store a new family of refresh tokens, and return its first refresh token.
 
-        @param ends: when the family ends at the latest, in seconds since the epoch.
+        @param ends: when the refresh tokens end at the latest, in seconds since the epoch.
 
-        @raise TooMany: the user has as many families as the token store keeps of one user.
+        @raise TooMany: the user has the maximum number of families of refresh tokens already.
         @raise Unavailable: the token store does not answer.
         """
         await self._store.wait_until_open()
@@ -127,9 +131,10 @@ class RefreshFamilies:
 
     async def use(self, token: RefreshToken) -> tuple[Family, Record]:
         """
-        Find the family of a refresh token that a client uses, and its record in the token store.
+        Find the family of a refresh token that a client uses, and the record of the family in the
+        token store.
 
-        @raise Reused: the refresh token was used before; the family has been removed.
+        @raise Reused: the refresh token was used before; its family was removed.
         @raise Rejected: the family does not exist, or has ended.
         @raise Unavailable: the token store does not answer.
         """
@@ -143,9 +148,8 @@ class RefreshFamilies:
         """
         Replace the refresh token that a client uses by a new one.
 
-        @raise Reused: another client has used the refresh token meanwhile; the family has been
-            removed.
-        @raise Unavailable: the token store does not answer; the refresh token is perhaps used up.
+        @raise Reused: another client has used the refresh token meanwhile; its family was removed.
+        @raise Unavailable: the token store does not answer; perhaps the refresh token was replaced.
         """
         new = token.successor()
         changed = evolve(family, newest=self._hash(new.own))
@@ -156,7 +160,8 @@ class RefreshFamilies:
 
     async def end(self, token: RefreshToken) -> Family | None:
         """
-        End the family of a refresh token, used or not, and return it, or C{None} if there is none.
+        End the family of a refresh token, whether the token was used or not, and return the family,
+        or C{None} if the token store has no such family.
 
         @raise Unavailable: the token store does not answer.
         """
@@ -170,7 +175,8 @@ class RefreshFamilies:
 
     async def _find(self, token: RefreshToken) -> tuple[Family, Record]:
         """
-        Return the family to which a refresh token belongs, whether it was used before or not.
+        Return the family to which a refresh token belongs, whether the token was used before or
+        not.
 
         @raise Rejected: the family does not exist, or has ended.
         """
@@ -185,21 +191,22 @@ class RefreshFamilies:
 
     async def _ended(self, family: Family, record: Record) -> Reused:
         """
-        Remove a family, in whatever state it is now, but no other family that has its place.
+        Remove a family of refresh tokens, even if clients have used its tokens meanwhile, but keep
+        a newer family whose record has the same id.
 
-        @raise Unavailable: the token store does not answer; the family perhaps remains.
+        @raise Unavailable: the token store does not answer; perhaps the family was not removed.
         """
         now = self._clock.seconds()
         current: Record | None = record
         for _ in range(_TRIES):
             if current is None or _family(current.content).id != family.id:
                 return Reused(family)
-            # A record with another content may belong to a new family, so it is not just removed.
+            # A changed record may belong to a new family, so the record is not just removed.
             ended = evolve(current, content=evolve(family, ends=0.0).as_json(), until=now)
             if await self._store.replace_record(ended, current):
                 return Reused(family)
             current = await self._store.record(KIND, record.id, now)
-        raise Unavailable("a family of refresh tokens changes too often to be ended")
+        raise Unavailable("the refresh tokens of a login are replaced too often to be ended")
 
     def _record(self, place: str, family: Family, now: float) -> Record:
         until = min(family.ends, now + self._config.idle)

@@ -1,11 +1,11 @@
 """
 The text of refresh tokens, with which clients obtain new exchanged tokens.
 
-All refresh tokens of one login form a family. The text of a refresh token names the place of its
-family in the token store, and has two secrets: one that all refresh tokens of the family have, and
-one of its own. So the gateway recognizes a refresh token that was replaced by a newer one, although
-the token store has the newest one alone; and who only knows the place of a family cannot make the
-gateway end it.
+All refresh tokens of one login form a family. The text of a refresh token names the place (the
+record id) of its family in the token store, and has two secrets: one that all refresh tokens of the
+family have, and one of the token alone. By the secret of the family the gateway recognizes a
+refresh token that was replaced by a newer one, although the token store keeps a hash of the newest
+one alone; a client that knows only the place of a family cannot make the gateway end the family.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ PATTERN = r"aotr_[0-9A-Za-z]{18}_[0-9A-Za-z]{22}_[0-9A-Za-z]{49}"
 """A regular expression of refresh tokens, for scanners that look for leaked secrets."""
 
 PLACES = 64
-"""Maximum number of families of one user in the token store: the number of their places."""
+"""
+Maximum number of families of refresh tokens that the token store keeps of one user, each at a place
+(record id) of its own.
+"""
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _FORM = re.compile(PATTERN)
@@ -36,9 +39,9 @@ class RefreshToken:
     """
     A refresh token, as its client holds it.
 
-    @ivar place: the place of the family in the token store, which is not secret.
+    @ivar place: the id of the record that the token store has of the family, which is not secret.
     @ivar family: the secret that all refresh tokens of the family have.
-    @ivar own: the secret of this refresh token.
+    @ivar own: the secret that this refresh token alone has.
     """
 
     place: str
@@ -52,18 +55,19 @@ class RefreshToken:
         return text + checksum(text)
 
     def successor(self) -> RefreshToken:
-        """Return a new refresh token of the same family, which replaces this one."""
+        """Return a new refresh token of the same family, which replaces this refresh token."""
         return evolve(self, own=_random(_OWN_DIGITS))
 
 
 def generate(place: str) -> RefreshToken:
-    """Make the first refresh token of a new family."""
+    """Make the first refresh token of a new family of refresh tokens."""
     return RefreshToken(place, _random(_FAMILY_DIGITS), _random(_OWN_DIGITS))
 
 
 def place_of(realm: str, username: str, number: int) -> str:
     """
-    Return one of the places in the token store for the families of a user.
+    Return one of the ids that the records of the families of refresh tokens of a user have in the
+    token store.
 
     @param number: from 0 to L{PLACES} - 1.
     """
