@@ -18,8 +18,9 @@ from authotron.model.records import FOLLOWED_KINDS, Changes, Record
 
 RESTORED_KINDS = frozenset({revocation.KIND})
 """
-The kinds of records that a gateway stores again if the token store has lost them. A record of such
-a kind is never deleted before its end: a record that is withdrawn stays, marked as withdrawn.
+The kinds of records that a gateway stores again if the token store has lost them. A gateway never
+deletes a record of one of these kinds before the end of the record: a record that is withdrawn
+stays in the token store, marked as withdrawn.
 """
 
 WITHDRAWN = "withdrawn"
@@ -42,7 +43,7 @@ Key = tuple[str, str]
 
 
 class RecordStore(Protocol):
-    """The methods of a token store that keep records."""
+    """The methods of a token store by which a gateway keeps records."""
 
     async def add_record(self, record: Record, now: float) -> bool:
         """Add a record; return false if the store has a record of this kind and id already."""
@@ -75,8 +76,8 @@ Subscriber = Callable[[KindChanges], object]
 
 Share = Callable[[str, object], Awaitable[None]]
 """
-A function that sends a message to all other workers of this machine, and returns once all have
-acted on it.
+A function that sends a message to all other workers of this machine, and returns once all workers
+have acted on the message.
 """
 
 
@@ -259,7 +260,8 @@ class SharedRecords:
             if known == record:
                 continue
             if known is not None and known.content == WITHDRAWN:
-                # A withdrawal is final: the token store has lost it, or the record was read before.
+                # A withdrawal is final: a record that is not withdrawn was read before the
+                # withdrawal, or the token store has lost the withdrawal.
                 self._lost[key] = record
                 continue
             self._known[key] = record

@@ -29,7 +29,7 @@ from authotron.policy.rules import Claims, Request
 _K = TypeVar("_K")
 
 _NO_REQUEST = Request("/", "GET")
-"""A request for expressions, which read no fact of it."""
+"""A request without content, since the expressions of revocations read only claims."""
 
 _NONE: Mapping[str, Revocation] = {}
 
@@ -58,9 +58,9 @@ class _ClaimsCondition:
         """
         Return whether the expression is true for an identity.
 
-        If an identity lacks a claim that the expression reads, the expression does not concern the
+        If an identity lacks a claim that the expression reads, the revocation does not concern the
         identity. If the expression has no value for any other reason, such as too many iterations,
-        it concerns the identity, so that no revoked credential is accepted.
+        the revocation concerns the identity, so that no revoked credential is accepted.
         """
         holds = self._expression.holds(known, _NO_REQUEST, 0.0)
         if holds is None:
@@ -97,7 +97,7 @@ class RevocationTable:
             self._by_owner.setdefault(new.owner, {})[new.id] = new
 
     def remove(self, old: Revocation) -> None:
-        """Remove a revocation that was added before, if it is there."""
+        """Remove a revocation from the table, if the table contains the revocation."""
         if self._by_claims.pop(old.id, None) is not None:
             self._remembered.clear()
         if old.token is not None:
@@ -164,8 +164,8 @@ def _owners(found: Authentication) -> Iterator[tuple[str, str]]:
 
 Sweep = Callable[[Concern | None], object]
 """
-A function that has those cached decisions checked again that may be concerned, or all of them if
-the argument is C{None}.
+A function that has those cached decisions checked again that a changed revocation may concern, or
+all cached decisions if the argument is C{None}.
 """
 
 

@@ -22,8 +22,8 @@ MOST_OF_OWNER = 1_000
 
 MOST_OF_OWNERS = 50_000
 """
-Maximum number of revocations in force that name an owner; above it only administrators may make
-further ones.
+Maximum number of revocations in force that name an owner; above this number only administrators may
+make further revocations.
 """
 
 MOST_EXPRESSIONS = 200
@@ -92,8 +92,9 @@ async def revoke_all_tokens(serving: LiveGateway[Any], wanted: Revocation, by: A
     """
     Revoke all tokens of an owner that were issued before a time, as L{revoke} does.
 
-    An owner has only one such revocation, whose time is moved on. So an owner can always revoke all
-    tokens, also if the bearer of a stolen token has made as many revocations as an owner may make.
+    An owner has only one revocation of all tokens issued before a time; revoking again moves its
+    time on. So an owner can always revoke all tokens, also if the bearer of a stolen token has made
+    as many revocations as an owner may make.
 
     @return: the revocation in force, whose time is at least the wanted one.
 

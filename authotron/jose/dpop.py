@@ -23,13 +23,13 @@ from authotron.model.hosts import split_host
 from authotron.model.paths import canonical, split_target
 
 TYPE = "dpop+jwt"
-"""The type of a proof: the member C{typ} of its header."""
+"""The type of a DPoP proof: the member C{typ} of its header."""
 
 LONGEST = 8_192
-"""Maximum number of characters of a proof; one with an RSA key of 8192 bits has about 3,000."""
+"""Maximum characters of a DPoP proof; a proof with an RSA key of 8192 bits has about 3,000."""
 
 _LONGEST_ID = 256
-"""Maximum number of characters of the claim C{jti} of a proof."""
+"""Maximum number of characters of the claim C{jti} of a DPoP proof."""
 
 _MEMBERS: Mapping[str, Sequence[str]] = {
     "RSA": ("e", "kty", "n"),
@@ -37,12 +37,15 @@ _MEMBERS: Mapping[str, Sequence[str]] = {
     "OKP": ("crv", "kty", "x"),
 }
 """
-For each type of key the members of which its thumbprint consists, sorted by name (RFC 7638 section
-3.2, RFC 8037 appendix A.3).
+For each type of key the members from which the thumbprint of the key is computed, sorted by name
+(RFC 7638 section 3.2, RFC 8037 appendix A.3).
 """
 
 _UNSUPPORTED = frozenset({"crit", "b64", "zip"})
-"""Members of a header that demand an extension, none of which the gateway supports."""
+"""
+Members of the header of a JWT that demand an extension; the gateway supports none of these
+extensions.
+"""
 
 _PORTS = {"http": 80, "https": 443}
 _URI = re.compile(r"(?i:(https?))://([^/?#@]+)([^#]*)(?:#.*)?")
@@ -53,12 +56,12 @@ class BadProof(Exception):
     """
     A DPoP proof is missing or malformed, or does not fit the request or the token.
 
-    The message is written to the log, and contains nothing that the client sent.
+    The message of the exception is written to the log, and contains nothing that the client sent.
     """
 
 
 class NonceNeeded(BadProof):
-    """A proof is valid, but lacks a nonce of the gateway, or has one that has expired."""
+    """A DPoP proof is valid, but lacks a nonce of the gateway, or has an expired nonce."""
 
 
 @frozen
@@ -121,7 +124,7 @@ def verify(
     Verify a DPoP proof (RFC 9449 section 4.3), apart from the check whether it was used before.
 
     @param targets: the method and the URI of the request with which the client has sent the proof;
-        several if parts of the URI are not known.
+        several targets if parts of the URI are not known, of which the proof must name one.
     @param now: the current time, in seconds since the epoch.
     @param window: seconds by which the time of the proof may differ from C{now}.
     @param algorithms: the accepted signature algorithms.
@@ -165,8 +168,8 @@ def _key(header: Mapping[str, Any], algorithms: Sequence[str]) -> tuple[str, jwk
     """
     Return the algorithm of a proof, and the public key that the header of the proof contains.
 
-    @raise BadProof: the header is not one of a proof, the algorithm is not accepted, or the key
-        cannot be used.
+    @raise BadProof: the header is not that of a DPoP proof, the algorithm is not accepted, or the
+        key cannot be used.
     """
     if not _UNSUPPORTED.isdisjoint(header):
         raise BadProof("the header of the proof demands an unsupported extension")
@@ -193,7 +196,7 @@ def _is_canonical(key: Mapping[str, Any]) -> bool:
     """
     Return whether a key has only one spelling, so that equal keys have equal thumbprints.
 
-    A number of an RSA key begins with no zero byte (RFC 7518 section 2).
+    A number of an RSA key must not begin with a zero byte (RFC 7518 section 2).
     """
     for name in _MEMBERS[key["kty"]]:
         if name in ("kty", "crv"):
@@ -215,7 +218,7 @@ def _check_claims(
     token_hash: str | None,
 ) -> None:
     """
-    Check that a proof was made for a request and a token, at about the current time.
+    Check that a client has made a proof for a request and a token, at about the current time.
 
     @raise BadProof: a claim is missing or malformed, or the proof was made for something else.
     """

@@ -24,27 +24,30 @@ C{retiring} is published and no longer signs, and C{gone} is not published any m
 """
 
 MOST_KEYS = 12
-"""Maximum number of keys in a ring."""
+"""Maximum number of signing keys in a key ring."""
 
 _MOST_RETIRED = 50
-"""Maximum number of retired keys whose ids are remembered, so that no gateway restores them."""
+"""
+Maximum number of retired signing keys whose ids a key ring remembers, so that no gateway restores
+these keys.
+"""
 
 ALGORITHMS = ("ES256", "RS256", "EdDSA")
-"""The algorithms of the keys in a ring."""
+"""The signature algorithms of the keys in a key ring."""
 
 _FORMAT = 1
-"""The version of the JSON format of a ring."""
+"""The version of the JSON format of a key ring."""
 
 
 class UnreadableRing(Exception):
     """
-    The ring in the token store cannot be read: it is sealed under another key, damaged, or written
-    by a later version of authotron.
+    The ring of signing keys in the token store cannot be read: the ring is sealed under another
+    key, damaged, or written by a later version of authotron.
     """
 
 
 class RefusedTransition(Exception):
-    """A key of the ring cannot be brought into the requested state."""
+    """A signing key of the key ring cannot be brought into the requested state."""
 
 
 @frozen
@@ -52,8 +55,9 @@ class Plan:
     """
     How the signing keys are rotated; all durations are in seconds.
 
-    @ivar algorithm: the algorithm of new keys.
-    @ivar rotation: how long a key signs, or C{None} if only an operator promotes keys.
+    @ivar algorithm: the signature algorithm of new keys.
+    @ivar rotation: how long a key signs before the next key replaces it, or C{None} if only an
+        operator promotes keys.
     @ivar caching: the maximum time for which backends cache the published keys.
     @ivar spread: the maximum time until all gateways have learned of a change of the ring, with the
         difference of their clocks.
@@ -82,7 +86,7 @@ class Plan:
 
 @frozen
 class KeyPair:
-    """A private key in PEM, its id and its algorithm."""
+    """A private signing key in PEM, the id of the key, and its signature algorithm."""
 
     kid: str
     algorithm: Algorithm
@@ -92,13 +96,14 @@ class KeyPair:
 @frozen
 class SigningKey:
     """
-    A signing key of the ring, and the moments of its states, in seconds since the epoch.
+    A signing key of the key ring, and the moments at which its state changes, in seconds since the
+    epoch.
 
-    @ivar created: from when the key is published.
-    @ivar active_from: from when gateways sign with the key, until the following key of the ring
-        becomes active; infinite if this moment is not planned yet.
-    @ivar promised: until when a gateway may sign with the key that does not reach the token store,
-        and so knows only an earlier version of the ring; 0 if no moment was ever planned.
+    @ivar created: the time from which gateways publish the key.
+    @ivar active_from: the time from which gateways sign with the key, until the following key of
+        the ring becomes active; infinite if this time is not planned yet.
+    @ivar promised: the time until which a gateway may sign with the key that cannot reach the token
+        store, and so knows only an earlier version of the ring; 0 if no such time was ever planned.
     @ivar lifetime: the maximum lifetime of the JWTs that are signed with the key, in seconds.
     """
 
@@ -110,16 +115,16 @@ class SigningKey:
 
     @property
     def kid(self) -> str:
-        """The id of the key."""
+        """The id of the signing key."""
         return self.pair.kid
 
 
 @frozen
 class KeyRing:
     """
-    The signing keys that gateways share.
+    The ring of signing keys that gateways share.
 
-    @ivar version: a number that grows with each change.
+    @ivar version: a number that grows with each change of the key ring.
     @ivar keys: the keys, at least one, in the order in which they become active.
     @ivar retired: the ids of keys that an operator has retired, or that were replaced before they
         became active; the keys are not in the ring any more.
@@ -146,7 +151,10 @@ class KeyRing:
         return later[0] if later else None
 
     def ends(self, key: SigningKey) -> float:
-        """Return the moment at which a key ceases to sign; it is infinite for the last key."""
+        """
+        Return the moment at which a key ceases to sign, which is infinite for the last key of the
+        ring.
+        """
         place = self.keys.index(key) + 1
         return self.keys[place].active_from if place < len(self.keys) else inf
 
@@ -168,7 +176,7 @@ class KeyRing:
         return "retiring" if now < self.gone_from(key, plan) else "gone"
 
     def published(self, now: float, plan: Plan) -> list[SigningKey]:
-        """Return the keys that are published at a moment: the active key is the first."""
+        """Return the keys that gateways publish at a moment; the active key is the first."""
         active = self.active(now)
         others = [key for key in self.keys if key is not active]
         return [active, *(key for key in others if self.state(key, now, plan) != "gone")]
@@ -199,10 +207,10 @@ class KeyRing:
     def with_next(self, pair: KeyPair, now: float, plan: Plan) -> KeyRing:
         """
         Return the ring with a new key at its end, which becomes active when the key before it has
-        signed for the planned time, also according to earlier versions of the ring; or, without a
-        plan, when an operator promotes it.
+        signed for the planned time, also according to earlier versions of the ring; without a
+        planned rotation the new key becomes active when an operator promotes it.
 
-        @raise RefusedTransition: the ring is full.
+        @raise RefusedTransition: the key ring has the maximum number of keys.
         """
         ready = now + plan.lead
         last = self.keys[-1]
@@ -219,14 +227,15 @@ class KeyRing:
 
     def _is_kept(self, key: SigningKey, now: float, plan: Plan) -> bool:
         """
-        Return whether a key stays in the ring: until it has been gone for a whole rotation, so that
-        a gateway whose clock is weeks ahead does not remove a key that others use.
+        Return whether a key stays in the ring: until the key has been gone for a whole rotation, so
+        that a gateway whose clock is weeks ahead does not remove a key that other gateways use.
         """
         return now < self.gone_from(key, plan) + max(plan.rotation or 0.0, key.lifetime, plan.lead)
 
     def promoted(self, now: float, plan: Plan) -> KeyRing:
         """
-        Return the ring whose following key becomes active as soon as all backends know it.
+        Return the ring with an earlier moment for the following key, which becomes active as soon
+        as all backends know this key.
 
         @raise RefusedTransition: the ring has no following key.
         """
@@ -242,7 +251,7 @@ class KeyRing:
         """
         Return the ring without a key, which no gateway restores, publishes or accepts any more.
 
-        If the key is active, the following key becomes active at once.
+        If the removed key is active, the following key becomes active at once.
 
         @raise RefusedTransition: the ring has no such key, or no following key that all backends
             know.
@@ -268,7 +277,7 @@ class KeyRing:
 
     def find(self, kid: str) -> SigningKey:
         """
-        Return the key with an id.
+        Return the signing key with the given id.
 
         @raise RefusedTransition: the ring has no such key.
         """
@@ -301,7 +310,7 @@ class KeyRing:
     def _changed(self, keys: Iterable[SigningKey]) -> KeyRing:
         """
         Return the following version of this ring, with other keys; each key is published for as
-        long as a gateway may sign with it that knows only this version.
+        long as a gateway that knows only this version may sign with it.
         """
         ends = {key.kid: self.ends(key) for key in self.keys}
         kept = [
@@ -318,8 +327,8 @@ class KeyRing:
         knows, because the store has lost a change or was restored from a backup.
 
         Of two rings the one with the higher version counts. The keys that only the other ring has
-        are published, because a gateway may have signed with them, and never sign again. Keys that
-        are gone, or that an operator has retired, are not added.
+        never sign again; they are published, because a gateway may have signed with them. Keys
+        whose state is C{gone}, or that an operator has retired, are not added.
         """
         if known == self:
             return self
@@ -343,7 +352,7 @@ class KeyRing:
 
 
 def first(pair: KeyPair, now: float, plan: Plan) -> KeyRing:
-    """Return a ring with one key, which is active at once."""
+    """Return a key ring with one key, which is active at once."""
     return KeyRing(1, (_beginning(SigningKey(pair, now, now, 0.0, plan.lifetime), now, plan),))
 
 
@@ -358,7 +367,7 @@ def _in_order(keys: Iterable[SigningKey]) -> tuple[SigningKey, ...]:
 
 
 def encode(ring: KeyRing) -> str:
-    """Return a ring as JSON; the JSON contains private keys, and must be sealed."""
+    """Return a key ring as JSON; the JSON contains private keys, and must be sealed."""
     keys = [{**asdict(key), "active_from": _finite(key.active_from)} for key in ring.keys]
     content = {"format": _FORMAT, "version": ring.version, "keys": keys, "retired": ring.retired}
     return json.dumps(content, separators=(",", ":"))
@@ -370,9 +379,9 @@ def _finite(moment: float) -> float | None:
 
 def decode(text: str) -> KeyRing:
     """
-    Read a ring from JSON.
+    Read a ring of signing keys from JSON.
 
-    @raise UnreadableRing: the ring has another format, or is damaged.
+    @raise UnreadableRing: the JSON has another format, or is damaged.
     """
     try:
         content = json.loads(text)

@@ -20,7 +20,7 @@ from authotron.plugin.record_changes import (
 )
 
 Key = tuple[str, str]
-"""Kind and id of a record."""
+"""The kind and the id of a record."""
 
 
 @define(eq=False)
@@ -28,7 +28,8 @@ class MemoryRecords:
     """
     Keeps records in a dictionary, and the keys of changed records in a list.
 
-    @ivar _mark: the mark of every position, because nothing of one process is in another process.
+    @ivar _mark: the random mark of every position of this process, because another process does not
+        have the changes of this one.
     """
 
     _stored: dict[Key, Record] = field(factory=dict, init=False)
@@ -94,8 +95,8 @@ class MemoryRecords:
 
     def _number_of(self, position: Position | None) -> int | None:
         """
-        Return the number of the change at a position, or C{None} if the changes after the position
-        are not all known.
+        Return the number of the change at a position, or C{None} if the list of changes does not
+        have every change after the position.
         """
         if position is None or position.mark != self._mark:
             return None

@@ -49,20 +49,20 @@ _ATTEMPTS = 50
 
 _STEPS = 20
 """
-Number of changes that are read one after the other by their ids, which is fast on every server,
-before all further changes are read by one query.
+Number of changes that the gateway reads one after the other by their ids, which is fast on every
+server, before it reads all further changes by one query.
 """
 
 _PAGE = 500
 """Maximum number of documents that one call of C{delete_expired} deletes one by one."""
 
 _GRACE = 3600.0
-"""Seconds for which the document is kept that says that a record was removed."""
+"""Seconds for which MongoDB keeps the document which says that a record was removed."""
 
 _RETRY, _RETRY_REFUSED = 1.0, 60.0
 """
 Seconds until the gateway tries again to open a change stream: after a lost connection, and after
-the server has refused to open one.
+the server has refused to open a change stream.
 """
 
 Document = Mapping[str, Any]
@@ -70,7 +70,7 @@ Fields = dict[str, Any]
 
 
 class Run(Protocol):
-    """Runs an operation of MongoDB, as the store does."""
+    """Runs an operation of MongoDB, as the MongoDB token store does."""
 
     def __call__(self, operation: Callable[[], Awaitable[T]], /) -> Awaitable[T]:
         """Return the result of C{operation}."""
@@ -91,10 +91,10 @@ class MongoRecords:
     Other kinds, such as used proofs of possession, have a sequence for each record.
 
     @ivar _collection: returns the MongoDB collection of records.
-    @ivar _call: runs an operation that changes something.
-    @ivar _read: runs an operation that changes nothing.
+    @ivar _call: a function that runs an operation which changes documents.
+    @ivar _read: a function that runs an operation which changes no document.
     @ivar _stream: tells this gateway about changes, if the server supports change streams.
-    @ivar _newest_known: the number of a change that was the last one at some time, or 0.
+    @ivar _newest_known: the highest number of a change that this gateway has seen, or 0.
     """
 
     _collection: Callable[[], Any]
@@ -147,7 +147,7 @@ class MongoRecords:
         await self._create_indexes()
         if not is_followed(record.kind):
             return await self._try_to_write(record, decide)
-        # Without turns the changes of one gateway would use the same numbers.
+        # If one gateway stored several changes at once, the changes would use the same number.
         await self._turns.acquire()
         try:
             has_changed = await self._try_to_write(record, decide)
@@ -193,7 +193,10 @@ class MongoRecords:
         return True
 
     async def _supersede(self, document: Document | None) -> None:
-        """Mark a document that no longer contains the newest state, so that it is deleted later."""
+        """
+        Mark a document that no longer contains the newest state of its record, so that the document
+        is deleted later.
+        """
         if document is not None:
             which, flag = {"_id": document["_id"]}, {"$set": {"superseded": True}}
             with suppress(Unavailable):  # the newest state is stored already
@@ -218,7 +221,10 @@ class MongoRecords:
         return int(found[0]["number"]) if found else 0
 
     async def _current(self, kind: str, id_: str) -> Document | None:
-        """Return the document with the newest state of a record, which may say that it is gone."""
+        """
+        Return the document with the newest state of a record, which may say that the record was
+        removed.
+        """
         which = {"kind": kind, "record": id_}
         found = await self._find(which, newest_first=True, limit=1)
         return found[0] if found else None
@@ -264,7 +270,7 @@ class MongoRecords:
         return found is not None and found["mark"] == position.mark
 
     async def _later(self, number: int) -> Sequence[Document]:
-        """Return all changes after the one with the given number, in their order."""
+        """Return all changes after the change with the given number, in their order."""
         found: list[Document] = []
         for _ in range(_STEPS):
             document = await self._find_document(_change_id(number + len(found) + 1))
@@ -278,7 +284,10 @@ class MongoRecords:
         return self._listeners.add(notify)
 
     async def _watch(self, notify: Notify) -> None:
-        """Follow the change stream; while there is none, poll the number of the last change."""
+        """
+        Follow the change stream; while there is no change stream, poll the number of the last
+        change.
+        """
         while True:
             pause = _RETRY
             try:
@@ -293,11 +302,11 @@ class MongoRecords:
 
     async def delete_expired(self, now: float) -> None:
         """
-        Delete documents of which nothing is needed any more.
+        Delete documents with states of records that no gateway needs any more.
 
         The newest L{KEPT_CHANGES<record_changes.KEPT_CHANGES>} changes of the kinds that gateways
-        follow are kept. Of the documents of one record the newest is deleted last, since an older
-        one would count again otherwise.
+        follow are kept. Of the documents of one record the newest is deleted last, since otherwise
+        an older document would count as the state of the record.
         """
         oldest = await self._newest() - record_changes.KEPT_CHANGES
         followed = {"followed": True, "number": {"$lte": oldest}}
@@ -353,7 +362,7 @@ def _content(record: Record) -> Fields:
 
 
 def _record(document: Document | None) -> Record | None:
-    """Return the record in a document, or C{None} if the document says that it is gone."""
+    """Return the record in a document, or C{None} if the document says that it was removed."""
     if document is None or "content" not in document:
         return None
     until = document["until"]

@@ -39,11 +39,11 @@ _GRACE = 60.0
 """Seconds after the expiry of a record until Redis deletes the record."""
 
 Key = tuple[str, str]
-"""Kind and id of a record."""
+"""The kind and the id of a record."""
 
 
 class RunScript(Protocol):
-    """Runs a Lua script that changes something, as the store does."""
+    """Runs a Lua script that changes keys in Redis, as the Redis token store does."""
 
     def __call__(self, script: str, keys: Sequence[str], *arguments: Word) -> Awaitable[Any]:
         """Return the answer of the script."""
@@ -61,7 +61,7 @@ class RedisRecords:
 
     @ivar _prefix: the prefix of all keys in Redis.
     @ivar _connected: returns the Redis client of the store.
-    @ivar _run: runs a Lua script that changes something.
+    @ivar _run: a function that runs a Lua script which changes keys in Redis.
     @ivar _subscription: tells this gateway about changes.
     """
 
@@ -87,7 +87,10 @@ class RedisRecords:
         return await self._write(REMOVE_RECORD, Record(kind, id_, ""))
 
     async def _write(self, script: str, record: Record, *arguments: str) -> bool:
-        """Run a script that changes a record, and notes the change; return whether it did."""
+        """
+        Run a script that changes a record, and notes the change; return whether the record was
+        changed.
+        """
         self._kinds.add(record.kind)
         followed = is_followed(record.kind)
         until = "" if record.until is None else repr(float(record.until))
@@ -113,8 +116,8 @@ class RedisRecords:
 
     def _milliseconds(self, record: Record) -> int | str:
         """
-        Return after which time Redis deletes a record; a duration, because the clock of Redis may
-        show another time than that of the gateway.
+        Return the duration after which Redis deletes a record; it is not a point in time, because
+        the clocks of Redis and of the gateway may differ.
         """
         if record.until is None:
             return ""
@@ -150,7 +153,7 @@ class RedisRecords:
         if not known:
             return await self._everything(_last_position(entries))
         keys: dict[Key, None] = {}
-        # The first entry is the one at the position itself.
+        # The first entry of the answer is that at the position itself, which was read before.
         while len(entries) > 1:
             keys.update((_key_of(entry), None) for entry in entries[1:])
             position = _last_position(entries)
@@ -159,7 +162,8 @@ class RedisRecords:
 
     async def _everything(self, position: Position) -> Changes:
         """
-        Return all records of the kinds that gateways follow, and those that were removed lately.
+        Return all records of the kinds that gateways follow, and the kinds and ids of the records
+        that were removed lately.
 
         Records change meanwhile. The stream is read after the ids of records, so that a record
         which is removed in between is known as removed; and a change after C{position} is returned

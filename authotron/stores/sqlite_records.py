@@ -90,7 +90,10 @@ class SqliteRecords:
         return await self._write(removed, text, _values(removed))
 
     async def _write(self, record: Record, statement: str, values: dict[str, Any]) -> bool:
-        """Run a statement that changes one record, and note the change; return whether it did."""
+        """
+        Run a statement that changes one record, and note the change; return whether the record was
+        changed.
+        """
         followed = is_followed(record.kind)
 
         def write(database: sqlite3.Connection) -> bool:
@@ -138,7 +141,10 @@ def _values(record: Record) -> dict[str, Any]:
 
 
 def _changes(database: sqlite3.Connection, after: Position | None) -> Changes:
-    """Read what has changed after a position, all from one state of the database."""
+    """
+    Read the changes of records after a position in the log of changes, all from one state of the
+    database.
+    """
     with transaction(database, "DEFERRED"):
         is_known = after is not None and _has_change(database, after)
         start = after.number if after is not None and is_known else 0

@@ -35,7 +35,7 @@ shortly after one another cause one check.
 """
 
 LONGEST = 3600.0
-"""Maximum number of seconds for which a stream is open; its client then connects again."""
+"""Maximum seconds for which a stream of events is open; its client then connects again."""
 
 _RETRY = 2_000
 """Milliseconds after which a client whose connection was lost connects again."""
@@ -50,12 +50,15 @@ _HEADERS: dict[str | bytes, Any] = {
 }
 
 _FULL = replies.outage("Too many streams of events are open")
-"""The reply to a client if this process, or the user, has as many open streams as allowed."""
+"""
+The reply to a client if this process, or the user, has the maximum number of open streams of
+events.
+"""
 
 _TRANSIENT = 500
 """
-The lowest status code of an outage, such as that of an identity provider, which does not end a
-stream.
+The lowest status code of an outage, such as that of an identity provider; an outage does not end a
+stream of events.
 """
 
 
@@ -75,7 +78,10 @@ async def stream(call: Call) -> Reply:
 
 
 def _streams(call: Call) -> Streams:
-    """Return the open streams of this process, whose log begins with the first client."""
+    """
+    Return the open streams of events of this process; the log of events begins with the first
+    client.
+    """
     found = call.serving.streams
     if isinstance(found, Streams):
         return found
@@ -92,7 +98,7 @@ class StreamReply(Reply):
     """
     A reply whose body is sent piece by piece, and has no length.
 
-    @ivar stream: writes the body.
+    @ivar stream: the stream of events, which writes the body.
     """
 
     stream: EventStream = field(repr=False)
@@ -104,7 +110,7 @@ class StreamReply(Reply):
 @define(eq=False)
 class Viewer:
     """
-    The client of one stream, and what the client may see.
+    The client of one stream of events, and what the client may see.
 
     @ivar authentication: how the client was authenticated last.
     """
@@ -139,7 +145,7 @@ class Viewer:
 
 @define(eq=False)
 class Streams:
-    """The open streams of one process, whose number is limited."""
+    """The open streams of events of one process, whose number is limited."""
 
     _serving: LiveGateway[Reply]
     _clock: IReactorTime
@@ -157,14 +163,17 @@ class Streams:
         return self._serving.gateway.config.file.events or EventsConfig()
 
     def has_room(self, client: Authentication) -> bool:
-        """Return whether a further stream may be opened by a client."""
+        """Return whether a client may open a further stream of events."""
         user = client.identity[:2]
         own = sum(each.authentication.identity[:2] == user for each in self._open.values())
         config = self._config
         return len(self._open) < config.max_streams and own < config.max_streams_per_user
 
     def open(self, call: Call, client: Authentication) -> EventStream:
-        """Open a stream, which begins where the client was, or with the present state."""
+        """
+        Open a stream of events, which begins after the last event that the client received, or with
+        the present state.
+        """
         viewer = Viewer(call, client, call.clock.seconds())
         log = self._source.log
         last = call.request.requestHeaders.getRawHeaders(b"Last-Event-ID", [b""])[-1]
@@ -189,11 +198,14 @@ class Streams:
         yield event_frames.frame("ready", "{}", at)
 
     def ended(self, stream: EventStream) -> None:
-        """Remove a stream that has ended."""
+        """Remove a stream of events that has ended."""
         self._open.pop(stream, None)
 
     def notify(self) -> None:
-        """Send new events to all clients, and check soon whether all of them still may listen."""
+        """
+        Send new events to all clients, and check L{CHECK} seconds later whether the clients may
+        still listen.
+        """
         for each in [*self._open]:
             each.send()
         self._check_later(CHECK)

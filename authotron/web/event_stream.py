@@ -37,12 +37,13 @@ class Owner(Protocol):
 @define(eq=False)
 class EventStream:
     """
-    Sends the events that its client may see.
+    Sends to one client the events that the client may see.
 
-    A stream has no queue of its own. It remembers only the number of the last event that was sent,
-    and reads further events from the log when the client has read the earlier ones. If these events
-    have left the log meanwhile, the client is too slow, and its connection is aborted. The client
-    then connects again and learns everything anew.
+    A stream of events has no queue of its own. The stream remembers only the number of the last
+    event that was sent, and reads further events from the log when the client has read the earlier
+    ones. If further events have left the log before the client has read the earlier ones, the
+    client is too slow, and its connection is aborted. A client that was too slow connects again,
+    and receives the present state.
 
     @ivar sees: returns whether the client may see an event.
     """
@@ -69,7 +70,7 @@ class EventStream:
         """Never called: the resource is a leaf."""
 
     def render(self, request: Request) -> int:
-        """Begin to send, and keep the reply open."""
+        """Begin to send events, and keep the reply open."""
         if request.channel is None:  # the client has left
             self._owner.ended(self)
             return NOT_DONE_YET
@@ -95,7 +96,7 @@ class EventStream:
             self._is_writing = False
 
     def _piece(self) -> bytes:
-        """Return the next bytes to send; the result is empty if there are none at present."""
+        """Return the next bytes to send, which are empty if there is nothing to send at present."""
         pieces, size = [], 0
         for each in self._frames():
             pieces.append(each)
@@ -120,7 +121,10 @@ class EventStream:
         self._timer = self._clock.callLater(seconds, self._beat)
 
     def _beat(self) -> None:
-        """Send a heartbeat, or abort the connection if the client has read nothing for long."""
+        """
+        Send a heartbeat, or abort the connection if the client has read nothing for L{PATIENCE}
+        seconds.
+        """
         if self._is_paused:
             self.abort()
         elif self._request is not None:
@@ -157,8 +161,8 @@ class EventStream:
         """
         End the reply in an orderly way.
 
-        @param reason: why the stream ends, which is sent as the last event, C{end}; without a
-            reason the client is expected to connect again at once.
+        @param reason: why the stream ends, which the client receives as the last event, C{end};
+            without a reason the client is expected to connect again at once.
         """
         request = self._request
         if request is None:

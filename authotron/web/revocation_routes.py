@@ -12,9 +12,7 @@ from typing import TypeVar
 
 from attrs import evolve
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from authotron.concurrency.racing import Awaited, shield
 from authotron.gateway import revoking
 from authotron.gateway.gateway import Gateway
 from authotron.gateway.revocations import RevocationIndex
@@ -36,6 +34,7 @@ from authotron.telemetry.audit import Actor
 from authotron.tokens.grants import grant_in_use, restricted_token_id
 from authotron.tokens.service import TokenService
 from authotron.web import replies
+from authotron.web.finishing import finish
 from authotron.web.later_routes import Call
 from authotron.web.replies import Reply
 from authotron.web.revocation_bodies import NewRevocation, as_json, check_expression, read_new
@@ -271,20 +270,6 @@ def _tokens(gateway: Gateway[Reply]) -> TokenService:
 def _index(gateway: Gateway[Reply]) -> RevocationIndex:
     assert gateway.revocations is not None
     return gateway.revocations.index
-
-
-async def finish(work: Awaited[_T]) -> _T:
-    """Finish work that changes the token store, even if the client disconnects."""
-    return await shield(work, _log_defect)
-
-
-def _log_defect(failure: Failure) -> None:
-    if not failure.check(EarlyReply):
-        _log.failure(
-            "finishing a request failed after the client disconnected",
-            failure,
-            event="routes.request.broken",
-        )
 
 
 async def _as_replies(work: Awaitable[_T]) -> _T:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
-from authotron.concurrency.racing import shield
 from authotron.gateway import refreshing
 from authotron.jose.dpop import BadProof
 from authotron.model.errors import (
@@ -21,6 +19,7 @@ from authotron.model.request import Facts
 from authotron.tokens.exchanged_tokens import Exchanged
 from authotron.web import replies, token_proofs
 from authotron.web.exchange_body import RefreshBody, exchanged_as_json
+from authotron.web.finishing import finish
 from authotron.web.later_routes import Call
 from authotron.web.replies import Reply
 from authotron.web.routing import EarlyReply, no_route
@@ -102,19 +101,10 @@ async def _refreshed(call: Call, text: str) -> Exchanged:
         partial(token_proofs.key_of_proof, call),
         call.clock,
     )
-    return await shield(work, _log_defect)
+    return await finish(work, Rejected, Unavailable, NotConfigured, BadProof, UnusableFact)
 
 
 def _facts(call: Call) -> Facts:
     """Return the facts of the request, for conditions of the refresh token, such as networks."""
     contracts = call.gateway.contracts
     return contracts.direct.facts(call.request.question(contracts))
-
-
-def _log_defect(failure: Failure) -> None:
-    if not failure.check(Rejected, Unavailable, NotConfigured, BadProof, UnusableFact):
-        _log.failure(
-            "finishing a request failed after the client disconnected",
-            failure,
-            event="routes.request.broken",
-        )

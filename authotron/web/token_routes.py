@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 from attrs import evolve, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from authotron.concurrency.pieces import Pieces
-from authotron.concurrency.racing import Awaited, shield
 from authotron.config.section import Section
 from authotron.gateway.gateway import Gateway, Invalidate
 from authotron.model.authentication import Authentication
@@ -24,6 +22,7 @@ from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
 from authotron.tokens.grants import TokenRequest
 from authotron.web import replies
+from authotron.web.finishing import finish
 from authotron.web.replies import Reply
 from authotron.web.request import Request
 from authotron.web.routing import EarlyReply
@@ -131,15 +130,15 @@ class TokenRoutes:
             by=self._actor(requester),
         )
         if body.ttl is None:  # Decisions do not depend on the name or the comment of an API token.
-            token = await _finish(_as_replies(changing))
+            token = await finish(_as_replies(changing))
         else:
-            token = await _finish(self._then_invalidate(changing, before.id))
+            token = await finish(self._then_invalidate(changing, before.id))
         return replies.private_json(token_as_json(token))
 
     async def revoke(self, requester: Authentication, id_: str) -> Reply:
         token = await _as_replies(self._tokens.show(requester, id_))
         revoking = self._tokens.revoke(requester, id_, self._actor(requester))
-        await _finish(self._then_invalidate(revoking, token.id))
+        await finish(self._then_invalidate(revoking, token.id))
         return replies.REVOKED
 
     async def revoke_presented(self, request: Request) -> Reply:
@@ -156,7 +155,7 @@ class TokenRoutes:
         valid_id = await _as_replies(self._tokens.valid_id(text, client))
         if valid_id is not None:
             revoking = self._tokens.revoke_presented(text, audit.holder(client))
-            await _finish(self._then_invalidate(revoking, valid_id))
+            await finish(self._then_invalidate(revoking, valid_id))
         return replies.REVOKED
 
     def _body(self, request: Request, section: type[_S]) -> _S:
@@ -181,7 +180,7 @@ class TokenRoutes:
         making = self._tokens.make(
             requester, requested, can_look_up=can_look_up, by=self._actor(requester)
         )
-        plain, token = await _finish(_as_replies(making))
+        plain, token = await finish(_as_replies(making))
         return plain.text, token
 
     def _actor(self, requester: Authentication) -> Actor:
@@ -240,34 +239,11 @@ def _is_cross_site_or_prefetch(request: Request) -> bool:
     return any(_PREFETCH.search(value) for name in names for value in values(name, []))
 
 
-async def _finish(work: Awaited[_T]) -> _T:
-    """
-    Finish work that changes the token store, even if the client disconnects.
-
-    The token store completes a change once the change is sent; if the gateway did not wait for the
-    result, the change would not be logged.
-    """
-    return await shield(work, _log_defect)
-
-
-def _log_defect(failure: Failure) -> None:
-    """
-    Log a failure after the client disconnected, unless the failure would have become a reply to the
-    client.
-    """
-    if not failure.check(EarlyReply):
-        _log.failure(
-            "finishing a request failed after the client disconnected",
-            failure,
-            event="routes.request.broken",
-        )
-
-
 async def _as_replies(work: Awaitable[_T]) -> _T:
     """
     Await an API token operation, and turn its errors into replies.
 
-    @raise EarlyReply: the work failed; the exception contains the reply that tells why.
+    @raise EarlyReply: the work failed; the exception contains the reply that says why.
     """
     try:
         return await work

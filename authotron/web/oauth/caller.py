@@ -53,8 +53,8 @@ async def judged(
     Return the authentication of a client that would send a value of C{Authorization}, or C{None} if
     the credential is not valid.
 
-    @param is_client: whether the credential is the one of the client itself, which metrics and
-        access log show as they do for every authenticated request.
+    @param is_client: whether the credential is that of the client that makes the request; metrics
+        and access log then show the result, as for every authenticated request.
 
     @raise EarlyReply: the credential cannot be verified now.
     """

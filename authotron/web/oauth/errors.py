@@ -21,15 +21,15 @@ _CODES = {
         "The gateway cannot reach a service that it needs; repeat the request later.",
     ),
 }
-"""For each status of a refusal the error code and the description for people."""
+"""The error code and the description of an error reply, by the status code of the refusal."""
 
 _KEPT = (b"WWW-Authenticate", b"Retry-After")
-"""The headers of a refusal that an error reply keeps."""
+"""The headers of a refusal that the error reply of an OAuth endpoint repeats."""
 
 
 def error_reply(code: str, description: str, status: int = 400, *headers: Header) -> Reply:
     """
-    Return an error reply.
+    Return an error reply of an OAuth endpoint.
 
     @param description: a sentence for developers of clients, in ASCII without quotes and
         backslashes; it never repeats what the client sent.

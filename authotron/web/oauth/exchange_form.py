@@ -23,7 +23,7 @@ from authotron.web.replies import Reply
 from authotron.web.routing import EarlyReply
 
 SEVERAL = ("audience", "resource", "role", "cloak", "may_act")
-"""The parameters that may occur several times."""
+"""The parameters of the form that may occur several times."""
 
 _RESTRICTIONS = ("hosts", "networks", "permissions", "methods")
 """The parts of a restriction set that are lists, each the parameter C{restrict_...} of a form."""
@@ -46,10 +46,10 @@ _FORBIDDEN = re.compile(r"[^ !#-\[\]-~]")
 
 def exchange_request(form: Form, subject: Authentication) -> ExchangeRequest:
     """
-    Return what a client requests for its new token.
+    Return the properties that a client requests for its new token.
 
-    @param subject: the client whose credential is exchanged; a scope means that scope of each
-        service for which the client has it.
+    @param subject: the client whose credential is exchanged; a requested scope stands for the scope
+        of this name of each service for which the client has such a scope.
 
     @raise EarlyReply: a parameter is malformed, or names something that no token can have.
     """
@@ -85,9 +85,9 @@ def _identity(text: str) -> dict[str, str]:
 
 def _scopes(words: str | None, subject: Authentication) -> dict[str, list[str]] | None:
     """
-    Return the requested scopes by service, or C{None} if the client requests no certain scopes.
+    Return the requested scopes by service, or C{None} if the client names no scopes.
 
-    @raise EarlyReply: the subject has one of the requested scopes for no service.
+    @raise EarlyReply: the client lacks one of the requested scopes for every service.
     """
     if words is None:
         return None

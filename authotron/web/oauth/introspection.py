@@ -30,7 +30,10 @@ TYPE = "token-introspection+jwt"
 """The type of a JWT with an answer: its C{typ}, and its media type (RFC 9701 section 5)."""
 
 INACTIVE: Mapping[str, Any] = {"active": False}
-"""The answer about a token that is not valid, or that the client may not see; nothing else."""
+"""
+The answer about a token that is not valid, or that the client may not see; the answer has no other
+member.
+"""
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}")
 _STATED = ("aud", "exp", "iat", "nbf", "jti", "client_id", "acr", "auth_time")
@@ -41,8 +44,8 @@ async def introspect(call: Call) -> Reply:
     """
     Answer C{POST /oauth/introspect}.
 
-    A client sees its own tokens, and with a role of C{tokens.introspectors} the tokens of all
-    owners. A client that may not see a token gets the same answer about it as about an unknown
+    A client can introspect its own tokens, and with a role of C{tokens.introspectors} the tokens of
+    all owners. A client that may not see a token gets the same answer about it as about an unknown
     token.
     """
     caller = await authenticated(call)
@@ -65,7 +68,8 @@ def _may_see(gateway: Gateway[Reply], caller: Authentication, token: KnownToken)
 def _is_usable(bearer: Authentication, facts: Facts) -> bool:
     """
     Return whether a token is valid for a request with the facts that the client states. A token
-    with conditions, such as networks, is not valid for a request of which nothing is known.
+    with conditions, such as networks, is not valid if the client states none of the facts that the
+    conditions read.
     """
     if _binding(bearer) is not None:
         bearer = import_module("authotron.gateway.bound_tokens").unbound(bearer)
@@ -74,8 +78,9 @@ def _is_usable(bearer: Authentication, facts: Facts) -> bool:
 
 def _binding(bearer: Authentication) -> Binding | None:
     """
-    Return the key or certificate to which a token is bound. The answer states it, so that the
-    service verifies the proof of its client by itself (RFC 7800, RFC 8705, RFC 9449).
+    Return the key or certificate to which a token is bound. The answer to an introspection states
+    the key or certificate, so that the service verifies the proof of its client by itself (RFC
+    7800, RFC 8705, RFC 9449).
     """
     return None if bearer.token is None else bearer.token.binding
 
@@ -131,7 +136,7 @@ def _answer(
 
 
 def _reply(call: Call, caller: Authentication, answer: Mapping[str, Any]) -> Reply:
-    """Return an answer as JSON, or as a signed JWT if the client accepts only that (RFC 9701)."""
+    """Return an answer as JSON, or as a signed JWT if the client accepts only a JWT (RFC 9701)."""
     if not _wants_jwt(call.request.header_values("Accept")):
         return json_reply(200, answer, *NOT_CACHED)
     identity = caller.identity

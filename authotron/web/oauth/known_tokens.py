@@ -79,7 +79,7 @@ class KnownToken:
 async def known_token(call: Call, text: str) -> KnownToken | None:
     """
     Return what the gateway knows of a token, or C{None} if the gateway has not issued the token, or
-    if the token has expired. No provider is asked about its user.
+    if the token has expired. The gateway asks no provider about the user of the token.
 
     @raise EarlyReply: the token store does not answer, or the keys of the gateway are not known.
     """

@@ -32,8 +32,8 @@ requires the member, and clients such as Authlib refuse an empty list.
 
 _BY_CREDENTIAL = ("client_secret_basic", "Bearer")
 """
-How clients authenticate at the endpoints: by Basic, or by a token (RFC 8414 section 2 allows the
-names of both registries).
+How clients authenticate at the OAuth endpoints: by HTTP Basic, or by a token (RFC 8414 section 2
+allows the names of both registries).
 """
 
 

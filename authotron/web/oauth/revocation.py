@@ -10,6 +10,7 @@ from authotron.model.errors import NotConfigured, Unavailable
 from authotron.model.revocation import of_token
 from authotron.model.token import REFRESH_PREFIX
 from authotron.web import revocation_routes
+from authotron.web.finishing import finish
 from authotron.web.later_routes import Call
 from authotron.web.oauth.caller import authenticated
 from authotron.web.oauth.errors import NOT_CACHED, UNAVAILABLE, as_error, error_reply
@@ -35,8 +36,8 @@ async def revoke(call: Call) -> Reply:
     """
     Answer C{POST /oauth/revoke}: revoke a token, and all tokens that were derived from it.
 
-    Clients revoke their own tokens, and administrators those of all owners. A refresh token may be
-    revoked by each client that has it.
+    Clients may revoke their own tokens, and administrators the tokens of all owners. A refresh
+    token may be revoked by each client that has it.
     """
     caller = await authenticated(call)
     form = read_form(call.request)
@@ -60,8 +61,8 @@ async def revoke(call: Call) -> Reply:
 
 async def _is_ended(call: Call, token: KnownToken) -> bool:
     """
-    Return whether a token is not valid anyway. While a provider cannot look the user up, clients
-    can still revoke tokens.
+    Return whether a token is not valid, so that it need not be revoked. While a provider cannot
+    look the user up, clients can still revoke tokens.
     """
     try:
         return await token.bearer(call) is None
@@ -80,7 +81,7 @@ async def _end_family(call: Call, caller: Authentication, text: str) -> None:
     by = revocation_routes.actor(call, caller)
     try:
         work = refreshing.end(call.serving, text, by, call.clock)
-        await revocation_routes.finish(work)
+        await finish(work, Unavailable, NotConfigured)
     except (Unavailable, NotConfigured):
         raise EarlyReply(UNAVAILABLE) from None
 

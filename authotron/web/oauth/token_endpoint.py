@@ -206,9 +206,9 @@ def _reply(
 
 Grant = Callable[[Call, Form, Authentication | None], Awaitable[Reply]]
 """
-A function that answers a request with a certain grant type; it takes the client if the client has
-authenticated by the header C{Authorization}.
+A function that answers a request with a certain grant type; its last argument is the client if the
+client has authenticated by the header C{Authorization}, or else C{None}.
 """
 
 _GRANTS: Mapping[str, Grant] = {EXCHANGE_GRANT: _exchanged, REFRESH_GRANT: _refreshed}
-"""For each grant type the function that answers."""
+"""The function that answers a request to C{/oauth/token}, by the grant type of the request."""
