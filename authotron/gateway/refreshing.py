@@ -33,7 +33,7 @@ from authotron.model.request import Facts, Presented
 from authotron.model.revocation import AFTER_EXPIRY, Revocation
 from authotron.telemetry import audit
 from authotron.telemetry.audit import Actor
-from authotron.tokens import exchange, refresh_token
+from authotron.tokens import exchange, refresh_family, refresh_token
 from authotron.tokens.exchange import ExchangeRequest
 from authotron.tokens.exchanged_tokens import Exchanged, ExchangedTokens, new_id
 from authotron.tokens.refresh_family import Family, RefreshFamilies, Reused
@@ -64,7 +64,7 @@ async def begin(
     exchanged, families = gateway.exchanged, gateway.families
     if exchanged is None or families is None:
         raise ExceedsGrant([Problem("refresh", f"there are no refresh tokens: {_OFF}")])
-    family = new_id()
+    family = refresh_family.new_id()
     if actor is not None:
         why = "a token to act in the name of a user comes without a refresh token"
         raise ExceedsGrant([Problem("refresh", why)])
@@ -139,6 +139,24 @@ async def refresh(
         raise
     audit.exchanged(bearer, found.token.id, found.expires, by)
     return evolve(found, refresh=new.text, identity=bearer.identity)
+
+
+def login_of(gateway: Gateway[Any], requester: Authentication, now: float) -> Revocation | None:
+    """
+    Return the revocation that ends the login of a client: all its refresh tokens, and all tokens
+    that were issued for them. Return C{None} if the client does not present a token that was issued
+    together with a refresh token.
+    """
+    token = requester.token
+    if gateway.families is None or token is None:
+        return None
+    family = next(iter(token.ancestors[-1:]), "")
+    if not family.startswith(refresh_family.PREFIX):
+        return None  # such as a narrower token, whose bearer must not end the login
+    until = now + gateway.families.longest + AFTER_EXPIRY
+    return Revocation(
+        revocation.new_id(now), family, *requester.identity[:2], created=now, until=until
+    )
 
 
 async def end(serving: LiveGateway[Any], text: str, by: Actor, clock: IReactorTime) -> None:

@@ -41,6 +41,18 @@ class Reused(Rejected):
         self.family = family
 
 
+PREFIX = "login-"
+"""The prefix of the id of each family, which tells it from the ids of tokens."""
+
+_ID_BYTES = 16
+"""Number of random bytes in the id of a family."""
+
+
+def new_id() -> str:
+    """Return the id of a new family of refresh tokens."""
+    return PREFIX + secrets.token_urlsafe(_ID_BYTES)
+
+
 @frozen
 class Family:
     """

@@ -6,6 +6,8 @@ This module is imported at the first request to this route.
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from authotron.gateway import revoking
 from authotron.model import cookies
 from authotron.model.authentication import Authentication
@@ -33,8 +35,9 @@ async def answer(call: Call) -> Reply:
     Revoke the token that the client presents until the token expires, and delete the cookies that
     carry credentials.
 
-    With C{{"everywhere": true}} in the body, all tokens that were issued to the client before now
-    are revoked.
+    If the token was issued together with a refresh token, the refresh token ends, too, and all
+    tokens that were issued for it. With C{{"everywhere": true}} in the body, all tokens that were
+    issued to the client before now are revoked.
     """
     requester = await call.authentication()
     if _is_cross_site(call.request):
@@ -51,7 +54,13 @@ async def _log_out(call: Call, requester: Authentication) -> None:
     if (id_ := revocation_routes.api_token_id(requester)) is not None:
         await revocation_routes.end_api_token(call, id_, by)
         return
-    wanted = revoking.of_presented_token(requester, call.clock.seconds(), _REASON, str(by))
+    now = call.clock.seconds()
+    wanted = revoking.of_presented_token(requester, now, _REASON, str(by))
+    if call.gateway.families is not None:
+        from authotron.gateway import refreshing  # noqa: PLC0415 - only needed for refresh tokens
+
+        login = refreshing.login_of(call.gateway, requester, now)
+        wanted = wanted if login is None else evolve(login, reason=_REASON, by=str(by))
     if wanted is None:
         raise EarlyReply(replies.malformed([_NO_TOKEN]))
     await revocation_routes.revoke_as(call, requester, wanted)

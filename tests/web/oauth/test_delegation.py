@@ -255,6 +255,51 @@ class RevocationTests(DelegationCase):
         self.assertEqual(self.status(token), 401)
 
 
+class LogoutTests(DelegationCase):
+    """Logging out with a token that came with a refresh token."""
+
+    def make(self, **over: Any) -> Any:
+        return super().make(revocation={}, **over)
+
+    def setUp(self) -> None:
+        super().setUp()
+        records = LiveRecords(self.gateway.serving, World(self.gateway.clock, run_at_once))
+        records.start()
+        self.addCleanup(records.stop)
+
+    def log_out(self, token: str) -> None:
+        answer = self.gateway.ask("POST /logout", Authorization=f"Bearer {token}")
+        self.assertEqual(answer.status, 204, answer.body)
+
+    def begin(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.ask(None, actor_token_type=None, refresh="true").json()
+        return found
+
+    def refresh(self, text: str) -> Answer:
+        given = {"grant_type": "refresh_token", "refresh_token": text}
+        return self.form("/oauth/token", given)
+
+    def test_refresh_token_ends_T36(self) -> None:
+        """A logout ends the refresh token, and the tokens that were issued for it."""
+        first = self.begin()
+        second = self.refresh(first["refresh_token"]).json()
+        other = self.begin()
+        self.log_out(second["access_token"])
+        self.assertEqual(self.refresh(second["refresh_token"]).json()["error"], "invalid_grant")
+        statuses = [self.status(each["access_token"]) for each in (first, second, other)]
+        self.assertEqual(statuses, [401, 401, 200])
+        self.assertEqual(self.refresh(other["refresh_token"]).status, 200)
+
+    def test_narrower_token_T52(self) -> None:
+        """The bearer of a narrower token ends that token alone."""
+        first = self.begin()
+        bearer = f"Bearer {first['access_token']}"
+        narrow = self.token(None, bearer, actor_token_type=None, validity="60")
+        self.log_out(narrow)
+        self.assertEqual((self.status(narrow), self.status(first["access_token"])), (401, 200))
+        self.assertEqual(self.refresh(first["refresh_token"]).status, 200)
+
+
 class RefreshTests(DelegationCase):
     """Refresh tokens at the endpoints of OAuth."""
 
