@@ -36,7 +36,10 @@ _NOT_STORED = (
 )
 
 Change = Callable[[KeyRing, float], KeyRing]
-"""A function that returns a changed ring, at a time in seconds since the epoch."""
+"""
+A function that returns a changed ring of signing keys, given a ring and the time in seconds since
+the epoch.
+"""
 
 
 @click.group(cls=Group, examples=("authotron keys list", "authotron keys promote"))
@@ -158,9 +161,9 @@ def retire(kid: str, path: Path, *, as_json: bool) -> None:
 
 def _with_next(ring: KeyRing, now: float, *, pair: KeyPair, plan: Plan, replaces: bool) -> KeyRing:
     """
-    Return the ring with a new next key.
+    Return the ring of signing keys with a new next key.
 
-    @raise RefusedTransition: the ring has a next key that is not to be replaced.
+    @raise RefusedTransition: the key ring has a next key that is not to be replaced.
     """
     after = ring.following(now)
     while after is not None:
@@ -186,13 +189,13 @@ def _without(ring: KeyRing, now: float, *, kid: str, plan: Plan) -> KeyRing:
 
 
 Work = Callable[[SharedKeys, Plan, World], Any]
-"""The work of a command: a coroutine function that reads or changes the ring."""
+"""The work of a command: a coroutine function that reads or changes the ring of signing keys."""
 
 
 def _run(path: Path, work: Work, *, as_json: bool) -> None:
     """
-    Run some work with the ring in the token store; if the ring cannot be read, or refuses the
-    change, print the reason and exit with 1.
+    Run some work with the ring of signing keys in the token store; if the ring cannot be read, or
+    refuses the change, print the reason and exit with status 1.
     """
 
     async def with_ring(gateway: Gateway[Reply], tokens: TokenService, world: World) -> None:
@@ -218,14 +221,14 @@ async def _change(
     *,
     as_json: bool,
 ) -> None:
-    """Change the ring, write an audit event, and print the ring."""
+    """Change the ring of signing keys, write an audit event, and print the ring."""
     ring = await shared.change(lambda found: change(found, world.clock.seconds()))
     audit.signing_key_changed(what, kid, ring.version, audit.at_terminal())
     _print([*_rows(ring, world.clock.seconds(), plan)], ring.version, as_json=as_json)
 
 
 def _rows(ring: KeyRing, now: float, plan: Plan) -> Iterator[dict[str, str | None]]:
-    """Yield the keys of a ring as JSON, the active key first."""
+    """Yield the keys of a key ring as JSON, the active key first."""
     active = ring.active(now)
     for key in (active, *(each for each in ring.keys if each is not active)):
         gone = ring.gone_from(key, plan)

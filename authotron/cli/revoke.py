@@ -33,7 +33,10 @@ NOT_CONFIGURED = "the configuration has no section revocation, so a gateway igno
 
 @frozen
 class _Wish:
-    """What the command line says is to be revoked, from when, until when."""
+    """
+    The credentials that the command line says are to be revoked, from which time, and until which
+    time.
+    """
 
     token: str | None = field(repr=False)
     token_id: str | None

@@ -133,8 +133,9 @@ class Authenticator:
         credential that a provider accepts.
 
         @param realm: the realm whose providers alone are asked, in any case of letters.
-        @param is_stated: whether the client only asks about the credentials, for example to revoke
-            a token, and does not use them; then no proof of a bound token is needed.
+        @param is_stated: whether the client only names the credentials in a request, for example to
+            revoke a token, and does not authenticate by them; if so, no proof of a bound token is
+            needed.
 
         @raise Rejected: every provider that could know a credential has refused it.
         @raise Unavailable: a provider that could know a credential did not answer and no other
@@ -503,7 +504,7 @@ class Authenticator:
 
 @cache
 def _bound_tokens() -> ModuleType:
-    """Import the module for bound tokens when a client presents the first of them."""
+    """Import the module for bound tokens when a client presents the first bound token."""
     return import_module("authotron.gateway.bound_tokens")
 
 

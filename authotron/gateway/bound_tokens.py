@@ -2,8 +2,8 @@
 Accept a bound token only from a client that proves to have the key or certificate of the token.
 
 The binding becomes conditions of the authentication, so each repetition of a cached decision must
-check the binding. The condition of a key holds for no request: only after the proof of a request
-was verified, L{proven} removes the condition for this request.
+check the binding. The condition that binds a token to a key is never fulfilled: only after the
+gateway has verified the proof of a request, L{proven} removes the condition for this request.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ Concerns = Callable[[Authentication], bool]
 
 
 def _concerns_all(_client: Authentication) -> bool:
-    """Return that an event concerns every client, as a change of the published keys does."""
+    """Return true: an event such as a change of the published keys concerns every client."""
     return True
 
 
@@ -56,7 +56,7 @@ class EventLog:
 
     The id of an event consists of the name of the log, which is random for each process, and the
     number of the event. A client that names the id of another log, or of an event that has left the
-    log, cannot resume, and has to learn everything anew.
+    log, cannot resume, and receives the present state.
 
     @ivar newest: the number of the last event, or 0 before the first event.
     """
@@ -77,7 +77,7 @@ class EventLog:
             self._bytes -= self._events.popleft().__sizeof__()
 
     def id_of(self, number: int) -> str:
-        """Return the id of the event with a number."""
+        """Return the id of the event with the given number."""
         return f"{self._name}-{number}"
 
     def number_of(self, id_: str) -> int | None:

@@ -29,7 +29,7 @@ _LONGEST_SHOWN = 300
 
 
 class Unauthorized(Exception):
-    """A pushed event does not come with the agreed C{Authorization}."""
+    """A pushed security event lacks the agreed value of the header C{Authorization}."""
 
 
 @frozen
@@ -38,8 +38,9 @@ class EventReceiver:
     Receives the tokens of all configured identity providers.
 
     A token takes effect once, on whichever gateway it arrives: the gateways that share a token
-    store remember its id there. It is remembered only after its revocations are in force everywhere
-    on this machine, so a token whose processing failed is processed when the sender repeats it.
+    store remember its id there. The id of a token is remembered only after the revocations that
+    follow from the token are in force everywhere on this machine, so a token whose processing
+    failed is processed when the sender repeats it.
     """
 
     _serving: LiveGateway[Any]
@@ -50,7 +51,7 @@ class EventReceiver:
         """
         Receive a security event token that an identity provider has pushed (RFC 8935).
 
-        @raise Unauthorized: the request does not have the agreed C{Authorization}.
+        @raise Unauthorized: the request does not have the agreed value of C{Authorization}.
         @raise InvalidEvent: the token is not valid.
         @raise Unavailable: keys or token store cannot be reached; the sender should repeat.
         """
@@ -112,7 +113,7 @@ class EventReceiver:
         Revoke what events are about, and return the revocations.
 
         The number of revocations by a claim, such as the session of a user, is limited. If there
-        are too many, all tokens of the user are revoked instead.
+        are too many revocations by a claim, all tokens of the user are revoked instead.
 
         @raise Unavailable: the token store cannot be reached, or there are too many revocations.
         """
@@ -133,7 +134,7 @@ class EventReceiver:
     def _report(
         self, events: Sequence[SecurityEvent], found: Sequence[Revocation], transmitter: Transmitter
     ) -> None:
-        """Log what was received, without the names of users."""
+        """Log which security events were received, without the names of users."""
         kinds = ", ".join(sorted({each.type for each in events}))
         if found:
             self._log.info(

@@ -74,13 +74,14 @@ def _event(
 
 
 def _do_nothing() -> None:
-    """Do nothing, as no revocations are followed."""
+    """Do nothing, as the gateway follows no revocations."""
 
 
 @define(eq=False)
 class EventSource:
     """
-    Writes what changes in this process into a log, for the streams of C{GET /events}.
+    Adds revocations, and changes of policies and keys, to the log of events for the streams of
+    C{GET /events}.
 
     @ivar log: the latest events.
     @ivar listeners: functions that are called after events were added to the log.

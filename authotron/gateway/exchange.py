@@ -75,7 +75,7 @@ def _check_delegation(gateway: Gateway[R], user: Authentication, actor: Authenti
     """
     Check that an identity may act in the name of a user.
 
-    @raise ExceedsGrant: the identity may not.
+    @raise ExceedsGrant: the identity may not act in the name of the user.
     """
     from authotron.tokens import delegation  # noqa: PLC0415 - only needed here
 

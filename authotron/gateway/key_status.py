@@ -17,8 +17,8 @@ class KeyStatus:
     """
     The state of the signing keys from the token store that this process uses.
 
-    @ivar problem: why the keys in use may differ from those in the token store, or C{None} if they
-        do not.
+    @ivar problem: why the signing keys in use may differ from those in the token store, or C{None}
+        if the keys do not differ.
     """
 
     _keys: RingKeys

@@ -1,8 +1,8 @@
 """
 Verifies the DPoP proofs that clients send with tokens which are bound to a key (RFC 9449).
 
-A proof counts once: its id is kept in the token store until no gateway would accept the proof any
-more, so that a stolen proof is refused by all gateways that share the store.
+A proof counts once: the token store keeps the id of the proof until no gateway would accept the
+proof any more, so all gateways that share the store refuse a stolen proof.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HEADER = "DPoP"
 """The name of the header that contains a proof."""
 
 REPLAY = "replay"
-"""The kind of the records of proofs that were used."""
+"""The kind of the records of used DPoP proofs."""
 
 INVALID_PROOF, INVALID_TOKEN, USE_NONCE = "invalid_dpop_proof", "invalid_token", "use_dpop_nonce"
 """The errors that a challenge names (RFC 9449 sections 7.1 and 9)."""
@@ -114,7 +114,8 @@ class Proofs:
         @raise Unavailable: the token store cannot be reached.
         """
         id_ = base64url(sha256(f"{proof.jkt} {proof.id}".encode()).digest()).decode()
-        # The clock of another gateway, which deletes expired records, may be ahead of this one's.
+        # The clock of another gateway, which deletes expired records, may be ahead of the clock of
+        # this gateway.
         until = proof.issued + 2 * self._config.window
         return await self._store.add_record(Record(REPLAY, id_, "", until), self._clock.seconds())
 

@@ -18,7 +18,7 @@ from authotron.jose.status_list import INVALID, VALID, Statuses
 from authotron.model.authentication import Authentication, PresentedToken
 
 _MOST_LISTS = 2
-"""Maximum number of lists of one process; an older list is closed."""
+"""Maximum number of Token Status Lists of one process; above it the oldest list is closed."""
 
 _LEEWAY = 120.0
 """Seconds after the end of a JWT before its place in the list is given to another credential."""
@@ -35,7 +35,7 @@ _random = SystemRandom()
 @define
 class _Place:
     """
-    The credential to which a place in a list belongs.
+    The credential to which a place (an index) in a Token Status List belongs.
 
     @ivar since: when the first JWT was minted that refers to the place.
     @ivar expires: when the last JWT that refers to the place expires.
@@ -66,13 +66,13 @@ class _Place:
 @define(eq=False)
 class StatusList:
     """
-    One list, whose places are given to credentials in random order.
+    One Token Status List, whose places (indices) are given to credentials in random order.
 
     All JWTs that are minted for one credential refer to the same place. A place is given to another
     credential after the last of these JWTs has expired, so one list is enough for as many
     credentials as are in use at the same time.
 
-    @ivar id: the random name of the list.
+    @ivar id: the random name of the Token Status List.
     @ivar ends: when the last JWT expires that refers to the list.
     """
 
@@ -120,8 +120,8 @@ class StatusList:
 
     def places(self) -> Iterator[tuple[int, Authentication]]:
         """
-        Yield all places that belong to a credential, and the credential; places may change hands
-        meanwhile.
+        Yield each place that belongs to a credential, and the credential; the gateway may give a
+        place to another credential meanwhile.
         """
         for index, place in [*self._places.items()]:
             if self._places.get(index) is place:
@@ -143,7 +143,7 @@ def _key(found: Authentication) -> object:
 @define(eq=False)
 class StatusLists:
     """
-    The lists of this process.
+    The Token Status Lists of this process.
 
     @ivar url: the URL below which the lists are published.
     @ivar closed: lists that are full, or whose process will not follow revocations any more; they
@@ -161,7 +161,7 @@ class StatusLists:
         self.lists = [StatusList(self.size)]
 
     def uri(self, id_: str) -> str:
-        """Return the URL of a list."""
+        """Return the URL of a Token Status List."""
         return f"{self.url}/statuslists/{id_}"
 
     def reference(self, found: Authentication, jti: str, expires: float) -> dict[str, Any]:
@@ -187,7 +187,10 @@ class StatusLists:
         return index
 
     def of_id(self, id_: str) -> StatusList | None:
-        """Return the list of this process with an id, or C{None} if there is none."""
+        """
+        Return the Token Status List of this process with an id, or C{None} if this process has no
+        such list.
+        """
         return next((each for each in self.lists if each.id == id_), None)
 
     def sweep(self, revoked: Callable[[Authentication], bool]) -> Generator[None, None, None]:

@@ -23,7 +23,7 @@ LEASE = 30.0
 """Seconds after which a process stores its lists again, to show that it applies revocations."""
 
 _ABANDONED = 3 * LEASE
-"""Seconds after which a list counts as abandoned if its process has not stored it again."""
+"""Seconds after which a status list counts as abandoned if its process has not stored it again."""
 
 _SKEW = 60.0
 """Seconds by which the clocks of two gateways may differ."""
@@ -32,7 +32,7 @@ _SKEW = 60.0
 @frozen
 class StoredStatusList:
     """
-    A list as its process has stored it.
+    A Token Status List as a process has stored it in the token store.
 
     @ivar seen: the time up to which all revocations are applied to the list.
     @ivar size: the number of statuses.
@@ -53,8 +53,8 @@ class StoredStatusList:
         Return the claim C{status_list} to publish.
 
         A process that has ended applies no further revocations to its list, and no other process
-        knows the credentials in it. So after a further revocation, whichever it is, no credential
-        in an abandoned list counts as valid; clients get new JWTs from the gateway.
+        knows the credentials in it. So after any further revocation no credential in an abandoned
+        list counts as valid; clients get new JWTs from the gateway.
         """
         if now < self.seen + _ABANDONED:
             return self.status_list

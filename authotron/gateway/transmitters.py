@@ -56,8 +56,8 @@ REPLAY = "replay"
 
 _REMEMBERED = 7 * 86_400.0
 """
-Seconds for which a received token is remembered. A token that is repeated later than that only
-revokes again what was issued before its event.
+Seconds for which gateways remember a received security event token. A security event token that a
+sender repeats after this time only revokes again what was issued before its event.
 """
 
 
@@ -81,7 +81,7 @@ class PollClient(Protocol):
         """
         Acknowledge tokens, and return further tokens by their C{jti}, and whether there are more.
 
-        @raise Unavailable: the identity provider does not answer, or answers with nonsense.
+        @raise Unavailable: the identity provider does not answer, or its answer is malformed.
         """
 
 
@@ -191,7 +191,7 @@ def receipt_id(event: SecurityEvent) -> str:
 
 
 def _id(event: SecurityEvent, part: str) -> str:
-    """Return an id that is the same whenever, and wherever, the same token is received."""
+    """Return an id that is the same whenever any gateway receives the same token."""
     named = json.dumps([event.issuer, event.token, part]).encode()
     return "set-" + sha256(named).hexdigest()[:32]
 

@@ -370,7 +370,7 @@ def _ring_keys(config: JwtConfig, further: Mapping[str, PublicKey], longest: int
 
 
 def _configured_key(config: JwtConfig, problems: list[Problem]) -> PrivateKey | None:
-    """Read the private key in the configuration; add its problems to a list."""
+    """Read the private key in the configuration; add each problem of the key to a list."""
     if config.key is None:
         return None
     try:
@@ -385,7 +385,10 @@ def _kid(config: JwtConfig, key: PrivateKey) -> str:
 
 
 def _previous_keys(config: JwtConfig, problems: list[Problem]) -> Iterator[tuple[str, PublicKey]]:
-    """Read the earlier keys in the configuration, with their ids; add their problems to a list."""
+    """
+    Read the earlier keys in the configuration, with their ids; add each problem of the keys to a
+    list.
+    """
     for place, path in enumerate(config.previous_key_files):
         try:
             key = public_key(path, f"jwt.previous_key_files[{place}]")

@@ -18,8 +18,9 @@ class HttpPollClient:
     """
     Asks the poll endpoint of one identity provider.
 
-    What the endpoint answers is not believed: it cannot name another place, the size of its answer
-    is limited, and only the tokens in its answer count, which are verified one by one.
+    The gateway does not trust the answer of the endpoint: a redirect to another host is not
+    followed, the size of the answer is limited, and of its content only the tokens count, which the
+    gateway verifies one by one.
     """
 
     _web: WebClient
@@ -35,7 +36,7 @@ class HttpPollClient:
 
         @param errors: for each token that is not valid the error, see RFC 8936 section 2.6.
 
-        @raise Unavailable: the identity provider does not answer, or answers with nonsense.
+        @raise Unavailable: the identity provider does not answer, or its answer is malformed.
         """
         content: dict[str, object] = {"maxEvents": MOST, "returnImmediately": True}
         if acknowledged:

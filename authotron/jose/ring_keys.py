@@ -25,10 +25,10 @@ _OUTDATED = (
 @frozen
 class _View:
     """
-    The keys of a ring between two moments at which a key changes its state.
+    The signing keys of a key ring between two moments at which a key changes its state.
 
-    @ivar begin: the change before.
-    @ivar end: the change after.
+    @ivar begin: the moment of the last change before.
+    @ivar end: the moment of the first change after.
     @ivar signs_until: when the key of C{signer} ceases to sign.
     """
 
@@ -43,13 +43,13 @@ class _View:
 @define(eq=False)
 class RingKeys:
     """
-    The keys of a ring, which change their states as time passes.
+    The signing keys of a key ring, which change their states as time passes.
 
     No method needs the token store, so an outage of the token store does not delay a change from
     one key to the next one.
 
-    @ivar plan: how the keys are rotated.
-    @ivar ring: the ring in use, or C{None} before it is known.
+    @ivar plan: how the gateways rotate the signing keys.
+    @ivar ring: the key ring in use, or C{None} before the ring is known.
     @ivar confirmed: when the token store was last seen to contain the ring in use, in seconds since
         the epoch.
     @ivar first_read: the requests that wait for the first attempt to read the ring.
@@ -68,7 +68,7 @@ class RingKeys:
         """
         Use a ring.
 
-        @param confirmed: when the token store was seen to contain the ring.
+        @param confirmed: when the token store was last seen to contain the key ring.
         """
         if ring != self.ring:
             kids = {key.kid for key in ring.keys}
@@ -92,8 +92,9 @@ class RingKeys:
 
     def _outdated_from(self) -> float:
         """
-        Return from when this gateway does not sign, because the other gateways may have replaced
-        all keys that this gateway knows; if only operators promote keys, this is never so.
+        Return the time from which this gateway does not sign, because the other gateways may have
+        replaced all keys that this gateway knows; if only operators promote keys, there is no such
+        time.
         """
         if self.ring is None or self.plan.rotation is None:
             return inf
@@ -127,8 +128,8 @@ class RingKeys:
 
     def max_age(self, now: float) -> int:
         """
-        Return for how many seconds clients may cache the published keys: as configured, but not
-        longer than this gateway is certain to know all keys that may sign.
+        Return for how many seconds clients may cache the published keys: as configured, but only as
+        long as this gateway is certain to know all keys that may sign.
         """
         left = self._certain_until() - now
         return int(max(0.0, min(self.plan.caching, left)))

@@ -1,6 +1,6 @@
 """
-Seal texts of the gateway, such as the signing keys that gateways share: the token store, or the
-token, that contains a sealed text reveals nothing of it.
+Seal texts of the gateway, such as the signing keys that gateways share: a reader of the token
+store, or of the token, that contains a sealed text learns nothing of the text.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def sealer(secrets: Iterable[str], purpose: bytes = _INFO) -> Sealer:
     """
     Build a L{Sealer} from secrets of the configuration.
 
-    @param secrets: the secret that seals, and then further secrets that only open.
+    @param secrets: the secret whose key seals, and then secrets whose keys only open sealed texts.
     @param purpose: what is sealed; a text that was sealed for another purpose cannot be opened.
     """
     return Sealer(tuple(_derive(each, purpose) for each in secrets))

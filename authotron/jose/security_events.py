@@ -52,7 +52,7 @@ class SecurityEvent:
     @ivar issuer: the identity provider that sent the token.
     @ivar token: the C{jti} of the token, which is unique for the issuer.
     @ivar type: the URI that names what happened.
-    @ivar at: when it happened, in seconds since the epoch, which is never in the future.
+    @ivar at: when the event happened, in seconds since the epoch, which is never in the future.
     @ivar content: the members of the event.
     """
 
@@ -69,8 +69,8 @@ class EventVerifier:
     """
     Verifies the security event tokens and the logout tokens of one identity provider.
 
-    Keys are only those that the configuration names. Members of the JWT header that name a key or a
-    place (C{jwk}, C{jku}, C{x5u}) are never used.
+    The verifier uses only keys that the configuration names. Members of the JWT header that name a
+    key or a place (C{jwk}, C{jku}, C{x5u}) are never used.
 
     @ivar audience: the accepted audiences, one of which a token must name.
     @ivar leeway: seconds by which the clocks of identity provider and gateway may differ.

@@ -64,13 +64,13 @@ class Keys(Protocol):
 
     def signer(self, now: float) -> Signer:
         """
-        Return what signs JWTs at this moment.
+        Return the object that signs JWTs at the given moment.
 
         @raise KeysUnknown: the gateway does not know which key signs.
         """
 
     def signs_until(self, now: float) -> float:
-        """Return the moment from which another key signs; it may be infinite."""
+        """Return the moment from which another key signs, which may be infinite."""
 
     def verification_key(self, kid: str, now: float) -> tuple[str | PublicKey, str] | None:
         """

@@ -60,7 +60,7 @@ class Statuses:
         return place, number
 
     def encoded(self) -> dict[str, Any]:
-        """Return the claim C{status_list}, which contains the compressed array."""
+        """Return the claim C{status_list}, which contains the compressed array of statuses."""
         return encoded(bytes(self.packed), self.bits)
 
 
@@ -74,7 +74,8 @@ def list_claims(uri: str, status_list: dict[str, Any], now: float, ttl: int) -> 
     Return the claims of the JWT that contains a list.
 
     @param uri: the URL of the list, to which tokens refer.
-    @param ttl: seconds for which a backend may use the list. The JWT is valid for twice as long.
+    @param ttl: seconds for which a backend may use the list. The JWT is valid for twice as many
+        seconds as C{ttl} says.
     """
     issued = int(now)
     times = {"iat": issued, "exp": issued + 2 * ttl, "ttl": ttl}

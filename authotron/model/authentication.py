@@ -31,7 +31,7 @@ class Login(NamedTuple):
 
 class Acting(NamedTuple):
     """
-    An identity that acts in the name of a user who has delegated something to it.
+    An identity that acts in the name of a user.
 
     @ivar provider: the name of the provider that verified the credential of the identity.
     """
@@ -53,7 +53,7 @@ class PresentedToken(NamedTuple):
         configured audience.
     @ivar actors: the identities that act in the name of the user: the first one sends the request,
         and each further one has passed the right to act on to the one before it (RFC 8693 section
-        4.1). All of them limit what the client may do.
+        4.1). All these identities limit what the client may do.
     @ivar binding: the key or certificate that each user of the token must prove to have, or C{None}
         if the token may be used by every client that holds it.
     """

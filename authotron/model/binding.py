@@ -38,9 +38,9 @@ class Binding(NamedTuple):
 
 class Unproven(Exception):
     """
-    The client has not proven that it has the certificate or the key to which its token is bound.
+    The client has not proven to have the certificate or the key to which its token is bound.
 
-    The message is written to the log, and contains nothing that the client sent.
+    The message of the exception is written to the log, and contains nothing that the client sent.
     """
 
 

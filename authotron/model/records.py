@@ -16,7 +16,7 @@ class Record:
     """
     A small text, such as a revocation in JSON, that gateways share through the token store.
 
-    @ivar kind: what the record is, such as C{revocation}; ids are unique only within a kind.
+    @ivar kind: the kind of the record, such as C{revocation}; ids are unique only within a kind.
     @ivar content: the text of the record; the token store never reads it.
     @ivar until: when the token store deletes the record, in seconds since the epoch, or C{None} if
         only a caller deletes it.

@@ -80,7 +80,7 @@ class Revocation:
 
     @property
     def about(self) -> str:
-        """The credentials that the revocation is about, in words, for logs."""
+        """The credentials that the revocation concerns, in words, for logs."""
         whose = "" if self.owner is None else f" of {self.username} in realm {self.realm}"
         if self.token is not None:
             return f"token {self.token}{whose}"
@@ -160,8 +160,9 @@ def of_api_token(token: Token, now: float, by: str) -> Revocation:
     Return the revocation of an API token that is about to be deleted, so that other machines
     discard their decisions about it at once.
 
-    The revocation also covers the API tokens that were created with the deleted one. It names no
-    owner, because providers may spell the name of the owner in another way than the token store.
+    The revocation also covers the API tokens that were created with the deleted one. The revocation
+    names no owner, because providers may spell the name of the owner in another way than the token
+    store.
     """
     until = _end_of_token(now, token.grant.expires)
     return Revocation(

@@ -397,9 +397,9 @@ class IKeepsRecords(Interface):
         Return what has changed in the records of the kinds
         L{FOLLOWED_KINDS<authotron.model.records.FOLLOWED_KINDS>}.
 
-        No change is ever left out: neither one that was begun before the call and ends after it,
-        nor one that the store no longer has in its list of changes; then all records are returned,
-        and C{removed} names those records that were removed by the latest changes.
+        No change is ever left out, even if the change began before the call and ends after it; if
+        the store no longer has all changes after the cursor in its list of changes, it returns all
+        records, and C{removed} names those records that were removed by the latest changes.
 
         @param after: the cursor of the last call; for C{None}, or a cursor that the store does not
             know any more, all records are returned.
@@ -409,7 +409,7 @@ class IKeepsRecords(Interface):
         """
         Call a function soon after records have changed, whichever gateway has changed them.
 
-        A call may come without a change, or be lost; so a caller also looks regularly.
+        A call may come without a change, or be lost; so a caller also reads the changes regularly.
 
         @return: a function that ends the calls.
         """

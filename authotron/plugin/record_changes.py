@@ -1,6 +1,6 @@
 """
-What token stores that keep records share: positions in the log of changes, and the callers that
-want to know of changes.
+What token stores that keep records share: positions in the log of changes, and the listeners that a
+store notifies of changes.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ class Position:
 
     @property
     def number(self) -> int:
-        """Return the place, in a store that numbers changes from 1 on."""
+        """Return the number of the position's change, in a store that numbers changes from 1 on."""
         return int(self.place) if self.place.isdigit() else 0
 
 
 START = Position("0", "0" * 16)
-"""The position in the log of a store without any change, which every store takes for unknown."""
+"""The position in a log without any change; every store treats this position as unknown."""
 
 
 def parse_position(cursor: str | None) -> Position | None:
@@ -101,7 +101,7 @@ def check_length(record: Record) -> None:
 @define(eq=False)
 class Listeners:
     """
-    The callers that a store tells about changed records, and the work by which the store notices
+    The listeners that a store notifies of changed records, and the work by which the store notices
     changes that other processes make.
 
     @ivar _watch: a coroutine function that calls its argument after each change which another
@@ -125,7 +125,7 @@ class Listeners:
         return partial(self._remove, key)
 
     def notify(self) -> None:
-        """Tell all callers that a record has changed."""
+        """Notify all listeners that a record has changed."""
         for notify in [*self._callers.values()]:
             try:
                 notify()
@@ -133,7 +133,7 @@ class Listeners:
                 self._log.failure("a caller failed after a change of a record")
 
     async def close(self) -> None:
-        """Forget all callers, and stop looking for changes."""
+        """Remove all listeners, and stop looking for changes of records."""
         self._callers.clear()
         self._stop()
         for each in self._ending:

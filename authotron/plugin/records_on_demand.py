@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
 
-if TYPE_CHECKING:  # A gateway that uses no records imports nothing for them.
+if TYPE_CHECKING:  # a gateway that uses no records does not import this module
     from authotron.model.records import Changes, Record
 
 
@@ -39,10 +39,10 @@ class RecordKeeper(Protocol):
         """Implement L{IKeepsRecords.on_change}."""
 
     async def delete_expired(self, now: float) -> None:
-        """Delete records that have expired, and what is no longer needed of removed ones."""
+        """Delete expired records, and what the store no longer needs of removed records."""
 
     async def close(self) -> None:
-        """Stop looking for changes."""
+        """Stop looking for changes of records."""
 
 
 @define(eq=False)

@@ -23,7 +23,7 @@ _WAIT_SHARE = 0.5
 
 
 class NoStream(Unavailable):
-    """The server refuses to open a change stream; a MongoDB server without replica set does so."""
+    """The server refuses to open a change stream, as a MongoDB server without replica set does."""
 
 
 class Config(Protocol):
@@ -53,7 +53,7 @@ class MongoStream:
     Follows the change stream of a MongoDB collection, over a connection of its own, because MongoDB
     answers other commands on the connection only after it has waited for a change.
 
-    @ivar _name: returns the name of the collection.
+    @ivar _name: a function that returns the name of the MongoDB collection.
     @ivar _was_refused: whether the log says already that the server refuses change streams.
     """
 
@@ -65,8 +65,8 @@ class MongoStream:
 
     async def follow(self, notify: Callable[[], object]) -> None:
         """
-        Call C{notify} after each inserted document, and when the stream is open, since changes
-        before it are not in the stream; this goes on until the stream ends.
+        Call C{notify} after each inserted document, and once the stream is open, since earlier
+        changes are not in the stream; this goes on until the stream ends.
 
         @raise NoStream: the server refuses to open a change stream.
         @raise Unavailable: the connection was lost, or the server has closed the stream.

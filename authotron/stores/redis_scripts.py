@@ -223,6 +223,7 @@ A Lua script that returns 1 and the entries of the stream of changes from the en
 C{ARGV[1]} on, or 0 and the newest entry if the stream has no entry with this id and the mark
 C{ARGV[2]}.
 
-The command C{DEL} deletes nothing. A server that accepts no changes refuses the command: such a
-server may be a replica, or a primary that has lost its replicas, and may lack the newest changes.
+The command C{DEL} deletes nothing. A Redis server that accepts no changes refuses the command
+C{DEL}: such a server may be a replica, or a primary that has lost its replicas, and may lack the
+newest changes.
 """

@@ -148,7 +148,7 @@ OR EXISTS (SELECT 1 FROM records)
 """
 """
 An SQL statement that finds out whether restoring a backup would overwrite API tokens, policies or
-records.
+records of the database.
 """
 
 ADD_POLICIES = """

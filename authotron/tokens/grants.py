@@ -81,8 +81,9 @@ def restricted_token_id(requester: Authentication) -> str | None:
     """
     Return the id of the token that a requester uses, if the token is restricted, or else C{None}.
 
-    An exchanged token counts as restricted. Its id is no id of an API token, so a requester that
-    uses it manages no API token; the same holds for any other restricted credential.
+    An exchanged token counts as restricted. The id of an exchanged token is not the id of an API
+    token, so a requester that uses an exchanged token manages no API token; the same holds for any
+    other restricted credential.
     """
     grant = grant_in_use(requester)
     if not grant.is_restricted:

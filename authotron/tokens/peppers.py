@@ -54,7 +54,7 @@ class Peppers:
         return any(mark_of(_hash(key, text)) == mark for key in self._keys)
 
     def derived(self, purpose: bytes) -> bytes:
-        """Derive a key for another purpose from the newest pepper, which it does not reveal."""
+        """Derive a key for another purpose from the newest pepper, without revealing the pepper."""
         return hmac.digest(self._keys[0], purpose, "sha256")
 
     def fits(self, stored: str, text: str) -> bool:

@@ -29,7 +29,7 @@ from authotron.policy.verbs import is_misspelt
 MOST_SEGMENTS = 128
 """
 Maximum number of segments of a path to which the permissions of a restriction set are applied:
-clients choose both, and comparing long paths with many patterns would take long.
+clients choose paths and patterns, and comparing long paths with many patterns would take long.
 """
 
 _SET, _PERMISSION = 1_000, 500
@@ -104,7 +104,10 @@ class RestrictionSet:
 
     @property
     def _of_policies(self) -> Restriction:
-        """Namespace and permissions in the form of policies, which are compiled at first use."""
+        """
+        Namespace and permissions of the restriction set in the form of policies, which are compiled
+        at first use.
+        """
         if not self._built:
             self._built.append(Restriction(self.namespace, self.permissions))
         return self._built[0]
@@ -144,12 +147,15 @@ class RestrictionSet:
         return Request(path, method, None, namespace)
 
     def within(self, namespace: str) -> RestrictionSet:
-        """Return the set for a gateway that assigns requests without a namespace to this one."""
+        """
+        Return the restriction set for a gateway that assigns requests without a namespace to the
+        given namespace.
+        """
         return evolve(self, default_namespace=namespace)
 
     def layer(self, namespace: str) -> Layer:
         """
-        Return the set as a layer of a permission list.
+        Return the restriction set as a layer of a permission list.
 
         @param namespace: the namespace to which the permission list applies.
         """
@@ -167,11 +173,11 @@ class RestrictionSet:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the set restricts nothing."""
+        """Whether the restriction set restricts nothing."""
         return self == _EMPTY
 
     def as_json(self) -> dict[str, Any]:
-        """Return the set in the form in which tokens and replies state it."""
+        """Return the restriction set in the form in which tokens and replies state it."""
         stated = {
             "namespace": self.namespace,
             "permissions": [str(each) for each in self.permissions],
@@ -193,7 +199,7 @@ class RestrictionSet:
         return " and ".join(f"only {what} {', '.join(names)}" for what, names in limits if names)
 
     def __sizeof__(self) -> int:
-        """Return how many bytes the set takes up in memory, for caches with a budget in bytes."""
+        """Return how many bytes the restriction set takes up in memory, for limited caches."""
         texts = (self.namespace, *self.hosts, *self.networks, *self.methods)
         resources = sum(len(each.resource) for each in self.permissions)
         size = _SET + sum(map(getsizeof, texts)) + _PERMISSION * len(self.permissions)

@@ -77,8 +77,8 @@ class TokenService:
 
     @ivar store: the token store, with a timeout for every call.
     @ivar imported: the API tokens in the token store that other services issued.
-    @ivar announces: whether gateways with the same token store are informed of each deleted API
-        token by a revocation; if not, they notice after C{tokens.recheck}.
+    @ivar announces: whether a revocation informs the gateways with the same token store of each
+        deleted API token; if not, these gateways notice the deletion after C{tokens.recheck}.
     """
 
     store: StoreClient

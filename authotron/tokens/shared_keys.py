@@ -1,4 +1,4 @@
-"""The ring of signing keys in the token store, where it is sealed."""
+"""The ring of signing keys that gateways share; the token store contains the ring sealed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from authotron.model.records import SIGNING_KEY, Record
 
 ID = "ring"
 """
-The id of the record that contains the ring.
+The id of the record that contains the ring of signing keys.
 
 All keys are in one record, so that each change of the ring is one atomic operation of the token
 store: if two gateways rotate at the same moment, one of them succeeds, and the other one reads what
@@ -31,11 +31,11 @@ NO_RING = (
 """Why the ring in a token store cannot be listed or changed before a gateway has started."""
 
 _TRIES = 20
-"""Maximum number of attempts to change the ring while other processes change it too."""
+"""Maximum number of attempts to change the ring of signing keys while other processes change it."""
 
 
 class RecordStore(Protocol):
-    """The methods of a token store by which the ring is read and written."""
+    """The methods of a token store by which a process reads and writes the ring of signing keys."""
 
     async def add_record(self, record: Record, now: float) -> bool:
         """Add a record; return false if the store has a record of this kind and id already."""
@@ -50,10 +50,10 @@ class RecordStore(Protocol):
 @frozen
 class StoredRing:
     """
-    The ring as the token store has it.
+    The ring of signing keys as a token store has it.
 
-    @ivar record: the record with the sealed ring, or C{None} if the store has no ring.
-    @ivar ring: the ring in the record.
+    @ivar record: the record with the sealed key ring, or C{None} if the token store has no ring.
+    @ivar ring: the ring of signing keys in the record.
     """
 
     record: Record | None = None
@@ -62,7 +62,7 @@ class StoredRing:
 
 @frozen
 class SharedKeys:
-    """Reads and writes the ring in a token store."""
+    """Reads and writes the ring of signing keys in a token store."""
 
     store: RecordStore
     _sealer: Sealer
@@ -82,9 +82,9 @@ class SharedKeys:
 
     async def write(self, ring: KeyRing, earlier: StoredRing) -> bool:
         """
-        Replace the ring, if the token store still has the ring C{earlier}.
+        Replace the ring of signing keys, if the token store still has the ring C{earlier}.
 
-        @return: whether the token store has the new ring.
+        @return: whether the token store has the new key ring.
 
         @raise Unavailable: the token store cannot be reached; perhaps it has the new ring.
         """
@@ -95,12 +95,13 @@ class SharedKeys:
 
     async def change(self, change: Callable[[KeyRing], KeyRing]) -> KeyRing:
         """
-        Change the ring, and return the ring that the token store has then.
+        Change the ring of signing keys, and return the ring that the token store has after the
+        change.
 
-        @param change: returns the changed ring; it is called again if another process has changed
-            the ring meanwhile.
+        @param change: a function that returns the changed key ring; the function is called again if
+            another process has changed the ring meanwhile.
 
-        @raise RefusedTransition: the ring does not allow the change.
+        @raise RefusedTransition: the states of the signing keys do not allow the change.
         @raise UnreadableRing: the ring is sealed under another key, or damaged.
         @raise Unavailable: the token store cannot be reached, or it has no ring.
         """
@@ -115,7 +116,10 @@ class SharedKeys:
 
 
 def make(config: JwtConfig, store: RecordStore, clock: IReactorTime) -> SharedKeys:
-    """Build what reads and writes the ring, with the sealing keys of a configuration."""
+    """
+    Build the object that reads and writes the ring of signing keys, with the sealing keys of a
+    configuration.
+    """
     found = config.sealing_key, config.previous_sealing_key
     secrets = [each.get_secret_value() for each in found if each is not None]
     return SharedKeys(store, sealing.sealer(secrets), clock)

@@ -501,7 +501,7 @@ def is_bound_to_key(decision: Decision[Reply]) -> bool:
 def _of_own(outcome: Outcome) -> Outcome:
     """
     Return the outcome of a request that a client makes to the gateway itself, without the
-    conditions by which its token is bound: this request meets them.
+    conditions by which the token of the client is bound: the request meets these conditions.
     """
     found = outcome.authentication
     if found is None or found.token is None or found.token.binding is None:

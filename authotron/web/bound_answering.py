@@ -40,7 +40,7 @@ from authotron.web import replies
 from authotron.web.replies import Reply
 
 USED_BEFORE = "the proof was used before"
-"""The reason in the log if a client, or a thief, sends the same proof twice."""
+"""The reason in the log for the refusal if a client, or a thief, sends the same proof twice."""
 
 
 class Consulted(Protocol):
@@ -142,8 +142,8 @@ class BoundAnswerer:
         consulted = self._consulted(contract, decision, lambda: facts, client)
         decision = consulted if isinstance(consulted, Decision) else await consulted
         if not _may_pass(contract, decision, facts):
-            # The caller finds out why, and builds the reply. This one makes sure that no request
-            # passes without a stored proof, whatever the caller finds.
+            # The caller of this method finds out why, and builds the reply. This reply makes sure
+            # that no request passes without a stored proof, whatever the caller finds.
             return evolve(decision, reply=replies.FORBIDDEN)
         try:
             is_new = await proofs.use(proof)
@@ -189,7 +189,10 @@ class BoundAnswerer:
 
 
 def _may_pass(contract: Contract | None, decision: Decision[Reply], facts: Facts) -> bool:
-    """Return whether conditions, policies and authorizer allow a request, without counting it."""
+    """
+    Return whether conditions, policies and authorizer allow a request, without counting the
+    request.
+    """
     found, access = decision.outcome.authentication, decision.access
     if found is None:
         return False

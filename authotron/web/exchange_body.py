@@ -22,7 +22,7 @@ _MOST = 100
 """Maximum number of entries in one list of a restriction set."""
 
 _LONGEST_REFRESH = 256
-"""Maximum number of characters of a refresh token in a request body; a valid one has 97."""
+"""Maximum number of characters of a refresh token in a request body; a valid token has 97."""
 
 
 _MOST_IN_ALL = 200
@@ -34,7 +34,8 @@ _LONGEST = 262
 
 def _bounded(stated: object) -> object:
     """
-    Check how much restriction sets contain before each entry is checked, which takes longer.
+    Check the number of entries of all restriction sets, before each entry is checked, which takes
+    longer.
 
     @raise ValueError: there are too many sets or entries, or an entry is too long.
     """

@@ -100,7 +100,8 @@ class LaterRoute:
     @ivar path: the path, with parameters in angle brackets as Klein writes them.
     @ivar handler: where the L{Handler} is, such as C{policy_routes:authz}: a module of the package
         C{authotron.web}, and the name of a function in it.
-    @ivar is_on: returns whether the route exists; without it the route answers 404.
+    @ivar is_on: a function that returns whether the configuration has the feature of the route;
+        without the feature the route answers 404.
     @ivar has_body: whether the route reads the request body.
     """
 
@@ -112,7 +113,7 @@ class LaterRoute:
 
 
 def _policy_route(path: str, handler: str) -> LaterRoute:
-    """Return the route of a client's question about the policies, which is a JSON body."""
+    """Return the route by which clients ask what policies allow; the request has a JSON body."""
     return LaterRoute("POST", path, handler, has_policies, has_body=True)
 
 
@@ -126,7 +127,7 @@ def _metadata_routes(path: str, parameter: str, handler: str, is_on: IsOn) -> It
 
 
 def _oauth_endpoint(path: str, handler: str) -> LaterRoute:
-    """Return the route of an endpoint of OAuth, which is a form in the body."""
+    """Return the route of an endpoint of OAuth; the request has a form in its body."""
     return LaterRoute("POST", path, handler, is_authorization_server, has_body=True)
 
 

@@ -169,7 +169,7 @@ async def judged(
 async def _decided(
     gateway: Gateway[Reply], scheme: bytes, token: str, client: str
 ) -> Decision[Reply]:
-    """Return the decision about a token, as if its bearer presented it under a scheme."""
+    """Return the decision about a token, as if its bearer presented the token under a scheme."""
     presented = Presented(scheme + token.encode("ascii"))
     decided = gateway.decisions.decide(presented, lambda: client)
     return decided if isinstance(decided, Decision) else await decided

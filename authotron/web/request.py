@@ -165,7 +165,7 @@ class Request(server.Request):
         return None
 
     def wind_up(self) -> None:
-        """End a reply that would never end, because the gateway stops; do nothing to others."""
+        """End a reply that would never end, because the gateway stops; ignore all other replies."""
         if self.end_reply is not None:
             self.end_reply()
 

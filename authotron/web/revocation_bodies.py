@@ -39,9 +39,10 @@ _LONGEST_KEY = 64
 @frozen
 class NewRevocation:
     """
-    The body of C{POST /revocations}: which credentials are to be revoked, from when, until when.
+    The body of C{POST /revocations}: which credentials are to be revoked, from which time, and
+    until which time.
 
-    @ivar token: the text of a token, if the credential to revoke is given as such.
+    @ivar token: the text of the token to revoke, if the client names the credential by its text.
     @ivar token_id: the id of a token.
     """
 
@@ -100,7 +101,7 @@ def _key_problems(given: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _problems(found: NewRevocation, now: float) -> Iterator[Problem]:
-    """Yield what is wrong with the keys of a body together."""
+    """Yield each problem with the combination of keys in a request body."""
     has_owner = found.realm is not None or found.username is not None
     if has_owner and (found.realm is None or found.username is None):
         yield Problem("", "name both realm and username of the owner")

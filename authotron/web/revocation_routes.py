@@ -53,8 +53,8 @@ async def make(call: Call) -> Reply:
     """
     Revoke credentials.
 
-    Each client may revoke its own tokens, one of them or all that were issued before; an
-    administrator may revoke all credentials.
+    Each client may revoke its own tokens: one token, or all tokens that were issued before a time;
+    an administrator may revoke all credentials.
     """
     requester = await call.authentication()
     body = read_new(call.request, call.clock.seconds())
@@ -96,7 +96,8 @@ def _wanted(call: Call, requester: Authentication, body: NewRevocation) -> Revoc
 
 def _own(wanted: Revocation, requester: Authentication, now: float) -> Revocation:
     """
-    Return the revocation of own tokens that a requester wants who is no administrator.
+    Return the revocation that a requester wants who is not an administrator, and who may revoke
+    only tokens of its own.
 
     The revocation counts at once, so that the bearer of a stolen token can lock its owner out of
     nothing but the tokens that were issued before.
@@ -153,7 +154,7 @@ def _check_room(call: Call, requester: Authentication) -> None:
 async def _revoke_text(
     call: Call, requester: Authentication, body: NewRevocation, text: str
 ) -> Reply:
-    """Revoke the token with the given text, if the requester may revoke it."""
+    """Revoke the token with the given text, if the requester may revoke the token."""
     found = await _presented(call, text)
     tokens = _tokens(call.gateway)
     is_own = found.identity[:2] == requester.identity[:2]
@@ -173,7 +174,7 @@ async def _revoke_text(
 
 async def _presented(call: Call, text: str) -> Authentication:
     """
-    Find out whose token a text is.
+    Return the authentication of a client that would present the given text as its token.
 
     @raise EarlyReply: the token is not valid, or cannot be verified now.
     """
@@ -214,8 +215,8 @@ async def end_api_token(call: Call, id_: str, by: Actor) -> None:
 
 async def list_made(call: Call) -> Reply:
     """
-    List the revocations that have not ended: all for an administrator, else those that name the
-    client as the owner.
+    List the revocations that have not ended: all revocations for an administrator, otherwise those
+    that name the client as the owner.
     """
     requester = await call.authentication()
     query = read_query(call.request, {"limit", "after", "realm", "username"})
@@ -234,7 +235,7 @@ async def list_made(call: Call) -> Reply:
 
 
 async def show(call: Call, id_: str) -> Reply:
-    """Return one revocation, if the client may see it."""
+    """Return one revocation, if the client may see the revocation."""
     requester = await call.authentication()
     is_admin = _tokens(call.gateway).is_admin(requester)
     found = _index(call.gateway).known.get(id_)
@@ -245,7 +246,7 @@ async def show(call: Call, id_: str) -> Reply:
 
 async def withdraw(call: Call, id_: str) -> Reply:
     """
-    Withdraw a revocation, which only an administrator may do: else the bearer of a stolen token
+    Withdraw a revocation, if the client is an administrator: otherwise the bearer of a stolen token
     could make other stolen tokens valid again.
     """
     requester = await call.authentication()

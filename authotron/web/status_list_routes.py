@@ -24,10 +24,10 @@ _UNKNOWN = replies.outage("The status list is temporarily unavailable")
 
 async def status_list(call: Call, id_: str) -> Reply:
     """
-    Answer with a signed list, which needs no credentials.
+    Answer with a signed Token Status List; the request needs no credentials.
 
-    The list of another process comes from the token store. If the token store cannot be reached,
-    the reply is a 503: an older list could lack a revocation.
+    The status list of another process comes from the token store. If the token store cannot be
+    reached, the reply is a 503: an older list could lack a revocation.
     """
     lists, events = call.gateway.status_lists, call.gateway.config.file.events
     if lists is None or events is None or events.status_list is None or not _ID.fullmatch(id_):
@@ -47,8 +47,8 @@ async def status_list(call: Call, id_: str) -> Reply:
 
 async def _found(call: Call, lists: StatusLists, id_: str) -> Mapping[str, Any] | None:
     """
-    Return a list of this process, or one that another process has stored, or C{None} if there is
-    no list with this id.
+    Return the status list with an id, of this process or as another process has stored it, or
+    C{None} if there is no such list.
 
     @raise Unavailable: the token store cannot be reached, or it is not known what is revoked.
     """

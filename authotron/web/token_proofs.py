@@ -81,7 +81,7 @@ async def key_of_proof(call: Call, requester: Authentication | None = None) -> s
     @param requester: the client, or C{None} if the client presents no credential.
 
     @raise BadProof: the proof is not valid, or was used before; L{NonceNeeded
-        <authotron.jose.dpop.NonceNeeded>} if only a nonce is missing.
+        <authotron.jose.dpop.NonceNeeded>} if only a nonce of the gateway is missing.
     @raise UnusableFact: the method or the URI of the request is malformed or stated twice.
     @raise Unavailable: the token store, in which used proofs are kept, cannot be reached.
     """

@@ -116,27 +116,27 @@ class AuthzenRoutes:
 
 
 async def evaluation(call: Call) -> Reply:
-    """Answer a question about one request."""
+    """Answer whether the policies allow one request."""
     return await _answer(call, "evaluation")
 
 
 async def evaluations(call: Call) -> Reply:
-    """Answer a question about several requests."""
+    """Answer which of several requests the policies allow."""
     return await _answer(call, "evaluations")
 
 
 async def search_subject(call: Call) -> Reply:
-    """Answer which subjects may do something with a resource."""
+    """Answer which subjects may perform an action on a resource."""
     return await _answer(call, "search-subject")
 
 
 async def search_resource(call: Call) -> Reply:
-    """Answer with which resources a subject may do something."""
+    """Answer on which resources a subject may perform an action."""
     return await _answer(call, "search-resource")
 
 
 async def search_action(call: Call) -> Reply:
-    """Answer what a subject may do with a resource."""
+    """Answer which actions a subject may perform on a resource."""
     return await _answer(call, "search-action")
 
 
@@ -147,7 +147,7 @@ async def _answer(call: Call, name: str) -> Reply:
 
 async def metadata(call: Call) -> Reply:
     """
-    Answer the metadata of the policy decision point, which need no credentials.
+    Answer the metadata of the policy decision point; the request needs no credentials.
 
     The reply must not be cached, because its URLs depend on headers of the request.
     """

@@ -68,7 +68,7 @@ def _may_see(gateway: Gateway[Reply], caller: Authentication, token: KnownToken)
 def _is_usable(bearer: Authentication, facts: Facts) -> bool:
     """
     Return whether a token is valid for a request with the facts that the client states. A token
-    with conditions, such as networks, is not valid if the client states none of the facts that the
+    with conditions, such as networks, is not valid if the client does not state the facts that the
     conditions read.
     """
     if _binding(bearer) is not None:
