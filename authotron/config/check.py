@@ -139,6 +139,7 @@ def check(
         *earlier_warnings,
         *warnings.of_file(file),
         *warnings.of_profiles(file, {each.realm for each in providers}),
+        *warnings.of_delegates(file, {each.realm for each in providers}),
         *warnings.of_given(given),
         *warnings.of_plugins(providers, augmenters),
         *warnings.of_secrets(secrets),

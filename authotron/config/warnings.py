@@ -49,6 +49,23 @@ def of_profiles(file: File, realms: Collection[str]) -> Iterator[str]:
             )
 
 
+def of_delegates(file: File, realms: Collection[str]) -> Iterator[str]:
+    """
+    Warn if services that may act in the name of users cannot do so.
+
+    @param realms: the realms of all configured providers.
+    """
+    delegates = file.tokens.delegates
+    if delegates and (file.oauth is None or not file.oauth.server):
+        yield (
+            "tokens.delegates: without effect, because only POST /oauth/token issues tokens to act "
+            "in the name of a user; configure the section oauth"
+        )
+    for role, named in delegates.items():
+        for realm in sorted({*named} - {*realms}):
+            yield f"tokens.delegates.{role}: no provider has the realm {realm}, so it has no users"
+
+
 def of_given(given: Mapping[str, Any]) -> Iterator[str]:
     """Yield the warnings about values that have another effect than an operator would expect."""
     logging, auth = (given.get(key) or {} for key in ("logging", "auth"))

@@ -429,7 +429,10 @@ def _proofs(config: Config, world: World, tokens: TokenService | None) -> Proofs
     if bound is None:
         return None
     if tokens is None or not tokens.store.keeps_records:
-        why = "needs a token store that keeps records, for the ids of the proofs that were used"
+        why = (
+            "needs a token store that keeps records, for the ids of the proofs that were used; "
+            "configure the section store"
+        )
         raise ConfigError([Problem("tokens.bound", why)])
     from authotron.gateway.proofs import Proofs  # noqa: PLC0415 - only needed here
 

@@ -25,7 +25,10 @@ from authotron.net.http import RemoteConfig
 from authotron.net.world import World
 from authotron.policy import expressions
 
-_NOT_JWT = "is not the name of a provider of type `jwt` with an issuer and a key set"
+_NOT_JWT = (
+    "is not the name of a provider of type `jwt` with an issuer and a key set; configure this "
+    "provider in the section providers"
+)
 
 
 def status_lists(config: Config, world: World) -> StatusLists:

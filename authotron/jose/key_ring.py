@@ -268,7 +268,7 @@ class KeyRing:
                 left = after.created + plan.lead - now
                 raise RefusedTransition(
                     f"key {kid} is active, and backends may not know the next key {after.kid} for "
-                    f"{left:.0f} s more"
+                    f"{left:.0f} s more; repeat the command then"
                 )
             kept = [evolve(each, active_from=min(now, each.active_from)) if each is after else each
                     for each in kept]  # fmt: skip
@@ -284,7 +284,7 @@ class KeyRing:
         for key in self.keys:
             if key.kid == kid:
                 return key
-        raise RefusedTransition(f"the ring has no key {kid}")
+        raise RefusedTransition(f"there is no signing key {kid}; see `authotron keys list`")
 
     def arranged(self, now: float, plan: Plan) -> KeyRing:
         """

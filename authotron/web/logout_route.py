@@ -68,7 +68,10 @@ async def _log_out(call: Call, requester: Authentication) -> None:
 
 async def _log_out_everywhere(call: Call, requester: Authentication) -> None:
     if restricted_token_id(requester) is not None:
-        why = "the API token in use is restricted, and can revoke itself alone"
+        why = (
+            "the token in use is exchanged or restricted, and can revoke itself alone; present a "
+            "password, or a token without restrictions"
+        )
         raise EarlyReply(replies.exceeds_grant([Problem("everywhere", why)]))
     by = str(revocation_routes.actor(call, requester))
     realm, username = requester.identity[:2]

@@ -109,7 +109,10 @@ def _own(wanted: Revocation, requester: Authentication, now: float) -> Revocatio
     if wanted.owner not in (None, (realm, username)) or wanted.claims is not None:
         raise EarlyReply(replies.exceeds_grant([_NOT_YOURS]))
     if restricted_token_id(requester) is not None:
-        why = "the API token in use is restricted, and can revoke itself alone, by POST /logout"
+        why = (
+            "the token in use is exchanged or restricted, and can revoke itself alone, by POST "
+            "/logout"
+        )
         raise EarlyReply(replies.exceeds_grant([Problem("", why)]))
     if wanted.token is not None:
         return evolve(wanted, realm=realm, username=username, active_from=None)

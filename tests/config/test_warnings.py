@@ -5,6 +5,7 @@ from __future__ import annotations
 import yaml
 
 from authotron.config.file import load
+from authotron.jose import keys
 from tests.config.cases import BASE, ConfigCase
 
 
@@ -79,6 +80,24 @@ class WarningsTests(ConfigCase):
             self.assertEqual(
                 f"scopes of its tokens are left out, as its name {name!a}" in text, warned
             )
+
+    def test_delegates_that_cannot_act(self) -> None:
+        """Roles of C{tokens.delegates} need the section C{oauth}, and realms that have users."""
+        key = keys.generate("EdDSA")
+        jwt = {"iss": "https://auth.example.org", "alg": "EdDSA", "key": key, "secret": ...}
+        for oauth, realm, parts in (
+            ({}, "internal", []),
+            (..., "internal", ["configure the section oauth"]),
+            ({"server": False}, "internal", ["configure the section oauth"]),
+            ({}, "nowhere", ["tokens.delegates.frontend: no provider has the realm nowhere"]),
+        ):
+            tokens = {"exchange": {}, "delegates": {"frontend": [realm]}}
+            with self.subTest(oauth=oauth, realm=realm):
+                warnings = self.changed(jwt=jwt, tokens=tokens, oauth=oauth).warnings
+                found = [each for each in warnings if "tokens.delegates" in each]
+                self.assertEqual(len(found), len(parts), found)
+                for part in parts:
+                    self.assertIn(part, found[0])
 
     def test_readable_by_others_T78(self) -> None:
         """A file that is readable by all users causes a warning."""

@@ -146,8 +146,8 @@ class TransitionTests(SynchronousTestCase):
         """An active key is not retired while backends may not know the next one."""
         for found, kid, why in (
             (ring("a"), "a", "no key is next"),
-            (ring("a", "b"), "a", "backends may not know the next key b for 360 s more"),
-            (ring("a", "b"), "c", "the ring has no key c"),
+            (ring("a", "b"), "a", "next key b for 360 s more; repeat the command then"),
+            (ring("a", "b"), "c", "there is no signing key c; see `authotron keys list`"),
         ):
             error = self.assertRaises(RefusedTransition, found.without, kid, NOW, PLAN)
             self.assertIn(why, str(error))
