@@ -9,16 +9,16 @@ _LONGEST_EVENT = 4 * 1024 * 1024
 
 
 class TooLong(Exception):
-    """A line, or an event, is longer than the gateway ever sends."""
+    """A line, or an event, of a stream is longer than any that the gateway sends."""
 
 
 @dataclass(frozen=True)
 class ServerEvent:
     """
-    One event of a stream.
+    One event of a stream of Server-Sent Events.
 
     @ivar name: what has happened, such as C{revocation}.
-    @ivar data: the description, which is JSON.
+    @ivar data: the description of the event, which is JSON.
     """
 
     name: str
@@ -27,7 +27,7 @@ class ServerEvent:
 
 class EventParser:
     """
-    Parses a stream piece by piece.
+    Parses a stream of Server-Sent Events piece by piece.
 
     @ivar last_id: the id of the last event, by which the stream can be resumed.
     """
@@ -41,7 +41,7 @@ class EventParser:
 
     def feed(self, piece: bytes) -> list[ServerEvent]:
         """
-        Return the events that are complete with this piece.
+        Return the events that are complete with the given piece of the stream.
 
         @raise TooLong: a line or an event is too long.
         """

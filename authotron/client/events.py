@@ -1,4 +1,4 @@
-"""Listen to what happens at the gateway: revocations, and changes of its policies and keys."""
+"""Listen to the events of the gateway: revocations, and changes of its policies and keys."""
 
 from __future__ import annotations
 
@@ -42,12 +42,14 @@ class EventListener:
     Listens to C{GET /events} of the gateway in a thread of its own, and connects again whenever the
     connection is lost.
 
-    After a short interruption the gateway sends the events that were missed. If it cannot, it sends
-    everything that is in force, between the events C{reset} and C{ready}.
+    After a short interruption the gateway sends the events that the listener has missed. If the
+    gateway does not have these events any more, it sends everything that is in force, between the
+    events C{reset} and C{ready}.
 
     @param url: the URL of the gateway.
-    @param authorization: returns the value of the header C{Authorization} for each connection.
-    @param on_event: called for each event, in the thread of the listener.
+    @param authorization: a function that returns the value of the header C{Authorization} for each
+        connection.
+    @param on_event: a function that is called for each event, in the thread of the listener.
     @param tls: verifies the certificate of the gateway; by default as the system does.
     @param connect: opens a stream, instead of a request to the gateway; for tests.
     """
@@ -105,7 +107,7 @@ class EventListener:
 
     def listen(self) -> None:
         """
-        Listen until the connection ends.
+        Listen to events of the gateway until the connection ends.
 
         @raise Unavailable: the gateway does not answer with a stream of events.
         """

@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # imported at run time only if tokens are bound to a key
 
 class AuthotronAuth(httpx.Auth):
     """
-    Sends a token to the services that it is for, and renews it once if it is refused.
+    Sends a token to the services for which the token is meant, and renews the token once if a
+    service refuses it.
 
     @param only: URLs of the services that get the token; requests to other hosts are sent without
         the token.

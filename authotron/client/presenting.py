@@ -29,7 +29,7 @@ class Presenter:
 
     def refused(self, token: str, header: Callable[[str], str | None]) -> None:
         """
-        Note that a service has refused a token: a new one is needed, unless the service only asks
+        Note that a service has refused a token: a new token is needed, unless the service only asks
         for a proof with its nonce.
 
         @param header: returns the value of a header of the response.

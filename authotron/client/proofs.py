@@ -28,9 +28,10 @@ _PUBLIC = ("crv", "kty", "x", "y")
 
 class ProofKey:
     """
-    A private key of this client: signs a proof for each request with a token that is bound to it.
+    A private key of this client: signs a proof for each request with a token that is bound to the
+    key.
 
-    One object may be used by several threads.
+    Several threads may use one L{ProofKey}.
 
     @ivar thumbprint: the thumbprint of the public key (RFC 7638), to which a token is bound.
     """
@@ -72,7 +73,7 @@ class ProofKey:
         return cls(serialization.load_pem_private_key(pem, password))  # type: ignore[arg-type] # the constructor checks the kind
 
     def headers(self, token: str, method: str, url: str) -> dict[str, str]:
-        """Return the headers of one request, which present the token with a new proof."""
+        """Return the headers of one request, which present a token with a new proof of this key."""
         claims = {
             "jti": uuid4().hex,
             "htm": method,

@@ -34,7 +34,7 @@ _SKEW = 5.0
 _log = logging.getLogger("authotron.client")
 
 Verdict = bool | None
-"""Whether a revocation concerns a user; C{None} if only the gateway can tell."""
+"""Whether a revocation concerns a user; C{None} if only the gateway can decide this."""
 
 
 @dataclass(eq=False)
@@ -50,21 +50,21 @@ class Watch:
     _owner: Revocations = field(repr=False)
 
     def end(self) -> None:
-        """Stop watching, because the connection of the user is closed."""
+        """Stop watching the user, because the connection of the user is closed."""
         self._owner.end(self)
 
 
 class Revocations:
     """
-    Follows the revocations of the gateway, and ends what belongs to revoked users.
+    Follows the revocations of the gateway, and ends the connections of revoked users.
 
     A JWT does not contain everything that a revocation may name: it lacks the id of the token by
     which its user has authenticated, and some of the claims. If a revocation may concern a user,
-    but only the gateway can tell, the connection of the user is ended as well, unless
+    but only the gateway can decide this, the connection of the user is ended as well, unless
     C{when_unsure} is C{"keep"}: the client connects again, and the gateway decides.
 
     @param when_unsure: C{"end"} or C{"keep"}: what happens to a connection if only the gateway can
-        tell whether its user is revoked.
+        decide whether its user is revoked.
     @param call: calls a function in the thread of the service, such as
         C{loop.call_soon_threadsafe} of asyncio or C{reactor.callFromThread} of Twisted; by default
         functions are called in the thread of the listener.
@@ -112,7 +112,7 @@ class Revocations:
             return any(self._concerns(each, user) for each in self._known.values())
 
     def apply(self, event: ServerEvent) -> None:
-        """Apply one event of the gateway; the listener calls this function."""
+        """Apply one event of the gateway; the listener to the events calls this method."""
         if event.name == "reset":
             self._stale = set(self._known)
         elif event.name == "ready":
@@ -134,7 +134,7 @@ class Revocations:
                     self._known.pop(id_, None)
 
     def begin_due(self) -> None:
-        """End what belongs to users whose revocation counts only from a time that has come."""
+        """End the connections of users whose revocation counts from a time that has come."""
         now = self._clock()
         with self._lock:
             due = [each for each in self._known.values() if 0 < each.get("active_from", 0) <= now]
@@ -192,7 +192,7 @@ def _content(data: str) -> Mapping[str, Any] | None:
 
 def concerns(revocation: Mapping[str, Any], user: User, now: float) -> Verdict:
     """
-    Return whether a revocation concerns a user, or C{None} if only the gateway can tell.
+    Return whether a revocation concerns a user, or C{None} if only the gateway can decide this.
 
     The gateway mints no JWT for a user who is revoked. So a JWT that was minted after a revocation
     was made is not concerned.

@@ -24,9 +24,10 @@ _TIMEOUT = 5.0
 
 Fetch = Callable[[str], Mapping[str, Any]]
 """
-Fetches the list at a URL, and returns the claims of its JWT, whose signature it has verified.
+A function that fetches the status list at a URL, and returns the claims of the JWT of the list
+after it has verified the signature.
 
-@raise Unavailable: the list cannot be fetched, or its JWT is not valid.
+@raise Unavailable: the status list cannot be fetched, or its JWT is not valid.
 """
 
 
@@ -35,8 +36,8 @@ class _List:
     """
     A fetched list.
 
-    @ivar due: when the list is fetched again.
-    @ivar ends: when the list must not be used any more.
+    @ivar due: when the status list is fetched again.
+    @ivar ends: when the status list must not be used any more.
     """
 
     bits: int
@@ -53,10 +54,11 @@ class _List:
 
 class StatusLists:
     """
-    A cache of the lists to which JWTs refer.
+    A cache of the Token Status Lists to which JWTs refer.
 
-    A list is used for as many seconds as its C{ttl} says; then the next JWT that refers to it waits
-    until it is fetched again. If fetching fails, the list is used until its C{exp}.
+    A status list is used for as many seconds as its C{ttl} says; after that the next JWT that
+    refers to the list waits until the list is fetched again. If fetching fails, the known status
+    list is used until its C{exp}.
 
     @param prefix: the beginning of the URLs of all lists; a JWT that refers to another place is
         refused.
@@ -77,7 +79,7 @@ class StatusLists:
 
     def check_cached(self, claims: Mapping[str, Any]) -> bool:
         """
-        Check a JWT without waiting, if the list is cached.
+        Check a JWT without waiting, if its status list is cached.
 
         @return: whether the JWT was checked.
 
@@ -93,7 +95,7 @@ class StatusLists:
 
     async def check(self, claims: Mapping[str, Any], wait: waiting.Wait) -> None:
         """
-        Check a JWT, and wait for its list if necessary.
+        Check a JWT, and wait for its status list if necessary.
 
         @raise InvalidToken: the JWT has been revoked, or refers to no list of the gateway.
         @raise Unavailable: the list cannot be fetched.
@@ -104,12 +106,15 @@ class StatusLists:
             _check(found.status(index))
 
     def forget(self) -> None:
-        """Fetch all lists again when they are needed next, because something was revoked."""
+        """Fetch each status list again when it is needed next, because credentials were revoked."""
         with self._lock:
             self._lists = {}
 
     def _reference(self, claims: Mapping[str, Any]) -> tuple[str, int]:
-        """Return the list, and the place in it, to which a JWT refers; the URL may be empty."""
+        """
+        Return the URL of the status list, and the index in the list, to which a JWT refers; the URL
+        may be empty.
+        """
         status = claims.get("status")
         if status is None:
             return "", 0
@@ -164,7 +169,7 @@ def _read(claims: Mapping[str, Any], uri: str, now: float) -> _List:
 
 
 def _unpacked(text: str) -> bytes:
-    """Decompress a list, up to a limit of its size."""
+    """Decompress a status list, up to a limit of its size."""
     unpacking = zlib.decompressobj()
     packed = unpacking.decompress(urlsafe_b64decode(text + "=" * (-len(text) % 4)), _MAX_BYTES)
     if unpacking.unconsumed_tail or not unpacking.eof:

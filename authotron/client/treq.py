@@ -22,7 +22,8 @@ if TYPE_CHECKING:  # imported at run time only if tokens are bound to a key
 @implementer(IAgent)
 class AuthotronAgent:
     """
-    Sends a token to the services that it is for, and renews it once if it is refused.
+    Sends a token to the services for which the token is meant, and renews the token once if a
+    service refuses it.
 
     Use it as C{treq.client.HTTPClient(AuthotronAgent(Agent(reactor), source, url))}. treq follows
     redirects itself, and sends each request of a redirect through this agent.
@@ -73,6 +74,6 @@ class AuthotronAgent:
 
 
 def _value(headers: Headers, name: str) -> str | None:
-    """Return the first value of a header of a response, or C{None} if there is none."""
+    """Return the first value of a header of a response, or C{None} without the header."""
     values = headers.getRawHeaders(name.encode("ascii"))
     return values[0].decode("ascii", "replace") if values else None

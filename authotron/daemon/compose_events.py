@@ -107,7 +107,10 @@ def _transmitter(section: TransmitterConfig, config: Config, world: World) -> Tr
 
 
 def _key_set(section: TransmitterConfig, provider: Any, issuer: str, world: World) -> KeySet:
-    """Return the keys that the configuration names: those of the events, or of the provider."""
+    """
+    Return the keys with which security events are verified: those that the transmitter names, or
+    else those of the provider.
+    """
     if section.jwks_file is not None:
         return jwks.key_set_in_file(world, section.jwks_file)
     if section.jwks_uri is not None:
@@ -128,7 +131,7 @@ def _check_expressions(section: TransmitterConfig) -> None:
     """
     Check that revocations by a claim are possible, which need the Common Expression Language.
 
-    @raise ConfigError: the extra of the package that they need is not installed.
+    @raise ConfigError: the extra of the package that expressions need is not installed.
     """
     by_claim = [f"users.{form}" for form, each in section.users.items() if each != USERNAME]
     if section.session_claim is not None:

@@ -31,7 +31,10 @@ _LEASE_INTERVALS = 4
 """Number of poll intervals after which another process polls, if the present one has ended."""
 
 _MOST_ROUNDS = 20
-"""Maximum number of requests to a poll endpoint in a row, if each answer says there are more."""
+"""
+Maximum number of requests in a row to a poll endpoint, if each answer says that the endpoint has
+more events.
+"""
 
 _LONGEST_DELAY = 60.0
 """Maximum number of seconds between two polls while the endpoint fails."""
@@ -42,9 +45,10 @@ class EventPoller:
     """
     Polls one identity provider.
 
-    Of all processes that share a token store, one polls, by a lease in the token store. If a token
-    is fetched twice nevertheless, it takes effect once. A token is acknowledged after its
-    revocations are in force; if that fails, the identity provider sends the token again.
+    Of all processes that share a token store, only the process with a lease in the token store
+    polls. A security event token that is fetched twice takes effect once. A security event token is
+    acknowledged after its revocations are in force; if acknowledging fails, the identity provider
+    sends the token again.
     """
 
     _serving: LiveGateway[Any]
@@ -62,7 +66,7 @@ class EventPoller:
         self._polling.addErrback(self._failed)
 
     def stop(self) -> None:
-        """Stop polling; a request under way is cancelled."""
+        """Stop polling, and cancel a request to the identity provider that is under way."""
         polling, self._polling = self._polling, None
         if polling is not None:
             polling.cancel()
@@ -96,7 +100,7 @@ class EventPoller:
             await deferLater(self._clock, delay, lambda: None)
 
     def _note(self, trouble: str | None) -> None:
-        """Log once that polling fails, and once that it works again."""
+        """Log once that polling fails, and once that polling works again."""
         if trouble is not None and self._trouble is None:
             self._log.warn(
                 "polling {issuer} for security events failed, trying again: {reason}",
@@ -114,7 +118,7 @@ class EventPoller:
 
     async def _holds_lease(self) -> bool:
         """
-        Return whether this process is the one that polls.
+        Return whether this process has the lease to poll the identity provider.
 
         @raise Unavailable: the token store cannot be reached.
         """
@@ -134,7 +138,8 @@ class EventPoller:
 
     async def poll(self) -> None:
         """
-        Fetch tokens until there are no more, and acknowledge each after it took effect.
+        Fetch tokens until the identity provider has no more, and acknowledge each token after its
+        revocations are in force.
 
         @raise Unavailable: the identity provider, its keys or the token store cannot be reached.
         """

@@ -1,8 +1,9 @@
 """
 Follow the signing keys in the token store, and rotate them.
 
-Every process of every gateway follows the keys by itself; none of them leads. The token store lets
-only one of several simultaneous changes through, see L{authotron.tokens.shared_keys}.
+Every process of every gateway follows the signing keys by itself; no process leads the others. The
+token store lets only one of several simultaneous changes through, see
+L{authotron.tokens.shared_keys}.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ not known.
 """
 
 _TRIES = 10
-"""Maximum number of attempts to change the ring while other processes change it too."""
+"""Maximum number of attempts to change the ring of signing keys while other processes change it."""
 
 _UNREACHABLE, _UNREADABLE = "jwt.keys.unreachable", "jwt.keys.unreadable"
 """The names of the log events that state why the keys in the token store cannot be used."""
@@ -54,7 +55,7 @@ class KeyFollower:
     key, and the next key, if the token store lacks them.
 
     If the token store is unreachable, the known keys change their states as planned. If the sealing
-    key does not fit, nothing in the token store is changed.
+    key does not fit, the follower changes nothing in the token store.
 
     @ivar keys: the keys of the gateway.
     @ivar status: the state of the keys, for operators.
@@ -147,8 +148,8 @@ class KeyFollower:
 
     async def look(self) -> None:
         """
-        Use the keys in the token store, and change them if a change is due. If the keys cannot be
-        used, log the reason, and show the reason in the status.
+        Use the keys in the token store, and change them if a change is due. If the keys in the
+        token store cannot be used, log the reason, and show the reason in the status.
         """
         try:
             await self.synchronize()
@@ -163,12 +164,13 @@ class KeyFollower:
 
     async def synchronize(self) -> None:
         """
-        Use the keys in the token store, after a change of the keys that is due.
+        Use the signing keys in the token store, after this process has made a change of the keys
+        that is due.
 
         @raise UnreadableRing: the keys are sealed under another key, or damaged.
-        @raise RefusedTransition: the ring is full.
-        @raise Unavailable: the token store cannot be reached, or other processes change the ring
-            all the time.
+        @raise RefusedTransition: the ring of signing keys has the maximum number of keys.
+        @raise Unavailable: the token store cannot be reached, or other processes change the signing
+            keys all the time.
         """
         for _ in range(_TRIES):
             stored = await self._shared.read()
@@ -187,7 +189,10 @@ class KeyFollower:
         raise Unavailable("other processes change the signing keys all the time")
 
     def _use_stored(self, stored: StoredRing) -> KeyRing | None:
-        """Use the ring that the token store has, with the keys that it has lost; return it."""
+        """
+        Use the key ring that the token store has, with the keys that the store has lost; return the
+        ring.
+        """
         known = self.keys.ring
         if stored.ring is None:
             return known
@@ -198,7 +203,7 @@ class KeyFollower:
         return ring
 
     async def _wanted(self, ring: KeyRing | None) -> KeyRing:
-        """Return the ring that the token store should have: with a first key, and a next key."""
+        """Return the key ring that the token store should have, with a first and a next key."""
         plan = self.keys.plan
         if ring is None:
             pair = self._configured or await self._new_pair()
@@ -212,7 +217,7 @@ class KeyFollower:
         return await self._world.threads(partial(ring_keys.new_pair, self.keys.plan))
 
     async def _write(self, ring: KeyRing, earlier: StoredRing) -> bool:
-        """Store a changed ring; return whether no other process has changed it meanwhile."""
+        """Store a changed key ring; return whether no other process has changed it meanwhile."""
         if not await self._shared.write(ring, earlier):
             return False
         rings = [each for each in (earlier.ring, self.keys.ring) if each is not None]
@@ -232,8 +237,8 @@ class KeyFollower:
 
     def _use(self, ring: KeyRing) -> None:
         """
-        Use a ring that the token store has; if another key signs now, no JWT that the earlier key
-        signed is handed out again.
+        Use a key ring that the token store has; if another key signs now, no JWT that the earlier
+        key signed is handed out again.
         """
         now, before = self._now(), self.keys.ring
         self.keys.use(ring, now)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # imported at run time only if the configuration needs shared
 @define(eq=False)
 class _Following:
     """
-    The records of one token store, and what follows them.
+    The records of one token store, and the object that follows their changes.
 
     @ivar index: all known revocations; it stays empty if the configuration has no revocation.
     """
@@ -58,9 +58,11 @@ class LiveRecords:
         self, gateway: Gateway[Reply], earlier: _Following | None
     ) -> _Following | None:
         """
-        Return what follows the records of a gateway, or C{None} if the gateway needs no records.
+        Return the object that follows the records of a gateway, or C{None} if the gateway needs no
+        records.
 
-        @param earlier: what follows the records of the same token store already, if anything does.
+        @param earlier: the object that follows the records of the same token store already, if
+            there is one.
         """
         tokens = gateway.tokens
         if tokens is None or not gateway.config.shares_records:

@@ -52,7 +52,10 @@ class RecordFollower:
     _log = Logger()
 
     def start(self) -> None:
-        """Look at the token store now, and then regularly, and whenever it reports a change."""
+        """
+        Read changes from the token store now, and then regularly, and whenever the store reports a
+        change.
+        """
         with suppress(Unavailable):  # each look then fails for the same reason
             self._end_notices = self.store.on_change(self.notice)
         self._begin(0.0)
@@ -113,8 +116,8 @@ class RecordFollower:
 
     async def look(self) -> None:
         """
-        Apply what has changed in the token store since the last look. If the store is unreachable,
-        log the reason once.
+        Apply what has changed in the token store since the last look. If the token store is
+        unreachable, log the reason once.
         """
         try:
             await self.read()

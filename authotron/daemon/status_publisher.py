@@ -37,7 +37,10 @@ _RETRY = 1.0
 
 @define(eq=False)
 class StatusPublisher:
-    """Keeps the lists of this process equal to the revocations that the process knows."""
+    """
+    Keeps the Token Status Lists of this process up to date with the revocations that the process
+    knows.
+    """
 
     _serving: LiveGateway[Any]
     _clock: IReactorTime
@@ -68,7 +71,7 @@ class StatusPublisher:
             self._end = None
 
     def apply(self, changes: KindChanges) -> None:
-        """Note changed revocations, which are applied to the lists soon."""
+        """Note changed revocations, which are applied to the status lists shortly after."""
         for record in changes.records:
             try:
                 self._new.append(revocation.of_record(record))
@@ -115,7 +118,7 @@ class StatusPublisher:
         await self._changed.join()
 
     async def update(self) -> None:
-        """Apply all changed revocations, and those whose time has come, to the lists."""
+        """Apply all changed revocations, and those whose time has come, to the status lists."""
         new, self._new = [*self._new, *self._due()], []
         is_withdrawn, self._is_withdrawn = self._is_withdrawn, False
         revocations = self._serving.gateway.revocations
@@ -150,7 +153,7 @@ class StatusPublisher:
 
     async def store(self) -> None:
         """
-        Store the lists, so that other processes and gateways can publish them.
+        Store the status lists, so that other processes and gateways can publish them.
 
         @raise Unavailable: the token store cannot be reached.
         """
@@ -174,7 +177,7 @@ class StatusPublisher:
         self._stored[each.id] = record
 
     async def _store_anew(self, record: Record, now: float, store: RecordStore) -> None:
-        """Store a list about which this object does not know what is stored."""
+        """Store a status list of which the publisher does not know the stored record."""
         if not await store.add_record(record, now):
             earlier = await store.record(record.kind, record.id, now)
             if earlier is not None:

@@ -38,7 +38,7 @@ def of_presented_token(
 ) -> Revocation | None:
     """
     Return the revocation of the token with which a client has authenticated, or C{None} if the
-    client has authenticated with a credential that is no token, such as a password.
+    client has authenticated with a credential that is not a token, such as a password.
     """
     token = found.token
     if token is None or token.id is None:
@@ -154,7 +154,7 @@ async def withdraw(serving: LiveGateway[Any], id_: str, by: Actor) -> bool:
 
 def check_room(index: RevocationIndex, owner: tuple[str, str], now: float) -> None:
     """
-    Check that an owner who is no administrator may make one more revocation.
+    Check that an owner who is not an administrator may make one more revocation.
 
     @raise ExceedsGrant: there are too many revocations of this owner, or of all owners.
     """

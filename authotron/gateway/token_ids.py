@@ -11,7 +11,7 @@ HASHED = "sha256:"
 """The prefix of the id of a token that has no id of its own."""
 
 _NO_TOKENS = frozenset({"basic", "certificate"})
-"""The schemes whose credentials are no tokens, but passwords and certificates."""
+"""The schemes whose credentials are not tokens, but passwords and certificates."""
 
 _NOTHING_KNOWN = PresentedToken()
 

@@ -1,7 +1,7 @@
 """
 The protocol by which git asks a helper for a credential (gitcredentials(7), git-credential(1)).
 
-Only the services of the profile get the token, whatever host git names.
+Only the services of the profile get the token of the login, whatever host git names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Question:
 
     @ivar url: the scheme, host and port of the service, or an empty text if git names none.
     @ivar takes_tokens: whether git can send a bearer token, as git 2.46 and later can.
-    @ivar credential: the token that git has sent, in a report about it.
+    @ivar credential: the token that git has sent, if git reports whether a service has accepted it.
     """
 
     url: str

@@ -1,4 +1,4 @@
-"""Tokens that a gateway issues to a client: what its answer says of them."""
+"""Tokens that a gateway issues to a client: what the answer of the gateway says of a token."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read(answer: Mapping[str, Any], now: float) -> Issued:
     """
     Read the answer of a gateway to an exchange.
 
-    @param now: the time to take as that of the issue, if the token does not state it.
+    @param now: the time of issue to assume, if the token does not state when it was issued.
 
     @raise ValueError: the answer does not describe a bearer token.
     """

@@ -1,4 +1,4 @@
-"""A login that is kept in the cache of its user: the token, and when to renew it."""
+"""A login that is kept in the cache of its user: the token, and when to renew the token."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ _PAUSE = (5.0, 60.0)
 @frozen
 class KeptLogin:
     """
-    A login at a gateway, as it is kept.
+    A login at a gateway, as a file in the cache of the user keeps it.
 
-    The times are those of the local clock, so that a gateway whose clock differs does not lead to
-    tokens that are renewed too late.
+    The times of a kept login are those of the local clock, so that tokens of a gateway whose clock
+    differs are not renewed too late.
 
     @ivar gateway: the URL of the gateway that issued the token.
     @ivar obtained: the time at which the token was received.
     @ivar ends: the time at which the token expires.
-    @ivar due: the time from which the token is to be renewed: first after half of its life.
+    @ivar due: the time from which the token is to be renewed, which is first half of its lifetime
+        after its issue.
     @ivar credential: the fingerprint of the credential that the client presented.
-    @ivar wish: what was requested for the token, which also holds for the next one.
+    @ivar wish: the properties that were requested for the token, which the next token gets as well.
     """
 
     gateway: str

@@ -31,7 +31,7 @@ class LoggedOut:
     """
     What a logout has ended.
 
-    @ivar login: the login that was kept, or C{None} if none was.
+    @ivar login: the login that was kept, or C{None} if no login was kept.
     @ivar is_revoked: whether the gateway refuses the token from now on.
     @ivar is_refresh_revoked: whether the gateway refuses the refresh token; C{None} without one.
     @ivar failure: why the gateway could not be asked to revoke the tokens, or an empty text.
@@ -79,9 +79,10 @@ class Logins:
         Return the login with a valid token, which is renewed first if half of its life is over.
 
         If another process renews the token, the present token is returned while it is valid. The
-        same holds if renewing fails.
+        present token is also returned, while it is valid, if renewing fails.
 
-        @raise NotLoggedIn: no valid token is kept, and none can be had without asking the user.
+        @raise NotLoggedIn: no valid token is kept, and no token can be obtained without asking the
+            user.
         @raise Rejected: the gateway rejects the configured credential.
         @raise Unavailable: no valid token is kept, and the gateway does not answer.
         @raise UnsafeFile: the token cannot be kept safely.
@@ -114,8 +115,8 @@ class Logins:
 
     async def log_out(self, *, everywhere: bool = False) -> LoggedOut:
         """
-        Revoke the token and the refresh token, as far as the gateway can, and delete both here in
-        any case.
+        Revoke the token and the refresh token, as far as the gateway can, and delete both on this
+        machine in any case.
 
         @param everywhere: whether to revoke all tokens that were issued to the user.
 
@@ -163,7 +164,7 @@ class Logins:
     async def _renew(self, found: KeptLogin | None) -> KeptLogin | None:
         """
         Obtain a new token by the refresh token, or else by a credential for which the user need not
-        be asked; return C{None} if there is neither.
+        be asked; return C{None} if the login has neither of them.
         """
         wish = {} if found is None else found.wish
         presented = unattended(self.profile)
@@ -236,7 +237,7 @@ class Logins:
 
     def _any_kept(self) -> KeptLogin | None:
         """
-        Return the login that is kept for this gateway, by whatever credential.
+        Return the login that is kept for this gateway, whichever credential was used for the login.
 
         A file that was copied from that of another gateway is not used, because its token would be
         sent to the wrong gateway.
@@ -273,8 +274,8 @@ class Logins:
 
 def unattended(profile: Profile) -> Presented | None:
     """
-    Return the credential of a profile for which the user need not be asked, or C{None} if it has
-    none.
+    Return the credential of a profile for which the user need not be asked, or C{None} if the
+    profile has no such credential.
     """
     kind, realm = profile.provider, profile.realm
     if kind in PASSWORDS and profile.user is not None and profile.password is not None:

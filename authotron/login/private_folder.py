@@ -60,8 +60,8 @@ class PrivateFolder:
         Yield the descriptor of a new file, which replaces the file of this name when the block
         ends, if a text was written to it by L{write}.
 
-        The file is created before the block begins, so that a block which spends a refresh token is
-        not entered if the folder cannot be written.
+        The new file is created before the block begins, so that a block which uses up a refresh
+        token is not entered if the folder cannot be written.
 
         @raise UnsafeFile: the file cannot be written.
         """

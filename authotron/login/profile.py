@@ -146,7 +146,7 @@ def read(name: str, options: Mapping[str, Any], places: Places) -> Profile:
     Read the settings of a login.
 
     @param name: the name of the profile, which is that of its files without C{.yaml}.
-    @param options: the settings that the command line has; C{None} is no setting.
+    @param options: the settings that the command line has; an option that is C{None} is not set.
 
     @raise ConfigError: all problems of the settings.
     """
@@ -177,7 +177,7 @@ def _lay_over(merged: dict[str, Any], over: Mapping[str, Any]) -> None:
 
 def _in_file(path: Path, user: int) -> Mapping[str, Any]:
     """
-    Read the settings in the file of a profile, which need not exist.
+    Read the settings in the file of a profile; return no settings if the file does not exist.
 
     @raise ConfigError: the file is malformed, or another user may change it.
     """
@@ -209,7 +209,7 @@ def _absolute(given: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
 
 def _in_variables(environ: Mapping[str, str]) -> Mapping[str, Any]:
     """
-    Read the settings in environment variables; an empty variable is no setting.
+    Read the settings in environment variables; an empty variable does not count.
 
     @raise ConfigError: the value of a variable is malformed.
     """

@@ -41,7 +41,10 @@ class Presented:
 
     @property
     def fingerprint(self) -> str:
-        """A text that differs between credentials, and does not reveal them."""
+        """
+        A fingerprint of the credential, which differs between credentials and does not reveal the
+        credential.
+        """
         user = None if self.basic is None else self.basic[0]
         parts = (user, self.bearer, self.realm, self.certificate)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
@@ -77,9 +80,9 @@ class RemoteGateway:
 
         @param wish: the keys of the request: what the token shall grant.
 
-        @raise RefusedRequest: the gateway refuses the wish.
+        @raise RefusedRequest: the gateway knows the client, but refuses the requested properties.
         @raise Rejected: the gateway rejects the credential.
-        @raise Unavailable: the gateway did not answer, or not as a gateway does.
+        @raise Unavailable: the gateway did not answer, or its answer is malformed.
         """
         response = await self._post("token/exchange", wish, presented)
         if response.status == _NOT_FOUND:
@@ -97,7 +100,7 @@ class RemoteGateway:
         that a proxy which is configured wrongly for a moment does not end the login.
 
         @raise Rejected: the refresh token is not valid any more.
-        @raise Unavailable: the gateway did not answer, or not as a gateway does.
+        @raise Unavailable: the gateway did not answer, or its answer is malformed.
         """
         content = {"refresh_token": refresh_token}
         response = await self._post("token/refresh", content, Presented())
@@ -112,7 +115,7 @@ class RemoteGateway:
         Revoke a token, or all tokens of its user; return whether the gateway can revoke tokens.
 
         @raise Rejected: the gateway refuses to revoke the tokens.
-        @raise Unavailable: the gateway did not answer, or not as a gateway does.
+        @raise Unavailable: the gateway did not answer, or its answer is malformed.
         """
         content = {"everywhere": True} if everywhere else {}
         response = await self._post("logout", content, Presented(bearer=token))
@@ -127,7 +130,7 @@ class RemoteGateway:
         @param token: the exchanged token of the same login, which authenticates the client.
 
         @raise Rejected: the gateway refuses to revoke the refresh token.
-        @raise Unavailable: the gateway did not answer, or not as a gateway does.
+        @raise Unavailable: the gateway did not answer, or its answer is malformed.
         """
         form = {"token": refresh_token, "token_type_hint": "refresh_token"}
         url = join_url(self.url, "oauth", "revoke")

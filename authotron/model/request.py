@@ -214,7 +214,7 @@ class Condition(Protocol):
         parsed only when a condition reads it. A condition may have two further methods:
         C{holds_at_gateway(facts)} for requests to the gateway itself, and C{holds_for(asked,
         facts)} for requests about which a client asks the gateway, which may name a resource that
-        is no path.
+        is not a path.
 
         @raise UnusableFact: the condition depends on a fact of the request that no trusted proxy
             states clearly.

@@ -102,8 +102,8 @@ class Revocation:
         """
         Return whether the time of issue of a presented token is one that the revocation concerns.
 
-        @param token: what is known of the token, or C{None} for a credential that is no token, such
-            as a password.
+        @param token: what is known of the token, or C{None} for a credential that is not a token,
+            such as a password.
         """
         if self.issued_before is None:
             return True

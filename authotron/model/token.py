@@ -24,7 +24,7 @@ from authotron.model.request import Facts
 
 PREFIX = "aot_"
 REFRESH_PREFIX = "aotr_"
-"""The prefix of refresh tokens, which are no credentials, and which no provider may see."""
+"""The prefix of refresh tokens, which are not credentials, and which no provider may see."""
 
 PATTERN = r"aot_[0-9A-Za-z]{12}_[0-9A-Za-z]{49}"
 """A regular expression of API tokens, for scanners that look for leaked secrets."""
@@ -105,7 +105,9 @@ def parse(text: str) -> PlainToken:
         not be asked.
     """
     if text.startswith(REFRESH_PREFIX):
-        raise Rejected("a refresh token is no credential; POST /token/refresh exchanges it for one")
+        raise Rejected(
+            "a refresh token is not a credential; POST /token/refresh exchanges it for one"
+        )
     if not _FORM.fullmatch(text):
         raise Rejected("the token does not have the form of an API token")
     if checksum(text[:-_CHECK_DIGITS]) != text[-_CHECK_DIGITS:]:

@@ -48,7 +48,8 @@ def named_by_expression(text: str) -> NamedClaims:
     """
     keys = [found[1] or found[3] for found in _NAMED.finditer(text)]
     keys += [found[2] for found in _TESTED.finditer(text)]
-    # Text in quotation marks may contain the word, which only adds a claim that is not needed.
+    # A string in the expression may also look like a claim; the result then contains one claim too
+    # many.
     return NamedClaims(frozenset(keys), len(_CLAIMS.findall(text)) > len(keys))
 
 

@@ -26,7 +26,7 @@ _MAX_ROLES = 100
 """Maximum number of roles of an identity that an audit event contains."""
 
 _TERMINAL = "terminal"
-"""How an actor at a terminal was identified."""
+"""The value for an operator at a terminal, in place of the way in which an actor authenticated."""
 
 
 @frozen

@@ -38,7 +38,7 @@ _NOT_ATTRIBUTES = {
     "scope": "name the scopes to keep in `scopes`",
     "scopes": "name the scopes to keep in `scopes`",
 }
-"""The names of claims that cannot be cloaked because they are no attributes, with the reasons."""
+"""The names of claims that cannot be cloaked, each with the reason why it is not an attribute."""
 
 
 @frozen
@@ -348,13 +348,13 @@ def _flaws_of_audience(
 
 
 def _flaws_of_cloak(requester: Authentication, names: Sequence[str]) -> Iterator[Problem]:
-    """Yield a problem for each claim that cannot be cloaked, because it is no attribute."""
+    """Yield a problem for each claim that cannot be cloaked, because it is not an attribute."""
     attributes = (requester.unrestricted or requester.identity).attributes
     for place, name in enumerate(names):
         if name in attributes:
             continue
         if name in _NOT_ATTRIBUTES:
-            yield Problem(f"cloak[{place}]", f"is no attribute: {_NOT_ATTRIBUTES[name]}")
+            yield Problem(f"cloak[{place}]", f"is not an attribute: {_NOT_ATTRIBUTES[name]}")
         elif is_reserved(name):
             yield Problem(f"cloak[{place}]", "is set by the gateway, and cannot be cloaked")
 

@@ -131,7 +131,8 @@ class ExchangedTokens:
         Verify the signature, the type and the expiry of an exchanged token, and return what it
         stands for.
 
-        @raise Rejected: the text is no exchanged token of this gateway, or the token has expired.
+        @raise Rejected: the text is not an exchanged token of this gateway, or the token has
+            expired.
         """
         claims = own_tokens.verified(self._keys, text, (TYPE,))
         if claims.get("aud") != self._issuer:

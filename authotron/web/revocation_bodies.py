@@ -132,8 +132,8 @@ def as_json(found: Revocation, *, for_owner: bool = False) -> dict[str, Any]:
     """
     Convert a revocation to JSON.
 
-    @param for_owner: whether the JSON is for a client who is no administrator, and is not shown why
-        an administrator has made the revocation.
+    @param for_owner: whether the JSON is for a client that is not an administrator, and is not
+        shown why an administrator has made the revocation.
     """
     content = {
         "version": 1,

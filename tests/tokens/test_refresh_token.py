@@ -45,7 +45,7 @@ class TextTests(SynchronousTestCase):
         text = generate(place_of("internal", "alice", 7)).text
         self.assertTrue(token.looks_like_ours(text))
         refused = self.assertRaises(Rejected, token.parse, text)
-        self.assertIn("a refresh token is no credential", str(refused))
+        self.assertIn("a refresh token is not a credential", str(refused))
 
 
 class PlaceTests(SynchronousTestCase):

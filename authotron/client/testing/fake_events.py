@@ -40,7 +40,7 @@ class FakeEvents:
         return id_
 
     def withdraw(self, id_: str) -> None:
-        """Send the event that a revocation was withdrawn."""
+        """Send the event which says that a revocation was withdrawn."""
         del self._known[id_]
         self._send(ServerEvent("revocation-withdrawn", json.dumps({"id": id_})))
 
@@ -84,7 +84,7 @@ class FakeStatusList:
         return {"status_list": {"idx": (len(self._users) - 1) % _SIZE, "uri": self.uri}}
 
     def revoke(self, user: User) -> None:
-        """Mark all JWTs of a user that were minted before."""
+        """Mark all JWTs of a user that the fake gateway has minted before as revoked."""
         self._revoked.update(at for at, each in enumerate(self._users) if each == user)
 
     def claims(self, now: float, ttl: int = 60) -> dict[str, Any]:

@@ -76,7 +76,7 @@ class FakeGateway:
     @param algorithm: the signature algorithm, C{ES256}, C{EdDSA}, C{RS256} or C{HS256}.
     @param status_list: whether JWTs refer to a status list, in which verifiers look them up.
     @ivar requests: the method and path of every request, in their order.
-    @ivar events: what the gateway sends to services that listen (L{listener}).
+    @ivar events: the events that the fake gateway sends to services that listen (L{listener}).
     """
 
     def __init__(
@@ -120,8 +120,9 @@ class FakeGateway:
         """
         Refuse a user, or a token, from now on.
 
-        Services that listen to events get the revocation of the user. JWTs that were minted before
-        stay valid until they expire, except for verifiers that look into the status list.
+        Services that listen to events of the fake gateway get the revocation of the user. JWTs that
+        were minted before stay valid until they expire, except for verifiers that look into the
+        status list.
         """
         concerned = [each for each in self._known if user_or_token in (each.user, each.secret)]
         self._known = [each for each in self._known if each not in concerned]

@@ -262,8 +262,8 @@ class WorkerPool:
     async def ask_others(self, sender: WorkerProcess, word: str, content: Any) -> None:
         """
         Pass a message on to all workers except the sender, and return once all have acted on it:
-        C{invalidate} has them discard cached decisions, because API tokens were changed, and
-        C{records} has them apply changed records, such as revocations.
+        C{invalidate} makes the workers discard cached decisions, because API tokens were changed,
+        and C{records} makes the workers apply changed records, such as revocations.
 
         A worker that ends does not have to confirm, because it answers no further request.
 

@@ -51,7 +51,10 @@ sends no heartbeats is killed sooner.
 
 
 _POLICIES = "policies", "policy.store.unreachable"
-"""What a new worker reads in the token store, and the name of the log event if it cannot."""
+"""
+What a new worker reads in the token store, and the name of the log event if the worker cannot read
+it.
+"""
 
 
 @define(eq=False)

@@ -108,7 +108,7 @@ def _of_resources(form: Form) -> dict[str, Any]:
     Return the restriction set for the resources that a client names (RFC 8707): only requests to
     these hosts, and below their paths.
 
-    @raise EarlyReply: a resource is no URL that the gateway can enforce, or several resources
+    @raise EarlyReply: a resource is not a URL that the gateway can enforce, or several resources
         differ in host and path.
     """
     urls = form.all("resource")

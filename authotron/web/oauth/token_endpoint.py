@@ -31,7 +31,7 @@ ACCESS_TOKEN, JWT = f"{_TYPE}access_token", f"{_TYPE}jwt"
 AUTHORIZATION = "urn:authotron:token-type:authorization"
 """
 The type of a subject token that is the whole value of a header C{Authorization}, so that a client
-may exchange credentials that are no tokens.
+may exchange credentials that are not tokens.
 """
 
 
@@ -70,17 +70,27 @@ async def _exchanged(call: Call, form: Form, caller: Authentication | None) -> R
         _needs_gateway(each, requested) for each in (subject, actor) if each is not None
     ):
         raise malformed("Only the gateway itself can enforce the limits of the requested token.")
+    found = await _narrower(call, subject, requested, actor)
+    return await _for_backends(call, found) if wanted == JWT else _issued(call, found)
+
+
+async def _narrower(
+    call: Call, subject: Authentication, requested: ExchangeRequest, actor: Authentication | None
+) -> Exchanged:
+    """
+    Issue an exchanged token, and turn each error into a reply of an OAuth endpoint.
+
+    @raise EarlyReply: the request asks for more than the subject token allows, or the gateway
+        cannot issue the token now.
+    """
     try:
-        found = await issued(call, subject, requested, actor)
+        return await issued(call, subject, requested, actor)
     except ExceedsGrant as error:
         raise EarlyReply(refusal(error.problems)) from None
     except PoliciesUnknown:
         raise EarlyReply(UNAVAILABLE) from None
     except EarlyReply as end:
         raise EarlyReply(as_error(end.reply)) from None
-    if wanted == JWT:
-        return await _for_backends(call, found)
-    return _issued(call, found)
 
 
 async def _refreshed(call: Call, form: Form, _caller: Authentication | None) -> Reply:
