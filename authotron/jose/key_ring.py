@@ -8,12 +8,11 @@ knows the ring needs no message to change from one key to the next one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from math import inf
-from typing import Any, Literal
+from typing import Literal
 
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from authotron.config.schema import Algorithm
 
@@ -34,9 +33,6 @@ these keys.
 
 ALGORITHMS = ("ES256", "RS256", "EdDSA")
 """The signature algorithms of the keys in a key ring."""
-
-_FORMAT = 1
-"""The version of the JSON format of a key ring."""
 
 
 class UnreadableRing(Exception):
@@ -319,7 +315,7 @@ class KeyRing:
             else key
             for key in keys
         ]
-        return KeyRing(self.version + 1, _in_order(kept), self.retired)
+        return KeyRing(self.version + 1, in_order(kept), self.retired)
 
     def merged(self, known: KeyRing, now: float, plan: Plan) -> KeyRing:
         """
@@ -344,7 +340,7 @@ class KeyRing:
             for key in other.keys
             if key.kid not in kids and other.state(key, now, plan) != "gone"
         ]
-        keys = [key for key in _in_order([*base.keys, *added]) if key.kid not in retired]
+        keys = [key for key in in_order([*base.keys, *added]) if key.kid not in retired]
         found = KeyRing(self.version, tuple(keys or base.keys), retired)
         if found == self:
             return self
@@ -362,48 +358,6 @@ def _beginning(key: SigningKey, moment: float, plan: Plan) -> SigningKey:
     return evolve(key, active_from=moment, promised=promised)
 
 
-def _in_order(keys: Iterable[SigningKey]) -> tuple[SigningKey, ...]:
+def in_order(keys: Iterable[SigningKey]) -> tuple[SigningKey, ...]:
+    """Return signing keys in the order in which they become active."""
     return tuple(sorted(keys, key=lambda key: (key.active_from, key.created, key.kid)))
-
-
-def encode(ring: KeyRing) -> str:
-    """Return a key ring as JSON; the JSON contains private keys, and must be sealed."""
-    keys = [{**asdict(key), "active_from": _finite(key.active_from)} for key in ring.keys]
-    content = {"format": _FORMAT, "version": ring.version, "keys": keys, "retired": ring.retired}
-    return json.dumps(content, separators=(",", ":"))
-
-
-def _finite(moment: float) -> float | None:
-    return None if moment == inf else moment
-
-
-def decode(text: str) -> KeyRing:
-    """
-    Read a ring of signing keys from JSON.
-
-    @raise UnreadableRing: the JSON has another format, or is damaged.
-    """
-    try:
-        content = json.loads(text)
-        if content["format"] != _FORMAT:
-            raise UnreadableRing("a later version of authotron has written the signing keys")
-        keys = [*map(_key, content["keys"])]
-        ring = KeyRing(int(content["version"]), _in_order(keys), tuple(content["retired"]))
-    except (ValueError, TypeError, KeyError):
-        raise UnreadableRing("the signing keys in the token store are damaged") from None
-    if not ring.keys:
-        raise UnreadableRing("the token store has a ring without signing keys")
-    return ring
-
-
-def _key(content: dict[str, Any]) -> SigningKey:
-    begin, pair = content["active_from"], KeyPair(**content["pair"])
-    if pair.algorithm not in ALGORITHMS:
-        raise ValueError(pair.algorithm)
-    return SigningKey(
-        pair,
-        float(content["created"]),
-        inf if begin is None else float(begin),
-        float(content["promised"]),
-        float(content["lifetime"]),
-    )

@@ -32,8 +32,8 @@ class KeptLogin:
     @ivar gateway: the URL of the gateway that issued the token.
     @ivar obtained: the time at which the token was received.
     @ivar ends: the time at which the token expires.
-    @ivar due: the time from which the token is to be renewed, which is first half of its lifetime
-        after its issue.
+    @ivar due: the time from which the token is to be renewed, at first the middle
+        of its lifetime.
     @ivar credential: the fingerprint of the credential that the client presented.
     @ivar wish: the properties that were requested for the token, which the next token gets as well.
     """

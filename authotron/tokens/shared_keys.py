@@ -9,7 +9,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 
 from authotron.config.schema import JwtConfig
-from authotron.jose import key_ring, sealing
+from authotron.jose import key_ring_json, sealing
 from authotron.jose.key_ring import KeyRing
 from authotron.jose.sealing import Sealer
 from authotron.model.errors import Unavailable
@@ -78,7 +78,7 @@ class SharedKeys:
         record = await self.store.record(SIGNING_KEY, ID, self._clock.seconds())
         if record is None:
             return StoredRing()
-        return StoredRing(record, key_ring.decode(self._sealer.open(record.content, ID)))
+        return StoredRing(record, key_ring_json.decode(self._sealer.open(record.content, ID)))
 
     async def write(self, ring: KeyRing, earlier: StoredRing) -> bool:
         """
@@ -88,7 +88,7 @@ class SharedKeys:
 
         @raise Unavailable: the token store cannot be reached; perhaps it has the new ring.
         """
-        record = Record(SIGNING_KEY, ID, self._sealer.seal(key_ring.encode(ring), ID))
+        record = Record(SIGNING_KEY, ID, self._sealer.seal(key_ring_json.encode(ring), ID))
         if earlier.record is None:
             return await self.store.add_record(record, self._clock.seconds())
         return await self.store.replace_record(record, earlier.record)
