@@ -105,7 +105,7 @@ class RenewalTests(LoginCase):
         found: str = self.done(self.logins(**keys).current()).id
         return found
 
-    def test_half_life(self) -> None:
+    def test_half_life_S_A3SHALF(self) -> None:
         """The token is renewed from (iat + exp) / 2 on, not in the last second of its life."""
         self.clock.advance(HOUR / 2 - 1)
         self.assertEqual(self.current(), "token-1")

@@ -93,7 +93,7 @@ class AnswerTests(AuthzCase):
         for each in ({"ip": "10.1.2.3"}, {"host": "a.example.org"}, {**known, "ip": "11.0.0.1"}):
             self.assertEqual(self.asked("/data/x", **each), "403 restricted")
 
-    def test_revoked_token(self) -> None:
+    def test_revoked_token_S_A3SAUTHZ(self) -> None:
         """A token that was revoked is a 401 at once."""
         self.assertEqual(self.asked("/data/x"), "204")
         line = f"DELETE /token/{self.tokens[BOB]}"

@@ -202,7 +202,7 @@ class WhoTests(RevokingCase):
         self.assertEqual((self.ask(bearer()), self.ask(bearer(iat=NOW))), (401, 200))
         self.assertEqual(self.ask(ALICE), 200)
 
-    def test_not_of_others(self) -> None:
+    def test_not_of_others_S_A3SPUBLIC(self) -> None:
         """A client that is no administrator may not revoke others, nor by an expression."""
         for content in (
             {"realm": "internal", "username": "bob"},
@@ -319,7 +319,7 @@ class LogoutTests(RevokingCase):
         self.assertGreater(listed["until"], NOW + 3_600)
         self.assertLess(listed["until"], NOW + 3_900)
 
-    def test_only_valid_tokens(self) -> None:
+    def test_only_valid_tokens_S_A3SPUBLIC(self) -> None:
         """A client cannot revoke a token that it does not have, by a made-up one with its id."""
         forged = bearer()[:-4] + "AAAA"
         self.assertEqual(self.logout(forged), 401)

@@ -87,7 +87,7 @@ class ExchangedTests(RevokingCase):
         self.assertEqual(self.gateway.ask("POST /logout", Authorization=bearer()).status, 204)
         self.assertEqual([*map(self.ask, (minted, again))], [401, 401])
 
-    def test_cloaked_A14(self) -> None:
+    def test_cloaked_S_A3SCLOAK(self) -> None:
         """
         A claim that the expression of a revocation names cannot be cloaked; if it was cloaked
         before, the expression sees it nevertheless.

@@ -195,7 +195,7 @@ class ExchangeTests(ExchangeCase):
         claims = contents(self.exchange()["token"])
         self.assertEqual(claims["owner"], {"realm": "internal", "username": "alice"})
 
-    def test_default_until_end(self) -> None:
+    def test_default_until_end_S_A3SEXCHANGE(self) -> None:
         """A token never ends later than the credential, not even if the default lifetime does."""
         found = self.exchange(sso())
         self.assertEqual(found["expires"], NOW + 600)
@@ -306,7 +306,7 @@ class NarrowingTests(ExchangeCase):
         self.make(jwt={**over()["jwt"], "emit_aud": False})
         self.assertIn("name no audience", self.refused(audience=["jobs"])[0])
 
-    def test_audience_removed(self) -> None:
+    def test_audience_removed_S_A3SEXCHANGE(self) -> None:
         """A token whose audiences are no longer configured is rejected."""
         token = self.token(audience=["jobs"])
         before = self.gateway
@@ -362,7 +362,7 @@ class NarrowingTests(ExchangeCase):
         self.assertEqual(self.status(token, "/data/x%3By"), 400)
         self.assertEqual(self.status(token, "/data/x", "get"), 400)
 
-    def test_whole_chain(self) -> None:
+    def test_whole_chain_S_A3SEXCHANGE(self) -> None:
         """A token of a token of a token keeps each kind of restriction."""
         sets = (
             {"networks": ["10.0.0.0/8"], "hosts": ["data.example.org", "gate"]},
@@ -411,7 +411,7 @@ class ApiTokenTests(ExchangeCase):
         self.assertEqual(self.status(token, **FAR), 403)
         self.assertEqual(self.status(token, X_Forwarded_Host="b.example.org"), 403)
 
-    def test_revoked_parent(self) -> None:
+    def test_revoked_parent_S_A3SEXCHANGE(self) -> None:
         """Revoking an API token, or an ancestor of it, at once ends all that came of it."""
         first = self.api_token()
         second = self.api_token(f"Bearer {first['token']}")
@@ -421,14 +421,14 @@ class ApiTokenTests(ExchangeCase):
         self.revoke(first["id"])
         self.assertEqual((self.status(token), self.status(other)), (401, 200))
 
-    def test_revoked_is_not_exchanged(self) -> None:
+    def test_revoked_is_not_exchanged_S_A3SEXCHANGE(self) -> None:
         """A revoked API token cannot be swapped for another token."""
         made = self.api_token()
         self.status(bearer := f"Bearer {made['token']}")
         self.revoke(made["id"])
         self.assertEqual(self.post(bearer).status, 401)
 
-    def test_shortened_parent(self) -> None:
+    def test_shortened_parent_S_A3SEXCHANGE(self) -> None:
         """If the lifetime of an API token is shortened, what came of it ends with it."""
         made = self.api_token()
         token = self.token(f"Bearer {made['token']}")
@@ -528,14 +528,14 @@ class CloakTests(ExchangeCase):
         for name in ("realm", "username", "role", "scopes", "@source:name"):
             self.assertIn("cloak[0]", self.refused(sso(), cloak=[name])[0])
 
-    def test_named_by_denial(self) -> None:
+    def test_named_by_denial_S_A3SCLOAK(self) -> None:
         """A claim that a rule which denies names cannot be cloaked."""
         self.make(policy={"rules": [*self.RULES]})
         for name in ("team", "*"):
             self.assertIn("cannot hide team", self.refused(sso(), cloak=[name])[0])
         self.exchange(sso(), cloak=["email"])
 
-    def test_later_denial(self) -> None:
+    def test_later_denial_S_A3SCLOAK(self) -> None:
         """A denial that is added later applies to the whole identity."""
         self.make(policy={"rules": [self.RULES[0]]})
         token = self.token(sso(), cloak=["team"])
