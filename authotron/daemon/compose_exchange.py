@@ -53,6 +53,7 @@ def exchanged_tokens(
         file.tokens.jwt_exp,
         file.tokens.recheck,
         tokens,
+        file.tokens.delegates,
     )
 
 

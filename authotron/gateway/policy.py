@@ -407,11 +407,19 @@ class PolicyAccess:
 
 
 def acting(authentication: Authentication) -> Sequence[Authentication]:
-    """Return the identities that act in the name of a client."""
+    """
+    Return the identities that act in the name of a client, and what their credentials leave of
+    them, each of which must be allowed a request.
+    """
     token = authentication.token
     if token is None or not token.actors:
         return ()
-    return [Authentication(each.identity, each.provider) for each in token.actors]
+    return [
+        Authentication(identity, each.provider)
+        for each in token.actors
+        for identity in (each.identity, each.left)
+        if identity is not None
+    ]
 
 
 def evaluations(authentication: Authentication, asked: rules.Asked) -> list[Evaluation]:

@@ -126,7 +126,8 @@ async def refresh(
     try:
         family, record = await use.families.use(use.token)
         whole = use.exchanged.of_claims(family.grant)
-        granted = evolve(whole, id=new_id(), expires=int(min(now + family.validity, family.ends)))
+        validity = min(family.validity, use.exchanged.bounds.config.max_validity)
+        granted = evolve(whole, id=new_id(), expires=int(min(now + validity, family.ends)))
         found = use.exchanged.sign(granted, granted.owner)
         bearer = await _bearer(serving.gateway, found, client)
         if isinstance(authorize(bearer, facts, is_to_gateway=True), Deny):

@@ -33,11 +33,18 @@ class Acting(NamedTuple):
     """
     An identity that acts in the name of a user.
 
+    @ivar identity: the identity with all its roles, scopes and attributes.
     @ivar provider: the name of the provider that verified the credential of the identity.
+    @ivar left: what the credential of the identity left of it, or C{None} if the credential hid
+        nothing; policies must allow a request to both.
+    @ivar known_roles: the roles that the provider stated when the identity began to act,
+        without those of augmenters; if the identity loses one of them, it may not act any more.
     """
 
     identity: Identity
     provider: str
+    left: Identity | None = None
+    known_roles: tuple[str, ...] = ()
 
 
 class PresentedToken(NamedTuple):

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from authotron.model.authentication import Authentication
 from authotron.model.errors import Problem
+from authotron.tokens.delegates import may_act_in
 from authotron.tokens.exchanged_token import ExchangedToken
 
 MOST_ACTORS = 4
@@ -31,7 +32,7 @@ def refusals(
     """
     realm, username = user.identity[:2]
     whole = user.unrestricted or user.identity
-    if not any(realm in delegates.get(role, ()) for role in actor.identity.roles):
+    if not may_act_in(realm, actor.identity, delegates):
         yield Problem("", f"the actor has no role of tokens.delegates for the realm {realm}")
     if not set(admins.get(realm, ())).isdisjoint(whole.roles):
         yield Problem("", f"{username} is an administrator, in whose name no identity may act")
@@ -59,5 +60,8 @@ def _is_named(user: Authentication, actor: Authentication) -> bool:
         claim = json.loads(stated)
     except ValueError:
         return False
-    named = claim.get("sub") if isinstance(claim, dict) else None
-    return named in (username, f"{realm}-{username}")
+    # The claim may also name an issuer or another property, which the gateway could not compare.
+    if not isinstance(claim, dict) or claim.keys() != {"sub"}:
+        return False
+    names = [f"{realm}-{username}", *([username] if realm == user.identity.realm else [])]
+    return claim["sub"] in names

@@ -117,6 +117,7 @@ def narrowed(
     *,
     can_look_up: bool,
     actor: Authentication | None = None,
+    can_look_up_actor: bool = True,
 ) -> ExchangedToken:
     """
     Compute what an exchanged token grants from the request and from the credential of the client.
@@ -126,14 +127,17 @@ def narrowed(
         realm and user name, and the gateway looks up roles, attributes and scopes at each use.
     @param actor: the identity that shall act in the name of the client, or C{None} for the client;
         the token grants what the credentials of both allow.
+    @param can_look_up_actor: whether a provider can later look up the actor.
 
     @raise ExceedsGrant: the request asks for more than the credential of the client allows.
     """
     held = _held(requester)
+    issued, user = _issued(requester.token, now), requester
     if actor is not None:
         held, requester = _held_by_both(requester, held, actor)
+        issued = _earlier(issued, _issued(actor.token, now))
     longest = bounds.config.max_validity
-    if not can_look_up:
+    if not (can_look_up and can_look_up_actor):
         longest = min(longest, bounds.longest_unchecked)
     ends = None if held.ends is None else int(held.ends)
     restrictions = _all_restrictions(held, requested, bounds)
@@ -151,7 +155,7 @@ def narrowed(
     token = requester.token or PresentedToken()
     return ExchangedToken(
         id_,
-        _issued(token, now),
+        issued,
         expires if ends is None else min(expires, ends),
         _owner(requester, can_look_up=can_look_up),
         requester.provider,
@@ -165,11 +169,11 @@ def narrowed(
         requester.login,
         _actors(token, actor),
         _held_may_act(requester) if requested.may_act is None else requested.may_act,
-        binding_of_new(actor or requester, requested.binding),
+        binding_of_new(actor or user, requested.binding) or binding_of_new(user, None),
     )
 
 
-def _issued(token: PresentedToken, now: float) -> float | None:
+def _issued(token: PresentedToken | None, now: float) -> float | None:
     """
     Return when the first credential was issued of a chain, in which each token was exchanged for
     the one before.
@@ -177,9 +181,14 @@ def _issued(token: PresentedToken, now: float) -> float | None:
     A password was never issued, so the chain of tokens that are exchanged for it begins now. If the
     time of issue of a token is not known, that of each token derived from it is not known either.
     """
-    if token.id is None and token.issued is None:
+    if token is None or (token.id is None and token.issued is None):
         return int(now)
     return None if token.issued is None else min(token.issued, int(now))
+
+
+def _earlier(one: float | None, other: float | None) -> float | None:
+    """Return the earlier one of two times of issue, or C{None} if one of them is not known."""
+    return None if one is None or other is None else min(one, other)
 
 
 def _held_by_both(
@@ -187,7 +196,8 @@ def _held_by_both(
 ) -> tuple[_Held, Authentication]:
     """
     Return what the credentials of a user and of the identity that acts for the user both allow, and
-    the authentication of the user without the roles and scopes that only one of them has.
+    the authentication of the user without the roles, scopes and audiences that only one of them
+    has.
     """
     own, other = requester.identity, actor.identity
     of_actor = _held(actor)
@@ -205,7 +215,19 @@ def _held_by_both(
         tuple(dict.fromkeys((*held.ancestors, *of_actor.ancestors))),
         tuple(dict.fromkeys((*held.api_tokens, *of_actor.api_tokens))),
     )
-    return both, requester._replace(identity=own._replace(roles=roles, scopes=scopes))
+    token = requester.token or PresentedToken()
+    audience = _audience_of_both(token, actor.token or PresentedToken())
+    return both, requester._replace(
+        identity=own._replace(roles=roles, scopes=scopes),
+        token=token._replace(audience=audience),
+    )
+
+
+def _audience_of_both(one: PresentedToken, other: PresentedToken) -> tuple[str, ...] | None:
+    """Return the audiences that two tokens both allow, or C{None} for all."""
+    if one.audience is None or other.audience is None:
+        return one.audience if other.audience is None else other.audience
+    return tuple(each for each in one.audience if each in other.audience)
 
 
 def _actors(token: PresentedToken, actor: Authentication | None) -> tuple[Acting, ...]:
@@ -215,7 +237,9 @@ def _actors(token: PresentedToken, actor: Authentication | None) -> tuple[Acting
     """
     if actor is None:
         return token.actors
-    return (Acting(actor.unrestricted or actor.identity, actor.provider), *token.actors)
+    whole = actor.unrestricted
+    left = None if whole is None else actor.identity
+    return (Acting(whole or actor.identity, actor.provider, left), *token.actors)
 
 
 def _conditions(actor: Authentication | None) -> tuple[Condition, ...]:
@@ -332,7 +356,12 @@ def _flaws_of_time(
 def _flaws_of_audience(
     requester: Authentication, requested: ExchangeRequest, bounds: Bounds
 ) -> Iterator[Problem]:
-    """Yield a problem for each requested audience that the credential does not have."""
+    """
+    Yield a problem for each requested audience that the credential does not have, or if no audience
+    is left that the credentials of a user and of an actor both allow.
+    """
+    if requester.token is not None and requester.token.audience == ():
+        yield Problem("audience", "the credentials have no audience in common")
     if requested.audience is None:
         return
     if not bounds.audience:

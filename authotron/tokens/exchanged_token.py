@@ -9,7 +9,7 @@ of its own, so that a backend which receives the token by mistake finds neither 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from sys import getsizeof
 from typing import Any, ClassVar
 
@@ -170,7 +170,7 @@ class ExchangedToken:
             "audience": None if self.audience is None else [*self.audience],
             "login": None if self.login is None else [*self.login],
             "cnf": None if self.binding is None else self.binding.confirmation,
-            "actors": [[each.provider, _as_json(each.identity)] for each in self.actors],
+            "actors": [*map(_acting_as_json, self.actors)],
             "may_act": None if self.may_act is None else [[*each] for each in self.may_act],
         }
         owner = _as_json(self.owner)
@@ -190,7 +190,8 @@ class ExchangedToken:
 
     def __sizeof__(self) -> int:
         """Return how many bytes the token takes up in memory, for caches with a budget."""
-        identities = [self.owner, *(each.identity for each in self.actors)]
+        acting = (part for each in self.actors for part in (each.identity, each.left))
+        identities = [self.owner, *(each for each in acting if each is not None)]
         texts = [
             *(self.roles or ()),
             *(scope for each in (self.scopes or {}).values() for scope in each),
@@ -235,7 +236,7 @@ def from_claims(claims: Mapping[str, Any], show: Show, namespace: str) -> Exchan
         ),
         None if audience is None else tuple(audience),
         None if login is None else Login(*login),
-        tuple(Acting(_identity(each), provider) for provider, each in claims.get("actors", ())),
+        tuple(_acting(*each) for each in claims.get("actors", ())),
         None if may_act is None else tuple((realm, name) for realm, name in may_act),
         from_confirmation(claims["cnf"]) if "cnf" in claims else None,
     )
@@ -260,6 +261,26 @@ def _identity(stated: Mapping[str, Any]) -> Identity:
         tuple(stated.get("roles", ())),
         stated.get("attributes", {}),
         scope_tuples(stated.get("scopes", {})),
+    )
+
+
+def _acting_as_json(acting: Acting) -> list[Any]:
+    """Return an actor as JSON: provider, identity, what is left of the identity, known roles."""
+    left = None if acting.left is None else _as_json(acting.left)
+    return [acting.provider, _as_json(acting.identity), left, [*acting.known_roles]]
+
+
+def _acting(
+    provider: str,
+    identity: Mapping[str, Any],
+    left: Mapping[str, Any] | None,
+    known_roles: Sequence[str],
+) -> Acting:
+    return Acting(
+        _identity(identity),
+        provider,
+        None if left is None else _identity(left),
+        tuple(known_roles),
     )
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
@@ -18,6 +18,7 @@ from authotron.model.errors import ExceedsGrant, Problem, Rejected
 from authotron.model.identity import Credential, Identity, earliest
 from authotron.plugin.interfaces import Affinity, IJudge
 from authotron.tokens import exchanged_token
+from authotron.tokens.delegates import may_act_in
 from authotron.tokens.exchange import Bounds, ExchangeRequest, narrowed
 from authotron.tokens.exchanged_token import TYPE, ExchangedToken
 from authotron.tokens.owners import Owners
@@ -90,6 +91,7 @@ class ExchangedTokens:
     _jwt_exp: int
     _recheck: float
     _tokens: TokenService | None = None
+    _delegates: Mapping[str, Sequence[str]] = field(factory=dict)
     name: str = field(default="exchanged-tokens", init=False)
     type: str = field(default="exchange", init=False)
     realm: str = field(default="unknown", init=False)
@@ -112,8 +114,11 @@ class ExchangedTokens:
         for each in token.api_tokens:
             await self._check_api_token(each)
             recheck = now + self._recheck
+        actors = []
         for acting in token.actors:
-            recheck = earliest(recheck, await self._check_actor(acting))
+            current, until = await self._current(acting, token.owner.realm)
+            actors.append(current)
+            recheck = earliest(recheck, until)
         owner = await self._owners.now(token.owner, token.provider)
         return Authentication(
             owner.identity,
@@ -123,7 +128,7 @@ class ExchangedTokens:
             conditions=(*owner.conditions, *token.restrictions),
             restriction=token,
             login=token.login,
-            token=token.presented()._replace(audience=audience),
+            token=token.presented()._replace(audience=audience, actors=tuple(actors)),
         )
 
     def read(self, text: str) -> ExchangedToken:
@@ -152,17 +157,31 @@ class ExchangedTokens:
             raise Rejected("none of the audiences of the token is configured any more")
         return left
 
-    async def _check_actor(self, acting: Acting) -> float | None:
+    async def _current(self, acting: Acting, realm: str) -> tuple[Acting, float | None]:
         """
-        Check that an identity that acts in the name of a user still exists; return the time until
-        which the gateway may rely on the result, or C{None} for no limit.
+        Return what is known now of an identity that acts in the name of a user, and the time until
+        which the gateway may rely on it, or C{None} for no limit.
 
-        @raise Rejected: the identity does not exist any more.
+        @param realm: the realm of the user.
+
+        @raise Rejected: the identity does not exist any more, has lost a role, or may not act for
+            users of the realm any more.
         @raise Unavailable: the provider of the identity does not answer.
         """
-        if not self._owners.is_configured(acting.identity, acting.provider):
+        identity = acting.identity
+        if not self._owners.is_configured(identity, acting.provider):
             raise Rejected("the provider that identified the actor is not configured any more")
-        return (await self._owners.now(acting.identity, acting.provider)).fresh_until
+        if not may_act_in(realm, acting.left or identity, self._delegates):
+            raise Rejected("the actor may not act for users of the realm any more")
+        found = await self._owners.now(identity, acting.provider)
+        if not self._owners.can_look_up(identity, acting.provider):
+            return acting, found.fresh_until
+        if not set(acting.known_roles) <= set(found.identity.roles):
+            raise Rejected("the actor has lost a role")
+        new = tuple(role for role in found.identity.roles if role not in identity.roles)
+        whole = identity.enriched(new, found.identity.attributes)
+        left = identity if acting.left is None and whole != identity else acting.left
+        return acting._replace(identity=whole, left=left), found.fresh_until
 
     async def _check_api_token(self, id_: str) -> None:
         """
@@ -216,13 +235,30 @@ class ExchangedTokens:
             self._clock.seconds(),
             can_look_up=self.can_look_up(requester),
             actor=actor,
+            can_look_up_actor=actor is None or self.can_look_up(actor),
         )
         for each in token.api_tokens:
             try:
                 await self._check_api_token(each)
             except Rejected as rejected:
                 raise ExceedsGrant([Problem("", str(rejected))]) from None
-        return token
+        return token if actor is None else await self._with_known_roles(token)
+
+    async def _with_known_roles(self, token: ExchangedToken) -> ExchangedToken:
+        """
+        Return a new token with the roles that the provider of the newest actor states now, without
+        those that augmenters add.
+
+        @raise ExceedsGrant: the actor does not exist any more.
+        @raise Unavailable: the provider of the actor does not answer.
+        """
+        newest, *earlier = token.actors
+        try:
+            found = await self._owners.now(newest.identity, newest.provider)
+        except Rejected as rejected:
+            raise ExceedsGrant([Problem("", f"the actor: {rejected}")]) from None
+        newest = newest._replace(known_roles=found.identity.roles)
+        return evolve(token, actors=(newest, *earlier))
 
     async def issue(
         self,

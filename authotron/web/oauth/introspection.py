@@ -121,7 +121,9 @@ def _answer(
     """Return the answer about a valid token that the client may see (RFC 7662 section 2.2)."""
     identity, claims, binding = bearer.identity, token.claims, _binding(bearer)
     scope = scope_of(identity.scopes.values())
-    actors = () if bearer.token is None else bearer.token.actors
+    actors, act = () if bearer.token is None else bearer.token.actors, claims.get("act")
+    if actors and act is None:
+        act = actors_as_claim(actors)
     return {
         "active": True,
         "iss": gateway.config.file.jwt.iss,
@@ -129,7 +131,7 @@ def _answer(
         "token_type": "DPoP" if binding is not None and binding.jkt else "Bearer",
         **({"scope": scope} if scope else {}),
         **{name: claims[name] for name in _STATED if name in claims},
-        **({"act": actors_as_claim(actors)} if actors else {}),
+        **({} if act is None else {"act": act}),
         **identity_as_json(identity),
         **({} if binding is None else {"cnf": binding.confirmation}),
     }

@@ -5,14 +5,14 @@ token store, a JWT that the gateway accepts as a credential, or a JWT that it mi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from attrs import field, frozen
 
 from authotron.jose import own_tokens, unverified
 from authotron.jose.minter import ORIGIN, PARENTS
-from authotron.model.authentication import Authentication, PresentedToken
+from authotron.model.authentication import Acting, Authentication, PresentedToken
 from authotron.model.binding import Binding
 from authotron.model.errors import Rejected, Unavailable
 from authotron.model.identity import Identity
@@ -168,5 +168,20 @@ def _bearer_of_jwt(claims: Mapping[str, Any]) -> Authentication:
         scope_tuples(claims["scopes"]),
     )
     issued, parents = claims.get(ORIGIN, claims["iat"]), claims.get(PARENTS, ())
-    token = PresentedToken(claims["jti"], issued, tuple(parents))
+    actors = tuple(_actors(claims.get("act")))
+    token = PresentedToken(claims["jti"], issued, tuple(parents), actors=actors)
     return Authentication(identity, expires=claims["exp"], token=token)
+
+
+def _actors(act: Mapping[str, Any] | None) -> Iterator[Acting]:
+    """
+    Yield the identities in the claim C{act} of a JWT, the newest first. If realm or user name have
+    hyphens, C{sub} may stand for one of several identities, which are all yielded, so that the
+    revocation of each ends the JWT.
+    """
+    while act:
+        words = act["sub"].split("-")
+        for number in range(1, len(words)):
+            realm, username = "-".join(words[:number]), "-".join(words[number:])
+            yield Acting(Identity(realm, username), "")
+        act = act.get("act")

@@ -191,6 +191,68 @@ class DelegationTests(DelegationCase):
         self.gateway.reload(over)
         self.assertEqual(self.status(token), 401)
 
+    def services(self, **portal: Any) -> dict[str, Any]:
+        """Return the configuration with other properties of the service portal."""
+        staff = {"type": "plain", "name": "staff", "realm": "internal", "users": USERS}
+        users = [{**SERVICES[0], **portal}, *SERVICES[1:]]
+        apps = {"type": "plain", "name": "apps", "realm": "services", "users": users}
+        return {**self.gateway.over, "providers": [staff, apps]}
+
+    def test_actor_loses_role_T52(self) -> None:
+        """If the actor loses a role, the tokens end by which it acts with this role."""
+        for roles in (["frontend"], ["reader"]):
+            self.gateway = self.make()
+            token = self.token()
+            self.assertEqual(self.status(token), 200)
+            self.gateway.reload(self.services(roles=roles))
+            self.assertEqual(self.status(token), 401)
+        self.gateway = self.make()
+        token = self.token()
+        self.gateway.reload(self.services(roles=["reader", "frontend", "more"]))
+        self.assertEqual(self.status(token), 200)
+
+    def test_delegates_are_removed_T52(self) -> None:
+        """If a reload removes the role from C{tokens.delegates}, the tokens end."""
+        token = self.token()
+        for delegates in ({}, {"frontend": ["services"]}, {"writer": ["internal"]}):
+            tokens = {**self.gateway.over["tokens"], "delegates": delegates}
+            self.gateway.reload({**self.gateway.over, "tokens": tokens})
+            self.assertEqual(self.status(token), 401, delegates)
+
+    def test_audience_of_both_T52(self) -> None:
+        """JWTs name the audiences that both credentials allow; there must be one."""
+        jwt_ = {**self.gateway.over["jwt"], "aud": ["a", "b", "c"], "emit_aud": True}
+        self.gateway = self.make(jwt=jwt_)
+        user = self.token(None, actor_token_type=None, audience=["a", "b"])
+        for own, left in ((["b", "c"], ["b"]), (["a", "b", "c"], ["a", "b"])):
+            actor = self.token(None, PORTAL, actor_token_type=None, audience=own)
+            token = self.token(f"Bearer {actor}", f"Bearer {user}")
+            self.assertEqual(self.claims(token)["aud"], left)
+            token = self.token(f"Bearer {actor}")
+            self.assertEqual(self.claims(token)["aud"], own)
+            self.assertIn("audience", self.refused(f"Bearer {actor}", audience=["x"]))
+        actor = self.token(None, PORTAL, actor_token_type=None, audience=["c"])
+        self.assertIn("in common", self.refused(f"Bearer {actor}", f"Bearer {user}"))
+
+    def test_first_issue_T52(self) -> None:
+        """The time of issue is the earlier one, whichever credential has it."""
+        actor = self.token(None, PORTAL, actor_token_type=None)
+        user = self.token(None, actor_token_type=None)
+        began = self.origin(actor)
+        self.gateway.clock.advance(100)
+        self.assertEqual(self.origin(self.token(f"Bearer {actor}")), began)
+        self.assertEqual(self.origin(self.token(PORTAL, f"Bearer {user}")), began)
+        self.assertEqual(self.origin(self.token()), began + 100)
+
+    def origin(self, token: str) -> int:
+        found: int = jwt.decode(token, options={"verify_signature": False})["origin"]
+        return found
+
+    def test_minted_names_actor(self) -> None:
+        """Introspection of a JWT for backends names the actor, too."""
+        minted = self.token(requested_token_type=JWT)
+        self.assertEqual(self.introspect(minted)["act"], {"sub": "services-portal"})
+
     def test_malformed(self) -> None:
         for more in (
             {"actor_token": "", "actor_token_type": ACCESS},
@@ -231,6 +293,18 @@ class PolicyTests(DelegationCase):
         self.assertEqual(self.statuses(paths, own), [200, 200, 200])
         self.assertEqual(self.statuses(paths, self.token()), [200, 403, 403])
 
+    def test_narrowed_actor_T52(self) -> None:
+        """A role that the credential of the actor hides allows nothing to the actor."""
+        home = {"name": "f", "subject": [["role=reader2"]], "permissions": ["/home/**:*"]}
+        services = [{**SERVICES[0], "roles": ["reader", "frontend", "reader2"]}]
+        staff, apps = self.gateway.over["providers"]
+        over = {**self.gateway.over, "providers": [staff, {**apps, "users": services}]}
+        self.gateway.reload({**over, "policy": {"rules": [*RULES, home]}})
+        actor = self.token(None, PORTAL, actor_token_type=None, role=["reader", "frontend"])
+        self.assertEqual(self.statuses(["/data/x", "/home/x"], self.token()), [200, 200])
+        token = self.token(f"Bearer {actor}")
+        self.assertEqual(self.statuses(["/data/x", "/home/x"], token), [200, 403])
+
 
 class RevocationTests(DelegationCase):
     """Revocations of the user, and of the actor."""
@@ -253,6 +327,15 @@ class RevocationTests(DelegationCase):
         )
         self.assertEqual(answer.status, 201, answer.body)
         self.assertEqual(self.status(token), 401)
+
+    def test_minted_for_revoked_actor(self) -> None:
+        """A JWT for backends is not active any more if the actor is revoked that it names."""
+        minted = self.token(requested_token_type=JWT)
+        self.assertTrue(self.introspect(minted)["active"])
+        self.gateway.post(
+            "/revocations", {"realm": "services", "username": "portal"}, Authorization=ROOT
+        )
+        self.assertEqual(self.introspect(minted), {"active": False})
 
 
 class LogoutTests(DelegationCase):
@@ -329,6 +412,14 @@ class RefreshTests(DelegationCase):
         answer = self.form("/oauth/revoke", {"token": first["refresh_token"]}, ALICE)
         self.assertEqual(answer.status, 200)
         self.assertEqual(self.use(second["refresh_token"]).json()["error"], "invalid_grant")
+
+    def test_max_validity_is_lowered_T52(self) -> None:
+        """New tokens of a refresh token last no longer than the configuration allows now."""
+        text = self.begin()["refresh_token"]
+        exchange = {"validity": 60, "max_validity": 60}
+        tokens = {**self.gateway.over["tokens"], "exchange": exchange}
+        self.gateway.reload({**self.gateway.over, "tokens": tokens})
+        self.assertEqual(self.use(text).json()["expires_in"], 60)
 
     def test_scope(self) -> None:
         text = self.begin()["refresh_token"]
