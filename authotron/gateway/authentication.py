@@ -400,6 +400,8 @@ class Authenticator:
         @raise BadIdentity: the identity must not be passed on, or becomes too large.
         """
         identity_check = self.identity_check
+        if found.token is not None and found.token.actors:
+            found = found._replace(token=identity_check.admit_actors(found.token))
         identity = identity_check.admit(found.identity, found.provider)
         is_plain = identity is found.identity
         if not is_plain:

@@ -14,6 +14,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from authotron.config.schema import IdentityConfig
+from authotron.model.authentication import PresentedToken
 from authotron.model.errors import BadIdentity
 from authotron.model.identity import Addition, Identity
 from authotron.model.naming import (
@@ -83,6 +84,19 @@ class IdentityCheck:
             if not provider:
                 raise
             raise BadIdentity(f"provider {provider!a}: {bad}") from None
+
+    def admit_actors(self, token: PresentedToken) -> PresentedToken:
+        """
+        Check the identities that act in the name of the user of a token, of which a provider may
+        have stated new roles, and return the token with the names of these identities normalized.
+
+        @raise BadIdentity: the name of an identity is bad, or an identity is too large.
+        """
+        actors = (
+            each._replace(identity=self.admit(each.identity, each.provider))
+            for each in token.actors
+        )
+        return token._replace(actors=tuple(actors))
 
     def _is_plain(self, identity: Identity) -> bool:
         """

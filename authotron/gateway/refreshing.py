@@ -65,7 +65,7 @@ async def begin(
     if exchanged is None or families is None:
         raise ExceedsGrant([Problem("refresh", f"there are no refresh tokens: {_OFF}")])
     family = refresh_family.new_id()
-    if actor is not None:
+    if actor is not None or (requester.token is not None and requester.token.actors):
         why = "a token to act in the name of a user comes without a refresh token"
         raise ExceedsGrant([Problem("refresh", why)])
     granted = await exchanged.grant(requester, requested)

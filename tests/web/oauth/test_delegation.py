@@ -9,7 +9,11 @@ import jwt
 from twisted.logger import capturedLogs
 
 from authotron.daemon.live_records import LiveRecords
+from authotron.gateway.outcomes import Decision
+from authotron.model.authentication import Acting, Authentication
+from authotron.model.request import Presented
 from authotron.net.world import World
+from authotron.providers.plain import Plain
 from authotron.testing.worlds import run_at_once
 from tests.web.conversations import ALICE, Answer, basic
 from tests.web.oauth.cases import ISSUER, OAuthCase
@@ -210,6 +214,29 @@ class DelegationTests(DelegationCase):
         token = self.token()
         self.gateway.reload(self.services(roles=["reader", "frontend", "more"]))
         self.assertEqual(self.status(token), 200)
+
+    def test_actor_gets_role_in_other_spelling_T82(self) -> None:
+        """A role that the actor gets meanwhile is normalized, so that rules that deny find it."""
+        token, look_up = self.token(), Plain.look_up
+
+        async def look_up_late(provider: Plain, username: str) -> Authentication:
+            found = await look_up(provider, username)
+            return found._replace(identity=found.identity.enriched(("cafe\u0301",), {}))
+
+        self.patch(Plain, "look_up", look_up_late)
+        self.gateway.reload({**self.gateway.over, "tokens": {**self.gateway.over["tokens"]}})
+        self.claims(token)
+        [found] = self.actors(token)
+        self.assertEqual(found.identity.roles, ("reader", "frontend", "caf\u00e9"))
+
+    def actors(self, token: str) -> Sequence[Acting]:
+        presented = Presented(f"Bearer {token}".encode())
+        decided = self.gateway.serving.gateway.decisions.decide(presented, lambda: None)
+        assert isinstance(decided, Decision)
+        found = decided.outcome.authentication
+        assert found is not None
+        assert found.token is not None
+        return found.token.actors
 
     def test_delegates_are_removed_T52(self) -> None:
         """If a reload removes the role from C{tokens.delegates}, the tokens end."""
@@ -429,6 +456,9 @@ class RefreshTests(DelegationCase):
     def test_not_to_act(self) -> None:
         """A token to act in the name of a user, or for backends, comes without a refresh token."""
         self.assertIn("comes without a refresh token", self.refused(refresh="true"))
+        token = f"Bearer {self.token()}"
+        text = self.refused(None, token, actor_token_type=None, refresh="true")
+        self.assertIn("comes without a refresh token", text)
         more = {"requested_token_type": JWT, "refresh": "true"}
         self.refused(None, actor_token_type=None, **more)
 
