@@ -46,6 +46,11 @@ class Acting(NamedTuple):
     left: Identity | None = None
     known_roles: tuple[str, ...] = ()
 
+    @property
+    def hides_attributes(self) -> bool:
+        """Whether the credential of the identity hides some of its attributes."""
+        return self.left is not None and self.left.attributes != self.identity.attributes
+
 
 class PresentedToken(NamedTuple):
     """

@@ -178,6 +178,8 @@ class ExchangedToken:
             stated["hidden"] = hide(json.dumps(owner), self.id)
         else:
             stated["owner"] = owner
+        if any(each.hides_attributes for each in self.actors):
+            stated["actors"] = hide(json.dumps(stated["actors"]), self.id)
         return {name: value for name, value in stated.items() if value not in (None, [], {})}
 
     def _grant(self) -> dict[str, Any]:
@@ -219,6 +221,9 @@ def from_claims(claims: Mapping[str, Any], show: Show, namespace: str) -> Exchan
     owner = json.loads(show(claims["hidden"], id_)) if "hidden" in claims else claims["owner"]
     roles, scopes, may_act = grant.get("roles"), grant.get("scopes"), claims.get("may_act")
     login, audience = claims.get("login"), claims.get("audience")
+    actors = claims.get("actors", ())
+    if isinstance(actors, str):  # encrypted
+        actors = json.loads(show(actors, id_))
     return ExchangedToken(
         id_,
         claims.get("origin"),
@@ -236,7 +241,7 @@ def from_claims(claims: Mapping[str, Any], show: Show, namespace: str) -> Exchan
         ),
         None if audience is None else tuple(audience),
         None if login is None else Login(*login),
-        tuple(_acting(*each) for each in claims.get("actors", ())),
+        tuple(_acting(*each) for each in actors),
         None if may_act is None else tuple((realm, name) for realm, name in may_act),
         from_confirmation(claims["cnf"]) if "cnf" in claims else None,
     )

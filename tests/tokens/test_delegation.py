@@ -10,7 +10,7 @@ from authotron.config.exchange import ExchangeConfig
 from authotron.model.authentication import Authentication, PresentedToken
 from authotron.model.binding import Binding
 from authotron.model.identity import Identity
-from authotron.tokens import delegation
+from authotron.tokens import delegation, exchanged_token
 from authotron.tokens.exchange import Bounds, ExchangeRequest, narrowed
 from authotron.tokens.exchanged_token import ExchangedToken
 
@@ -81,3 +81,14 @@ class LimitTests(SynchronousTestCase):
         unknown = PresentedToken("t", None)
         self.assertIsNone(self.narrowed(alice(), PORTAL._replace(token=unknown)).issued)
         self.assertIsNone(self.narrowed(alice()._replace(token=unknown), PORTAL).issued)
+
+    def test_cloaked_attributes(self) -> None:
+        """The token states in clear no attribute that the credential of the actor cloaks."""
+        whole = PORTAL.identity._replace(attributes={"phone": "4711"})
+        plain = self.narrowed(alice(), PORTAL._replace(identity=whole))
+        cloaking = self.narrowed(alice(), PORTAL._replace(unrestricted=whole))
+        for token, is_clear in ((plain, True), (cloaking, False)):
+            claims = token.claims("gate", 1_000, lambda content, _id: content[::-1])
+            self.assertEqual("4711" in str(claims), is_clear)
+            found = exchanged_token.from_claims(claims, lambda hidden, _id: hidden[::-1], "/")
+            self.assertEqual(found.actors, token.actors)
