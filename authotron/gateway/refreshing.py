@@ -174,9 +174,11 @@ async def end(serving: LiveGateway[Any], text: str, by: Actor, clock: IReactorTi
         use = _use(serving.gateway, text)
     except Rejected:
         return
-    family = await use.families.end(use.token)
+    family = await use.families.find(use.token)
     if family is not None:
+        # The family ends last: if the revocation fails, the client can ask for it once more.
         await _revoke(serving, family, "the refresh token was revoked", by, clock.seconds())
+        await use.families.end(use.token)
 
 
 def _use(gateway: Gateway[Any], text: str) -> _Use:

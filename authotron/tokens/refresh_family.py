@@ -170,6 +170,19 @@ class RefreshFamilies:
             raise await self._ended(family, earlier)
         return new
 
+    async def find(self, token: RefreshToken) -> Family | None:
+        """
+        Return the family of a refresh token, whether the token was used or not, or C{None} if the
+        token store has no such family.
+
+        @raise Unavailable: the token store does not answer.
+        """
+        await self._store.wait_until_open()
+        try:
+            return (await self._find(token))[0]
+        except Rejected:
+            return None
+
     async def end(self, token: RefreshToken) -> Family | None:
         """
         End the family of a refresh token, whether the token was used or not, and return the family,

@@ -11,6 +11,7 @@ from twisted.logger import capturedLogs
 from authotron.daemon.live_records import LiveRecords
 from authotron.gateway.outcomes import Decision
 from authotron.model.authentication import Acting, Authentication
+from authotron.model.errors import Unavailable
 from authotron.model.request import Presented
 from authotron.net.world import World
 from authotron.providers.plain import Plain
@@ -34,6 +35,11 @@ RULES: list[dict[str, Any]] = [
     {"name": "mine", "subject": [["username=alice"]], "permissions": ["/home/**:*"]},
     {"name": "no", "subject": [["username=portal"]], "permissions": ["-/data/private/**:*"]},
 ]
+
+
+async def unavailable(*_: object) -> None:
+    """Take the place of a token store that does not answer."""
+    raise Unavailable("out of order")
 
 
 class DelegationCase(OAuthCase):
@@ -408,6 +414,20 @@ class LogoutTests(DelegationCase):
         self.log_out(narrow)
         self.assertEqual((self.status(narrow), self.status(first["access_token"])), (401, 200))
         self.assertEqual(self.refresh(first["refresh_token"]).status, 200)
+
+    def test_outage_while_a_login_is_revoked_T42(self) -> None:
+        """If the token store fails meanwhile, the client can revoke the refresh token once more."""
+        given = self.ask(None, actor_token_type=None, refresh="true").json()
+        tokens = self.gateway.serving.gateway.tokens
+        assert tokens is not None
+        for work in ("record", "add_record", "replace_record"):
+            broken = self.patch(type(tokens.store.backend), work, unavailable)
+            answer = self.form("/oauth/revoke", {"token": given["refresh_token"]})
+            self.assertEqual(answer.status, 503, work)
+            broken.restore()
+        answer = self.form("/oauth/revoke", {"token": given["refresh_token"]})
+        self.assertEqual(answer.status, 200)
+        self.assertEqual(self.status(given["access_token"]), 401)
 
 
 class RefreshTests(DelegationCase):
