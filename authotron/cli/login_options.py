@@ -172,7 +172,10 @@ def ask(settings: Profile) -> Presented:
         if settings.client_certificate_file is None:
             raise click.UsageError("give --client-certificate-file and --client-key-file")
         return Presented(realm=realm, certificate=str(settings.client_certificate_file))
-    raise click.UsageError("name the credential to log in with: basic, ldap, certificate or token")
+    raise click.UsageError(
+        "name the credential that you present, as in `authotron login basic` or by the option "
+        "--provider: basic, ldap, certificate or token"
+    )
 
 
 def _line(what: str, *, hidden: bool) -> str:

@@ -35,12 +35,17 @@ class LoggedOut:
     @ivar is_revoked: whether the gateway refuses the token from now on.
     @ivar is_refresh_revoked: whether the gateway refuses the refresh token; C{None} without one.
     @ivar failure: why the gateway could not be asked to revoke the tokens, or an empty text.
+    @ivar everywhere: whether the gateway refuses all other tokens of the user, too; C{None} if
+        they were to be kept.
+    @ivar everywhere_failure: why the gateway did not revoke the other tokens, or an empty text.
     """
 
     login: KeptLogin | None
     is_revoked: bool = False
     is_refresh_revoked: bool | None = None
     failure: str = ""
+    everywhere: bool | None = None
+    everywhere_failure: str = ""
 
 
 @frozen
@@ -113,29 +118,36 @@ class Logins:
             if found is not None and found.token == token:
                 self._keep(evolve(found, due=0.0))
 
-    async def log_out(self, *, everywhere: bool = False) -> LoggedOut:
+    async def log_out(self, everywhere: Presented | None = None) -> LoggedOut:
         """
         Revoke the token and the refresh token, as far as the gateway can, and delete both on this
         machine in any case.
 
-        @param everywhere: whether to revoke all tokens that were issued to the user.
+        @param everywhere: a credential of a user all of whose tokens are to be revoked, too. The
+            kept token is an exchanged one, for which a gateway revokes no other tokens.
 
         @raise Unavailable: another process of this user does not end its work.
         @raise UnsafeFile: the kept login cannot be deleted.
         """
         async with self._lock():
             found = self._any_kept()
-            if found is None:
-                self.folder.delete(self.name)
-                return LoggedOut(None)
             try:
-                return await self._end(found, everywhere=everywhere)
+                ended = LoggedOut(None) if found is None else await self._end(found)
             except (Rejected, Unavailable) as error:
-                return LoggedOut(found, failure=str(error))
+                ended = LoggedOut(found, failure=str(error))
             finally:
                 self.folder.delete(self.name)
+        return ended if everywhere is None else await self._end_others(ended, everywhere)
 
-    async def _end(self, login: KeptLogin, *, everywhere: bool) -> LoggedOut:
+    async def _end_others(self, ended: LoggedOut, presented: Presented) -> LoggedOut:
+        """Revoke all tokens of the user who presents a credential, whatever else has failed."""
+        try:
+            await self.remote.log_out_everywhere(presented)
+        except (Rejected, Unavailable) as error:
+            return evolve(ended, everywhere=False, everywhere_failure=str(error))
+        return evolve(ended, everywhere=True)
+
+    async def _end(self, login: KeptLogin) -> LoggedOut:
         token, refresh = login.token, login.refresh_token
         if refresh is not None and not login.is_valid(self.clock.seconds()):
             # Only a valid token authenticates the client that revokes its refresh token.
@@ -144,7 +156,7 @@ class Logins:
         is_refresh_revoked = None
         if refresh is not None:
             is_refresh_revoked = await self.remote.end_refresh_token(token, refresh)
-        is_revoked = await self.remote.log_out(token, everywhere=everywhere)
+        is_revoked = await self.remote.log_out(token)
         return LoggedOut(login, is_revoked, is_refresh_revoked)
 
     async def _renewed(self) -> KeptLogin:

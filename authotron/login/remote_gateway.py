@@ -110,18 +110,35 @@ class RemoteGateway:
             raise Rejected(f"the gateway {self.url} rejects the refresh token")
         raise response.unexpected_status()
 
-    async def log_out(self, token: str, *, everywhere: bool) -> bool:
+    async def log_out(self, token: str) -> bool:
         """
-        Revoke a token, or all tokens of its user; return whether the gateway can revoke tokens.
+        Revoke a token; return whether the gateway can revoke tokens.
 
-        @raise Rejected: the gateway refuses to revoke the tokens.
+        @raise Rejected: the gateway refuses to revoke the token.
         @raise Unavailable: the gateway did not answer, or its answer is malformed.
         """
-        content = {"everywhere": True} if everywhere else {}
-        response = await self._post("logout", content, Presented(bearer=token))
-        if response.status == _UNAUTHORIZED and not everywhere:
+        response = await self._post("logout", {}, Presented(bearer=token))
+        if response.status == _UNAUTHORIZED:
             return True  # The token has ended already.
         return self._has_ended(response)
+
+    async def log_out_everywhere(self, presented: Presented) -> None:
+        """
+        Revoke all tokens that were issued to a user before now.
+
+        @param presented: the password of the user, or a token of the user without restrictions.
+
+        @raise Rejected: the gateway rejects the credential, or cannot revoke tokens.
+        @raise Unavailable: the gateway did not answer, or its answer is malformed.
+        """
+        response = await self._post("logout", {"everywhere": True}, presented)
+        if response.status == _NOT_FOUND:
+            raise Rejected(
+                f"the gateway {self.url} cannot revoke tokens: the section revocation is missing "
+                "in its configuration"
+            )
+        if not response.is_success:
+            raise self._failure(response, "rejects the credential")
 
     async def end_refresh_token(self, token: str, refresh_token: str) -> bool:
         """

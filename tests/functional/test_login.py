@@ -202,6 +202,21 @@ class LoginTests(SynchronousTestCase):
         copied = {"refresh_token": second["refresh_token"]}
         self.assertEqual(post(self.port, "/token/refresh", copied, {})[0], 400)
 
+    def test_everywhere(self) -> None:
+        """A logout everywhere ends the kept login, and the tokens of all other logins."""
+        self.log_in()
+        stolen = json.loads(self.alice.file().read_text())
+        self.alice.file().unlink()
+        self.log_in()
+        token = self.alice.get()
+        words = ("logout", "--everywhere", "--provider", "basic", "--user", "alice")
+        status, found, errors = self.alice.run(*words, text="wonder\n")
+        self.assertEqual(status, 0, errors)
+        self.assertIn("All tokens", found)
+        self.assertEqual([self.status(each) for each in (token, stolen["token"])], [401, 401])
+        copied = {"refresh_token": stolen["refresh_token"]}
+        self.assertEqual(post(self.port, "/token/refresh", copied, {})[0], 400)
+
     def make_due(self) -> dict[str, Any]:
         """Let the token of the login be due for renewal; return what is kept."""
         content: dict[str, Any] = json.loads(self.alice.file().read_text())

@@ -307,11 +307,29 @@ class LoggingOutTests(LoginCase):
         self.failureResultOf(self.begun(self.logins().current()), NotLoggedIn)
 
     def test_everywhere(self) -> None:
-        """A logout everywhere asks the gateway to revoke all tokens of the user."""
-        self.log_in()
-        self.expect(LOGOUT, Respond(b"", 204))
-        self.done(self.logins().log_out(everywhere=True))
-        self.assertEqual(self.asked(LOGOUT)[0].json, {"everywhere": True})
+        """
+        A logout everywhere ends the kept login, and presents the credential of the user to revoke
+        all tokens, also if no login is kept.
+        """
+        self.log_in(refresh_token="aotr_1")
+        self.expect(REVOKE, Respond(b""))
+        self.expect(LOGOUT, *[Respond(b"", 204)] * 3)
+        ended = self.done(self.logins().log_out(ALICE))
+        self.assertEqual((ended.everywhere, ended.is_refresh_revoked), (True, True))
+        own, others = self.asked(LOGOUT)
+        self.assertEqual((own.json, others.json), ({}, {"everywhere": True}))
+        self.assertEqual(others.headers["authorization"], "Basic YWxpY2U6d29uZGVy")
+        ended = self.done(self.logins().log_out(ALICE))
+        self.assertEqual((ended.login, ended.everywhere), (None, True))
+
+    def test_not_everywhere(self) -> None:
+        """If the gateway does not revoke the other tokens, the kept login ends all the same."""
+        for status, why in ((401, "rejects the credential"), (404, "revocation"), (503, "503")):
+            self.log_in()
+            self.expect(LOGOUT, Respond(b"", 204), Respond({}, status))
+            ended = self.done(self.logins().log_out(ALICE))
+            self.assertEqual((ended.is_revoked, ended.everywhere), (True, False))
+            self.assertIn(why, ended.everywhere_failure)
 
     def test_not_possible(self) -> None:
         """The tokens are deleted even if the gateway cannot revoke them, or does not answer."""
