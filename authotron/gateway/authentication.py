@@ -145,7 +145,8 @@ class Authenticator:
         """
         reasons: list[BaseException | None] = []
         for presented in self.with_tokens(credentials):
-            credential = presented if presented.scheme != _DPOP else self._as_bearer(presented)
+            is_dpop = presented.scheme == _DPOP
+            credential = self._as_bearer(presented) if is_dpop else presented
             for group in self._groups(credential, realm, reasons):
                 ask = partial(self._authenticate, credential)
                 try:
@@ -159,8 +160,8 @@ class Authenticator:
                 if self.name_token is not None:
                     found = self.name_token(found, credential)
                 token = found.token
-                is_bound = token is not None and token.binding is not None
-                if (presented.scheme == _DPOP or is_bound) and not is_stated:
+                is_bound = is_dpop or (token is not None and token.binding is not None)
+                if is_bound and not is_stated:
                     try:
                         found = _bound_tokens().bound(found, presented)
                     except Rejected as rejected:
@@ -348,8 +349,7 @@ class Authenticator:
         self, outcome: Authentication | Failure, took: float, provider: IJudge
     ) -> Authentication | Failure:
         # The gateway's own providers are no plugins, and return identities of many realms.
-        is_own = provider is self.own or provider is self.exchanged
-        if not (is_own or isinstance(outcome, Failure)):
+        if not (isinstance(outcome, Failure) or provider is self.own or provider is self.exchanged):
             wrong = results.check_authentication(outcome, provider)
             if wrong is not None:
                 outcome = Failure(wrong)

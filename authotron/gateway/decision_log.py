@@ -19,7 +19,7 @@ from authotron.model.errors import (
     TooManyCredentials,
 )
 from authotron.model.identity import Credential, Identity
-from authotron.telemetry import audit, logs
+from authotron.telemetry import logs
 from authotron.telemetry.suppression import Suppression
 
 _SCHEMES = {"basic": "Basic", "bearer": "Bearer", "certificate": "certificate"}
@@ -86,7 +86,7 @@ class DecisionLog:
             username=identity.username,
             realm=identity.realm,
             provider=found.provider,
-            actor=audit.acting(found),
+            actor=found.describe_actors(),
             roles=",".join(identity.roles),
             roles_count=len(identity.roles),
             attributes_count=len(identity.attributes),

@@ -46,6 +46,9 @@ Whole numbers that auth-o-tron reads as integers; auth-o-tron reads all other nu
 floating-point numbers.
 """
 
+_USUAL_SECONDS = 2**53
+"""Timestamps that are whole numbers below this one need no further check."""
+
 _MAX_SHOWN = 100
 """Maximum number of characters of a claim's value that a message repeats."""
 
@@ -158,6 +161,8 @@ def timestamp(claims: Claims, name: str) -> float | None:
     value = claims.get(name)
     if value is None:
         return None
+    if type(value) is int and 0 <= value < _USUAL_SECONDS:
+        return float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Rejected(f"{name} is not a number but {shown(value)}")
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from math import inf
 from typing import Any
 
 import jwt
@@ -90,9 +91,14 @@ class Minter:
     _next_warnings: dict[tuple[str, str], int] = field(factory=dict, init=False, repr=False)
     _log = Logger()
     _ids: Iterator[str] = field(init=False, repr=False)
+    _has_further_claims: bool = field(init=False, repr=False)
+    _has_fixed_keys: bool = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._ids = _ids()
+        further = self._claims_of, self._profile, self._status_of
+        self._has_further_claims = self._states_source or further != (None, None, None)
+        self._has_fixed_keys = isinstance(self.keys, StaticKeys)
 
     @property
     def algorithm(self) -> Algorithm:
@@ -118,7 +124,7 @@ class Minter:
         The moment from which JWTs are signed by another key than now, in seconds since the epoch;
         infinite if the keys change only with the configuration.
         """
-        return self.keys.signs_until(self._clock.seconds())
+        return inf if self._has_fixed_keys else self.keys.signs_until(self._clock.seconds())
 
     @property
     def first_read(self) -> Waiters[None] | None:
@@ -210,6 +216,18 @@ class Minter:
             "jti": next(self._ids),
             **identity_as_json(identity),
         }
+        if self._has_further_claims:
+            self._add_further_claims(claims, authentication)
+        token, audience = authentication.token, self._audience
+        if token is not None:
+            if token.actors:
+                claims["act"] = actors_as_claim(token.actors)
+            if token.audience is not None:
+                audience = [*token.audience]
+        return {"aud": audience, **claims} if audience is not None else claims
+
+    def _add_further_claims(self, claims: dict[str, Any], authentication: Authentication) -> None:
+        """Add the claims that JWTs contain only with some configurations."""
         if self._claims_of is not None:
             claims["identity"] = self._claims_of(authentication)
         if self._states_source:
@@ -222,13 +240,7 @@ class Minter:
 
             claims.update(profile_claims(authentication, str(claims["sub"])))
         if self._status_of is not None:
-            claims["status"] = self._status_of(authentication, str(claims["jti"]), expires)
-        token, audience = authentication.token, self._audience
-        if token is not None and token.actors:
-            claims["act"] = actors_as_claim(token.actors)
-        if token is not None and token.audience is not None:
-            audience = [*token.audience]
-        return {"aud": audience, **claims} if audience is not None else claims
+            claims["status"] = self._status_of(authentication, str(claims["jti"]), claims["exp"])
 
     @property
     def audience(self) -> tuple[str, ...]:

@@ -168,6 +168,17 @@ class Authentication(NamedTuple):
             unrestricted=self.unrestricted or self.identity,
         )
 
+    def describe_actors(self) -> str:
+        """
+        Return the identities that act in the name of the user, such as C{portal in realm services},
+        or an empty string if there is none.
+        """
+        token = self.token
+        if token is None or not token.actors:
+            return ""
+        names = (each.identity[:2] for each in token.actors)
+        return ", ".join(f"{username} in realm {realm}" for realm, username in names)
+
     def expires_at(self) -> float | None:
         """
         Return the latest time at which a JWT minted for the identity may expire.

@@ -22,6 +22,7 @@ _LISTS = (tuple, list, set, frozenset)
 _NUMBERS = (type(None), int, float)
 _TEXTS = (type(None), str)
 _MAPPINGS = (dict, MappingProxyType)
+_NOT_DERIVED = PresentedToken()[2:]
 
 
 _WRONG = "the plugin returned a result of the wrong type: "
@@ -124,13 +125,14 @@ def _is_usual(token: object) -> bool:
     if not isinstance(token, PresentedToken):
         return False
     id_, issued, ancestors, audience, actors, binding = token
-    return (
-        type(id_) in _TEXTS
-        and type(issued) in _NUMBERS
-        and type(ancestors) is tuple
+    if type(id_) not in _TEXTS or type(issued) not in _NUMBERS:
+        return False
+    # Most tokens are not derived from others; then one comparison is enough.
+    return token[2:] == _NOT_DERIVED or (
+        type(ancestors) is tuple
         and (audience is None or type(audience) is tuple)
         and type(actors) is tuple
-        and all(type(each) is Acting for each in actors)
+        and (not actors or all(type(each) is Acting for each in actors))
         and (binding is None or type(binding) is Binding)
     )
 

@@ -55,7 +55,7 @@ class Actor:
 
 def identified(authentication: Authentication, client: str = "") -> Actor:
     """Return the actor for an authenticated request."""
-    identity, actor = authentication.identity, acting(authentication)
+    identity, actor = authentication.identity, authentication.describe_actors()
     lineage: Sequence[str] = getattr(authentication.restriction, "lineage", ())
     credential = f"token {lineage[-1]}" if lineage else f"provider {authentication.provider}"
     credential += f", used by {actor}" if actor else ""
@@ -115,15 +115,6 @@ def imported(token: Token, by: Actor) -> None:
         event="tokens.imported",
         **_facts(token, by),
     )
-
-
-def acting(authentication: Authentication) -> str:
-    """
-    Return the identities that act in the name of a client, such as C{portal in realm services}, or
-    an empty string if there is none.
-    """
-    actors = () if authentication.token is None else authentication.token.actors
-    return ", ".join(f"{each.identity.username} in realm {each.identity.realm}" for each in actors)
 
 
 def exchanged(requester: Authentication, id_: str, expires: int, by: Actor) -> None:
@@ -360,7 +351,7 @@ def request_denied(
         result="would be denied by" if observes else "denied by",
         reason=reason,
         rule=rule,
-        actor=acting(authentication),
+        actor=authentication.describe_actors(),
         because=rule and f" (rule {rule})",
         **{name: (value or "")[:_MAX_FACT] for name, value in facts.items()},
     )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
-from authotron.model.authentication import Authentication
+from authotron.model.authentication import Acting, Authentication, PresentedToken
 from authotron.model.identity import Addition, Identity, earliest
 from authotron.model.token import Grant
 
@@ -36,6 +36,21 @@ class ExpiryTests(SynchronousTestCase):
             known = known.enriched(Addition(attributes={"exp": text, "team": "blue"}))
         said = [float(text) for text in texts if text.isdigit()]
         self.assertEqual(known.expires_at(), earliest(500_000_000, *said))
+
+
+class ActorsTests(SynchronousTestCase):
+    """How the log names the identities that act in the name of a user."""
+
+    def test_named_in_order(self) -> None:
+        """The log names each identity that acts for a user, and nothing for other clients."""
+        portal, robot = Identity("services", "portal"), Identity("services", "robot")
+        token = PresentedToken(actors=(Acting(portal, "staff"), Acting(robot, "staff")))
+        self.assertEqual(
+            Authentication(ALICE, token=token).describe_actors(),
+            "portal in realm services, robot in realm services",
+        )
+        for token_without in (None, PresentedToken("t")):
+            self.assertEqual(Authentication(ALICE, token=token_without).describe_actors(), "")
 
 
 class FieldsTests(SynchronousTestCase):

@@ -42,7 +42,8 @@ class ImportTests(CommandCase):
         """
         Neither the plugin of C{twistd} nor the commands that start the gateway import the reactor
         before the event loop is chosen; a single process on epoll needs neither uvloop nor the
-        supervisor, and no module for API tokens or remotes before they are configured.
+        supervisor, and no module for API tokens, remotes, revocation, events or shared keys before
+        they are configured.
         """
         program = (
             "import sys, authotron.cli.quickstart, authotron.daemon.tap\n"
@@ -57,6 +58,11 @@ class ImportTests(CommandCase):
             "tokens = {'authotron.tokens.service', 'authotron.web.token_routes'}\n"
             "remotes = {'authotron.net.tls', 'authotron.net.http_agents', 'twisted.web.client'}\n"
             "print(*(tokens | remotes) & {*sys.modules})\n"
+            "shared = {'authotron.model.revocation', 'authotron.gateway.revocations',\n"
+            "          'authotron.gateway.records', 'authotron.jose.key_ring'}\n"
+            "events = {'authotron.telemetry.audit', 'authotron.daemon.event_poller',\n"
+            "          'authotron.web.event_routes', 'authotron.jose.security_events'}\n"
+            "print(*(shared | events) & {*sys.modules})\n"
         )
         found = subprocess.run(
             [sys.executable, "-c", program], check=True, capture_output=True, text=True
