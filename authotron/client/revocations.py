@@ -194,8 +194,8 @@ def concerns(revocation: Mapping[str, Any], user: User, now: float) -> Verdict:
     """
     Return whether a revocation concerns a user, or C{None} if only the gateway can decide this.
 
-    The gateway mints no JWT for a user who is revoked. So a JWT that was minted after a revocation
-    was made is not concerned.
+    The gateway mints no JWT for a user who is revoked. So a revocation does not concern a JWT that
+    was minted after the revocation was made.
     """
     begins = max(revocation.get("created", 0), revocation.get("active_from", 0))
     if now < revocation.get("active_from", 0) or now >= revocation.get("until", now + 1):

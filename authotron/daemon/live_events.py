@@ -30,7 +30,7 @@ class LiveEvents:
     """
     Does the work in the background that the section C{events} of the configuration in use demands.
 
-    If the configuration has neither C{poll} nor C{status_list}, this object does nothing.
+    If the configuration has neither C{poll} nor C{status_list}, a L{LiveEvents} does nothing.
     """
 
     _serving: LiveGateway[Reply]

@@ -22,7 +22,7 @@ class LiveKeys:
     Follows the signing keys in the token store for the gateway in use, and keeps known keys across
     a reload of the configuration.
 
-    If the configuration does not set C{jwt.sealing_key}, this object does nothing.
+    If the configuration does not set C{jwt.sealing_key}, a L{LiveKeys} does nothing.
     """
 
     _serving: LiveGateway[Reply]

@@ -37,7 +37,7 @@ class LiveRecords:
     Follows the records in the token store, such as revocations, for the gateway in use.
 
     A reload that leaves the token store as it was keeps the known records. If the configuration
-    needs no shared records, this object does nothing.
+    needs no shared records, a L{LiveRecords} does nothing.
     """
 
     _serving: LiveGateway[Reply]

@@ -2,7 +2,7 @@
 The records that this process shares, through the token store, with all gateways that use the store.
 
 A record that the gateway has made public is in the token store, and every worker of this machine
-has applied it. Other machines follow the changes of the token store.
+has applied it. The gateways on other machines follow the changes in the token store.
 """
 
 from __future__ import annotations

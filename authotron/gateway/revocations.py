@@ -79,7 +79,7 @@ class RevocationTable:
 
     @property
     def expressions(self) -> Sequence[str]:
-        """The expressions of all revocations that have one."""
+        """The expressions of all revocations that have an expression."""
         return [each.claims or "" for each, _ in self._by_claims.values()]
 
     def add(self, new: Revocation) -> None:

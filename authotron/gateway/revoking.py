@@ -96,7 +96,7 @@ async def revoke_all_tokens(serving: LiveGateway[Any], wanted: Revocation, by: A
     time on. So an owner can always revoke all tokens, also if the bearer of a stolen token has made
     as many revocations as an owner may make.
 
-    @return: the revocation in force, whose time is at least the wanted one.
+    @return: the revocation in force, whose time is at least the time in the wanted revocation.
 
     @raise Unavailable: the token store cannot be reached, or a worker did not confirm; perhaps the
         tokens are revoked.

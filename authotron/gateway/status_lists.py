@@ -18,7 +18,7 @@ from authotron.jose.status_list import INVALID, VALID, Statuses
 from authotron.model.authentication import Authentication, PresentedToken
 
 _MOST_LISTS = 2
-"""Maximum number of Token Status Lists of one process; above it the oldest list is closed."""
+"""Maximum number of open Token Status Lists of one process, which then closes the oldest."""
 
 _LEEWAY = 120.0
 """Seconds after the end of a JWT before its place in the list is given to another credential."""
@@ -145,7 +145,7 @@ class StatusLists:
     """
     The Token Status Lists of this process.
 
-    @ivar url: the URL below which the lists are published.
+    @ivar url: the URL below which the gateway publishes the Token Status Lists.
     @ivar closed: lists that are full, or whose process will not follow revocations any more; they
         are stored once more, and then forgotten.
     """

@@ -139,7 +139,8 @@ class Transmitter:
                 target,
                 id=_id(event, f"{place}.{number}"),
                 created=now,
-                # Both times are whole seconds, as a rule: a token of the same second may be older.
+                # Times of events and of issue are mostly whole seconds: a token of the same second
+                # as an event may be older than the event.
                 issued_before=math.floor(event.at) + 1,
                 until=now + self.lifetime,
                 reason=f"{kind} from {self.issuer}"[:_LONGEST_REASON],

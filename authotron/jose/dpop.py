@@ -129,7 +129,7 @@ def verify(
     @param window: seconds by which the time of the proof may differ from C{now}.
     @param algorithms: the accepted signature algorithms.
     @param token_hash: the L{hash_of} the token that the client presents, or C{None} if the client
-        presents no token, because it asks for one.
+        presents no token, because it requests a token.
     @param nonces: the values of which the claim C{nonce} must have one, or C{None} if a proof needs
         no nonce.
 

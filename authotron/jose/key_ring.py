@@ -3,7 +3,7 @@ The ring of signing keys that gateways share: each key is first next, then activ
 and then gone.
 
 The state of a key follows from the moments in the ring and from the time alone, so a gateway that
-knows the ring needs no message to change from one key to the next one.
+knows the ring needs no message to change from one signing key to the next.
 """
 
 from __future__ import annotations

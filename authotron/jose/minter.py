@@ -74,8 +74,8 @@ class Minter:
     @ivar keys: the keys that sign and verify.
     @ivar _claims_of: a function that returns the claims of an identity, if the JWTs contain them.
     @ivar _states_source: whether JWTs state for which credential they were minted.
-    @ivar _status_of: a function that returns the place of a JWT in a Token Status List, if the JWTs
-        refer to one.
+    @ivar _status_of: a function that returns the place of a JWT in a Token Status List, or C{None}
+        if the JWTs refer to no list.
     """
 
     _clock: IReactorTime

@@ -45,8 +45,8 @@ class RingKeys:
     """
     The signing keys of a key ring, which change their states as time passes.
 
-    No method needs the token store, so an outage of the token store does not delay a change from
-    one key to the next one.
+    No method of L{RingKeys} needs the token store, so an outage of the token store does not delay a
+    change from one signing key to the next.
 
     @ivar plan: how the gateways rotate the signing keys.
     @ivar ring: the key ring in use, or C{None} before the ring is known.

@@ -160,9 +160,9 @@ def of_api_token(token: Token, now: float, by: str) -> Revocation:
     Return the revocation of an API token that is about to be deleted, so that other machines
     discard their decisions about it at once.
 
-    The revocation also covers the API tokens that were created with the deleted one. The revocation
-    names no owner, because providers may spell the name of the owner in another way than the token
-    store.
+    The revocation also covers the API tokens that were created with the deleted API token. The
+    revocation names no owner, because providers may spell the name of the owner in another way than
+    the token store.
     """
     until = _end_of_token(now, token.grant.expires)
     return Revocation(

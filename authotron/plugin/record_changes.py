@@ -44,8 +44,9 @@ class Position:
     """
     A position in a store's log of changes, which is the text of a L{Changes.cursor}.
 
-    A store that is restored from a backup, or that loses its last changes, numbers new changes like
-    the lost ones. The mark, which is random, shows that a position belongs to a lost change.
+    A token store that is restored from a backup, or that loses its last changes, gives new changes
+    the numbers of the lost changes. The mark, which is random, shows that a position belongs to a
+    lost change.
 
     @ivar place: the number of the last change before the position, as the store numbers changes.
     @ivar mark: the random mark of this change.

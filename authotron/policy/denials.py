@@ -57,8 +57,8 @@ def named_by_denials(policies: Policies) -> NamedClaims:
     """
     Return the claims that decide whether a rule which denies something applies to an identity.
 
-    These are the claims in the subject and in the condition of such a rule, and if the subject
-    names a group, the claims in the subjects of all groups.
+    The claims that decide about a rule are those in its subject and in its condition, and if the
+    subject names a group, those in the subjects of all groups.
     """
     found = NONE
     for rule in policies.rules:

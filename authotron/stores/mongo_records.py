@@ -86,9 +86,10 @@ class MongoRecords:
     server of the MongoDB protocol may not support transactions, and may not update a document
     atomically, but every server rejects a second document with the same id: then another gateway
     has stored a change meanwhile, and the gateway begins anew. So a decision always rests on the
-    newest state; and a document with a lower number is never stored after one with a higher number.
+    newest state of a record; and a document with a lower number is never stored after a document
+    with a higher number.
 
-    Other kinds, such as used proofs of possession, have a sequence for each record.
+    Changes of other kinds, such as used proofs of possession, have a sequence for each record.
 
     @ivar _collection: returns the MongoDB collection of records.
     @ivar _call: a function that runs an operation which changes documents.

@@ -46,8 +46,8 @@ class ExchangeRequest:
     """
     The properties that a client requests for an exchanged token.
 
-    @ivar validity: the requested lifetime in seconds, or C{None} for the configured default, or
-        for the rest of the life of the credential if that is shorter.
+    @ivar validity: the requested lifetime in seconds, or C{None} for the configured default, or for
+        the rest of the life of the credential if the credential expires earlier.
     @ivar audience: the only audiences that JWTs minted for the token shall name, or C{None} for all
         audiences of the credential.
     @ivar roles: the only roles that the token shall grant, or C{None} for all roles of the
@@ -408,7 +408,7 @@ def _flaws_of_chain(
     if not all(isinstance(each, known) for each in conditions):
         yield Problem("", "the credential has conditions that an exchanged token cannot state")
     if len(held.ancestors) > MOST_ANCESTORS:
-        why = f"the credential was exchanged {MOST_ANCESTORS} times; exchange an earlier one"
+        why = f"the credential was exchanged {MOST_ANCESTORS} times; exchange an earlier token"
         yield Problem("", why)
     if len(restrictions) > MOST_RESTRICTIONS:
         yield Problem("restrictions", f"there would be more than {MOST_RESTRICTIONS} sets in all")

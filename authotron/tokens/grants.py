@@ -64,7 +64,8 @@ def binding_of_new(requester: Authentication, requested: Binding | None) -> Bind
 def grant_in_use(requester: Authentication) -> Grant:
     """
     Return the grant of the API token that a requester uses, or the roles and scopes that the
-    restriction of another credential leaves, or an unlimited grant for a credential without one.
+    restriction of another credential leaves, or an unlimited grant for a credential without a
+    restriction.
     """
     restriction, left = requester.restriction, requester.identity
     if restriction is None:

@@ -198,7 +198,7 @@ class Answerer:
     ) -> Decision[Reply] | Deferred[Decision[Reply]]:
         """
         Verify the proof of a request whose token is bound to a key, and return the decision about
-        this request, with the verdict of the authorizer if there is one.
+        this request, with the verdict of the authorizer, if an authorizer is configured.
 
         @param values: a function that returns all values of a header of the client's request.
         """

@@ -44,7 +44,7 @@ USED_BEFORE = "the proof was used before"
 
 
 class Consulted(Protocol):
-    """A function that asks the authorizer about a request, if there is one."""
+    """A function that asks the authorizer about a request, if an authorizer is configured."""
 
     def __call__(
         self,
@@ -81,7 +81,7 @@ class BoundAnswerer:
     ) -> Decision[Reply] | Deferred[Decision[Reply]]:
         """
         Return the decision about one request: with the proof of the request, and with the verdict
-        of the authorizer if there is one.
+        of the authorizer, if an authorizer is configured.
 
         A decision that this method returns still has conditions and policies, which the caller
         applies; it allows no request that L{_may_pass} does not allow.

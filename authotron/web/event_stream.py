@@ -1,6 +1,6 @@
 """
-One open reply of C{GET /events}: it sends events to its client as they happen, at the speed at
-which the client reads.
+One open reply of C{GET /events}, which sends events to its client as the events happen, at the
+speed at which the client reads.
 """
 
 from __future__ import annotations

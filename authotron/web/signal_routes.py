@@ -39,7 +39,7 @@ async def push(call: Call) -> Reply:
     try:
         await EventReceiver(call.serving, call.clock).push(token, authorization)
     except Unauthorized:
-        return _refused("authentication_failed", "Authorization is not the agreed one")
+        return _refused("authentication_failed", "Authorization does not have the agreed value")
     except InvalidEvent as error:
         return _refused(error.code, error.description)
     except Unavailable:

@@ -106,7 +106,7 @@ def _scopes(words: str | None, subject: Authentication) -> dict[str, list[str]] 
 def _of_resources(form: Form) -> dict[str, Any]:
     """
     Return the restriction set for the resources that a client names (RFC 8707): only requests to
-    these hosts, and below their paths.
+    the hosts of the resources, and below their paths.
 
     @raise EarlyReply: a resource is not a URL that the gateway can enforce, or several resources
         differ in host and path.

@@ -98,7 +98,7 @@ async def _refreshed(call: Call, form: Form, _caller: Authentication | None) -> 
     if call.gateway.families is None:
         return error_reply("unsupported_grant_type", "There are no refresh tokens.")
     if form.one("scope") is not None:
-        description = "A new token has the scopes of the first one; exchange it for a narrower one."
+        description = "A new token has the scopes of the first token; exchange the new token."
         return error_reply("invalid_scope", description)
     from authotron.web import token_refresh  # noqa: PLC0415 - only needed for refresh tokens
 
