@@ -63,15 +63,13 @@ async def begin(
     """
     exchanged, families = gateway.exchanged, gateway.families
     if exchanged is None or families is None:
-        raise ExceedsGrant([Problem("refresh", f"there are no refresh tokens: {_OFF}")])
+        raise _refused(f"there are no refresh tokens: {_OFF}")
     family = refresh_family.new_id()
     if actor is not None or (requester.token is not None and requester.token.actors):
-        why = "a token to act in the name of a user comes without a refresh token"
-        raise ExceedsGrant([Problem("refresh", why)])
+        raise _refused("a token to act in the name of a user comes without a refresh token")
     granted = await exchanged.grant(requester, requested)
     if granted.binding is not None and granted.binding.x5t is not None:
-        why = "a token that is bound to a certificate comes without a refresh token"
-        raise ExceedsGrant([Problem("refresh", why)])
+        raise _refused("a token that is bound to a certificate comes without a refresh token")
     granted = evolve(granted, ancestors=(*granted.ancestors, family))
     whole = exchange.of_family(
         granted,
@@ -88,8 +86,13 @@ async def begin(
             requester.identity, family, exchanged.as_claims(whole), whole.expires, validity
         )
     except TooMany as error:
-        raise ExceedsGrant([Problem("refresh", str(error))]) from None
+        raise _refused(str(error)) from None
     return evolve(found, refresh=first.text)
+
+
+def _refused(why: str) -> ExceedsGrant:
+    """Return the error of a client that requests a refresh token which cannot be issued."""
+    return ExceedsGrant([Problem("refresh", why)])
 
 
 @frozen
