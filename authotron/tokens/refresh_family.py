@@ -216,10 +216,14 @@ class RefreshFamilies:
 
     async def _ended(self, family: Family, record: Record) -> Reused:
         """
-        Remove a family of refresh tokens, even if clients have used its tokens meanwhile, but keep
-        a newer family whose record has the same id.
+        End a family of refresh tokens, even if clients have used its tokens meanwhile, but keep a
+        newer family whose record has the same id.
 
-        @raise Unavailable: the token store does not answer; perhaps the family was not removed.
+        The record stays in the token store as long as the exchanged tokens that were issued for the
+        family may be valid. So a user who logs in and out in a loop cannot make the gateway keep
+        any number of revocations.
+
+        @raise Unavailable: the token store does not answer; perhaps the family has not ended.
         """
         now = self._clock.seconds()
         current: Record | None = record
@@ -227,7 +231,8 @@ class RefreshFamilies:
             if current is None or _family(current.content).id != family.id:
                 return Reused(family)
             # A changed record may belong to a new family, so the record is not just removed.
-            ended = evolve(current, content=evolve(family, ends=0.0).as_json(), until=now)
+            content = evolve(family, ends=0.0).as_json()
+            ended = evolve(current, content=content, until=now + family.validity)
             if await self._store.replace_record(ended, current):
                 return Reused(family)
             current = await self._store.record(KIND, record.id, now)

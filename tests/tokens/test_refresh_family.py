@@ -6,14 +6,14 @@ from twisted.trial.unittest import TestCase
 
 from authotron.config import section
 from authotron.config.refresh import RefreshConfig
-from authotron.model.errors import Rejected, Unavailable
+from authotron.model.errors import Rejected, TooMany, Unavailable
 from authotron.model.identity import Identity
 from authotron.model.records import Record
 from authotron.stores import memory
 from authotron.testing.worlds import NOW, clock_at
 from authotron.tokens.bounded_store import StoreClient
 from authotron.tokens.refresh_family import KIND, RefreshFamilies, Reused
-from authotron.tokens.refresh_token import RefreshToken
+from authotron.tokens.refresh_token import PLACES, RefreshToken
 
 ALICE = Identity("internal", "alice")
 GRANT = {"jti": "first", "origin": NOW}
@@ -118,6 +118,15 @@ class FamilyTests(TestCase):
         self.assertEqual(ended.id, "one")
         self.assertTrue(await self.rejected(new))
         self.assertIsNone(await self.families.end(new))
+
+    async def test_logins_in_a_loop(self) -> None:
+        """An ended family keeps its place until its exchanged tokens have expired."""
+        for _ in range(PLACES):
+            await self.families.end(await self.begin())
+        with self.assertRaises(TooMany):
+            await self.begin()
+        self.clock.advance(60)
+        self.assertFalse(await self.rejected(await self.begin()))
 
     async def test_forged_secret_T36(self) -> None:
         """A refresh token with a wrong secret of the family ends nothing."""
