@@ -13,13 +13,17 @@ export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.hypothesis
 SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
 .PHONY: help run demo check lint types unit process backends servers functional functional-epoll test fuzz bench bench-quick bench-parts soak performance-page test-plugin deb tested-deb test-package test-deb test-image schema proxy-examples proxy-features threats docs recording pictures lock clean
-.PHONY: unit-1 unit-2 entrances properties replays
+.PHONY: functional-waiting functional-others unit-1 unit-2 entrances properties replays
 
 # `make test LOOP=epoll` starts the gateways of all tests on epoll; without LOOP they run on uvloop, if it is installed.
 LOOP ?= auto
-process functional: export AUTHOTRON_LOOP = $(LOOP)
+process functional functional-waiting functional-others: export AUTHOTRON_LOOP = $(LOOP)
 # What depends on the event loop: sockets, connections, signals, processes. Remotes are asked by Twisted's transports on both.
 ON_BOTH_LOOPS := conformance crowds envoy hostile life nginx proxies systemd tls workers
+
+# Tests that kill databases, cut networks and rotate keys mostly wait, so the other functional tests run beside them.
+FUNCTIONAL_waiting := test_change_streams test_record_changes test_record_writers test_rotation test_two_nodes
+FUNCTIONAL_others := $(filter-out $(FUNCTIONAL_waiting),$(patsubst tests/functional/%.py,%,$(wildcard tests/functional/test_*.py)))
 
 help:  ## what there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -86,8 +90,11 @@ $(VENV)-client/locked: client/requirements.lock
 servers:  ## the Debian packages that the functional tests need
 	tests/servers/packages
 
-functional: $(VENV)/tools $(VENV)-client/locked
-	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-functional tests.functional
+functional:  ## the daemon with real proxies, databases and directories
+	@$(MAKE) --no-print-directory --jobs=2 functional-waiting functional-others
+
+functional-waiting functional-others: functional-%: $(VENV)/tools $(VENV)-client/locked
+	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-functional-$* $(FUNCTIONAL_$*:%=tests.functional.%)
 
 functional-epoll: export AUTHOTRON_LOOP = epoll
 functional-epoll: $(VENV)/tools  ## the functional tests of what depends on the event loop, on epoll

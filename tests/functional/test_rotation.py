@@ -221,7 +221,7 @@ class SqliteTests(TwoGateways, RotationCase):
         self.assertEqual(self.command(gateway, "retire", first), {second: "active"})
         until(lambda: self.published(gateway) == [second], "retired")
         self.assertEqual(self.decoded(gateway, token), 1)
-        self.assertIn("has no key", self.command(gateway, "retire", first, status=1))
+        self.assertIn("there is no signing key", self.command(gateway, "retire", first, status=1))
 
     def decoded(self, daemon: Daemon, token: str) -> int:
         """Return the exit status of C{authotron jwt decode}."""
