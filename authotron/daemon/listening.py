@@ -230,8 +230,10 @@ class Listener(Service):
 
     async def stopService(self) -> None:
         super().stopService()
-        if self._listening is not None:
-            port = await self._listening
+        # A second call, by a signal to all processes, must not close the port once more.
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            port = await listening
             if port is not None:
                 await maybeDeferred(port.stopListening)
 
