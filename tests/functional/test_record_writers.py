@@ -8,6 +8,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
+from authotron.model.errors import Unavailable
 from authotron.model.records import Record
 from authotron.testing.record_contract import KINDS, make_record
 from authotron.testing.worlds import NOW
@@ -19,9 +20,14 @@ GATEWAYS, RECORDS = 4, 20
 
 
 class SeveralGateways:
-    """Gateways with one store, which is of the kind that a subclass names."""
+    """
+    Gateways with one store, which is of the kind that a subclass names.
+
+    @ivar most_refused: how many reads the server may refuse, which are repeated as gateways do.
+    """
 
     kind: str
+    most_refused = 0
     timeout = TEST_TIMEOUT
 
     async def opened(self: Any) -> list[Any]:
@@ -66,8 +72,16 @@ class SeveralGateways:
 
         async def follow() -> None:
             nonlocal cursor
+            refused = 0
             while True:
-                was_over, found = is_over, await reader.changes(cursor)
+                was_over = is_over
+                try:
+                    found = await reader.changes(cursor)
+                except Unavailable:
+                    refused += 1
+                    if refused > self.most_refused:
+                        raise
+                    continue
                 cursor = found.cursor
                 seen.update((each.id, each) for each in found.records)
                 gone.update(id_ for _, id_ in found.removed)
@@ -106,6 +120,7 @@ class MongoWritersTests(SeveralGateways, TestCase):
 
 
 class MongoJavaWritersTests(SeveralGateways, TestCase):
-    """Another server of the MongoDB protocol."""
+    """Another server of the MongoDB protocol, which fails if a write interrupts a long read."""
 
     kind = "mongo-java"
+    most_refused = 5
