@@ -158,8 +158,10 @@ async def with_timeout(clock: IReactorTime, seconds: float, work: Awaited[T]) ->
     """
     outcome = start(work)
     if is_pending(outcome):
-        outcome = _cancel_after(clock, seconds, outcome)
-    return await result_of(outcome)
+        return await _cancel_after(clock, seconds, outcome)
+    if isinstance(outcome, Failure):
+        outcome.raiseException()
+    return outcome
 
 
 async def result_of(outcome: Started[T]) -> T:

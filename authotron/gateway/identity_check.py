@@ -7,7 +7,9 @@ another, and no identity is larger than the configuration allows.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from attrs import define, field
@@ -33,10 +35,9 @@ Maximum number of additions of augmenters for which it is remembered that they n
 normalization.
 """
 
-_REMOVED = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000)])
+_without_controls = partial(re.compile(r"[\0-\x1f\x7f-\x9f\ud800-\udfff]").sub, "")
 """
-Characters that are removed from identities: control characters, and surrogates, which UTF-8 cannot
-encode.
+Remove control characters from a string, and surrogates, which UTF-8 cannot encode.
 """
 
 
@@ -313,14 +314,14 @@ def _clean_attributes(attributes: Mapping[str, str], left_out: list[str]) -> dic
         if not (isinstance(name, str) and isinstance(value, str)):
             left_out.append(f"the attribute {_excerpt(name)}, whose name or value is not a string")
             continue
-        cleaned = normalize(name.translate(_REMOVED))
+        cleaned = normalize(_without_controls(name))
         why = flaw(cleaned, MAX_ROLE)
         if why is not None:
             left_out.append(f"the attribute {_excerpt(name)}, whose name {why}")
         elif cleaned == name:
-            good[name] = value if value.isprintable() else value.translate(_REMOVED)
+            good[name] = value if value.isprintable() else _without_controls(value)
         else:
-            changed[cleaned] = value.translate(_REMOVED)
+            changed[cleaned] = _without_controls(value)
     return {**changed, **good}
 
 

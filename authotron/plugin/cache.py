@@ -164,7 +164,10 @@ class LookupCache(Generic[F]):
     _size: Callable[[F], int]
     _stale: float = 0.0
     _subject: Callable[[F], Hashable] | None = None
-    _key: bytes = field(factory=lambda: urandom(32), init=False, repr=False)
+    _hash: blake2b = field(
+        factory=lambda: blake2b(urandom(32), digest_size=16), init=False, repr=False
+    )
+    """A BLAKE2 hash object that has read a secret first, so that it works as a keyed hash."""
     _known: LruCache[_Answer[F]] = field(init=False, repr=False)
     _flights: SingleFlight[F] = field(factory=SingleFlight, init=False, repr=False)
 
@@ -211,8 +214,9 @@ class LookupCache(Generic[F]):
         return answer
 
     def _hashed(self, question: str) -> bytes:
-        raw = question.encode("utf-8", "surrogatepass")
-        return blake2b(raw, key=self._key, digest_size=16).digest()
+        hashed = self._hash.copy()
+        hashed.update(question.encode("utf-8", "surrogatepass"))
+        return hashed.digest()
 
 
 def _is_fresh(answer: _Fresh, now: float) -> bool:

@@ -54,6 +54,7 @@ class StoreClient:
     was_reached: bool | None = field(default=None, init=False)
     _opening: Waiters[None] | None = field(default=None, init=False)
     _is_refused: bool = field(default=False, init=False)
+    _peppers: dict[bytes | None, Peppers] = field(factory=dict, init=False, repr=False)
 
     @property
     def type(self) -> str:
@@ -304,7 +305,10 @@ class StoreClient:
                 raise Unavailable("the API tokens in the store were hashed with another pepper")
             return await call(*args, **keywords)
 
-        return await with_timeout(self._clock, self._rules.timeout, call_once_open())
+        # A store that is open is called directly, which takes half as long as another coroutine.
+        is_open = self._opening is None and not self._is_refused
+        work = call(*args, **keywords) if is_open else call_once_open()
+        return await with_timeout(self._clock, self._rules.timeout, work)
 
     async def _wait_until_open(self) -> None:
         if self._opening is not None:
@@ -318,10 +322,16 @@ class StoreClient:
         @raise Unavailable: no pepper is configured, and the store is not open yet.
         """
         spare = self.backend.pepper or self._spare_pepper
+        known = self._peppers.get(spare)
+        return known if known is not None else self._first_peppers(spare)
+
+    def _first_peppers(self, spare: bytes | None) -> Peppers:
+        """Build the peppers of the configuration with the one that the store generated."""
         keys = [*self._rules.peppers(), *([spare] if spare else [])]
         if not keys:
             raise Unavailable("the token store is not open yet")
-        return Peppers(keys)
+        made = self._peppers[spare] = Peppers(keys)
+        return made
 
 
 def _spellings(name: str | None) -> Sequence[str | None]:

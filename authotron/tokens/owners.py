@@ -30,9 +30,23 @@ class Owners:
     _seconds: float
     _max_bytes: int = DEFAULT_BYTES
     _known: AuthenticationCache = field(init=False, repr=False)
+    _lookups: dict[tuple[str, str | None], list[tuple[int, IProvider]]] = field(
+        factory=dict, init=False, repr=False
+    )
+    """
+    The providers that can look up users, by their realm and name, and by their realm alone (with
+    C{None}), for owners whose provider is not configured any more; the number is the place of the
+    provider in the configuration. Providers of one realm may have the same name.
+    """
 
     def __attrs_post_init__(self) -> None:
         self._known = AuthenticationCache(self._clock, self._max_bytes)
+        for place, provider in enumerate(self._providers):
+            for name in (provider.name, None):
+                able = self._lookups.setdefault((provider.realm, name), [])
+                is_same = not able or able[0][1].name == provider.name
+                if is_same and IUserLookup.providedBy(provider):
+                    able.append((place, provider))
 
     def can_look_up(self, owner: Identity, known_to: str) -> bool:
         """
@@ -40,7 +54,7 @@ class Owners:
 
         @param known_to: the name of the provider that identified the owner.
         """
-        return any(IUserLookup.providedBy(each) for each in self._providers_of(owner, known_to))
+        return bool(self._able(owner, known_to))
 
     def is_configured(self, owner: Identity, known_to: str) -> bool:
         """
@@ -64,15 +78,14 @@ class Owners:
             configured any more.
         @raise Unavailable: the provider that can look up the owner does not answer.
         """
-        providers = self._providers_of(owner, known_to)
-        if not providers and not known_to.startswith(IMPORTED):
+        able = self._able(owner, known_to)
+        if able is None and not known_to.startswith(IMPORTED):
             raise Rejected("no provider of the owner's realm is configured any more")
         rejected = None
-        for provider in _same_name([p for p in providers if IUserLookup.providedBy(p)]):
-            key = f"{self._providers.index(provider)}:{owner.username}"
+        for place, provider in able or ():
             look_up = partial(self._look_up, provider, owner.username)
             try:
-                return await self._known.get(key, look_up)
+                return await self._known.get(f"{place}:{owner.username}", look_up)
             except Rejected as error:
                 rejected = error
         if rejected is not None:
@@ -88,20 +101,10 @@ class Owners:
             provider=provider.name, fresh_until=earliest(until, found.fresh_until)
         )
 
-    def _providers_of(self, owner: Identity, known_to: str) -> list[IProvider]:
+    def _able(self, owner: Identity, known_to: str) -> Sequence[tuple[int, IProvider]] | None:
         """
-        Return the provider that identified the owner; if this provider is not configured any more,
-        return all providers of the owner's realm.
+        Return the providers that can look up an owner, with their places in the configuration, or
+        C{None} if no provider of the owner's realm is configured.
         """
-        candidates = [provider for provider in self._providers if provider.realm == owner.realm]
-        return [provider for provider in candidates if provider.name == known_to] or candidates
-
-
-def _same_name(providers: list[IProvider]) -> list[IProvider]:
-    """
-    Return the first of the providers, together with all other providers that have the same name as
-    the first.
-
-    Several providers may have the same name.
-    """
-    return [provider for provider in providers if provider.name == providers[0].name]
+        of_provider = self._lookups.get((owner.realm, known_to))
+        return of_provider if of_provider is not None else self._lookups.get((owner.realm, None))

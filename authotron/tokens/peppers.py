@@ -28,10 +28,16 @@ class Peppers:
     """
 
     _keys: Sequence[bytes] = field(repr=False)
+    _named: Sequence[tuple[str, bytes]] = field(init=False, repr=False)
+    """Each pepper, with the beginning of the hashes that are made with it."""
+
+    @_named.default
+    def _name_all(self) -> Sequence[tuple[str, bytes]]:
+        return [(_beginning(key), key) for key in self._keys]
 
     def hash(self, text: str) -> str:
         """Hash an API token with the newest pepper, to store the hash."""
-        return _hash(self._keys[0], text)
+        return _hash(*self._named[0], text)
 
     def plain_tokens(self, text: str) -> Iterator[PlainToken]:
         """
@@ -51,7 +57,7 @@ class Peppers:
         Whether the last 32 bits of the hash of an API token equal those which a store keeps in its
         record of a revoked token.
         """
-        return any(mark_of(_hash(key, text)) == mark for key in self._keys)
+        return any(mark_of(_hash(*named, text)) == mark for named in self._named)
 
     def derived(self, purpose: bytes) -> bytes:
         """Derive a key for another purpose from the newest pepper, without revealing the pepper."""
@@ -63,13 +69,13 @@ class Peppers:
         result.
         """
         found = False
-        for key in self._keys:
-            found |= hmac.compare_digest(_hash(key, text), stored)
+        for beginning, key in self._named:
+            found |= hmac.compare_digest(_hash(beginning, key, text), stored)
         return found
 
     def made(self, stored: str) -> bool:
         """Whether a stored hash of an API token was made with one of the known peppers."""
-        return any(stored.startswith(f"{_ALGORITHM}{_name(key)}:") for key in self._keys)
+        return any(stored.startswith(beginning) for beginning, _ in self._named)
 
     def is_hash(self, stored: str) -> bool:
         """Whether a stored text is a hash that names the pepper it was made with."""
@@ -79,9 +85,10 @@ class Peppers:
 _ALGORITHM = "hs256:"
 
 
-def _name(key: bytes) -> str:
-    return sha256(b"authotron pepper " + key).hexdigest()[:8]
+def _beginning(key: bytes) -> str:
+    """Return the beginning of all hashes that are made with a pepper; it names the pepper."""
+    return f"{_ALGORITHM}{sha256(b'authotron pepper ' + key).hexdigest()[:8]}:"
 
 
-def _hash(key: bytes, text: str) -> str:
-    return f"{_ALGORITHM}{_name(key)}:{hmac.digest(key, text.encode(), 'sha256').hex()}"
+def _hash(beginning: str, key: bytes, text: str) -> str:
+    return beginning + hmac.digest(key, text.encode(), "sha256").hex()
