@@ -130,31 +130,31 @@ class IdentityCheck:
             return False
         return len(joined) < self._max_names and _are_plain(joined)
 
-    def are_plain(self, additions: Sequence[Addition]) -> bool:
+    def grown(self, size: int, addition: Addition) -> int | None:
         """
-        Return whether an identity that was checked before may be used with the additions of
-        augmenters without a second check.
+        Return how much larger an identity that was checked before is with one more addition of an
+        augmenter, or C{None} if the identity must be checked again.
 
         Each addition with a read-only mapping of attributes is checked once, because an augmenter
         with fixed lists returns the same objects for many users.
+
+        @param size: how much larger the identity is with the additions before this one.
         """
-        size = 0
-        for each in additions:
-            known = self._plain.get(id(each))
-            if known is not None and known[0] is each:
-                size += known[1]
-                continue
-            needed = _size_if_plain(each)
+        known = self._plain.get(id(addition))
+        if known is not None and known[0] is addition:
+            size += known[1]
+        else:
+            needed = _size_if_plain(addition)
             if needed is None:
-                return False
+                return None
             size += needed
-            if type(each.attributes) is MappingProxyType:
+            if type(addition.attributes) is MappingProxyType:
                 if len(self._plain) >= _MAX_PLAIN:
                     self._plain.clear()
                 # The cache entry refers to the addition, so no other object can get the id of the
                 # addition.
-                self._plain[id(each)] = each, needed
-        return size < self._max_names
+                self._plain[id(addition)] = addition, needed
+        return size if size < self._max_names else None
 
     def _normalize_identity(self, identity: Identity, provider: str) -> Identity:
         realm, username = owner(identity.realm, identity.username)

@@ -138,9 +138,7 @@ class Authentication(NamedTuple):
         # of the JWT.
         if added and "exp" in added:
             expires = self.expires_at()
-        # The method C{_replace} of a named tuple takes 1.5 times as long as calling its
-        # constructor.
-        return Authentication(
+        fields = (
             identity.enriched(more, added),
             provider,
             expires,
@@ -152,6 +150,8 @@ class Authentication(NamedTuple):
             login,
             token,
         )
+        # The constructor takes 0.2 us longer, and C{_replace} still longer.
+        return tuple.__new__(Authentication, fields)
 
     def restricted(self) -> Authentication:
         """Return the authentication without the roles and scopes that its restriction removes."""

@@ -134,7 +134,8 @@ class Identity(NamedTuple):
         realm, username, known, before, scopes = self
         if attributes:
             before = {**before, **attributes} if before else attributes
-        return Identity(realm, username, (*known, *roles), before, scopes)
+        # The constructor takes 0.2 us longer.
+        return tuple.__new__(Identity, (realm, username, (*known, *roles), before, scopes))
 
 
 @frozen

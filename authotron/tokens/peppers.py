@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 from attrs import field, frozen
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from authotron.model.token import (
     _CHANCE_DIGITS,
@@ -28,12 +30,15 @@ class Peppers:
     """
 
     _keys: Sequence[bytes] = field(repr=False)
-    _named: Sequence[tuple[str, bytes]] = field(init=False, repr=False)
-    """Each pepper, with the beginning of the hashes that are made with it."""
+    _named: Sequence[tuple[str, HMAC]] = field(init=False, repr=False)
+    """
+    For each pepper the beginning of the hashes that are made with it, and a keyed hash, of which a
+    copy takes half the time of a new one.
+    """
 
     @_named.default
-    def _name_all(self) -> Sequence[tuple[str, bytes]]:
-        return [(_beginning(key), key) for key in self._keys]
+    def _name_all(self) -> Sequence[tuple[str, HMAC]]:
+        return [(_beginning(key), HMAC(key, SHA256())) for key in self._keys]
 
     def hash(self, text: str) -> str:
         """Hash an API token with the newest pepper, to store the hash."""
@@ -69,8 +74,8 @@ class Peppers:
         result.
         """
         found = False
-        for beginning, key in self._named:
-            found |= hmac.compare_digest(_hash(beginning, key, text), stored)
+        for beginning, keyed in self._named:
+            found |= hmac.compare_digest(_hash(beginning, keyed, text), stored)
         return found
 
     def made(self, stored: str) -> bool:
@@ -90,5 +95,7 @@ def _beginning(key: bytes) -> str:
     return f"{_ALGORITHM}{sha256(b'authotron pepper ' + key).hexdigest()[:8]}:"
 
 
-def _hash(beginning: str, key: bytes, text: str) -> str:
-    return beginning + hmac.digest(key, text.encode(), "sha256").hex()
+def _hash(beginning: str, keyed: HMAC, text: str) -> str:
+    mac = keyed.copy()
+    mac.update(text.encode())
+    return beginning + mac.finalize().hex()
