@@ -412,11 +412,11 @@ class Authenticator:
             # A list comprehension takes longer, because it is a function of its own.
             started = [*map(self._augment, augmenters, repeat(identity))]
             answers = started if none_pending(started) else await wait_all(started)
-            for augmenter, answer in zip(augmenters, answers, strict=True):
+            for place, answer in enumerate(answers):
                 if answer is NOTHING_NEW:
                     continue
                 if isinstance(answer, Failure):
-                    addition = self._replace_failed(augmenter, answer)
+                    addition = self._replace_failed(augmenters[place], answer)
                 else:
                     addition = answer
                 found = found.enriched(addition)
