@@ -240,10 +240,12 @@ class FastPath(Protocol, TimeoutMixin):
         if isinstance(decision, Decision):
             reply = decision.reply
             if (
-                stated is not None
-                and shape.is_plain
+                shape.is_plain
                 and len(reply.wire) <= shape.longest
-                and self._is_always_allowed(decision, shape, stated)
+                and (
+                    decision.is_unconditional
+                    or (stated is not None and self._is_always_allowed(decision, shape, stated))
+                )
             ):
                 self._answer(decision.outcome, reply, shape, request_id, began)
             else:
