@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from functools import cache, partial
 from importlib import import_module
-from itertools import chain, repeat
+from itertools import chain
 from types import ModuleType
+from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,7 +20,6 @@ from authotron.concurrency.racing import (
     AllFailed,
     Started,
     first_success,
-    none_pending,
     run,
     wait_all,
     was_cancelled,
@@ -144,7 +144,7 @@ class Authenticator:
         @raise NotConfigured: a provider lacks configuration that it needs.
         """
         reasons: list[BaseException | None] = []
-        for presented in self.with_tokens(credentials):
+        for presented in self.with_tokens(credentials) if self._halves else credentials:
             is_dpop = presented.scheme == _DPOP
             credential = self._as_bearer(presented) if is_dpop else presented
             for group in self._groups(credential, realm, reasons):
@@ -409,16 +409,20 @@ class Authenticator:
         grown = 0 if is_plain else None
         for augmenters in self._rounds.get(identity.realm, ()):
             identity = found.identity
-            # A list comprehension takes longer, because it is a function of its own.
-            started = [*map(self._augment, augmenters, repeat(identity))]
-            answers = started if none_pending(started) else await wait_all(started)
+            # One loop does without a list comprehension and L{none_pending}, whose calls take longer.
+            started: list[Started[Addition]] = []
+            has_pending = False
+            for augmenter in augmenters:
+                outcome = self._augment(augmenter, identity)
+                has_pending = has_pending or type(outcome) is Deferred
+                started.append(outcome)
+            answers: Sequence[Any] = await wait_all(started) if has_pending else started
             for place, answer in enumerate(answers):
                 if answer is NOTHING_NEW:
                     continue
+                addition: Addition = answer
                 if isinstance(answer, Failure):
                     addition = self._replace_failed(augmenters[place], answer)
-                else:
-                    addition = answer
                 found = found.enriched(addition)
                 if grown is not None:
                     grown = identity_check.grown(grown, addition)
@@ -443,19 +447,18 @@ class Authenticator:
     ) -> Addition | Failure:
         if not isinstance(outcome, Failure):
             wrong = results.check_addition(outcome)
-            if wrong is not None:
-                outcome = Failure(wrong)
-        if isinstance(outcome, Failure):
-            if not was_cancelled(outcome):
-                self._metrics.augmenter_answered(augmenter, "error", took)
-            if outcome.check(Unavailable):
-                self.outages[id(augmenter)] = str(outcome.value)
-            return outcome
-        if self.outages:
-            self.outages.pop(id(augmenter), None)
-        self._metrics.augmenter_answered(augmenter, "success", took)
-        if logs.log.writes_debug:
-            self._log_addition(augmenter, outcome, took)
+            if wrong is None:
+                if self.outages:
+                    self.outages.pop(id(augmenter), None)
+                self._metrics.augmenter_answered(augmenter, "success", took)
+                if logs.log.writes_debug:
+                    self._log_addition(augmenter, outcome, took)
+                return outcome
+            outcome = Failure(wrong)
+        if not was_cancelled(outcome):
+            self._metrics.augmenter_answered(augmenter, "error", took)
+        if outcome.check(Unavailable):
+            self.outages[id(augmenter)] = str(outcome.value)
         return outcome
 
     def _replace_failed(self, augmenter: IAugmenter, failure: Failure) -> Addition:
