@@ -73,11 +73,10 @@ def check_addition(found: object) -> WrongResult | None:
     """Return what is wrong with the result of an augmenter, or C{None} if nothing is wrong."""
     if not isinstance(found, Addition):
         return wrong_type(found)
-    until = found.fresh_until
     if (
         type(found.roles) is not tuple
         or type(found.attributes) not in _MAPPINGS
-        or (until is not None and type(until) not in _NUMBERS)
+        or type(found.fresh_until) not in _NUMBERS
     ):
         for flaw in _flaws_of_addition(found):
             return WrongResult(_WRONG + flaw)

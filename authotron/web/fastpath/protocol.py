@@ -194,7 +194,7 @@ class FastPath(Protocol, TimeoutMixin):
         shape = repeated.shape
         decision = gateway.decisions.repeat(repeated.key, began)
         if decision is None or (shape.needs and not self._is_believed()):
-            self._parse(began)
+            self._parse(began, is_known=True)
             return
         if repeats.misses >= ONE_IN:
             repeats.succeeded()
@@ -210,8 +210,12 @@ class FastPath(Protocol, TimeoutMixin):
         else:
             self._decided(decision, shape, request_id, began, repeated=repeated)
 
-    def _parse(self, began: float) -> None:
-        """Parse a request head that is not remembered, and answer the request."""
+    def _parse(self, began: float, *, is_known: bool = False) -> None:
+        """
+        Parse a request head, and answer the request.
+
+        @param is_known: whether the head is remembered, but no decision is cached for it.
+        """
         factory, gateway = self._factory, self._factory.serving.gateway
         head = factory.recogniser.simple(self._bytes, factory.longest) or self._odd_head()
         if head is None:
@@ -231,7 +235,11 @@ class FastPath(Protocol, TimeoutMixin):
         if factory.has_carriers:
             head = self._with_others(head, gateway.carriers)
             presented = head.presented
-        self._repeats().remember(self._bytes, head, decisions.key)
+        repeats = self._repeats() if factory.reads_facts else factory.repeats
+        if is_known:
+            repeats.misses += 1
+        else:
+            repeats.remember(self._bytes, head, decisions.key)
         decision = (
             self._decide_with_authorizer(gateway, presented)
             if factory.asks_authorizer
