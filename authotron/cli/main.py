@@ -7,14 +7,16 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem, get_completion_class
 
 from authotron import __version__
 from authotron.cli.options import Command, Group, config_option, default_path, serve
 from authotron.cli.output import say, say_as_it_is
+
+if TYPE_CHECKING:  # imported late, because a gateway does not need it
+    from click.shell_completion import CompletionItem
 
 _MODULES = {
     name: name
@@ -106,6 +108,8 @@ class _Commands(Group):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Complete the names of commands, and of the options of this group."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only needed here
+
         names = [each for each in SUMMARIES if each.startswith(incomplete)]
         found = [CompletionItem(each, help=SUMMARIES[each]) for each in sorted(names)]
         return found + click.Command.shell_complete(self, ctx, incomplete)
@@ -235,6 +239,8 @@ def generate_key(algorithm: Any) -> None:
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
     """Print a completion script for SHELL. Add the script to the start-up file of SHELL."""
+    from click.shell_completion import get_completion_class  # noqa: PLC0415 - only needed here
+
     kind = get_completion_class(shell)
     assert kind is not None
     say_as_it_is(kind(main, {}, "authotron", "_AUTHOTRON_COMPLETE").source())

@@ -145,6 +145,9 @@ def serve(path: Path, *further: str) -> None:
 
     @param further: more options for C{twistd authotron}.
     """
-    from authotron.daemon import twistd  # noqa: PLC0415 - imported late, for a quick --help
+    from authotron.daemon import postponed  # noqa: PLC0415 - imported late, for a quick --help
+
+    postponed.postpone()
+    from authotron.daemon import twistd  # noqa: PLC0415 - imports what is postponed
 
     twistd.run(["--config", str(path), *further])

@@ -126,11 +126,11 @@ def run(
         outcome = Failure()
     else:
         outcome = start(answer) if isinstance(answer, CoroutineType) else answer  # type: ignore[assignment] # a value that is not a coroutine is the result itself
-        if type(outcome) is Deferred:  # as in L{is_pending}, whose call would take 0.1 us
+        if type(outcome) is Deferred:  # A call of L{is_pending} would take 0.1 us.
             return _cancel_after(clock, timeout, outcome).addBoth(
                 _done, clock, began, on_done, context
             )
-    return on_done(outcome, clock.seconds() - began, context)
+    return on_done(outcome, clock.seconds() - began, context)  # type: ignore[arg-type] # no Deferred
 
 
 def _done(
@@ -225,10 +225,7 @@ async def wait_all(outcomes: Sequence[Started[T]]) -> Sequence[T | Failure]:
 
 
 def none_pending(outcomes: Sequence[Started[T]]) -> TypeIs[Sequence[T | Failure]]:
-    """
-    Whether every piece of work in the list has an outcome already, so that a caller need not call
-    L{wait_all}.
-    """
+    """Return whether every piece of work in the list has an outcome already."""
     for each in outcomes:  # noqa: SIM110 - a generator expression takes twice as long
         if type(each) is Deferred:
             return False

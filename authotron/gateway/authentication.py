@@ -409,11 +409,11 @@ class Authenticator:
         grown = 0 if is_plain else None
         for augmenters in self._rounds.get(identity.realm, ()):
             identity = found.identity
-            # One loop does without a list comprehension and L{none_pending}, whose calls take longer.
             started: list[Started[Addition]] = []
             has_pending = False
             for augmenter in augmenters:
                 outcome = self._augment(augmenter, identity)
+                # A call of C{is_pending} would take longer than the rest of this loop.
                 has_pending = has_pending or type(outcome) is Deferred
                 started.append(outcome)
             answers: Sequence[Any] = await wait_all(started) if has_pending else started

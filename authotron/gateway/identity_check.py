@@ -8,7 +8,7 @@ another, and no identity is larger than the configuration allows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from types import MappingProxyType
 

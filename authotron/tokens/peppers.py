@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
 from attrs import field, frozen
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.hmac import HMAC
 
 from authotron.model.token import (
     _CHANCE_DIGITS,
@@ -30,15 +28,15 @@ class Peppers:
     """
 
     _keys: Sequence[bytes] = field(repr=False)
-    _named: Sequence[tuple[str, HMAC]] = field(init=False, repr=False)
+    _named: Sequence[tuple[str, hmac.HMAC]] = field(init=False, repr=False)
     """
     For each pepper the beginning of the hashes that are made with it, and a keyed hash, of which a
-    copy takes half the time of a new one.
+    copy takes two thirds of the time of a new one.
     """
 
     @_named.default
-    def _name_all(self) -> Sequence[tuple[str, HMAC]]:
-        return [(_beginning(key), HMAC(key, SHA256())) for key in self._keys]
+    def _name_all(self) -> Sequence[tuple[str, hmac.HMAC]]:
+        return [(_beginning(key), hmac.new(key, digestmod="sha256")) for key in self._keys]
 
     def hash(self, text: str) -> str:
         """Hash an API token with the newest pepper, to store the hash."""
@@ -95,7 +93,7 @@ def _beginning(key: bytes) -> str:
     return f"{_ALGORITHM}{sha256(b'authotron pepper ' + key).hexdigest()[:8]}:"
 
 
-def _hash(beginning: str, keyed: HMAC, text: str) -> str:
+def _hash(beginning: str, keyed: hmac.HMAC, text: str) -> str:
     mac = keyed.copy()
     mac.update(text.encode())
-    return beginning + mac.finalize().hex()
+    return beginning + mac.hexdigest()

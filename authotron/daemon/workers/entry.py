@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from authotron.daemon import event_loop, http_1
+from authotron.daemon import event_loop, http_1, postponed
 from authotron.daemon.tap import refused
 from authotron.model.errors import ConfigError
 
@@ -19,6 +19,7 @@ def main() -> None:
         event_loop.choose(os.environ)
     except ConfigError as error:
         raise refused(error) from None
+    postponed.postpone()
     http_1.import_http_1_alone()
     from authotron.daemon.workers import worker  # noqa: PLC0415 - imports the reactor
 

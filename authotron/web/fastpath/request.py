@@ -147,14 +147,9 @@ class Recogniser:
     """Recognises the authentication requests of the proxies whose contracts are configured."""
 
     def __init__(self, contracts: Contracts) -> None:
-        """Collect the request lines that proxies send most often."""
+        """@param contracts: the contracts, each with the paths that its proxy requests."""
         self.contracts = contracts
-        self._shapes = {
-            b"%b %b %b" % (method, path, version): _shape(method, asked, version)
-            for path, asked in contracts.exact.items()
-            for method in sorted(each.encode() for each in asked.endpoint.methods or METHODS)
-            for version in _VERSIONS
-        }
+        self._shapes: dict[bytes, Shape] = {}
         self._by_parts: dict[tuple[bytes, int, bytes], Shape] = {}
 
     def simple(self, head: bytes, longest: int = LONGEST) -> Head | None:
@@ -190,7 +185,11 @@ class Recogniser:
         return _new(Head, (shape, presented, get(b"x-request-id"), is_stated, found))
 
     def _shape_of(self, line: bytes) -> Shape | None:
-        """Return the shape of a request line that proxies send less often."""
+        """
+        Return the shape of a request line, or C{None} if no proxy sends such a line.
+
+        A line without a part that the client chooses is remembered with its shape.
+        """
         method, _, rest = line.partition(b" ")
         target, _, version = rest.partition(b" ")
         asked = self.contracts.find(target)
@@ -204,17 +203,16 @@ class Recogniser:
         # an endpoint is known by its id, because the contracts keep each endpoint alive
         parts = method, id(asked.endpoint), version
         shape = self._by_parts.get(parts)
-        if shape is not None:
-            return shape
-        if not _METHOD(method):
-            return None
-        methods = asked.endpoint.methods
-        name = method.decode()
-        if methods is not None and name not in methods:
-            return None
-        shape = _shape(method, asked._replace(target=b""), version)
-        if name in METHODS:
+        if shape is None:
+            methods = asked.endpoint.methods
+            if not _METHOD(method) or (methods is not None and method.decode() not in methods):
+                return None
+            shape = _shape(method, asked._replace(target=b""), version)
+            if shape.method not in METHODS:
+                return shape
             self._by_parts[parts] = shape
+        if target in self.contracts.exact:
+            self._shapes[line] = shape
         return shape
 
     def may_become_simple(self, start: bytes, longest: int = LONGEST) -> bool:
