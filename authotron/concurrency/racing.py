@@ -126,11 +126,11 @@ def run(
         outcome = Failure()
     else:
         outcome = start(answer) if isinstance(answer, CoroutineType) else answer  # type: ignore[assignment] # a value that is not a coroutine is the result itself
-        if type(outcome) is Deferred:  # A call of L{is_pending} would take 0.1 us.
+        if type(outcome) is Deferred:  # A call of L{is_pending} would take 0.1 us longer.
             return _cancel_after(clock, timeout, outcome).addBoth(
                 _done, clock, began, on_done, context
             )
-    return on_done(outcome, clock.seconds() - began, context)  # type: ignore[arg-type] # no Deferred
+    return on_done(outcome, clock.seconds() - began, context)  # type: ignore[arg-type] # the outcome is not a Deferred here
 
 
 def _done(

@@ -1,31 +1,47 @@
-"""Import modules that Twisted imports at the start, and the gateway hardly ever uses, later."""
+"""
+Import some modules only when they are used: Twisted imports them at its start, but the gateway
+hardly ever uses them.
+"""
 
 from __future__ import annotations
 
 import sys
-from importlib import import_module
+from collections.abc import Mapping
+from importlib.util import find_spec, module_from_spec
+from threading import RLock
 from types import ModuleType
 from typing import Any
 
-UNUSED = ("pdb", "lzma", "bz2")
+_POSTPONED: Mapping[str, str] = {"pdb": "bdb", "lzma": "_lzma", "bz2": "_bz2"}
 """
-Modules that are imported at their first use instead of at the start, which saves 0.9 MiB: the
-debugger of C{twistd --debug}, and formats of archives that the import system and Twisted can read.
+The modules that are imported at their first use, which saves 0.9 MiB: the debugger, which Twisted
+imports for C{twistd --debug}, and two compression formats, which C{shutil} and C{zipfile} import.
+Each stands with a module that it needs, without which its import fails at once as usual.
 """
 
+_importing = RLock()
 
-class Postponed(ModuleType):
-    """Takes the place of a module that is imported as soon as one of its names is used."""
+
+class _Postponed(ModuleType):
+    """A module whose code runs as soon as one of its names is used."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
+        if name.startswith("__") and name != "__all__":
             raise AttributeError(name)
-        if sys.modules.get(self.__name__) is self:
-            del sys.modules[self.__name__]
-        return getattr(import_module(self.__name__), name)
+        with _importing:
+            if isinstance(self, _Postponed):  # Another thread may have run the code meanwhile.
+                assert self.__spec__ is not None
+                assert self.__spec__.loader is not None
+                self.__spec__.loader.exec_module(self)
+                self.__class__ = ModuleType  # type: ignore[assignment] # the object is a module as any other now
+        return getattr(self, name)
 
 
 def postpone() -> None:
-    """Postpone the import of those modules in L{UNUSED} that were not imported before."""
-    for name in UNUSED:
-        sys.modules.setdefault(name, Postponed(name))
+    """Postpone the imports of the modules that the gateway hardly ever uses, unless it has them."""
+    for name, needed in _POSTPONED.items():
+        spec = find_spec(name) if find_spec(needed) else None
+        if spec is not None and name not in sys.modules:
+            module = module_from_spec(spec)
+            module.__class__ = _Postponed
+            sys.modules[name] = module

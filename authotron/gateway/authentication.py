@@ -423,8 +423,8 @@ class Authenticator:
                 addition: Addition = answer
                 if isinstance(answer, Failure):
                     addition = self._replace_failed(augmenters[place], answer)
-                found = found.enriched(addition)
-                if grown is not None:
+                before, found = found, found.enriched(addition)
+                if grown is not None and found.identity is not before.identity:
                     grown = identity_check.grown(grown, addition)
             if grown is None and found.identity is not identity:
                 found = found._replace(

@@ -132,13 +132,13 @@ class IdentityCheck:
 
     def grown(self, size: int, addition: Addition) -> int | None:
         """
-        Return how much larger an identity that was checked before is with one more addition of an
-        augmenter, or C{None} if the identity must be checked again.
+        Return by how much the additions of augmenters so far, this one included, enlarge an
+        identity that was checked before, or C{None} if the identity must be checked again.
 
         Each addition with a read-only mapping of attributes is checked once, because an augmenter
         with fixed lists returns the same objects for many users.
 
-        @param size: how much larger the identity is with the additions before this one.
+        @param size: by how much the additions before this one enlarge the identity.
         """
         known = self._plain.get(id(addition))
         if known is not None and known[0] is addition:

@@ -150,7 +150,7 @@ class Authentication(NamedTuple):
             login,
             token,
         )
-        # The constructor takes 0.2 us longer, and C{_replace} still longer.
+        # A call of the constructor would take 0.2 us longer, and C{_replace} even more.
         return tuple.__new__(Authentication, fields)
 
     def restricted(self) -> Authentication:

@@ -34,8 +34,8 @@ _OUR_PREFIXES = (PREFIX, REFRESH_PREFIX)
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _PAIRS = "".join(first + second for first in _DIGITS for second in _DIGITS)
 """
-All pairs of base62 digits one after the other, so that one division yields two digits: those of a
-number stand at twice the number. A list of strings would take 200 kB more.
+All pairs of base62 digits in order, joined to one string: the pair for a number begins at twice the
+number, so that one division yields two digits. A list of the pairs would take 200 kB more.
 """
 _PAIR_COUNT = len(_DIGITS) ** 2
 _ID = re.compile(r"[0-9A-Za-z]{12}")

@@ -55,6 +55,10 @@ class StoreClient:
     _opening: Waiters[None] | None = field(default=None, init=False)
     _is_refused: bool = field(default=False, init=False)
     _peppers: dict[bytes | None, Peppers] = field(factory=dict, init=False, repr=False)
+    """
+    The object for the peppers, by the spare pepper, which the store generated, or which is derived
+    from C{jwt.secret}.
+    """
 
     @property
     def type(self) -> str:
@@ -305,10 +309,7 @@ class StoreClient:
                 raise Unavailable("the API tokens in the store were hashed with another pepper")
             return await call(*args, **keywords)
 
-        # A store that is open is called directly, which takes half as long as another coroutine.
-        is_open = self._opening is None and not self._is_refused
-        work = call(*args, **keywords) if is_open else call_once_open()
-        return await with_timeout(self._clock, self._rules.timeout, work)
+        return await with_timeout(self._clock, self._rules.timeout, call_once_open())
 
     async def _wait_until_open(self) -> None:
         if self._opening is not None:
@@ -326,7 +327,11 @@ class StoreClient:
         return known if known is not None else self._first_peppers(spare)
 
     def _first_peppers(self, spare: bytes | None) -> Peppers:
-        """Build the peppers of the configuration with the one that the store generated."""
+        """
+        Build the object for the configured peppers and the spare pepper, and remember it.
+
+        @raise Unavailable: there is no pepper yet.
+        """
         keys = [*self._rules.peppers(), *([spare] if spare else [])]
         if not keys:
             raise Unavailable("the token store is not open yet")

@@ -34,9 +34,10 @@ class Owners:
         factory=dict, init=False, repr=False
     )
     """
-    The providers that can look up users, by their realm and name, and by their realm alone (with
-    C{None}), for owners whose provider is not configured any more; the number is the place of the
-    provider in the configuration. Providers of one realm may have the same name.
+    For each realm and provider name, the providers that can look up users, which are several if
+    they have the same name, or none. The name C{None} is for owners whose provider is not
+    configured any more: with it stand the first provider of the realm that can look up users, and
+    those of the same name. Each number is the place of the provider in the configuration.
     """
 
     def __attrs_post_init__(self) -> None:

@@ -28,7 +28,7 @@ class Peppers:
     """
 
     _keys: Sequence[bytes] = field(repr=False)
-    _named: Sequence[tuple[str, hmac.HMAC]] = field(init=False, repr=False)
+    _named: Sequence[tuple[str, hmac.HMAC]] = field(init=False, eq=False, repr=False)
     """
     For each pepper the beginning of the hashes that are made with it, and a keyed hash, of which a
     copy takes two thirds of the time of a new one.

@@ -33,14 +33,54 @@ class PostponedTests(SynchronousTestCase):
     def test_at_first_use(self) -> None:
         """A postponed module is imported when one of its names is used, in every spelling."""
         program = (
+            "import sys\n"
             "postponed.postpone()\n"
             "import lzma, pdb\n"
-            "from bz2 import BZ2File\n"
+            "from bz2 import *\n"
             "print(lzma.LZMAFile.__name__, pdb.Pdb.__name__, BZ2File.__name__)\n"
             "import lzma as again\n"
-            "print(type(again).__name__, again.LZMAFile is lzma.LZMAFile)\n"
+            "print(type(again).__name__, again is lzma, lzma is sys.modules['lzma'])\n"
         )
-        self.assertEqual(self.outputs(program), ["LZMAFile", "Pdb", "BZ2File", "module", "True"])
+        found = self.outputs(program)
+        self.assertEqual(found, ["LZMAFile", "Pdb", "BZ2File", "module", "True", "True"])
+
+    def test_looked_for(self) -> None:
+        """A program finds out that a postponed module exists without importing it."""
+        program = (
+            "import sys\n"
+            "from importlib.util import find_spec\n"
+            "postponed.postpone()\n"
+            "print(find_spec('lzma').name, '_lzma' in sys.modules)\n"
+        )
+        self.assertEqual(self.outputs(program), ["lzma", "False"])
+
+    def test_cannot_be_imported(self) -> None:
+        """A module that this Python lacks is missing at once, so that programs notice it."""
+        program = (
+            "import sys\n"
+            "from importlib.machinery import PathFinder\n"
+            "found = PathFinder.find_spec\n"
+            "PathFinder.find_spec = lambda name, *rest: (\n"
+            "    None if name == '_lzma' else found(name, *rest))\n"
+            "postponed.postpone()\n"
+            "try:\n"
+            "    import lzma\n"
+            "except ImportError as error:\n"
+            "    print(error.name)\n"
+        )
+        self.assertEqual(self.outputs(program), ["_lzma"])
+
+    def test_threads(self) -> None:
+        """If several threads use a postponed module first, its code runs once."""
+        program = (
+            "from concurrent.futures import ThreadPoolExecutor\n"
+            "postponed.postpone()\n"
+            "import lzma\n"
+            "with ThreadPoolExecutor(8) as threads:\n"
+            "    found = {*threads.map(lambda _: lzma.LZMAFile, range(100))}\n"
+            "print(len(found))\n"
+        )
+        self.assertEqual(self.outputs(program), ["1"])
 
     def test_unknown_name(self) -> None:
         """A name that a postponed module lacks is an error as in any module."""

@@ -404,7 +404,7 @@ class ChainTests(SynchronousTestCase):
 
     @settings(max_examples=STREAMS)
     @given(roots, steps, some.integers(0, 20), some.booleans())
-    def test_revoked_parents(self, root: Any, taken: Any, place: int, is_api: bool) -> None:  # noqa: FBT001
+    def test_revoked_parents(self, root: Any, taken: Any, place: int, is_api: bool) -> None:  # noqa: FBT001 - hypothesis passes it by position
         """Revoking a token revokes exactly those that were derived from it, over any number of
         exchanges.
         """

@@ -505,7 +505,7 @@ class CloakTests(ExchangeCase):
     )
 
     def test_hidden(self) -> None:
-        """A backend does not see a cloaked attribute, and nobody can read it in the token."""
+        """Neither a backend nor the holder of the token sees a cloaked attribute."""
         token = self.token(sso(), cloak=["email"])
         attributes = self.minted(token)["attributes"]
         self.assertNotIn("email", attributes)

@@ -214,7 +214,8 @@ class FastPath(Protocol, TimeoutMixin):
         """
         Parse a request head, and answer the request.
 
-        @param is_known: whether the head is remembered, but no decision is cached for it.
+        @param is_known: whether the head is remembered already, so that it is not remembered again:
+            its key stays right, because other contracts come with each other cache of decisions.
         """
         factory, gateway = self._factory, self._factory.serving.gateway
         head = factory.recogniser.simple(self._bytes, factory.longest) or self._odd_head()

@@ -188,7 +188,8 @@ class Recogniser:
         """
         Return the shape of a request line, or C{None} if no proxy sends such a line.
 
-        A line without a part that the client chooses is remembered with its shape.
+        A line whose target is exactly the path of an endpoint is remembered with its shape, unless
+        its method is unusual.
         """
         method, _, rest = line.partition(b" ")
         target, _, version = rest.partition(b" ")
@@ -205,7 +206,7 @@ class Recogniser:
         shape = self._by_parts.get(parts)
         if shape is None:
             methods = asked.endpoint.methods
-            if not _METHOD(method) or (methods is not None and method.decode() not in methods):
+            if not _METHOD(method) or (methods and method.decode() not in methods):
                 return None
             shape = _shape(method, asked._replace(target=b""), version)
             if shape.method not in METHODS:

@@ -217,6 +217,21 @@ class GatewayTests(SynchronousTestCase):
         gateway.serving.gateway = InMemoryGateway({"providers": [plain]}).serving.gateway
         self.assertEqual([self.request(gateway, ALICE) for _ in range(2)], [401, 401])
 
+    def test_decision_is_not_cached(self) -> None:
+        """
+        A known head without a cached decision is parsed again, counts as a miss, and is not
+        remembered a second time.
+        """
+        gateway = InMemoryGateway()
+        self.request(gateway, ALICE)
+        known = gateway.entrance.repeats
+        earlier = known.misses
+        with patch.object(known, "remember") as remember:
+            gateway.serving.gateway.decisions.invalidate()
+            self.assertEqual(self.request(gateway, ALICE), 200)
+        remember.assert_not_called()
+        self.assertEqual(known.misses, earlier + 1)
+
     def test_idle_connection_keeps_no_head(self) -> None:
         """After a reply nothing of the request is kept, neither its credential nor its size."""
         gateway = InMemoryGateway()
