@@ -188,13 +188,13 @@ class FastPath(Protocol, TimeoutMixin):
         repeats = self._repeats() if factory.reads_facts else factory.repeats
         found = repeats.find(self._bytes)
         if found is None or len(self._bytes) > factory.longest:
-            self._parse(began)
+            self._parse(began, repeats)
             return
         repeated, request_id = found
         shape = repeated.shape
         decision = gateway.decisions.repeat(repeated.key, began)
         if decision is None or (shape.needs and not self._is_believed()):
-            self._parse(began, is_known=True)
+            self._parse(began, repeats, is_known=True)
             return
         if repeats.misses >= ONE_IN:
             repeats.succeeded()
@@ -210,10 +210,11 @@ class FastPath(Protocol, TimeoutMixin):
         else:
             self._decided(decision, shape, request_id, began, repeated=repeated)
 
-    def _parse(self, began: float, *, is_known: bool = False) -> None:
+    def _parse(self, began: float, repeats: Repeats, *, is_known: bool = False) -> None:
         """
         Parse a request head, and answer the request.
 
+        @param repeats: the remembered heads that may be repeated on this connection.
         @param is_known: whether the head is remembered already, so that it is not remembered again:
             its key stays right, because other contracts come with each other cache of decisions.
         """
@@ -236,7 +237,6 @@ class FastPath(Protocol, TimeoutMixin):
         if factory.has_carriers:
             head = self._with_others(head, gateway.carriers)
             presented = head.presented
-        repeats = self._repeats() if factory.reads_facts else factory.repeats
         if is_known:
             repeats.misses += 1
         else:
