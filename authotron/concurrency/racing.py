@@ -161,7 +161,7 @@ async def with_timeout(clock: IReactorTime, seconds: float, work: Awaited[T]) ->
     outcome = start(work)
     if is_pending(outcome):
         return await _cancel_after(clock, seconds, outcome)
-    if isinstance(outcome, Failure):
+    if isinstance(outcome, Failure):  # as in L{result_of}, which would be one more coroutine
         outcome.raiseException()
     return outcome
 

