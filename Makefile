@@ -12,7 +12,7 @@ SAMPLE := examples/authotron-robots
 export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.hypothesis
 SOURCES := setup.py pyproject.toml README.md client/setup.py client/README.md $(shell find authotron twisted -type f -not -name '*.pyc')
 
-.PHONY: help run demo check lint types unit process backends servers functional functional-epoll test fuzz bench bench-quick bench-parts soak performance-page test-plugin deb tested-deb test-package test-deb test-image schema proxy-examples proxy-features threats docs recording pictures lock clean
+.PHONY: help run demo check lint types unit project process backends servers functional functional-epoll test fuzz bench bench-quick bench-parts soak performance-page test-plugin deb tested-deb test-package test-deb test-image schema proxy-examples proxy-features threats docs recording pictures lock clean
 .PHONY: functional-waiting functional-others unit-1 unit-2 entrances properties replays
 
 # `make test LOOP=epoll` starts the gateways of all tests on epoll; without LOOP they run on uvloop, if it is installed.
@@ -34,7 +34,7 @@ run: $(VENV)/installed  ## start a gateway to try
 demo: $(VENV)/installed  ## a gateway behind nginx with a backend, on free ports, and three answers (needs nginx and curl)
 	@$(BIN)/python examples/demo.py
 
-check: lint types unit entrances  ## what a change must pass before anything else (under 40 s)
+check: lint types unit project entrances  ## what a change must pass before anything else (under 40 s)
 
 test: check properties replays process backends docs test-plugin servers functional  ## everything
 
@@ -62,6 +62,9 @@ unit:  ## the tests without sockets, processes, recordings and random examples (
 
 unit-1 unit-2: unit-%: $(VENV)/tools
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-unit-$* $(shell tests/units $* 2)
+
+project: $(VENV)/tools  ## what the repository ships beside the code: pages, examples, schemas, packaging
+	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-project tests.project
 
 entrances: $(VENV)/tools  ## requests to a whole gateway in memory, at all entrances: HTTP, FastCGI and gRPC
 	$(BIN)/python -m twisted.trial --jobs=2 --temp-directory=$(VENV)/trial-entrances $(shell tests/entrances)

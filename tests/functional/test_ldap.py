@@ -13,12 +13,12 @@ from uuid import uuid4
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests import test_directory_recipes
 from tests.functional import directory, wire
 from tests.functional.daemon import Daemon
 from tests.functional.directory import BASE, MANY, PEOPLE, Scissors, Slapd, provider
 from tests.functional.proxy import Silence
 from tests.functional.wire import Answer
+from tests.project import test_directory_recipes
 from tests.recipes import recipe
 from tests.waiting import DEADLINE, until
 

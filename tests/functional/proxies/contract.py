@@ -19,7 +19,7 @@ from tests.functional.proxies.around import CLIENT, KEY, MANY, around, gateway, 
 from tests.functional.proxies.features import feature
 from tests.functional.proxies.shipped import Proxy
 from tests.functional.wire import Answer
-from tests.test_identity_headers import listed
+from tests.project.test_identity_headers import listed
 from tests.waiting import DEADLINE, until
 
 GOOD = wire.basic("alice", "wonder")

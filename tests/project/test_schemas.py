@@ -1,4 +1,4 @@
-"""The shipped schema is current, and fits what the gateway accepts."""
+"""The shipped schemas are current, and fit what the gateway accepts and answers."""
 
 from __future__ import annotations
 
@@ -70,3 +70,8 @@ class ShippedTests(ConfigCase):
             with self.subTest(repr(typo)):
                 wrong = laid_over(BASE, typo)
                 self.assertRaises(jsonschema.ValidationError, validator.validate, wrong)
+
+    def test_permission_list(self) -> None:
+        """The schema of the answer of GET /permissions is valid."""
+        path = ROOT / "authotron" / "web" / "assets" / "permission-list.schema.json"
+        jsonschema.Draft202012Validator.check_schema(json.loads(path.read_text()))

@@ -63,21 +63,3 @@ class ExamplesTests(SynchronousTestCase):
             found = {*re.findall(r"[a-z0-9][a-z0-9-]*", text.lower())}
             missing = LISTED - found - SET_BY_THE_CONTROLLER.get(proxy, set())
             self.assertEqual(missing, set(), proxy)
-
-
-class IdentityHeadersTests(SynchronousTestCase):
-    """The list of headers."""
-
-    def test_groups(self) -> None:
-        """Names are in groups with a title."""
-        first = identity_headers.groups()[0]
-        self.assertEqual(first.title, "authotron, and gateways that speak likewise")
-        self.assertEqual(first.names[0], "X-Auth-User")
-
-    def test_underscored(self) -> None:
-        """Every spelling of a name with an underscore in place of a hyphen is found."""
-        self.assertEqual(
-            identity_headers.underscored("X-Auth-User"),
-            ["X-Auth_User", "X_Auth-User", "X_Auth_User"],
-        )
-        self.assertEqual(identity_headers.underscored("Proxy"), [])

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from tests.config.cases import ROOT, ConfigCase
-from tests.test_docs import configurations
+from tests.project.test_docs import configurations
 
 OURS = (
     ROOT / "authotron" / "cli" / "quickstart.yaml",
