@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from authotron.web.fastpath.sampling import is_chosen
+
 if TYPE_CHECKING:  # imported only if policies are configured
     from authotron.policy.policies import Access, Policies
 
@@ -27,7 +29,7 @@ Maximum number of remembered paths and folders, each of which takes at most 2,70
 maximum is reached, the cache is cleared; paths that are requested often are soon cached again.
 """
 
-_ONE_IN = 16
+ONE_IN = 16
 """
 Of this many requests that are not in the cache only one is added to the cache, so that paths that
 are requested only once cost little time.
@@ -35,7 +37,7 @@ are requested only once cost little time.
 
 _MOST_MISSES = 64
 """
-Number of requests in a row that were looked up in vain, after which only one request in C{_ONE_IN}
+Number of requests in a row that were looked up in vain, after which only one request in C{ONE_IN}
 is looked up, until a lookup succeeds.
 """
 
@@ -68,22 +70,15 @@ class AlwaysAllowed:
         @param method: the HTTP method in the form in which the proxy states it.
         @param uri: the path and the query in the form in which the proxy states them.
         """
+        if self._misses < _MOST_MISSES or is_chosen(ONE_IN):
+            path = uri.partition(b"?")[0]
+            folder, _, name = path.rpartition(b"/")
+            in_folder = (access, method, folder) in self._folders and _NAME(name)
+            if in_folder or (access, method, path) in self._paths:
+                self._misses = 0
+                return True
         self._misses += 1
-        if self._misses > _MOST_MISSES and self._misses % _ONE_IN:
-            return False
-        path = uri.partition(b"?")[0]
-        folder, _, name = path.rpartition(b"/")
-        if (access, method, folder) in self._folders and _NAME(name):
-            self._misses %= _ONE_IN
-            return True
-        if (access, method, path) in self._paths:
-            self._misses %= _ONE_IN
-            return True
         return False
-
-    def is_next(self) -> bool:
-        """Return whether the request that was looked up last should be added to the cache."""
-        return not self._misses % _ONE_IN
 
     def add(self, access: Access, method: bytes, uri: bytes, path: str, *, in_folder: bool) -> None:
         """

@@ -43,11 +43,12 @@ from authotron.web.answering import Answer, Answerer, asks_authorizer
 from authotron.web.channel import LAST_CALL, LINGER, MOST_IGNORED
 from authotron.web.connections import ConnectionLimit, OpenConnections, Overloaded
 from authotron.web.fastpath import request
-from authotron.web.fastpath.allowed import AlwaysAllowed
+from authotron.web.fastpath.allowed import ONE_IN, AlwaysAllowed
 from authotron.web.fastpath.question import HeadQuestion
-from authotron.web.fastpath.repeats import ONE_IN, Repeated, Repeats, no_access
+from authotron.web.fastpath.repeats import Repeated, Repeats, no_access
 from authotron.web.fastpath.request import END, Head, Recogniser, Shape, joined_values
 from authotron.web.fastpath.response import ReplyEncoder
+from authotron.web.fastpath.sampling import is_chosen
 from authotron.web.replies import BAD_REQUEST, Reply
 from authotron.web.site import Answered, Site
 
@@ -196,7 +197,7 @@ class FastPath(Protocol, TimeoutMixin):
         if decision is None or (shape.needs and not self._is_believed()):
             self._parse(began, repeats, is_known=True)
             return
-        if repeats.misses >= ONE_IN:
+        if repeats.misses:
             repeats.succeeded()
         if self._counted:
             self._arrived()
@@ -583,7 +584,7 @@ class FastPath(Protocol, TimeoutMixin):
         if len(known) < len(shape.states):
             return answerer.denied(contract, decision, facts_of(), question.values)
         denied = answerer.denied_stated(contract, decision, known, facts_of, question.values)
-        if denied is not None or access.access is None or not allowed.is_next():
+        if denied is not None or access.access is None or not is_chosen(ONE_IN):
             return denied
         if answerer.is_settled(decision, facts_of()):
             method, uri = _method_and_uri(shape, stated)

@@ -18,6 +18,7 @@ from attrs import define
 
 from authotron.model.request import Presented
 from authotron.web.fastpath.request import Head, Shape, stated_facts
+from authotron.web.fastpath.sampling import is_chosen
 
 if TYPE_CHECKING:  # imported only if policies are configured
     from authotron.gateway.policy import PolicyAccess
@@ -146,8 +147,8 @@ class Repeats:
 
         If many heads in a row were parsed, most heads are not looked up at all.
         """
-        if self.misses > _MOST_MISSES and (self.misses + 1) % ONE_IN:
-            return None  # The method L{remember} would not remember the head either.
+        if self.misses > _MOST_MISSES and not is_chosen(ONE_IN):
+            return None
         rest, request_id = without_request_id(head)
         if len(rest) > self._longest:
             return None
@@ -160,7 +161,7 @@ class Repeats:
 
     def succeeded(self) -> None:
         """Note that a lookup saved parsing a head, so that all heads are looked up again."""
-        self.misses %= ONE_IN  # The remainder tells when a head is remembered next.
+        self.misses = 0
 
     def remember(self, received: bytes, head: Head, key: Callable[[Presented], bytes]) -> None:
         """
@@ -175,7 +176,7 @@ class Repeats:
         @param key: a function that returns the decision's key for a client's credential.
         """
         self.misses += 1
-        if self.misses % ONE_IN or head.shape.has_body:
+        if head.shape.has_body or not is_chosen(ONE_IN):
             return
         rest, request_id = without_request_id(received)
         if head.request_id != request_id:

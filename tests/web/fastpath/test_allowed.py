@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
@@ -10,7 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.policy.policies import Access
 from authotron.policy.rules import Request
-from authotron.web.fastpath.allowed import AlwaysAllowed
+from authotron.web.fastpath import sampling
+from authotron.web.fastpath.allowed import ONE_IN, AlwaysAllowed
+from authotron.web.fastpath.sampling import is_chosen
 from tests import STREAMS
 from tests.policy.building import build_policies
 
@@ -119,3 +122,38 @@ class AlwaysAllowedTests(SynchronousTestCase):
         known = sum(allowed.has(access, b"GET", f"/a/{n}".encode()) for n in range(4_900, 5_000))
         self.assertEqual(known, 100)
         self.assertLessEqual(len(allowed._paths), 2_000)
+
+    def test_clients_that_take_turns(self) -> None:
+        """
+        However many clients take turns, one of which may do nothing, the requests of all others are
+        soon remembered.
+        """
+        self.patch(sampling, "random", Random(1).random)
+        for count, refused in ((2, 0), (2, 1), (10, 0), (10, 3), (16, 1), (48, 0), (48, 24)):
+            roles = [f"role={number}" for number in range(count)]
+            rules = [{"name": r, "subject": [[r]], "permissions": ["/**:GET"]} for r in roles]
+            policies = build_policies(rules)
+            accesses = [policies.access([role]) for role in roles]
+            allowed = AlwaysAllowed()
+            found: list[bool] = []
+            for turn in range(200 * count):
+                access, uri = accesses[turn % count], b"/a/%d" % turn
+                found.append(allowed.has(access, b"GET", uri))
+                is_refused = turn % count < refused
+                if not (found[-1] or is_refused) and is_chosen(ONE_IN):
+                    allowed.add(access, b"GET", uri, uri.decode(), in_folder=True)
+            self.assertEqual(found[-count:], [False] * refused + [True] * (count - refused))
+
+    def test_after_many_refusals(self) -> None:
+        """After many requests in a row that are not in the cache, one in it is found again."""
+        self.patch(sampling, "random", Random(1).random)
+        access, other = access_by(["/a/**:GET"]), access_by(["/a/**:GET"])
+        allowed = remembering(access, "/a/b")
+        for _ in range(100):
+            self.assertFalse(allowed.has(other, b"GET", b"/a/b"))
+        found = []
+        for _ in range(100):
+            found.append(allowed.has(access, b"GET", b"/a/b"))
+            self.assertFalse(allowed.has(other, b"GET", b"/a/b"))
+        self.assertIn(True, found[:50])
+        self.assertTrue(all(found[50:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from unittest.mock import patch
 
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from authotron.model.authentication import Authentication
 from authotron.model.identity import Identity
 from authotron.model.request import Presented
-from authotron.web.fastpath import repeats
+from authotron.web.fastpath import repeats, sampling
 from authotron.web.fastpath.repeats import Repeats
 from authotron.web.fastpath.request import LONGEST, Head
 from tests import STREAMS
@@ -169,6 +170,7 @@ class RepeatsTests(SynchronousTestCase):
     def test_lookups_in_vain(self) -> None:
         """After many lookups in vain one head in eight is looked up, until a lookup helps."""
         self.patch(repeats, "ONE_IN", 8)
+        self.patch(sampling, "random", Random(1).random)
         users = [b"GET /auth HTTP/1.1\r\nHost: a%d\r\n\r\n" % n for n in range(10)]
         for number in range(100):
             head = b"GET /auth HTTP/1.1\r\nHost: once-%d\r\n\r\n" % number
@@ -184,6 +186,18 @@ class RepeatsTests(SynchronousTestCase):
                 self.remember(head)
         self.assertEqual([self.repeats.find(head) is not None for head in users], [True] * 10)
         self.assertGreater(found, 100)
+
+    def test_clients_that_take_turns(self) -> None:
+        """A head is soon remembered, even if others that cannot be remembered come between."""
+        self.patch(repeats, "ONE_IN", 8)
+        self.patch(sampling, "random", Random(1).random)
+        head = b"GET /auth HTTP/1.1\r\nHost: a\r\n\r\n"
+        long = b"GET /auth HTTP/1.1\r\nHost: a\r\n" + b"A: b\r\n" * 12 + b"\r\n"
+        for _ in range(100):
+            self.remember(head)
+            self.remember(long)
+        self.assertTrue(any(self.repeats.find(head) for _ in range(100)))
+        self.assertFalse(any(self.repeats.find(long) for _ in range(100)))
 
 
 class GatewayTests(SynchronousTestCase):
