@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from authotron.cli.output import say, say_json
+from authotron.concurrency.garbage import postpone_full_collections
 from authotron.model.errors import EX_CONFIG, ConfigError
 
 if TYPE_CHECKING:  # imported late: not needed for completion or help
@@ -147,6 +148,7 @@ def serve(path: Path, *further: str) -> None:
     """
     from authotron.daemon import postponed  # noqa: PLC0415 - imported late, for a quick --help
 
+    postpone_full_collections()
     postponed.postpone()
     from authotron.daemon import twistd  # noqa: PLC0415 - imports what is postponed
 

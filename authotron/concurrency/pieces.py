@@ -5,14 +5,14 @@ pieces.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
 from typing import TypeVar
 
 from attrs import define, field
-from twisted.internet.interfaces import IReactorCore, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+
+from authotron.concurrency.garbage import without_full_collections
 
 T = TypeVar("T")
 
@@ -22,28 +22,8 @@ Number of seconds after which long-running work in the reactor's thread lets the
 other events.
 """
 
-_THRESHOLDS = gc.get_threshold()
-"""The thresholds of Python's garbage collector before they are changed."""
-
-_NEVER = 2**31 - 1
-"""A threshold of Python's garbage collector so high that it is never reached."""
-
 PIECE = 64 * 1024
 """Number of bytes that are read or written in one reactor turn: about 3 ms of processor time."""
-
-
-def exempt_from_collection(reactor: IReactorCore) -> None:
-    """
-    Exempt the objects that exist when the reactor starts from garbage collection.
-
-    Nearly all objects that exist after the start live as long as the process, but each full garbage
-    collection takes 50 ms to visit them, and creating the many objects of a long list causes
-    several full collections.
-
-    No garbage collection is run before: it would delay the first answer by 50 ms to find 100
-    objects, because the interpreter has collected several times while modules were imported.
-    """
-    reactor.callWhenRunning(gc.freeze)
 
 
 @define(eq=False)
@@ -82,7 +62,7 @@ async def in_pieces(clock: IReactorTime, work: Generator[None, None, T]) -> T:
     @return: the value that the generator returns.
     """
     began = clock.seconds()
-    with _without_full_collections() as exempt:
+    with without_full_collections() as exempt:
         while True:
             try:
                 next(work)
@@ -93,23 +73,3 @@ async def in_pieces(clock: IReactorTime, work: Generator[None, None, T]) -> T:
                 exempt.append(True)
                 await deferLater(clock, 0, lambda: None)
                 began = clock.seconds()
-
-
-@contextmanager
-def _without_full_collections() -> Iterator[list[bool]]:
-    """
-    Postpone full garbage collections, which would visit all objects that long work creates, and
-    which take 100 ms for a million objects.
-
-    Collections of the young generations continue. The C{with} block gets a list. If the block adds
-    anything to the list, all objects that exist at the end of the block are exempt from garbage
-    collection afterwards, as in L{exempt_from_collection}.
-    """
-    exempt: list[bool] = []
-    gc.set_threshold(*_THRESHOLDS[:2], _NEVER)
-    try:
-        yield exempt
-    finally:
-        if exempt:
-            gc.freeze()
-        gc.set_threshold(*_THRESHOLDS)

@@ -8,14 +8,12 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactor
 from twisted.trial.unittest import SynchronousTestCase
 
 from authotron.concurrency.pieces import (
     LONGEST_PIECE,
     PIECE,
     Pieces,
-    exempt_from_collection,
     in_pieces,
 )
 
@@ -45,20 +43,6 @@ class PiecesTests(SynchronousTestCase):
             self.assertNoResult(waiting)
             clock.advance(0)
             self.assertIsNone(self.successResultOf(waiting), turn)
-
-    def test_exempt_from_collection_T84a(self) -> None:
-        """
-        Objects that exist when the reactor starts are exempt from garbage collection, and no
-        collection delays the first answer.
-        """
-        done: list[str] = []
-        self.patch(gc, "collect", lambda: done.append("collect"))
-        self.patch(gc, "freeze", lambda: done.append("freeze"))
-        reactor: Any = MemoryReactor()
-        exempt_from_collection(reactor)
-        self.assertEqual(done, [])
-        reactor.run()
-        self.assertEqual(done, ["freeze"])
 
     def test_cancelled_work_leaves_no_timer_T84a(self) -> None:
         """Work that is cancelled leaves no timer in the reactor."""

@@ -99,3 +99,20 @@ class PostponedTests(SynchronousTestCase):
         """A module that is loaded already stays as it is."""
         program = "import lzma\npostponed.postpone()\nimport lzma as b\nprint(lzma is b)\n"
         self.assertEqual(self.outputs(program), ["True"])
+
+    def test_full_collections(self) -> None:
+        """Neither a gateway nor a worker visits all objects while it imports its modules."""
+        program = (
+            "import gc, sys\n"
+            "from importlib import import_module\n"
+            "from types import SimpleNamespace\n"
+            "def stub(*_):\n"
+            "    import_module('authotron.daemon.service')\n"
+            "    print(gc.get_stats()[2]['collections'])\n"
+            "sys.modules['authotron.daemon.twistd'] = SimpleNamespace(run=stub)\n"
+            "sys.modules['authotron.daemon.workers.worker'] = SimpleNamespace(main=stub)\n"
+        )
+        gateway = "from authotron.cli import options\noptions.serve('config.yaml')\n"
+        worker = "from authotron.daemon.workers import entry\nentry.main()\n"
+        self.assertEqual(self.outputs(program + gateway), ["0"])
+        self.assertEqual(self.outputs(program + worker), ["0"])

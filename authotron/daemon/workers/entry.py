@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from authotron.concurrency.garbage import postpone_full_collections
 from authotron.daemon import event_loop, http_1, postponed
-from authotron.daemon.tap import refused
 from authotron.model.errors import ConfigError
 
 
@@ -15,11 +15,14 @@ def main() -> None:
 
     @raise SystemExit: the wanted event loop, or the configuration, cannot be used (78).
     """
+    postpone_full_collections()
+    postponed.postpone()
+    from authotron.daemon.tap import refused  # noqa: PLC0415 - imports what is postponed
+
     try:
         event_loop.choose(os.environ)
     except ConfigError as error:
         raise refused(error) from None
-    postponed.postpone()
     http_1.import_http_1_alone()
     from authotron.daemon.workers import worker  # noqa: PLC0415 - imports the reactor
 

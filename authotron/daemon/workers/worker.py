@@ -19,7 +19,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
 from twisted.python.failure import Failure
 
-from authotron.concurrency.pieces import exempt_from_collection
+from authotron.concurrency.garbage import exempt_from_collection
 from authotron.concurrency.racing import was_cancelled, with_timeout
 from authotron.concurrency.reactor import IGatewayReactor
 from authotron.config.check import Config
