@@ -103,7 +103,7 @@ functional-epoll: export AUTHOTRON_LOOP = epoll
 functional-epoll: $(VENV)/tools  ## the functional tests of what depends on the event loop, on epoll
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-epoll $(ON_BOTH_LOOPS:%=tests.functional.test_%)
 
-bench: $(VENV)/tools $(VENV)-bench/locked  ## how fast, beside Klein, FastAPI, AUTHOTRON_ORIGINAL, AUTHOTRON_BEFORE (20 minutes)
+bench: $(VENV)/tools $(VENV)-bench/locked  ## how fast, beside Klein, FastAPI, AUTHOTRON_ORIGINAL, AUTHOTRON_BEFORE (25 minutes)
 	$(BIN)/python bench/bench.py
 
 bench-parts: $(VENV)/tools  ## hanging remotes, LDAP, token stores and the library for backends (a quarter of an hour)
@@ -119,7 +119,7 @@ performance-page: $(VENV)/tools  ## docs/performance.md and its picture with the
 	$(BIN)/python bench/page.py var/bench.json
 
 bench-quick: $(VENV)/tools $(VENV)-bench/locked  ## the core of it, in two minutes
-	$(BIN)/python bench/bench.py --quick --rounds 5 --seconds 1
+	$(BIN)/python bench/bench.py --quick --rounds 3
 
 $(VENV)-bench/locked: bench/requirements.lock
 	$(RECENT)

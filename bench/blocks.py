@@ -62,12 +62,13 @@ def _line(cells: Iterable[str]) -> str:
 
 def machine(results: Results) -> Iterator[str]:
     """State where, when and how was measured."""
-    run, rounds = results.run, len(next(iter(results.contests[0].rounds.values())))
+    run = results.run
+    rounds = [len(each) for contest in results.contests for each in contest.rounds.values()]
     yield (
         f"Measured on {run['date']} by `make bench`: {run['cores']} virtual cores of an "
         f"{run['processor']}, Linux {run['kernel'].split('-')[0]}, Python {run['python']} of "
-        f"Debian 12, nginx 1.22.1; medians of {rounds} rounds. The speed of the machine itself "
-        "varies, so compare the ratios, which are taken within a round."
+        f"Debian 12, nginx 1.22.1; medians of {min(rounds)} to {max(rounds)} rounds. The speed of "
+        "the machine itself varies, so compare the ratios, which are taken within a round."
     )
 
 

@@ -18,20 +18,18 @@ class Contest:
     """
     Entrants that are measured in turns; the first one is what the others are compared with.
 
-    @ivar share: the part of C{--seconds} that one measurement takes.
     @ivar rounds: the figures of each entrant, round by round.
     """
 
     name: str
     entrants: dict[str, Measure] = field(factory=dict)
-    share: float = 1
     rounds: dict[str, list[Figures]] = field(factory=dict)
 
     def run(self, count: int, seconds: float) -> None:
         """Measure C{count} rounds, after one round of one second that is not counted."""
         for turn in range(count + 1):
             for name, measure in self.entrants.items():
-                figures = measure(max(1, seconds * self.share) if turn else 1)
+                figures = measure(seconds if turn else 1)
                 if turn:
                     self.rounds.setdefault(name, []).append(figures)
                     _report(self.name, name, figures)

@@ -1,4 +1,4 @@
-"""Contests without a proxy: each server has one core, wrk has the other one."""
+"""Contests without a proxy: each server has one core, and wrk usually has the other one."""
 
 from __future__ import annotations
 
@@ -59,8 +59,9 @@ def new_connections(fleet: Fleet) -> dict[str, Measure]:
 
 def cold(fleet: Fleet) -> dict[str, Measure]:
     """Compare gateways that have not cached the decision with plain Klein, which never has."""
-    klein = {"Klein": fleet.rivals()["Klein"]}
-    return _measures(fleet, klein | fleet.gateways("cold", auth=ONE_DECISION))
+    klein, how = {"Klein": fleet.rivals()["Klein"]}, fleet.polite_load(fleet.options.server_core)
+    among = klein | fleet.gateways("cold", auth=ONE_DECISION)
+    return {name: fleet.direct(server, how) for name, server in among.items()}
 
 
 def over_unix(fleet: Fleet) -> dict[str, Measure]:

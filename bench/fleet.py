@@ -181,8 +181,17 @@ class Fleet:
         connections, core = self.options.connections, self.options.client_core
         return Load(users, connections=connections, core=core)
 
+    def polite_load(self, core: str) -> Load:
+        """
+        Return the usual load from a wrk that shares the core of a server, and does not interrupt
+        the server. If a wrk that mostly waits has a core of its own, the server wakes that core up
+        with nearly each answer, which takes up to a quarter of its time, and differs from round to
+        round.
+        """
+        return self.load().but(core=core, yields=True)
+
     def direct(self, server: Server, how: Load, *, cores: str = "") -> Measure:
-        """Return the measurement of a server by wrk, each of them on its core."""
+        """Return the measurement of a server on its core by wrk on the core of the load."""
 
         def measure(seconds: float) -> load.Figures:
             servers.pin(server.process, cores or self.options.server_core)

@@ -77,7 +77,8 @@ def cached_credentials(fleet: Fleet) -> dict[str, Measure]:
 
 def new_credentials(fleet: Fleet) -> dict[str, Measure]:
     """Compare the versions with JSON Web Tokens and API tokens that must be verified anew."""
-    how, file, entrants = fleet.load(), jwt_file(fleet, 10), {}
+    how, file = fleet.polite_load(fleet.options.server_core), jwt_file(fleet, 10)
+    entrants: dict[str, Measure] = {}
     gateways = fleet.gateways("all kinds, cold", auth=ONE_DECISION, **ALL_KINDS)
     for name, gateway in gateways.items():
         entrants[f"JWT, {name}"] = fleet.direct(gateway, how.but(credentials=file))

@@ -33,18 +33,13 @@ def workers(fleet: Fleet) -> dict[str, Measure]:
     """
     first, second = fleet.options.server_core, fleet.options.client_core
     both, entrants = f"{first},{second}", {}
-    one, other = (_load(fleet, core) for core in (first, second))
+    one, other = (fleet.polite_load(core) for core in (first, second))
     for name, version in fleet.versions.items():
         single, pair = (_gateway(fleet, version, count) for count in (1, 2))
         entrants[f"{name}, 1"] = _under(single, [first], one)
         entrants[f"{name}, 2"] = _with_shares(_under(pair, [first, second], one, other), pair)
-        entrants[f"{name}, 2, one wrk"] = _under(pair, [both, both], _load(fleet, both))
+        entrants[f"{name}, 2, one wrk"] = _under(pair, [both, both], fleet.polite_load(both))
     return entrants
-
-
-def _load(fleet: Fleet, core: str) -> Load:
-    """Return the usual load, from a wrk that does not interrupt the worker on its core."""
-    return fleet.load().but(core=core, yields=True)
 
 
 def _gateway(fleet: Fleet, version: Version, count: int) -> Server:
