@@ -103,7 +103,7 @@ functional-epoll: export AUTHOTRON_LOOP = epoll
 functional-epoll: $(VENV)/tools  ## the functional tests of what depends on the event loop, on epoll
 	$(BIN)/python -m twisted.trial --temp-directory=$(VENV)/trial-epoll $(ON_BOTH_LOOPS:%=tests.functional.test_%)
 
-bench: $(VENV)/tools $(VENV)-bench/locked  ## how fast, beside Klein, FastAPI, AUTHOTRON_ORIGINAL, AUTHOTRON_BEFORE (25 minutes)
+bench: $(VENV)/tools $(VENV)-bench/locked  ## how fast, beside Klein, FastAPI, AUTHOTRON_ORIGINAL, AUTHOTRON_BEFORE (half an hour)
 	$(BIN)/python bench/bench.py
 
 bench-parts: $(VENV)/tools  ## hanging remotes, LDAP, token stores and the library for backends (a quarter of an hour)

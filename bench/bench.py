@@ -36,8 +36,9 @@ class Plan:
     """
     A contest that can be held.
 
-    @ivar times: how many times as many rounds as C{--rounds} it has: more if what is reached is
-        near a bar, because the median of many rounds is steadier.
+    @ivar times: how many times C{--rounds} are measured, each time with new processes: more than
+        once if what is reached is near a bar. Two processes of one program differ by some percent,
+        because their objects lie at other addresses, and further rounds do not show it.
     @ivar is_core: whether the quick run contains it.
     """
 
@@ -81,12 +82,15 @@ PLANS = (
 
 def hold(plans: list[Plan], options: argparse.Namespace, results: Results) -> None:
     """Hold the contests; those that were held are kept if a later one fails."""
-    with TemporaryDirectory() as name, ExitStack() as stack:
-        fleet = Fleet(Path(name), options, stack)
-        for plan in plans:
-            contest = Contest(plan.name, plan.entrants(fleet))
-            contest.run(options.rounds * plan.times, options.seconds)
-            results.contests.append(contest)
+    for plan in plans:
+        contest = Contest(plan.name)
+        for _ in range(plan.times):
+            with ExitStack() as stack:
+                # What servers have stored is not what the next ones find.
+                folder = Path(stack.enter_context(TemporaryDirectory()))
+                entrants = plan.entrants(Fleet(folder, options, stack))
+                contest.run(entrants, options.rounds, options.seconds)
+        results.contests.append(contest)
 
 
 def parse() -> argparse.Namespace:

@@ -22,13 +22,16 @@ class Contest:
     """
 
     name: str
-    entrants: dict[str, Measure] = field(factory=dict)
     rounds: dict[str, list[Figures]] = field(factory=dict)
 
-    def run(self, count: int, seconds: float) -> None:
-        """Measure C{count} rounds, after one round of one second that is not counted."""
+    def run(self, entrants: dict[str, Measure], count: int, seconds: float) -> None:
+        """
+        Measure C{count} more rounds, after one round of one second that is not counted.
+
+        @param entrants: what is measured in each round; it may be new processes each time.
+        """
         for turn in range(count + 1):
-            for name, measure in self.entrants.items():
+            for name, measure in entrants.items():
                 figures = measure(seconds if turn else 1)
                 if turn:
                     self.rounds.setdefault(name, []).append(figures)

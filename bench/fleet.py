@@ -1,4 +1,4 @@
-"""The servers of a run, each of which is started when a contest first needs it."""
+"""The servers of a contest, each of which is started when it is first needed."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Fleet:
     """
     Starts servers and builds the measurements of them.
 
-    @ivar stack: ends all servers of the run.
+    @ivar stack: ends all servers.
     """
 
     folder: Path
